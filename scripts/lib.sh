@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# What every script here shares: messages, ports, files. Source it, do not run it.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '==> %s\n' "$*" >&2; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Ends the calling script with the `make` that started it, even if make is killed with -9 and
+# cannot tell anyone. $$ survives exec, so it marks this process and no child of it.
+end_with_make() {
+    [[ -n ${MAKELEVEL:-} && ${ENDS_WITH_MAKE:-} != "$$" ]] || return 0
+    ENDS_WITH_MAKE=$$ exec setpriv --pdeathsig TERM "$BASH" "$0" "$@"
+}
+
+# Reads NAME=VALUE lines of a file into the environment. What is already set wins.
+load_env_file() {
+    local line
+    [[ -f $1 ]] || return 0
+    while IFS= read -r line || [[ -n $line ]]; do
+        [[ $line =~ ^[[:space:]]*([A-Z_][A-Z0-9_]*)=(.*)$ ]] || continue
+        [[ -v ${BASH_REMATCH[1]} ]] || export "${BASH_REMATCH[1]}=${BASH_REMATCH[2]}"
+    done <"$1"
+}
+
+# True if something listens on HOST PORT. Needs no tool that a bare machine may lack.
+port_taken() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+
+# Below the range that the kernel gives to outgoing connections, so that none of them takes it first.
+free_port() {
+    local port
+    for _ in {1..100}; do
+        port=$((20000 + RANDOM % 12000))
+        port_taken 127.0.0.1 "$port" || { echo "$port"; return; }
+    done
+    die "found no free port between 20000 and 32000 on 127.0.0.1"
+}
+
+# Status code of GET http://HOST:PORT/PATH, or nothing. For waiting, where curl may not be there.
+http_status() {
+    local line=""
+    { exec 3<>"/dev/tcp/$1/$2"; } 2>/dev/null || return 0
+    printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$3" "$1" >&3
+    IFS= read -r -t 5 line <&3 || true
+    exec 3>&-
+    line=${line#* }
+    echo "${line%% *}"
+}
+
+random_hex() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+
+# One hash of the names and contents of all files under the given paths, but for what tools make.
+tree_hash() {
+    find "$@" \( -name node_modules -o -name .next -o -name out -o -name test-results -o -name '*.tsbuildinfo' \
+        -o -name next-env.d.ts \) -prune -o -type f -print0 |
+        LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1
+}
+
+# Where cargo puts what it builds, whatever the environment or a configuration says.
+cargo_target_dir() {
+    cargo metadata --format-version 1 --no-deps --offline 2>/dev/null |
+        grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4
+}

@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# Private services and child processes that live no longer than the script that sources this.
+#
+# Every child gets a parent-death signal from the kernel, so that even `kill -9` of the script
+# leaves no server behind. Each is in a session of its own: Ctrl-C reaches the script alone,
+# which then stops them in order.
+
+POSTGRES_PID="" REDIS_PID="" CHILD_PID=""
+
+# own_postgres DIR [--throwaway]: a private PostgreSQL; sets and exports DATABASE_URL.
+own_postgres() {
+    "$ROOT/scripts/postgres.sh" prepare "$1"
+    "$ROOT/scripts/postgres.sh" run "$@" &
+    POSTGRES_PID=$!
+    "$ROOT/scripts/postgres.sh" wait "$1" "$POSTGRES_PID"
+    DATABASE_URL=$("$ROOT/scripts/postgres.sh" url "$1")
+    export DATABASE_URL
+}
+
+# own_redis DIR: a private Redis; sets and exports REDIS_URL.
+own_redis() {
+    "$ROOT/scripts/redis.sh" prepare "$1"
+    "$ROOT/scripts/redis.sh" run "$1" &
+    REDIS_PID=$!
+    "$ROOT/scripts/redis.sh" wait "$1" "$REDIS_PID"
+    REDIS_URL=$("$ROOT/scripts/redis.sh" url "$1")
+    export REDIS_URL
+}
+
+# Starts COMMAND; its pid is in CHILD_PID.
+start_child() {
+    setsid setpriv --pdeathsig TERM -- "$@" &
+    CHILD_PID=$!
+}
+
+# Runs COMMAND to its end. Unlike a plain call, a signal to the script is heard at once, not after it.
+run_child() {
+    local status=0
+    start_child "$@"
+    wait "$CHILD_PID" || status=$?
+    CHILD_PID=""
+    return "$status"
+}
+
+# Waits up to SECONDS for PID to end, then kills it and its group: nothing may be left over.
+await_end() {
+    local pid=$1 seconds=$2
+    for ((i = 0; i < seconds * 10; i++)); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    if kill -0 "$pid" 2>/dev/null; then
+        warn "process $pid did not stop within $seconds s: killing it"
+        kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
+    fi
+    wait "$pid" 2>/dev/null || true
+}
+
+# Stops what was started, the users of a service before the service.
+stop_all() {
+    local pid
+    for pid in $CHILD_PID; do
+        kill -TERM -- "-$pid" 2>/dev/null || true
+        await_end "$pid" 15
+    done
+    for pid in $REDIS_PID $POSTGRES_PID; do
+        kill -INT "$pid" 2>/dev/null || true # PostgreSQL's fast shutdown; Redis takes it as a shutdown too
+        await_end "$pid" 30
+    done
+    CHILD_PID="" REDIS_PID="" POSTGRES_PID=""
+}

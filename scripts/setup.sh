@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Installs what is missing for a command, from Debian's packages (packages.txt lists them).
+#
+#   setup.sh LEVEL...        a level is run, test-rust, test-client or ci
+#
+# Where it may not install, it says what to install, and fails only if something required is missing.
+# When all is there it asks no package manager.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+# The tests that packages.txt names.
+have_postgres() { [[ -n ${DATABASE_URL:-} ]] || compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
+have_redis() { [[ -n ${REDIS_URL:-} ]] || command -v redis-server; }
+have_chromium() { [[ -x ${CHROMIUM_PATH:-/usr/bin/chromium} ]]; }
+have_venv() { python3 -c 'import venv, ensurepip'; }
+have_node() {
+    local version
+    version=$(node --version 2>/dev/null) && version=${version#v} && ((${version%%.*} >= 20))
+}
+
+trim() { local text=$*; read -r text <<<"$text" || true; echo "$text"; }
+
+# Prints "package must what-for" for each line of packages.txt of the wanted levels whose test fails.
+missing() {
+    local levels test package must why level
+    while IFS='|' read -r levels test package must why; do
+        [[ $levels != \#* && -n $levels ]] || continue
+        for level in "${wanted[@]}"; do
+            [[ " $levels " == *" $level "* ]] || continue
+            eval "$test" &>/dev/null || echo "$(trim "$package") $(trim "$must") $(trim "$why")"
+            break
+        done
+    done <scripts/packages.txt
+}
+
+wanted=("$@")
+((${#wanted[@]})) || die "usage: scripts/setup.sh run|test-rust|test-client|ci ..."
+
+command -v cargo >/dev/null || [[ ! -x $HOME/.cargo/bin/cargo ]] || PATH=$HOME/.cargo/bin:$PATH
+command -v cargo >/dev/null || die "cargo was not found: install the Rust toolchain (rustup.rs), then open a new shell"
+
+mapfile -t lacks < <(missing)
+((${#lacks[@]})) || exit 0
+
+mapfile -t packages < <(printf '%s\n' "${lacks[@]}" | cut -d' ' -f1 | sort -u)
+if ! command -v apt-get >/dev/null; then
+    warn "this is no Debian: nothing is installed here by itself"
+elif ((EUID == 0)); then
+    scripts/apt-install.sh "${packages[@]}" || warn "not everything could be installed"
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    sudo -n "$PWD/scripts/apt-install.sh" "${packages[@]}" || warn "not everything could be installed"
+fi
+
+mapfile -t lacks < <(missing)
+((${#lacks[@]})) || exit 0
+failed=0
+for line in "${lacks[@]}"; do
+    read -r package must why <<<"$line"
+    if [[ $package == nodejs ]]; then why="$why; Node.js 20 or newer (here: $(node --version 2>/dev/null || echo none))"; fi
+    if [[ $must == required ]]; then
+        failed=1
+        printf 'error: missing: %s (%s)\n' "$package" "$why" >&2
+    else
+        warn "missing: $package ($why); going on without it"
+    fi
+done
+mapfile -t packages < <(printf '%s\n' "${lacks[@]}" | cut -d' ' -f1 | sort -u)
+printf 'Install it with:  sudo apt-get install %s\n' "${packages[*]}" >&2
+exit "$failed"

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# `make test`: every test, against a private PostgreSQL and Redis made for this run alone.
+#
+#   test.sh [rust] [client]      one stage or both (the default)
+#
+# DATABASE_URL and REDIS_URL are used instead where they are set.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+end_with_make "$@"
+cd "$ROOT"
+. scripts/services.sh
+
+stages=("$@")
+((${#stages[@]})) || stages=(rust client)
+work=$ROOT/.data/test/$$
+
+remove_work() {
+    local folder
+    for folder in "$1"/*/location; do [[ ! -f $folder ]] || rm -rf -- "$(<"$folder")"; done
+    rm -rf -- "$1"
+}
+finish() {
+    local status=$?
+    trap '' INT TERM HUP
+    stop_all
+    if ((status == 0)); then
+        remove_work "$work"
+    else
+        # Kept, but for the databases: the servers' logs may say why.
+        rm -rf -- "$work"/*/data
+        for folder in "$work"/*/location; do [[ ! -f $folder ]] || rm -rf -- "$(<"$folder")"; done
+    fi
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM HUP
+
+scripts/setup.sh "${stages[@]/#/test-}"
+command -v cargo >/dev/null || PATH=$HOME/.cargo/bin:$PATH
+
+# What killed runs left over.
+for old in .data/test/*/; do
+    kill -0 "$(basename "$old")" 2>/dev/null || remove_work "${old%/}"
+done
+mkdir -p "$work"
+chmod 755 .data .data/test "$work" # for the account that PostgreSQL runs under
+[[ -n ${DATABASE_URL:-} ]] || own_postgres "$work/postgres" --throwaway
+[[ -n ${REDIS_URL:-} ]] || own_redis "$work/redis"
+# A developer's settings are none of the tests' business.
+unset BIND_ADDR METRICS_ADDR JWT_SECRET JWT_PUBLIC_KEY JWT_ALGORITHM ALLOWED_ORIGINS DEMO STATIC_DIR
+
+test_rust() {
+    run_child cargo test --locked > >(tee "$work/rust.log") || die "Rust tests failed"
+}
+
+test_client() {
+    run_child cargo build --locked --bin discussions || die "the server did not build"
+    DISCUSSIONS_BIN=$(cargo_target_dir)/debug/discussions
+    export DISCUSSIONS_BIN CHROMIUM_PATH=${CHROMIUM_PATH:-/usr/bin/chromium}
+    run_child scripts/npm-ci.sh || die "npm ci failed in frontend-client"
+    run_child env -C frontend-client CI=true npm test > >(tee "$work/client.log") || die "client tests failed"
+}
+
+summary=()
+for stage in "${stages[@]}"; do
+    say "tests: $stage"
+    began=$SECONDS
+    "test_$stage"
+    summary+=("$stage ($((SECONDS - began)) s)")
+done
+echo
+echo "All tests passed: ${summary[*]}"
