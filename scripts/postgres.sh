@@ -4,6 +4,7 @@
 #   postgres.sh start DIR [PORT] [--throwaway]   prepare, run in the background, wait
 #   postgres.sh stop DIR
 #   postgres.sh url DIR                          the DATABASE_URL of the one in DIR
+#   postgres.sh bin DIR                          where its programs are (psql, pg_dump)
 #
 # and the parts of start, for a script that wants to own the process:
 #
@@ -125,6 +126,7 @@ case $action in
     run) run "$@" ;;
     wait) wait_ready "$@" ;;
     url) cat "$dir/url" ;;
+    bin) find_bin ;;
     stop) stop ;;
     start)
         throwaway=()
