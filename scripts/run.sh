@@ -35,6 +35,10 @@ require_free() {
   Stop that program (ss -ltnp | grep :${address##*:} names it), or choose another port:
       $name=$other make run"
 }
+host=$(host_of "$BIND_ADDR") port=${BIND_ADDR##*:}
+url=http://$host:$port
+# The demo page calls with a cookie, from whichever of its two names it was opened under.
+export ALLOWED_ORIGINS=${ALLOWED_ORIGINS:-$url,http://localhost:$port,http://127.0.0.1:3000,http://localhost:3000}
 
 # One at a time: two would share the data folder. The lock is passed on to the servers, so that it
 # is held until the last of a killed run is gone.
@@ -79,13 +83,12 @@ run_child "$discussions" seed || die "the demo data could not be written; see ab
 
 start_child "$discussions" serve
 for ((i = 0; i < 600; i++)); do
-    [[ $(http_status "$(host_of "$BIND_ADDR")" "${BIND_ADDR##*:}" /health/ready) != 200 ]] || break
+    [[ $(http_status "$host" "$port" /health/ready) != 2?? ]] || break
     kill -0 "$CHILD_PID" 2>/dev/null || die "the server ended as it started; see above"
     sleep 0.1
 done
 ((i < 600)) || die "the server is not ready after 60 s; see its log above"
 
-url=http://$(host_of "$BIND_ADDR"):${BIND_ADDR##*:}
 echo
 echo "Ready. Stop it with Ctrl-C; the data stays in .data."
 echo

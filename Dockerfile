@@ -1,0 +1,34 @@
+# The server and the demo page. Needs BuildKit, the default since Docker 23.
+
+FROM rust:1-bookworm AS server
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
+COPY .sqlx .sqlx
+COPY migrations migrations
+COPY src src
+# The tests are named in Cargo.toml, but not built here.
+RUN mkdir -p tests/it && echo 'fn main() {}' > tests/it/main.rs
+# Cargo's downloads and what it compiled stay in a cache: a change of src compiles src alone.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin discussions && cp target/release/discussions /usr/local/bin/
+
+FROM node:22-bookworm-slim AS page
+WORKDIR /page
+ENV NEXT_TELEMETRY_DISABLED=1
+COPY frontend-client/ ./
+RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund && npm run build:demo
+
+FROM debian:bookworm-slim
+# For TLS to a PostgreSQL or Redis elsewhere.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
+RUN useradd --system --no-create-home --shell /usr/sbin/nologin discussions
+COPY --from=server /usr/local/bin/discussions /usr/local/bin/discussions
+COPY --from=page /page/demo/out /srv/demo
+ENV BIND_ADDR=0.0.0.0:8000 METRICS_ADDR=0.0.0.0:9000 LOG_FORMAT=json STATIC_DIR=/srv/demo
+EXPOSE 8000 9000
+USER discussions
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["discussions", "health"]
+ENTRYPOINT ["discussions"]
+CMD ["serve"]
