@@ -1,0 +1,189 @@
+//! Who may do what where. Handlers ask one of the functions here, which return the loaded row or a named refusal.
+//!
+//! Public communities are read by anyone, private and hidden ones by members. To others the things of a hidden community
+//! do not exist (404), those of a private one are forbidden (403). Writing takes membership.
+
+use serde::{Deserialize, Serialize};
+use sqlx::PgExecutor;
+use utoipa::ToSchema;
+
+use super::viewer::Viewer;
+use crate::{
+    error::{ErrorCode, Result},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
+};
+
+/// How open a community is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Kind {
+    /// Anyone reads, members write.
+    Public,
+    /// Members only; others know of it.
+    Private,
+    /// Members only; others do not know of it.
+    Hidden,
+}
+
+/// What a member may do: members and reviewers the same here, moderators and admins also delete, admins also resolve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Role {
+    /// Reads and writes.
+    Member,
+    /// Reads and writes.
+    Reviewer,
+    /// Also deletes what others wrote.
+    Moderator,
+    /// Also deletes and resolves what others wrote.
+    Admin,
+}
+
+impl Role {
+    /// Whether the role may delete what others wrote.
+    pub fn moderates(self) -> bool {
+        matches!(self, Self::Moderator | Self::Admin)
+    }
+}
+
+/// Where a viewer stands in a community. `role` is null where the token's scope leaves the community out.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// How open the community is.
+    pub kind: Kind,
+    /// The viewer's role, where there is one.
+    pub role: Option<Role>,
+}
+
+impl Standing {
+    /// That the viewer may read. `missing` is what a hidden community's thing answers to those outside.
+    pub fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
+        match (self.role, self.kind) {
+            (Some(_), _) | (None, Kind::Public) => Ok(()),
+            (None, Kind::Hidden) => Err(missing.into()),
+            (None, Kind::Private) if viewer.is_none() => Err(ErrorCode::TokenMissing.into()),
+            (None, Kind::Private) => Err(ErrorCode::NotAMember.into()),
+        }
+    }
+
+    /// The viewer's role, which writing takes.
+    pub fn may_write(&self, missing: ErrorCode) -> Result<Role> {
+        match (self.role, self.kind) {
+            (Some(role), _) => Ok(role),
+            (None, Kind::Hidden) => Err(missing.into()),
+            (None, _) => Err(ErrorCode::NotAMember.into()),
+        }
+    }
+}
+
+/// An article's place in a community, to begin a discussion at.
+pub struct PlaceAccess {
+    /// Whether new contributions are signed with a pseudonym.
+    pub is_pseudonymous: bool,
+}
+
+/// A place that `viewer` may write at.
+pub async fn place_to_write(
+    db: impl PgExecutor<'_>,
+    viewer: &Viewer,
+    article: ArticleId,
+    community: CommunityId,
+) -> Result<PlaceAccess> {
+    let row = sqlx::query!(
+        r#"select c.kind as "kind: Kind", m.role as "role?: Role", ca.is_pseudonymous as "is_pseudonymous?"
+           from communities c
+           left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           left join community_articles ca on ca.community_id = c.id and ca.article_id = $4
+           where c.id = $1"#,
+        community,
+        viewer.user_id,
+        viewer.scope.as_sql(),
+        article
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(ErrorCode::CommunityNotFound)?;
+    Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::CommunityNotFound)?;
+    let is_pseudonymous = row.is_pseudonymous.ok_or(ErrorCode::ArticleNotFound)?;
+    Ok(PlaceAccess { is_pseudonymous })
+}
+
+/// A discussion that the viewer may write in.
+pub struct DiscussionAccess {
+    /// The community it is in.
+    pub community_id: CommunityId,
+    /// The article it is about.
+    pub article_id: ArticleId,
+    /// Who wrote it.
+    pub author_id: UserId,
+    /// Whether it is a tombstone.
+    pub is_deleted: bool,
+    /// Whether new contributions here are signed with a pseudonym.
+    pub is_pseudonymous: bool,
+    /// The viewer's role.
+    pub role: Role,
+}
+
+/// Discussion `id`, for `viewer` to write in (comment, edit, delete).
+pub async fn discussion_to_write(
+    db: impl PgExecutor<'_>,
+    viewer: &Viewer,
+    id: DiscussionId,
+) -> Result<DiscussionAccess> {
+    let row = sqlx::query!(
+        r#"select d.community_id, d.article_id, d.author_id, d.deleted_at is not null as "is_deleted!", ca.is_pseudonymous,
+                  c.kind as "kind: Kind", m.role as "role?: Role"
+           from discussions d
+           join communities c on c.id = d.community_id
+           join community_articles ca on ca.community_id = d.community_id and ca.article_id = d.article_id
+           left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           where d.id = $1"#,
+        id,
+        viewer.user_id,
+        viewer.scope.as_sql()
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(ErrorCode::DiscussionNotFound)?;
+    let role = Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::DiscussionNotFound)?;
+    Ok(DiscussionAccess {
+        community_id: row.community_id,
+        article_id: row.article_id,
+        author_id: row.author_id,
+        is_deleted: row.is_deleted,
+        is_pseudonymous: row.is_pseudonymous,
+        role,
+    })
+}
+
+/// A comment that the viewer may see and, with authorship or a role, change.
+pub struct CommentAccess {
+    /// Who wrote it.
+    pub author_id: UserId,
+    /// Whether it is a tombstone.
+    pub is_deleted: bool,
+    /// The viewer's role.
+    pub role: Role,
+}
+
+/// Comment `id`, for `viewer` to change.
+pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: CommentId) -> Result<CommentAccess> {
+    let row = sqlx::query!(
+        r#"select k.author_id, k.deleted_at is not null as "is_deleted!", c.kind as "kind: Kind", m.role as "role?: Role"
+           from comments k
+           join discussions d on d.id = k.discussion_id
+           join communities c on c.id = d.community_id
+           left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           where k.id = $1"#,
+        id,
+        viewer.user_id,
+        viewer.scope.as_sql()
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(ErrorCode::CommentNotFound)?;
+    let role = Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::CommentNotFound)?;
+    Ok(CommentAccess { author_id: row.author_id, is_deleted: row.is_deleted, role })
+}

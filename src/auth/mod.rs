@@ -1,0 +1,10 @@
+//! Who is asking, and what they may do.
+
+pub mod access;
+pub mod jwt;
+pub mod memberships;
+pub mod routes;
+pub mod session;
+pub mod viewer;
+
+pub use viewer::{MaybeViewer, Scope, Viewer};

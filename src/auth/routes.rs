@@ -1,0 +1,84 @@
+//! The session of a browser: begin, ask, end.
+
+use axum::{
+    Json as Answer,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use tower_sessions::Session;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Viewer,
+    memberships::{self, Membership, User},
+    session, viewer,
+};
+use crate::{
+    error::{ErrorCode, Result},
+    openapi::{ReadErrors, WriteErrors},
+    state::AppState,
+};
+
+/// Who is signed in.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "user": { "id": 9, "username": "ada", "avatar_url": null },
+    "communities": [{ "id": 42, "name": "Methods", "slug": "methods", "kind": "public", "role": "member" }]
+}))]
+pub struct SessionInfo {
+    user: User,
+    /// The communities of the user, and of the token where that is narrower.
+    communities: Vec<Membership>,
+}
+
+/// The routes of sessions. The layer that reads and writes sessions is around these only.
+/// Without a state they are only described.
+pub fn routes(state: Option<&AppState>) -> OpenApiRouter<AppState> {
+    let routes = OpenApiRouter::new().routes(routes!(begin, who, end));
+    match state {
+        Some(state) => routes.layer(state.sessions.layer(&state.config)),
+        None => routes,
+    }
+}
+
+async fn info(state: &AppState, viewer: &Viewer) -> Result<Response> {
+    let (user, communities) = memberships::who_is(&state.pool, viewer).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Answer(SessionInfo { user, communities })).into_response())
+}
+
+/// Exchange a bearer token for a session cookie
+#[utoipa::path(post, path = "/session", tag = "session", operation_id = "beginSession",
+    security(("bearer" = [])),
+    responses((status = 200, body = SessionInfo), WriteErrors))]
+async fn begin(State(state): State<AppState>, session: Session, headers: HeaderMap) -> Result<Response> {
+    let token = viewer::bearer(&headers)?.ok_or(ErrorCode::TokenMissing)?;
+    let viewer = state.verifier.verify(token)?;
+    let answer = info(&state, &viewer).await?;
+    session::begin(&session, &viewer).await?;
+    Ok(answer)
+}
+
+/// Who am I
+#[utoipa::path(get, path = "/session", tag = "session", operation_id = "getSession",
+    security(("bearer" = []), ("session" = [])),
+    responses((status = 200, body = SessionInfo), ReadErrors))]
+async fn who(State(state): State<AppState>, viewer: Viewer) -> Result<Response> {
+    info(&state, &viewer).await
+}
+
+/// Log out
+///
+/// Ends the session of the cookie. Without one there is nothing to end, and that is no error.
+#[utoipa::path(delete, path = "/session", tag = "session", operation_id = "endSession",
+    security((), ("bearer" = []), ("session" = [])),
+    responses((status = 204), WriteErrors))]
+async fn end(State(state): State<AppState>, session: Session, headers: HeaderMap) -> Result<StatusCode> {
+    if session.id().is_some() {
+        viewer::check_origin(&Method::DELETE, &headers, &state.config.allowed_origins)?;
+        session::end(&session).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

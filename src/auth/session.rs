@@ -1,0 +1,172 @@
+//! Browser sessions: an HttpOnly cookie in exchange for a bearer token, by tower-sessions.
+//!
+//! The store is our own forty lines because the ready-made one for Postgres switches sqlx to the `time` crate for the whole
+//! build, and every timestamp of every checked query with it.
+
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use axum::http::{HeaderMap, header};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use tower_sessions::{
+    Expiry, Session, SessionManagerLayer, SessionStore,
+    cookie::{
+        SameSite,
+        time::{Duration, OffsetDateTime},
+    },
+    session::{Id, Record},
+    session_store,
+};
+
+use super::viewer::{Scope, Viewer};
+use crate::{
+    config::Config,
+    error::{ApiError, ErrorCode, Result},
+    ids::UserId,
+};
+
+const COOKIE: &str = "discussions_session";
+const KEY: &str = "viewer";
+
+/// What a session remembers.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    user_id: UserId,
+    scope: Scope,
+}
+
+/// The sessions of this service.
+#[derive(Clone)]
+pub struct Sessions {
+    store: Store,
+}
+
+impl Sessions {
+    /// Sessions in this database.
+    pub fn new(pool: PgPool) -> Self {
+        Self { store: Store(pool) }
+    }
+
+    /// The layer for the routes that begin and end sessions. All others only look, by [`Sessions::viewer`], so that
+    /// nothing of a session is held or written by a parked poll.
+    pub fn layer(&self, config: &Config) -> SessionManagerLayer<Store> {
+        SessionManagerLayer::new(self.store.clone())
+            .with_name(COOKIE)
+            .with_http_only(true)
+            .with_same_site(SameSite::Lax)
+            .with_secure(config.session_cookie_secure)
+            .with_path("/")
+            .with_expiry(Expiry::OnInactivity(Duration::seconds(config.session_ttl_seconds)))
+    }
+
+    /// Who the session of the request's cookie is for. None without a cookie, and for a session that has ended.
+    pub async fn viewer(&self, headers: &HeaderMap) -> Result<Option<Viewer>> {
+        let Some(id) = cookie(headers).and_then(|value| Id::from_str(value).ok()) else {
+            return Ok(None);
+        };
+        let record = self.store.load(&id).await.map_err(unavailable)?;
+        let remembered = record
+            .and_then(|mut record| record.data.remove(KEY))
+            .and_then(|value| serde_json::from_value::<Remembered>(value).ok());
+        Ok(remembered.map(|it| Viewer { user_id: it.user_id, scope: it.scope, expires_at: None }))
+    }
+
+    /// Deletes the sessions that have ended.
+    pub async fn purge(&self) -> anyhow::Result<()> {
+        sqlx::query!("delete from sessions where expires_at < now()").execute(&self.store.0).await?;
+        Ok(())
+    }
+}
+
+/// Begins a session for `viewer`, with a new id whatever the browser had before.
+pub async fn begin(session: &Session, viewer: &Viewer) -> Result<()> {
+    session.cycle_id().await.map_err(unavailable)?;
+    let remembered = Remembered { user_id: viewer.user_id, scope: viewer.scope.clone() };
+    session.insert(KEY, remembered).await.map_err(unavailable)?;
+    Ok(())
+}
+
+/// Ends the session.
+pub async fn end(session: &Session) -> Result<()> {
+    session.flush().await.map_err(unavailable)
+}
+
+/// Sessions in the table of that name.
+#[derive(Clone, Debug)]
+pub struct Store(PgPool);
+
+fn backend(error: impl std::fmt::Display) -> session_store::Error {
+    session_store::Error::Backend(error.to_string())
+}
+
+#[async_trait]
+impl SessionStore for Store {
+    async fn create(&self, record: &mut Record) -> session_store::Result<()> {
+        // An id is 128 random bits; one that is taken is a fault of the generator and fails on the primary key.
+        let (data, expires_at) =
+            (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
+        sqlx::query!(
+            "insert into sessions (id, data, expires_at) values ($1, $2, to_timestamp($3::bigint))",
+            record.id.to_string(),
+            data,
+            expires_at
+        )
+        .execute(&self.0)
+        .await
+        .map_err(backend)?;
+        Ok(())
+    }
+
+    async fn save(&self, record: &Record) -> session_store::Result<()> {
+        let (data, expires_at) =
+            (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
+        sqlx::query!(
+            "insert into sessions (id, data, expires_at) values ($1, $2, to_timestamp($3::bigint))
+             on conflict (id) do update set data = excluded.data, expires_at = excluded.expires_at",
+            record.id.to_string(),
+            data,
+            expires_at
+        )
+        .execute(&self.0)
+        .await
+        .map_err(backend)?;
+        Ok(())
+    }
+
+    async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
+        let row = sqlx::query!(
+            r#"select data, extract(epoch from expires_at)::bigint as "expires_at!" from sessions
+               where id = $1 and expires_at > now()"#,
+            id.to_string()
+        )
+        .fetch_optional(&self.0)
+        .await
+        .map_err(backend)?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Record {
+            id: *id,
+            data: serde_json::from_value(row.data).map_err(backend)?,
+            expiry_date: OffsetDateTime::from_unix_timestamp(row.expires_at).map_err(backend)?,
+        }))
+    }
+
+    async fn delete(&self, id: &Id) -> session_store::Result<()> {
+        sqlx::query!("delete from sessions where id = $1", id.to_string()).execute(&self.0).await.map_err(backend)?;
+        Ok(())
+    }
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+fn unavailable(cause: impl std::fmt::Display) -> ApiError {
+    tracing::warn!(%cause, "the session store is not available");
+    ErrorCode::Unavailable.into()
+}

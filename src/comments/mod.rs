@@ -1,0 +1,18 @@
+//! Comments of a discussion, nested three deep.
+
+mod handlers;
+pub mod model;
+pub mod store;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::state::AppState;
+
+/// The routes of comments.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(handlers::list, handlers::create)).routes(routes!(
+        handlers::read,
+        handlers::update,
+        handlers::delete
+    ))
+}

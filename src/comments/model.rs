@@ -1,0 +1,119 @@
+//! Comments as clients see them and send them.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    authors::Author,
+    discussions::model::ViewerInfo,
+    error::Result,
+    extract::{self, TEXT_CHARACTERS},
+    ids::{CommentId, DiscussionId, EventId},
+};
+
+/// The deepest level of comments.
+pub const DEEPEST: i16 = 3;
+
+/// A comment in a discussion. A deleted one stays as a tombstone without text and author, with its replies below it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": 456, "discussion_id": 77, "parent_id": null, "depth": 1, "text": "Nice article!",
+    "author": { "id": 9, "username": "ada", "avatar_url": null },
+    "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
+}))]
+pub struct Comment {
+    /// Its id.
+    pub id: CommentId,
+    /// The discussion it is in.
+    pub discussion_id: DiscussionId,
+    /// The comment it replies to; null at the first level.
+    #[schema(required)]
+    pub parent_id: Option<CommentId>,
+    /// Its level, 1 to 3.
+    pub depth: i16,
+    /// Its text in Markdown; null in a tombstone.
+    #[schema(required)]
+    pub text: Option<String>,
+    /// Who wrote it; null in a tombstone.
+    #[schema(required)]
+    pub author: Option<Author>,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// When its text last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it was deleted, if it was.
+    #[schema(required)]
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// A comment with its replies.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CommentTree {
+    /// The comment.
+    #[serde(flatten)]
+    pub comment: Comment,
+    /// The replies to it, oldest first.
+    #[schema(no_recursion)]
+    pub replies: Vec<CommentTree>,
+}
+
+/// A page of comments: some of the first level, oldest first, each with all that hangs below it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CommentPage {
+    /// The comments.
+    pub comments: Vec<CommentTree>,
+    /// Everything up to this event is in the page: poll from here.
+    pub last_event_id: EventId,
+    /// For the next page; null on the last.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+    /// Who is looking; null without a token.
+    #[schema(required)]
+    pub viewer: Option<ViewerInfo>,
+}
+
+/// A comment to write.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "text": "Nice article!", "parent_id": null }))]
+pub struct NewComment {
+    /// 1 to 50,000 characters after trimming, in Markdown.
+    #[schema(min_length = 1, max_length = 50_000)]
+    pub text: String,
+    /// The comment to reply to; none at the first level.
+    pub parent_id: Option<CommentId>,
+}
+
+impl NewComment {
+    /// With its text as it is stored, or what is wrong with it.
+    pub fn checked(self) -> Result<Self> {
+        Ok(Self { text: extract::text("text", &self.text, TEXT_CHARACTERS)?, parent_id: self.parent_id })
+    }
+}
+
+/// What to change of a comment. Takes authorship.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "text": "Nice article, and a good appendix." }))]
+pub struct CommentPatch {
+    /// 1 to 50,000 characters after trimming, in Markdown.
+    #[schema(min_length = 1, max_length = 50_000)]
+    pub text: String,
+}
+
+impl CommentTree {
+    /// Hangs comments below their parents. `comments` ascend by id, so that a parent comes before its replies.
+    pub fn grow(comments: Vec<Comment>) -> Vec<Self> {
+        let mut replies: std::collections::HashMap<Option<CommentId>, Vec<Self>> = Default::default();
+        // From the end: when a comment comes, all its replies are there, in reverse.
+        for comment in comments.into_iter().rev() {
+            let mut own = replies.remove(&Some(comment.id)).unwrap_or_default();
+            own.reverse();
+            replies.entry(comment.parent_id).or_default().push(Self { comment, replies: own });
+        }
+        let mut roots = replies.remove(&None).unwrap_or_default();
+        roots.reverse();
+        roots
+    }
+}

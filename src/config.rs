@@ -1,0 +1,112 @@
+//! Settings: flags, or environment variables of the same name. Wrong ones end the program at its start.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
+
+/// All settings of `serve`.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// PostgreSQL, as postgres://user:password@host:port/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    /// Connections to PostgreSQL for requests (a few more serve the relay and the feed)
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub database_connections: u32,
+    /// Redis, as redis://[user:password@]host:port/number or rediss://; without it this node works alone
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// What every key in Redis starts with
+    #[arg(long, env = "REDIS_PREFIX", default_value = "discussions:")]
+    pub redis_prefix: String,
+    /// Where requests are accepted
+    #[arg(long, env = "BIND_ADDR", default_value = "127.0.0.1:8000")]
+    pub bind_addr: SocketAddr,
+    /// Where /metrics is served; keep it away from the public
+    #[arg(long, env = "METRICS_ADDR", default_value = "127.0.0.1:9000")]
+    pub metrics_addr: SocketAddr,
+    /// Who signs tokens
+    #[command(flatten)]
+    pub jwt: JwtConfig,
+    /// How long a session cookie is good, in seconds
+    #[arg(long, env = "SESSION_TTL_SECONDS", default_value_t = 604_800, value_parser = clap::value_parser!(i64).range(60..))]
+    pub session_ttl_seconds: i64,
+    /// Mark the session cookie Secure: set it wherever the service is reached by https
+    #[arg(long, env = "SESSION_COOKIE_SECURE", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub session_cookie_secure: bool,
+    /// Origins of the pages that may call with cookies and from other hosts, separated by commas
+    #[arg(
+        long,
+        env = "ALLOWED_ORIGINS",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:8000,http://localhost:8000,http://127.0.0.1:3000,http://localhost:3000"
+    )]
+    pub allowed_origins: Vec<String>,
+    /// A queue with no heartbeat for this long is deleted, in seconds
+    #[arg(long, env = "QUEUE_TTL_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub queue_ttl_seconds: u64,
+    /// The longest a poll is parked, in seconds; keep it below the time limit of any proxy in front
+    #[arg(long, env = "POLL_TIMEOUT_SECONDS", default_value_t = 55, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub poll_timeout_seconds: u64,
+    /// The events of one community that a node keeps
+    #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub community_log_events: u32,
+    /// The newest events of all communities that a node keeps
+    #[arg(long, env = "TOTAL_LOG_EVENTS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub total_log_events: u32,
+    /// The bytes of all events that a node keeps
+    #[arg(long, env = "TOTAL_LOG_BYTES", default_value_t = 268_435_456)]
+    pub total_log_bytes: usize,
+    /// Events are deleted from the outbox this many hours after they were written
+    #[arg(long, env = "OUTBOX_RETENTION_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..))]
+    pub outbox_retention_hours: u32,
+    /// Do not bring the schema up to date at start
+    #[arg(long, env = "SKIP_MIGRATIONS", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub skip_migrations: bool,
+    /// Offer the demo's sign-in, with which anyone can be anyone: never in production
+    #[arg(long, env = "DEMO", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub demo: bool,
+    /// A folder of files to serve at /
+    #[arg(long, env = "STATIC_DIR")]
+    pub static_dir: Option<PathBuf>,
+}
+
+/// The algorithms that tokens may be signed with. The configuration decides, never the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum JwtAlgorithm {
+    /// HMAC with a shared secret, as Django's simplejwt does by default
+    #[value(name = "HS256")]
+    Hs256,
+    /// RSA with a public key
+    #[value(name = "RS256")]
+    Rs256,
+    /// ECDSA on P-256 with a public key
+    #[value(name = "ES256")]
+    Es256,
+    /// Ed25519 with a public key
+    #[value(name = "EdDSA")]
+    EdDsa,
+}
+
+/// How tokens are checked.
+#[derive(Args, Clone, Debug)]
+pub struct JwtConfig {
+    /// The secret shared with the issuer (HS256); Django's SECRET_KEY during the migration
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
+    pub jwt_secret: Option<String>,
+    /// The issuer's public key in PEM, or a path of a file with it (RS256, ES256, EdDSA)
+    #[arg(long, env = "JWT_PUBLIC_KEY")]
+    pub jwt_public_key: Option<String>,
+    /// The algorithm of the tokens
+    #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", ignore_case = true)]
+    pub jwt_algorithm: JwtAlgorithm,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}

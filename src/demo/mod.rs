@@ -1,0 +1,68 @@
+//! The demo's sign-in: anyone may be anyone. Mounted in demo mode only, and in no document.
+
+pub mod store;
+
+use axum::{
+    Json as Answer, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    auth::{access::Role, jwt},
+    error::{ApiError, ErrorCode, Result},
+    extract::Json,
+    ids::{CommunityId, UserId},
+    state::AppState,
+};
+
+/// How long a demo's token is good, in seconds.
+const TOKEN_TTL_SECONDS: i64 = 12 * 3600;
+
+/// The routes of the demo.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/demo", get(directory))
+        .route("/demo/token", post(token))
+        .route("/demo/membership", post(membership))
+}
+
+async fn directory(State(state): State<AppState>) -> Result<Answer<store::Directory>> {
+    store::directory(&state.pool).await.map(Answer)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    user_id: UserId,
+}
+
+#[derive(Serialize)]
+struct Token {
+    token: String,
+}
+
+async fn token(State(state): State<AppState>, Json(sign_in): Json<SignIn>) -> Result<Answer<Token>> {
+    if !store::user_exists(&state.pool, sign_in.user_id).await? {
+        return Err(ErrorCode::UserNotFound.into());
+    }
+    let secret = state.config.jwt.jwt_secret.as_deref().unwrap_or_default();
+    let token = jwt::mint(secret, sign_in.user_id, None, TOKEN_TTL_SECONDS).map_err(ApiError::internal)?;
+    Ok(Answer(Token { token }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Membership {
+    user_id: UserId,
+    community_id: CommunityId,
+    role: Option<Role>,
+}
+
+async fn membership(State(state): State<AppState>, Json(new): Json<Membership>) -> Result<StatusCode> {
+    store::set_membership(&state.pool, new.user_id, new.community_id, new.role).await?;
+    state.wake.wake();
+    Ok(StatusCode::NO_CONTENT)
+}

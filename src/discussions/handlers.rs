@@ -1,0 +1,153 @@
+//! What the routes of discussions do.
+
+use axum::{Json as Answer, extract::State, http::StatusCode, response::Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    model::{Discussion, DiscussionPage, DiscussionPatch, NewDiscussion},
+    store,
+};
+use crate::{
+    auth::{
+        MaybeViewer, Viewer,
+        access::{self, Role},
+    },
+    authors,
+    error::{ErrorCode, Result},
+    events::{Change, outbox},
+    extract::{Json, PathId, Query},
+    idempotency::{self, Claim, IdempotencyKey},
+    ids::CommunityId,
+    openapi::{ReadErrors, WriteErrors},
+    page::PageQuery,
+    state::AppState,
+};
+
+/// Which discussions of an article.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PlaceQuery {
+    /// Only those of this community; without it those of every community that you may read.
+    community_id: Option<CommunityId>,
+}
+
+/// The discussions of an article, newest first
+///
+/// Everything up to `last_event_id` is in the answer: poll from there.
+#[utoipa::path(get, path = "/articles/{id}/discussions", tag = "discussions", operation_id = "listDiscussions",
+    params(("id" = i64, Path, description = "The article"), PlaceQuery, PageQuery),
+    security((), ("bearer" = []), ("session" = [])),
+    responses((status = 200, body = DiscussionPage), ReadErrors))]
+pub async fn list(
+    State(state): State<AppState>,
+    MaybeViewer(viewer): MaybeViewer,
+    PathId(article): PathId,
+    Query(place): Query<PlaceQuery>,
+    Query(page): Query<PageQuery>,
+) -> Result<Answer<DiscussionPage>> {
+    let (before, limit) = (page.after()?, page.limit()?);
+    store::page(&state.pool, viewer.as_ref(), article, place.community_id, before, limit).await.map(Answer)
+}
+
+/// Begin a discussion
+#[utoipa::path(post, path = "/articles/{id}/discussions", tag = "discussions", operation_id = "createDiscussion",
+    params(("id" = i64, Path, description = "The article"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Repeat the request with the same key, and it is carried out once")),
+    request_body = NewDiscussion, security(("bearer" = []), ("session" = [])),
+    responses((status = 201, body = Discussion), WriteErrors))]
+pub async fn create(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    PathId(article): PathId,
+    key: IdempotencyKey,
+    Json(new): Json<NewDiscussion>,
+) -> Result<Response> {
+    let new = new.checked()?;
+    let place = access::place_to_write(&state.pool, &viewer, article, new.community_id).await?;
+
+    let mut transaction = state.pool.begin().await?;
+    let route = format!("POST /articles/{article}/discussions");
+    let ticket = match idempotency::claim(&mut transaction, &viewer, key, &route, &new).await? {
+        Claim::First(ticket) => ticket,
+        Claim::Repeat(answer) => return Ok(answer),
+    };
+    let user = viewer.user_id;
+    let signature =
+        authors::store::sign(&mut transaction, user, new.community_id, article, place.is_pseudonymous).await?;
+    let discussion = store::insert(&mut transaction, user, article, &new, signature).await?;
+    if let Some(discussion) = discussion.state() {
+        outbox::append(&mut transaction, &Change::NewDiscussion(discussion)).await?;
+    }
+    ticket.keep(&mut transaction, &discussion).await?;
+    transaction.commit().await?;
+    state.wake.wake();
+    Ok(idempotency::created(&discussion))
+}
+
+/// A discussion
+#[utoipa::path(get, path = "/discussions/{id}", tag = "discussions", operation_id = "getDiscussion",
+    params(("id" = i64, Path, description = "The discussion")),
+    security((), ("bearer" = []), ("session" = [])),
+    responses((status = 200, body = Discussion), ReadErrors))]
+pub async fn read(
+    State(state): State<AppState>,
+    MaybeViewer(viewer): MaybeViewer,
+    PathId(id): PathId,
+) -> Result<Answer<Discussion>> {
+    store::get(&state.pool, viewer.as_ref(), id).await.map(Answer)
+}
+
+/// Change a discussion, or resolve it
+#[utoipa::path(patch, path = "/discussions/{id}", tag = "discussions", operation_id = "updateDiscussion",
+    params(("id" = i64, Path, description = "The discussion")),
+    request_body = DiscussionPatch, security(("bearer" = []), ("session" = [])),
+    responses((status = 200, body = Discussion), WriteErrors))]
+pub async fn update(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    PathId(id): PathId,
+    Json(patch): Json<DiscussionPatch>,
+) -> Result<Answer<Discussion>> {
+    let patch = patch.checked()?;
+    let found = access::discussion_to_write(&state.pool, &viewer, id).await?;
+    if found.author_id != viewer.user_id {
+        if patch.takes_authorship() {
+            return Err(ErrorCode::NotAuthor.into());
+        }
+        if found.role != Role::Admin {
+            return Err(ErrorCode::NotAllowed.into());
+        }
+    }
+    let mut transaction = state.pool.begin().await?;
+    let discussion = store::update(&mut transaction, id, &patch).await?.ok_or(ErrorCode::DiscussionDeleted)?;
+    if let Some(discussion) = discussion.state() {
+        outbox::append(&mut transaction, &Change::UpdatedDiscussion(discussion)).await?;
+    }
+    transaction.commit().await?;
+    state.wake.wake();
+    Ok(Answer(discussion))
+}
+
+/// Delete a discussion
+///
+/// A tombstone stays. Deleting one again changes nothing and is no error.
+#[utoipa::path(delete, path = "/discussions/{id}", tag = "discussions", operation_id = "deleteDiscussion",
+    params(("id" = i64, Path, description = "The discussion")),
+    security(("bearer" = []), ("session" = [])),
+    responses((status = 204), WriteErrors))]
+pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
+    let found = access::discussion_to_write(&state.pool, &viewer, id).await?;
+    if found.author_id != viewer.user_id && !found.role.moderates() {
+        return Err(ErrorCode::NotAuthor.into());
+    }
+    let mut transaction = state.pool.begin().await?;
+    if let Some(timestamp) = store::delete(&mut transaction, id).await? {
+        let (community_id, article_id) = (found.community_id, found.article_id);
+        let change = Change::DeletedDiscussion { community_id, article_id, discussion_id: id, timestamp };
+        outbox::append(&mut transaction, &change).await?;
+        transaction.commit().await?;
+        state.wake.wake();
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

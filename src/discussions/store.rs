@@ -1,0 +1,308 @@
+//! The SQL of discussions.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use sqlx::{PgConnection, PgExecutor, types::Json};
+
+use super::model::{Discussion, DiscussionPage, DiscussionPatch, NewDiscussion, ViewerInfo, ViewerMembership};
+use crate::{
+    auth::{
+        Viewer,
+        access::{Kind, Role, Standing},
+    },
+    authors::{Author, Identity, store::Signature},
+    error::{ErrorCode, Result},
+    ids::{ArticleId, CommunityId, DiscussionId, UserId},
+    page,
+};
+
+/// A discussion's row with its author.
+struct Row {
+    id: DiscussionId,
+    community_id: CommunityId,
+    article_id: ArticleId,
+    topic: String,
+    text: String,
+    is_resolved: bool,
+    comment_count: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+    author_id: UserId,
+    username: String,
+    avatar_url: Option<String>,
+    pseudonym: Option<String>,
+}
+
+impl From<Row> for Discussion {
+    fn from(row: Row) -> Self {
+        let live = row.deleted_at.is_none();
+        let author = Author::of(Identity {
+            user_id: row.author_id,
+            username: row.username,
+            avatar_url: row.avatar_url,
+            pseudonym: row.pseudonym,
+        });
+        Self {
+            id: row.id,
+            community_id: row.community_id,
+            article_id: row.article_id,
+            topic: live.then_some(row.topic),
+            text: live.then_some(row.text),
+            author: live.then_some(author),
+            is_resolved: row.is_resolved,
+            comment_count: row.comment_count,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            deleted_at: row.deleted_at,
+        }
+    }
+}
+
+/// One of the article's communities, as the list's statement returns it.
+#[derive(Debug, Deserialize)]
+struct Place {
+    community_id: CommunityId,
+    kind: Kind,
+    role: Option<Role>,
+    pseudonym: Option<String>,
+}
+
+/// A page of the article's discussions, newest first, in one statement and so in one snapshot with its head (I4): of
+/// `community`, or of all the communities that the viewer may read.
+pub async fn page(
+    db: impl PgExecutor<'_>,
+    viewer: Option<&Viewer>,
+    article: ArticleId,
+    community: Option<CommunityId>,
+    before: Option<DiscussionId>,
+    limit: i64,
+) -> Result<DiscussionPage> {
+    let rows = sqlx::query!(
+        r#"with places as (
+               select c.id as community_id, c.kind, m.role, p.name as pseudonym
+               from community_articles ca
+               join communities c on c.id = ca.community_id
+               left join memberships m on m.community_id = c.id and m.user_id = $3 and ($4::bigint[] is null or c.id = any($4))
+               left join pseudonyms p on p.community_id = c.id and p.article_id = ca.article_id and p.user_id = m.user_id
+               where ca.article_id = $1 and ($2::bigint is null or c.id = $2)
+           ), found as (
+               select d.* from places
+               cross join lateral (
+                   select * from discussions
+                   where community_id = places.community_id and article_id = $1 and ($5::bigint is null or id < $5)
+                   order by id desc limit $6::bigint + 1
+               ) d
+               where places.kind = 'public' or places.role is not null
+               order by d.id desc limit $6::bigint + 1
+           )
+           select (select last_assigned from event_head) as "head!",
+                  (select kind from communities where id = $2) as "asked?: Kind",
+                  (select json_agg(places) from places) as "places?: Json<Vec<Place>>",
+                  d.id as "id?", d.community_id as "community_id?", d.topic as "topic?", d.text as "text?",
+                  d.is_resolved as "is_resolved?", d.comment_count as "comment_count?", d.created_at as "created_at?",
+                  d.updated_at as "updated_at?", d.deleted_at as "deleted_at?", d.author_id as "author_id?",
+                  u.username as "username?", u.avatar_url as "avatar_url?", p.name as "pseudonym?"
+           from (select 1) one
+           left join found d on true
+           left join users u on u.id = d.author_id
+           left join pseudonyms p on p.id = d.pseudonym_id
+           order by d.id desc"#,
+        article,
+        community,
+        viewer.map(|viewer| viewer.user_id),
+        viewer.and_then(|viewer| viewer.scope.as_sql()),
+        before,
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+
+    let mut head = 0;
+    let mut asked = None;
+    let mut places = Vec::new();
+    let mut discussions = Vec::with_capacity(rows.len());
+    for row in rows {
+        head = row.head;
+        asked = asked.or(row.asked);
+        if let Some(Json(found)) = row.places {
+            places = found;
+        }
+        if let (Some(id), Some(community_id), Some(topic), Some(text), Some(is_resolved), Some(comment_count)) =
+            (row.id, row.community_id, row.topic, row.text, row.is_resolved, row.comment_count)
+            && let (Some(created_at), Some(updated_at), Some(author_id), Some(username)) =
+                (row.created_at, row.updated_at, row.author_id, row.username)
+        {
+            discussions.push(Discussion::from(Row {
+                id,
+                community_id,
+                article_id: article,
+                topic,
+                text,
+                is_resolved,
+                comment_count,
+                created_at,
+                updated_at,
+                deleted_at: row.deleted_at,
+                author_id,
+                username,
+                avatar_url: row.avatar_url,
+                pseudonym: row.pseudonym,
+            }));
+        }
+    }
+    may_read(viewer, community, asked, &places)?;
+    let next_cursor = page::next_cursor(discussions.iter().map(|discussion| discussion.id), limit);
+    discussions.truncate(limit as usize);
+    Ok(DiscussionPage { discussions, last_event_id: head, next_cursor, viewer: viewer_info(viewer, places) })
+}
+
+/// That at least one of the places is readable; a named refusal otherwise.
+fn may_read(
+    viewer: Option<&Viewer>,
+    community: Option<CommunityId>,
+    asked: Option<Kind>,
+    places: &[Place],
+) -> Result<()> {
+    let standing = |place: &Place| Standing { kind: place.kind, role: place.role };
+    if community.is_some() {
+        let Some(place) = places.first() else {
+            // Whether the article is in a hidden community is that community's secret too.
+            return Err(match asked {
+                None | Some(Kind::Hidden) => ErrorCode::CommunityNotFound,
+                Some(_) => ErrorCode::ArticleNotFound,
+            }
+            .into());
+        };
+        return standing(place).may_read(viewer, ErrorCode::CommunityNotFound);
+    }
+    let mut refusal = ErrorCode::ArticleNotFound.into();
+    for place in places {
+        match standing(place).may_read(viewer, ErrorCode::ArticleNotFound) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.code() != ErrorCode::ArticleNotFound => refusal = error,
+            Err(_) => {}
+        }
+    }
+    Err(refusal)
+}
+
+fn viewer_info(viewer: Option<&Viewer>, places: Vec<Place>) -> Option<ViewerInfo> {
+    let memberships = places.into_iter().filter_map(|place| {
+        let role = place.role?;
+        Some(ViewerMembership { community_id: place.community_id, role, pseudonym: place.pseudonym })
+    });
+    Some(ViewerInfo { user_id: viewer?.user_id, memberships: memberships.collect() })
+}
+
+/// Discussion `id` for `viewer` to read.
+pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
+    let row = sqlx::query!(
+        r#"select c.kind as "kind: Kind", m.role as "role?: Role", d.*, u.username, u.avatar_url, p.name as "pseudonym?"
+           from discussions d
+           join communities c on c.id = d.community_id
+           join users u on u.id = d.author_id
+           left join pseudonyms p on p.id = d.pseudonym_id
+           left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           where d.id = $1"#,
+        id,
+        viewer.map(|viewer| viewer.user_id),
+        viewer.and_then(|viewer| viewer.scope.as_sql())
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(ErrorCode::DiscussionNotFound)?;
+    Standing { kind: row.kind, role: row.role }.may_read(viewer, ErrorCode::DiscussionNotFound)?;
+    Ok(Row {
+        id: row.id,
+        community_id: row.community_id,
+        article_id: row.article_id,
+        topic: row.topic,
+        text: row.text,
+        is_resolved: row.is_resolved,
+        comment_count: row.comment_count,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        deleted_at: row.deleted_at,
+        author_id: row.author_id,
+        username: row.username,
+        avatar_url: row.avatar_url,
+        pseudonym: row.pseudonym,
+    }
+    .into())
+}
+
+/// Begins a discussion by `user`, signed as `signature` says.
+pub async fn insert(
+    db: &mut PgConnection,
+    user: UserId,
+    article: ArticleId,
+    new: &NewDiscussion,
+    signature: Signature,
+) -> Result<Discussion> {
+    let row = sqlx::query!(
+        "insert into discussions (community_id, article_id, author_id, pseudonym_id, topic, text)
+         values ($1, $2, $3, $4, $5, $6)
+         returning id, created_at, updated_at",
+        new.community_id,
+        article,
+        user,
+        signature.pseudonym_id,
+        new.topic,
+        new.text
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Discussion {
+        id: row.id,
+        community_id: new.community_id,
+        article_id: article,
+        topic: Some(new.topic.clone()),
+        text: Some(new.text.clone()),
+        author: Some(signature.author),
+        is_resolved: false,
+        comment_count: 0,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        deleted_at: None,
+    })
+}
+
+/// Changes a live discussion. None where it is deleted by now.
+pub async fn update(db: &mut PgConnection, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"with changed as (
+               update discussions
+               set topic = coalesce($2, topic), text = coalesce($3, text), is_resolved = coalesce($4, is_resolved),
+                   updated_at = clock_timestamp()
+               where id = $1 and deleted_at is null
+               returning *
+           )
+           select d.id, d.community_id, d.article_id, d.topic, d.text, d.is_resolved, d.comment_count, d.created_at,
+                  d.updated_at, d.deleted_at, d.author_id, u.username, u.avatar_url, p.name as "pseudonym?"
+           from changed d
+           join users u on u.id = d.author_id
+           left join pseudonyms p on p.id = d.pseudonym_id"#,
+        id,
+        patch.topic,
+        patch.text,
+        patch.is_resolved
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(Discussion::from))
+}
+
+/// Makes a live discussion a tombstone and returns when. None where it was one already.
+pub async fn delete(db: &mut PgConnection, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
+    let row = sqlx::query!(
+        r#"update discussions set topic = '', text = '', deleted_at = clock_timestamp()
+           where id = $1 and deleted_at is null
+           returning deleted_at as "deleted_at!""#,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| row.deleted_at))
+}

@@ -1,0 +1,250 @@
+//! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
+
+pub mod outbox;
+pub mod relay;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    auth::access::Role,
+    authors::Author,
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
+};
+
+/// A discussion as it is after the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DiscussionState {
+    /// The community it is in.
+    pub community_id: CommunityId,
+    /// The article it is about.
+    pub article_id: ArticleId,
+    /// The discussion.
+    pub discussion_id: DiscussionId,
+    /// Its topic.
+    pub topic: String,
+    /// Its text, in Markdown.
+    pub text: String,
+    /// Who wrote it.
+    pub author: Author,
+    /// Whether its question is settled.
+    pub is_resolved: bool,
+    /// How many comments live in it.
+    pub comment_count: i64,
+    /// When the change was made.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// A change without its place in the order: what a handler appends to the outbox.
+///
+/// Every event says what is, not what is added: applying one twice, or one that a snapshot already shows, changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Change {
+    /// A discussion was begun.
+    NewDiscussion(DiscussionState),
+    /// Topic, text or `is_resolved` changed.
+    UpdatedDiscussion(DiscussionState),
+    /// A discussion was deleted: a tombstone stays.
+    DeletedDiscussion {
+        /// The community it is in.
+        community_id: CommunityId,
+        /// The article it is about.
+        article_id: ArticleId,
+        /// The discussion.
+        discussion_id: DiscussionId,
+        /// When it was deleted.
+        timestamp: DateTime<Utc>,
+    },
+    /// A comment was written.
+    NewComment {
+        /// The community it is in.
+        community_id: CommunityId,
+        /// The article it is about.
+        article_id: ArticleId,
+        /// The discussion it is in.
+        discussion_id: DiscussionId,
+        /// The comment.
+        comment_id: CommentId,
+        /// The comment it replies to; null at the first level.
+        #[schema(required)]
+        parent_id: Option<CommentId>,
+        /// Its level, 1 to 3.
+        depth: i16,
+        /// Its text, in Markdown.
+        text: String,
+        /// Who wrote it.
+        author: Author,
+        /// How many comments now live in the discussion.
+        comment_count: i64,
+        /// When it was written.
+        timestamp: DateTime<Utc>,
+    },
+    /// A comment's text changed.
+    UpdatedComment {
+        /// The community it is in.
+        community_id: CommunityId,
+        /// The article it is about.
+        article_id: ArticleId,
+        /// The discussion it is in.
+        discussion_id: DiscussionId,
+        /// The comment.
+        comment_id: CommentId,
+        /// The comment it replies to; null at the first level.
+        #[schema(required)]
+        parent_id: Option<CommentId>,
+        /// Its text, in Markdown.
+        text: String,
+        /// Who wrote it.
+        author: Author,
+        /// When it was changed.
+        timestamp: DateTime<Utc>,
+    },
+    /// A comment was deleted: a tombstone stays, and so do its replies.
+    DeletedComment {
+        /// The community it is in.
+        community_id: CommunityId,
+        /// The article it is about.
+        article_id: ArticleId,
+        /// The discussion it is in.
+        discussion_id: DiscussionId,
+        /// The comment.
+        comment_id: CommentId,
+        /// The comment it replied to; null at the first level.
+        #[schema(required)]
+        parent_id: Option<CommentId>,
+        /// How many comments now live in the discussion.
+        comment_count: i64,
+        /// When it was deleted.
+        timestamp: DateTime<Utc>,
+    },
+    /// The user joined, left, was removed or has another role. Sent to that user only.
+    MembershipChanged(MembershipChange),
+}
+
+/// What became of a membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MembershipChange {
+    /// The community.
+    pub community_id: CommunityId,
+    /// The member, who is also the only one to be told.
+    pub user_id: UserId,
+    /// The role now; null when no longer a member.
+    #[schema(required)]
+    pub role: Option<Role>,
+    /// The role before; null when not a member before.
+    #[schema(required)]
+    pub previous_role: Option<Role>,
+    /// When it changed.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// A committed change at its place in the total order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Its place: contiguous, ascending.
+    pub event_id: EventId,
+    /// What happened.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+impl Change {
+    /// Where it happened.
+    pub fn community_id(&self) -> CommunityId {
+        match self {
+            Self::NewDiscussion(state) | Self::UpdatedDiscussion(state) => state.community_id,
+            Self::DeletedDiscussion { community_id, .. }
+            | Self::NewComment { community_id, .. }
+            | Self::UpdatedComment { community_id, .. }
+            | Self::DeletedComment { community_id, .. } => *community_id,
+            Self::MembershipChanged(change) => change.community_id,
+        }
+    }
+
+    /// Its `type`, as clients see it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NewDiscussion(_) => "new_discussion",
+            Self::UpdatedDiscussion(_) => "updated_discussion",
+            Self::DeletedDiscussion { .. } => "deleted_discussion",
+            Self::NewComment { .. } => "new_comment",
+            Self::UpdatedComment { .. } => "updated_comment",
+            Self::DeletedComment { .. } => "deleted_comment",
+            Self::MembershipChanged(_) => "membership_changed",
+        }
+    }
+}
+
+/// A relayed outbox row on its way to the hubs: JSON that nobody needs to parse again, but for memberships.
+#[derive(Clone, Debug)]
+pub struct Relayed {
+    /// Its place in the order.
+    pub event_id: EventId,
+    /// Where it happened.
+    pub community_id: CommunityId,
+    /// Who gets it.
+    pub audience: Audience,
+    /// The event as clients get it.
+    pub json: Bytes,
+    /// When its outbox row was written.
+    pub written_at: DateTime<Utc>,
+}
+
+/// Who gets an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody who is in the community at that place in the order.
+    Community,
+    /// One user, whose membership it changes.
+    Member(MembershipChange),
+    /// Nobody: it only takes its place in the order.
+    Nobody,
+}
+
+/// A relayed row as Postgres and Redis hold it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its place in the order.
+    pub event_id: EventId,
+    /// Where it happened.
+    pub community_id: CommunityId,
+    /// The only user to get it, where it is not for the community.
+    pub user_id: Option<UserId>,
+    /// The change as JSON.
+    pub payload: String,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+}
+
+impl Row {
+    /// Ready for the hub. A row for one user that is not a membership's is not of this program's making: nobody gets it,
+    /// but the order goes on.
+    pub fn relayed(self) -> Relayed {
+        let audience = match self.user_id {
+            None => Audience::Community,
+            Some(_) => match serde_json::from_str(&self.payload) {
+                Ok(Change::MembershipChanged(change)) => Audience::Member(change),
+                _ => {
+                    tracing::error!(
+                        event_id = self.event_id,
+                        "an outbox row for one user is no membership_changed: skipped"
+                    );
+                    Audience::Nobody
+                }
+            },
+        };
+        // The event_id goes in front of the change's own fields, which are never none.
+        let fields = self.payload.trim_start().trim_start_matches('{');
+        let json = format!("{{\"event_id\":{},{}", self.event_id, fields.trim_start());
+        Relayed {
+            event_id: self.event_id,
+            community_id: self.community_id,
+            audience,
+            json: json.into(),
+            written_at: self.created_at,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The relay: gives committed outbox rows their places in the one total order, and hands them on.
+//!
+//! Invariants: an event_id is given once, after the commit of its row, in the order of the rows' ids, without gaps (I2); and
+//! it is committed before anyone is told of it (I7). All of that is `assign_event_ids` in the database. The advisory lock
+//! only keeps the nodes from doing the same work: two relays at once are harmless, and so a node that sees rows wait although
+//! another holds the lock (a paused process does that) does not hesitate to number them itself.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    Connection, PgConnection,
+    postgres::{PgConnectOptions, PgListener, PgPool},
+};
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Row, outbox::Wake};
+
+/// Rows numbered at a time.
+const BATCH: i32 = 1_000;
+/// The leader looks this often without being woken: for rows that other programs write.
+const LEADER_TICK: Duration = Duration::from_millis(100);
+/// A follower tries this often to become the leader.
+const FOLLOWER_TICK: Duration = Duration::from_millis(500);
+/// What the lock is called. Advisory locks are per database.
+const LOCK: i64 = 0x64_69_73_63_75_73_73;
+
+/// Where numbered rows go.
+pub struct Relay {
+    options: PgConnectOptions,
+    pool: PgPool,
+    wake: Arc<Wake>,
+    /// This node's feed, which may take them from here or read them itself: what does not fit is dropped.
+    feed: mpsc::Sender<Vec<Row>>,
+}
+
+impl Relay {
+    /// A relay on a connection of its own with these options.
+    pub fn new(options: PgConnectOptions, pool: PgPool, wake: Arc<Wake>, feed: mpsc::Sender<Vec<Row>>) -> Self {
+        Self { options, pool, wake, feed }
+    }
+
+    /// Relays, or waits to become the leader, until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let ended = tokio::select! {
+                ended = self.on_one_connection() => ended,
+                () = shutdown.cancelled() => return,
+            };
+            if let Err(error) = ended {
+                tracing::warn!(cause = %error, "the relay lost its database connection; trying again");
+                sleep(crate::feed::jittered(Duration::from_millis(200))).await;
+            }
+        }
+    }
+
+    async fn on_one_connection(&self) -> Result<(), sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        loop {
+            if try_lock(&mut connection).await? {
+                return self.lead(connection).await;
+            }
+            tokio::select! {
+                // Tell the leader, wherever it is.
+                () = self.wake.woken() => {
+                    sqlx::query!("select pg_notify('outbox', '')").fetch_one(&mut connection).await?;
+                }
+                () = sleep(FOLLOWER_TICK) => {
+                    if overdue(&mut connection).await? {
+                        tracing::warn!("rows wait in the outbox although another node holds the relay's lock; relaying them here");
+                        self.drain(&mut connection).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn lead(&self, mut connection: PgConnection) -> Result<(), sqlx::Error> {
+        tracing::info!("this node's relay is the leader");
+        // Listen first, look afterwards: nothing that comes in between is missed.
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen("outbox").await?;
+        let mut listening = true;
+        loop {
+            self.drain(&mut connection).await?;
+            tokio::select! {
+                () = self.wake.woken() => {}
+                woken = listener.try_recv(), if listening => {
+                    // Without the listener the timer is left; the connection that matters is the lock's.
+                    listening = woken.is_ok();
+                }
+                () = sleep(LEADER_TICK) => {}
+            }
+        }
+    }
+
+    /// Numbers all that waits and hands it on.
+    async fn drain(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        loop {
+            let rows = number(connection, BATCH).await?;
+            let count = rows.len();
+            if count == 0 {
+                return Ok(());
+            }
+            metrics::counter!("discussions_relayed_events_total").increment(count as u64);
+            // Full or closed: the feed reads from Postgres what it did not get here.
+            let _ = self.feed.try_send(rows);
+            if count < BATCH as usize {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Numbers up to `batch` waiting rows and returns them in order.
+pub async fn number(connection: &mut PgConnection, batch: i32) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"select event_id as "event_id!", community_id as "community_id!", user_id, payload as "payload!", created_at as "created_at!"
+           from assign_event_ids($1)"#,
+        batch
+    )
+    .fetch_all(connection)
+    .await
+}
+
+async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK).fetch_one(connection).await
+}
+
+/// Whether rows wait for longer than a leader that is alive lets them.
+async fn overdue(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (
+               select from (select created_at from outbox where event_id is null order by id limit 1) oldest
+               where created_at < clock_timestamp() - interval '1 second'
+           ) as "overdue!""#
+    )
+    .fetch_one(connection)
+    .await
+}

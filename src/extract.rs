@@ -1,0 +1,143 @@
+//! Extractors like axum's own, whose refusals are [`ApiError`]s; and the validation of texts.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
+    http::{StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use crate::error::{ApiError, ErrorCode};
+
+/// A JSON body. 415, 413, 400 (not JSON) or 422 (JSON of another shape, the field named).
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let is_json = (request.headers().get(header::CONTENT_TYPE))
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+        if !is_json {
+            return Err(ErrorCode::UnsupportedMediaType.into());
+        }
+        let body = Bytes::from_request(request, state).await.map_err(refused_body)?;
+        parse(&body).map(Self)
+    }
+}
+
+fn refused_body(rejection: BytesRejection) -> ApiError {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        ErrorCode::BodyTooLarge.into()
+    } else {
+        ApiError::from(ErrorCode::MalformedJson).message("the body broke off")
+    }
+}
+
+/// Reads `body` as JSON of the shape `T`: 400 where it is not JSON, 422 where it is JSON of another shape.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        if cause.is_data() {
+            let name = if path == "." { "body" } else { &path };
+            ApiError::invalid_field(name, without_position(&cause))
+        } else {
+            ApiError::from(ErrorCode::MalformedJson).message(format!("the body is not valid JSON: {cause}"))
+        }
+    })?;
+    json.end().map_err(|cause| {
+        ApiError::from(ErrorCode::MalformedJson).message(format!("the body is not valid JSON: {cause}"))
+    })?;
+    Ok(value)
+}
+
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+/// The query of the address. 400 where a parameter is missing, unknown to `T` if it denies those, or of a wrong type.
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Query::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(ApiError::from(ErrorCode::InvalidParameter).message(rejection.body_text())),
+        }
+    }
+}
+
+/// An id in the path. 400 where it is not a whole number that fits an id.
+pub struct PathId(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Path::<i64>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(id)) => Ok(Self(id)),
+            Err(_) => Err(ApiError::invalid_parameter("id", "is not a whole number of at most 63 bits")),
+        }
+    }
+}
+
+/// The text of a field as it is stored: trimmed, 1 to `most` characters, no NUL (Postgres text cannot hold one).
+pub fn text(name: &str, value: &str, most: usize) -> Result<String, ApiError> {
+    let trimmed = value.trim();
+    let problem = if trimmed.is_empty() {
+        "is empty".to_owned()
+    } else if trimmed.contains('\0') {
+        "has a NUL character".to_owned()
+    } else {
+        match trimmed.chars().count() {
+            count if count > most => format!("has {count} characters; {most} is the limit"),
+            _ => return Ok(trimmed.to_owned()),
+        }
+    };
+    Err(ApiError::invalid_field(name, problem))
+}
+
+/// The most characters of a discussion's topic.
+pub const TOPIC_CHARACTERS: usize = 200;
+/// The most characters of the text of a discussion or a comment.
+pub const TEXT_CHARACTERS: usize = 50_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        assert_eq!(text("t", "  a b ", 3).unwrap(), "a b");
+        assert_eq!(text("t", &"ü".repeat(200), 200).unwrap().chars().count(), 200);
+        for bad in ["", " \n\t ", "a\0b", "four"] {
+            assert_eq!(text("t", bad, 3).unwrap_err().code(), ErrorCode::InvalidFields);
+        }
+    }
+
+    #[test]
+    fn json_is_refused_by_kind() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Body {
+            #[expect(dead_code, reason = "only its parsing is looked at")]
+            text: String,
+        }
+        let code = |body: &str| parse::<Body>(body.as_bytes()).unwrap_err().code();
+        for malformed in ["", "{", "{\"text\":\"\\ud800\"}", "{\"text\":\"a\"}x", "nonsense"] {
+            assert_eq!(code(malformed), ErrorCode::MalformedJson, "{malformed}");
+        }
+        assert_eq!(parse::<Body>(b"{\"text\":\"\xff\"}").unwrap_err().code(), ErrorCode::MalformedJson);
+        for wrong in ["{}", "[]", "3", "{\"text\":3}", "{\"text\":\"a\",\"more\":1}", "{\"text\":\"a\",\"text\":\"a\"}"]
+        {
+            assert_eq!(code(wrong), ErrorCode::InvalidFields, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The feed: a node's ordered reader of events.
+//!
+//! Whatever hints at an event (this node's relay, LISTEN, Redis), it goes to the hub only as the one after the last; what is
+//! missing in between is read from Postgres. So no source needs to be complete, and none can reorder.
+
+pub mod postgres;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{PgPool, postgres::PgListener};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    events::Row,
+    ids::EventId,
+    realtime::hub::{Hub, Limits},
+};
+
+/// The net below all wake-ups.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A duration between half of `base` and all of it, so that many clients of one thing do not come back together.
+pub fn jittered(base: Duration) -> Duration {
+    base.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// A hub with the recent tail of the order, as it was before a restart: nobody needs to catch up.
+pub async fn load(pool: &PgPool, limits: Limits) -> Result<Hub, sqlx::Error> {
+    let start = postgres::start(pool, limits.total_events as i64).await?;
+    let hub = Hub::new(limits, start, postgres::evicted(pool, start).await?);
+    catch_up(pool, &hub).await?;
+    Ok(hub)
+}
+
+/// Reads from Postgres what comes after the hub's head, to the end.
+async fn catch_up(pool: &PgPool, hub: &Hub) -> Result<(), sqlx::Error> {
+    loop {
+        let rows = postgres::after(pool, hub.head()).await?;
+        let complete = (rows.len() as i64) < postgres::BATCH;
+        for row in rows {
+            append(hub, row);
+        }
+        if complete {
+            return Ok(());
+        }
+    }
+}
+
+/// Hands a row to the hub; false where it is not the next.
+fn append(hub: &Hub, row: Row) -> bool {
+    let event = row.relayed();
+    let Some(woken) = hub.append(&event) else { return false };
+    let waited = chrono::Utc::now().signed_duration_since(event.written_at);
+    metrics::histogram!("discussions_write_to_wake_seconds").record(waited.as_seconds_f64().max(0.0));
+    metrics::counter!("discussions_deliveries_total").increment(woken as u64);
+    true
+}
+
+/// Feeds `hub` until `shutdown`.
+pub struct Feed {
+    pool: PgPool,
+    hub: Arc<Hub>,
+    relayed: mpsc::Receiver<Vec<Row>>,
+}
+
+impl Feed {
+    /// A feed that takes what this node's relay numbers from `relayed` and all else from Postgres.
+    pub fn new(pool: PgPool, hub: Arc<Hub>, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
+        Self { pool, hub, relayed }
+    }
+
+    /// Feeds the hub until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let ended = tokio::select! {
+                ended = self.follow_postgres() => ended,
+                () = shutdown.cancelled() => return,
+            };
+            if let Err(error) = ended {
+                tracing::warn!(cause = %error, "the feed cannot read the database; trying again");
+                sleep(jittered(Duration::from_millis(500))).await;
+            }
+        }
+    }
+
+    async fn follow_postgres(&mut self) -> Result<(), sqlx::Error> {
+        // Listen first, read afterwards: nothing that comes in between is missed.
+        let mut listener: PgListener = postgres::listen(&self.pool).await?;
+        catch_up(&self.pool, &self.hub).await?;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some(rows) = self.relayed.recv() => self.take(rows).await?,
+                heard = listener.try_recv() => {
+                    // What is announced may have come by the relay already. A lost connection may have lost announcements.
+                    let newest = heard?.and_then(|heard| heard.payload().parse::<EventId>().ok());
+                    if newest.is_none_or(|newest| newest > self.hub.head()) {
+                        catch_up(&self.pool, &self.hub).await?;
+                    }
+                }
+                _ = tick.tick() => catch_up(&self.pool, &self.hub).await?,
+            }
+        }
+    }
+
+    async fn take(&mut self, rows: Vec<Row>) -> Result<(), sqlx::Error> {
+        for row in rows {
+            let event_id = row.event_id;
+            if event_id > self.hub.head() && !append(&self.hub, row) {
+                metrics::counter!("discussions_feed_gap_fills_total").increment(1);
+                catch_up(&self.pool, &self.hub).await?;
+            }
+        }
+        Ok(())
+    }
+}

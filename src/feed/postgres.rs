@@ -1,0 +1,87 @@
+//! Reading the order from Postgres, the log of record.
+
+use sqlx::{PgExecutor, PgPool, postgres::PgListener};
+
+use crate::{
+    events::Row,
+    ids::{CommunityId, EventId},
+};
+
+/// Rows read at a time.
+pub const BATCH: i64 = 1_000;
+
+/// The newest event_id.
+pub async fn head(db: impl PgExecutor<'_>) -> Result<EventId, sqlx::Error> {
+    sqlx::query_scalar!("select last_assigned from event_head").fetch_one(db).await
+}
+
+/// Up to [`BATCH`] events after `last`, in order.
+pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"select event_id as "event_id!", community_id, user_id, payload::text as "payload!", created_at
+           from outbox where event_id > $1 order by event_id limit $2"#,
+        last,
+        BATCH
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Where a node that keeps `total` events starts: the event before the first that it loads.
+pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<EventId, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select greatest(0, last_assigned - $1, (select max(last_event_id) from outbox_pruned)) as "start!" from event_head"#,
+        total
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// For each community with events up to `start`: the newest of them.
+pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select c.id as "id!", greatest(p.last_event_id, o.last_event_id) as "last_event_id!"
+           from communities c
+           left join outbox_pruned p on p.community_id = c.id
+           left join lateral (
+               select max(event_id) as last_event_id from outbox
+               where community_id = c.id and user_id is null and event_id <= $1
+           ) o on true
+           where greatest(p.last_event_id, o.last_event_id) is not null"#,
+        start
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.last_event_id)).collect())
+}
+
+/// Deletes events older than `hours`, but for those that a starting node loads and the memberships' (which say who was
+/// where, and are few), and notes for each community how far that went. Up to 10,000 at a time; returns how many.
+pub async fn prune(db: &PgPool, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"with gone as (
+               delete from outbox where id in (
+                   select id from outbox, event_head
+                   where event_id <= last_assigned - $2 and user_id is null and created_at < now() - make_interval(hours => $1)
+                   order by event_id limit 10000)
+               returning community_id, event_id
+           ), noted as (
+               insert into outbox_pruned as p (community_id, last_event_id)
+               select community_id, max(event_id) from gone group by community_id
+               on conflict (community_id) do update set last_event_id = greatest(p.last_event_id, excluded.last_event_id)
+           )
+           select count(*) as "count!" from gone"#,
+        hours,
+        total
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A connection that hears when events are numbered.
+pub async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen("events").await?;
+    Ok(listener)
+}

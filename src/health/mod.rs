@@ -1,0 +1,74 @@
+//! Is this process alive, is it ready, and how is it doing.
+
+pub mod store;
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::time::timeout;
+
+use crate::{
+    error::{ApiError, ErrorCode, Result},
+    feed,
+    state::AppState,
+};
+
+/// How long the database and the feed have to show that they are there.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The routes for whoever decides whether this process gets requests.
+pub fn routes() -> Router<AppState> {
+    Router::new().route("/health/live", get(async || StatusCode::NO_CONTENT)).route("/health/ready", get(ready))
+}
+
+/// Ready: the database answers, and the feed has brought everything up to its head.
+async fn ready(State(state): State<AppState>) -> Result<StatusCode> {
+    if state.shutdown.is_cancelled() {
+        return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
+    }
+    let head = timeout(PATIENCE, feed::postgres::head(&state.pool)).await;
+    let head = head.map_err(|_| ApiError::from(ErrorCode::Unavailable).message("the database does not answer"))??;
+    let mut heads = state.hub.watch_head();
+    let caught_up = timeout(PATIENCE, heads.wait_for(|here| *here >= head)).await;
+    match caught_up {
+        Ok(Ok(_)) => Ok(StatusCode::NO_CONTENT),
+        _ => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
+    }
+}
+
+/// The routes of the metrics listener.
+pub fn metrics_routes(state: AppState, handle: PrometheusHandle) -> Router {
+    let metrics = move |State(state): State<AppState>| {
+        let handle = handle.clone();
+        async move {
+            gauges(&state).await;
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
+        }
+    };
+    Router::new().route("/metrics", get(metrics)).with_state(state)
+}
+
+async fn gauges(state: &AppState) {
+    use metrics::gauge;
+    let stats = state.hub.stats();
+    gauge!("discussions_queues").set(stats.queues as f64);
+    gauge!("discussions_users").set(stats.users as f64);
+    gauge!("discussions_parked_polls").set(stats.parked as f64);
+    gauge!("discussions_log_events").set(stats.events as f64);
+    gauge!("discussions_log_bytes").set(stats.bytes as f64);
+    gauge!("discussions_head").set(stats.head as f64);
+    gauge!("discussions_pool_connections").set(f64::from(state.pool.size()));
+    gauge!("discussions_pool_idle").set(state.pool.num_idle() as f64);
+    // With the database down the last values stand; the error is in the log.
+    if let Ok(Ok(waiting)) = timeout(PATIENCE, store::waiting(&state.pool)).await {
+        gauge!("discussions_outbox_waiting").set(waiting.rows as f64);
+        gauge!("discussions_outbox_oldest_seconds").set(waiting.oldest_seconds);
+    }
+}

@@ -1,0 +1,103 @@
+//! `Idempotency-Key`: a POST that is repeated on a bad network writes once and answers the same again.
+//!
+//! The key is claimed in the transaction of the write. A second request with the key waits at the claim until the first is
+//! committed, and then finds its answer; if the first is rolled back, the second is the first.
+
+pub mod store;
+
+use axum::{
+    Json,
+    extract::FromRequestParts,
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use crate::{
+    auth::Viewer,
+    error::{ApiError, ErrorCode, Result},
+    ids::UserId,
+};
+
+/// How long an answer is kept, in hours.
+pub const KEPT_HOURS: i32 = 24;
+const HEADER: &str = "idempotency-key";
+
+/// The key of the request, if it has one.
+pub struct IdempotencyKey(Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let Some(value) = parts.headers.get(HEADER) else {
+            return Ok(Self(None));
+        };
+        match value.to_str() {
+            Ok(key) if (1..=255).contains(&key.len()) => Ok(Self(Some(key.to_owned()))),
+            _ => Err(ApiError::invalid_parameter("Idempotency-Key", "is not 1 to 255 printable ASCII characters")),
+        }
+    }
+}
+
+/// What becomes of a request.
+pub enum Claim {
+    /// It is the first with its key: go on, then [`Ticket::keep`] the answer.
+    First(Ticket),
+    /// It is a repetition: this is the answer.
+    Repeat(Response),
+}
+
+/// The right to store the answer for a key.
+pub struct Ticket(Option<(UserId, String)>);
+
+/// Claims the key for a request to `route` (method and path) with `body`. `idempotency_key_reused` where the key came with
+/// another request before.
+pub async fn claim(
+    transaction: &mut PgConnection,
+    viewer: &Viewer,
+    key: IdempotencyKey,
+    route: &str,
+    body: &impl Serialize,
+) -> Result<Claim> {
+    let Some(key) = key.0 else {
+        return Ok(Claim::First(Ticket(None)));
+    };
+    let mut hash = Sha256::new();
+    hash.update(route.as_bytes());
+    hash.update([0]);
+    hash.update(serde_json::to_vec(body).map_err(ApiError::internal)?);
+    let hash = hash.finalize();
+    if store::claim(transaction, viewer.user_id, &key, &hash).await? {
+        return Ok(Claim::First(Ticket(Some((viewer.user_id, key)))));
+    }
+    let (first_hash, answer) = store::answer(transaction, viewer.user_id, &key).await?;
+    if first_hash != hash[..] {
+        return Err(ErrorCode::IdempotencyKeyReused.into());
+    }
+    let mut response = created(&answer);
+    response.headers_mut().insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
+    Ok(Claim::Repeat(response))
+}
+
+impl Ticket {
+    /// Stores `answer` beside the write that it reports.
+    pub async fn keep(self, transaction: &mut PgConnection, answer: &impl Serialize) -> Result<()> {
+        let Some((user, key)) = self.0 else {
+            return Ok(());
+        };
+        let answer = serde_json::to_string(answer).map_err(ApiError::internal)?;
+        store::keep(transaction, user, &key, &answer).await
+    }
+}
+
+/// 201 with what was made.
+pub fn created(what: &impl Serialize) -> Response {
+    (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(what)).into_response()
+}
+
+/// Kept for its name in signatures: an answer as it was first given.
+pub type Answer = Box<RawValue>;

@@ -1,0 +1,28 @@
+//! Real-time discussions for SciCommons: one axum application that owns the discussions and comments, writes an event beside
+//! every change, gives the events one total order, and delivers them by long polling.
+//!
+//! The way of a change: a handler of [`discussions`] or [`comments`] asks [`auth::access`], writes by its `store` and
+//! [`events::outbox`] in one transaction; [`events::relay`] numbers what is committed; [`feed`] brings it, in order, to the
+//! [`realtime::hub`], which answers the polls that wait for it.
+
+pub mod app; // wires state, router, background tasks, shutdown
+pub mod auth; // who is asking, and what they may do
+pub mod authors; // who wrote something, as others may know it
+pub mod comments; // comments of a discussion
+pub mod config; // settings
+pub mod db; // the pool and the migrations
+pub mod demo; // the demo's sign-in, in demo mode only
+pub mod discussions; // topics on an article inside a community
+pub mod error; // the one error of the API
+pub mod events; // the one definition of events, their outbox and relay
+pub mod extract; // extractors that refuse with our errors
+pub mod feed; // a node's ordered reader of events
+pub mod health; // liveness, readiness, metrics
+pub mod idempotency; // a repeated POST writes once
+pub mod ids; // what things are numbered with
+pub mod openapi; // the document
+pub mod page; // cursors and limits
+pub mod realtime; // register, poll, heartbeat; the hub
+pub mod serve; // connections
+pub mod state; // what handlers share
+pub mod telemetry; // logs and metrics

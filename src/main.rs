@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use discussions::{
+    app,
+    auth::jwt,
+    config::{Config, LogFormat},
+    db, demo, telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Real-time discussions for SciCommons
+#[derive(Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
+    log_format: LogFormat,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (brings the schema up to date first)
+    Serve(Box<Config>),
+    /// Bring the schema up to date
+    Migrate(Database),
+    /// Fill an empty database with a small demo
+    Seed(Database),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print a token for trying things out, signed with JWT_SECRET
+    Token(Token),
+    /// Ask a server whether it is ready: exit status 0 if so
+    Health(Health),
+}
+
+#[derive(clap::Args)]
+struct Database {
+    /// PostgreSQL, as postgres://user:password@host:port/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+}
+
+#[derive(clap::Args)]
+struct Token {
+    /// Whom it is for
+    #[arg(long)]
+    user: i64,
+    /// Narrow it to these communities, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    communities: Option<Vec<i64>>,
+    /// How long it is good, in seconds
+    #[arg(long, default_value_t = 3600)]
+    ttl_seconds: i64,
+    /// The secret it is signed with
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
+    jwt_secret: String,
+}
+
+#[derive(clap::Args)]
+struct Health {
+    /// Where the server accepts requests
+    #[arg(long, env = "BIND_ADDR", default_value = "127.0.0.1:8000")]
+    bind_addr: std::net::SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    // An empty variable is one that is not set: compose files and shells make such.
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Serve(config) => {
+            telemetry::log(cli.log_format);
+            serve(*config).await
+        }
+        Command::Migrate(database) => {
+            telemetry::log(cli.log_format);
+            db::migrate(&connect(&database).await?).await
+        }
+        Command::Seed(database) => {
+            telemetry::log(cli.log_format);
+            demo::store::seed(&connect(&database).await?).await
+        }
+        Command::Openapi => {
+            let document = serde_json::to_string_pretty(&app::document())?;
+            Ok(writeln!(std::io::stdout(), "{document}")?)
+        }
+        Command::Token(token) => {
+            let token = jwt::mint(&token.jwt_secret, token.user, token.communities, token.ttl_seconds)?;
+            Ok(writeln!(std::io::stdout(), "{token}")?)
+        }
+        Command::Health(health) => ask_health(health).await,
+    }
+}
+
+async fn serve(mut config: Config) -> anyhow::Result<()> {
+    config.redis_url = config.redis_url.filter(|url| !url.is_empty());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let running = app::start(config).await?;
+    tracing::info!(addr = %running.addr, metrics = %running.metrics_addr, "serving");
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("asked to end: answering the parked polls"),
+        _ = tokio::signal::ctrl_c() => tracing::info!("interrupted: answering the parked polls"),
+        () = running.state.shutdown.cancelled() => {}
+    }
+    running.shutdown();
+    running.ended().await
+}
+
+async fn connect(database: &Database) -> anyhow::Result<sqlx::PgPool> {
+    sqlx::PgPool::connect(&database.database_url).await.context("cannot reach PostgreSQL at DATABASE_URL")
+}
+
+async fn ask_health(health: Health) -> anyhow::Result<()> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(health.bind_addr).await.context("nobody listens there")?;
+    stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    anyhow::ensure!(answer.starts_with("HTTP/1.1 204"), "not ready: {}", answer.lines().next().unwrap_or_default());
+    Ok(())
+}

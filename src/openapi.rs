@@ -1,0 +1,213 @@
+//! The OpenAPI document: made from the code, committed under `openapi/`, compared by a test.
+
+use serde_json::{Map, Value, json};
+use utoipa::{IntoResponses, OpenApi};
+
+use crate::{
+    error::{ErrorBody, ErrorCode},
+    events,
+};
+
+/// The refusals of what reads.
+#[derive(IntoResponses)]
+pub enum ReadErrors {
+    /// The request is malformed: `invalid_parameter`
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// Nobody is signed in, or not validly: `token_missing`, `token_invalid`, `token_expired`
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// Not for this user: `not_a_member`
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// There is no such thing, or not for this user
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// A fault of the server: `internal`
+    #[response(status = 500)]
+    Internal(ErrorBody),
+    /// Something the server needs is down: try again after `Retry-After` seconds: `unavailable`
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+/// The refusals of a poll.
+#[derive(IntoResponses)]
+pub enum PollErrors {
+    /// The request is malformed: `invalid_parameter`
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// Nobody is signed in, or not validly: `token_missing`, `token_invalid`, `token_expired`
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// Register again, and poll on from the same cursor: `queue_not_found`
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// A fault of the server: `internal`
+    #[response(status = 500)]
+    Internal(ErrorBody),
+    /// Something the server needs is down: try again after `Retry-After` seconds: `unavailable`
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+/// The refusals of what writes.
+#[derive(IntoResponses)]
+pub enum WriteErrors {
+    /// The request is malformed: `malformed_json`, `invalid_parameter`
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// Nobody is signed in, or not validly: `token_missing`, `token_invalid`, `token_expired`
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// Not for this user: `not_a_member`, `not_author`, `not_allowed`, `no_communities`, `origin_not_allowed`
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// There is no such thing, or not for this user
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// It is deleted: `discussion_deleted`, `comment_deleted`
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+    /// The body is over 256 KiB: `body_too_large`
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not `application/json`: `unsupported_media_type`
+    #[response(status = 415)]
+    MediaType(ErrorBody),
+    /// Fields are invalid: `invalid_fields`, `comment_too_deep`, `parent_not_found`, `idempotency_key_reused`
+    #[response(status = 422)]
+    Invalid(ErrorBody),
+    /// A fault of the server: `internal`
+    #[response(status = 500)]
+    Internal(ErrorBody),
+    /// Something the server needs is down: try again after `Retry-After` seconds: `unavailable`
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "SciCommons discussions",
+        description = "Discussions of papers inside communities, with every change delivered live by long polling.\n\n\
+            Read a list, keep its `last_event_id`, `POST /register`, then `GET /poll` from there again and again; \
+            `POST /heartbeat` while the person is active.",
+    ),
+    tags(
+        (name = "discussions", description = "Topics on an article inside a community"),
+        (name = "comments", description = "Comments of a discussion, nested three deep"),
+        (name = "realtime", description = "Register, poll, heartbeat"),
+        (name = "session", description = "Browser sessions in place of bearer tokens"),
+    ),
+    components(schemas(events::Change, events::Event, ErrorBody, ErrorCode)),
+)]
+struct Base;
+
+/// The document without its paths, to nest the routers in.
+pub fn base() -> utoipa::openapi::OpenApi {
+    use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+    let mut document = Base::openapi();
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let cookie = ApiKeyValue::with_description(
+        "discussions_session",
+        "From `POST /session`. Unsafe methods need an allowed Origin.",
+    );
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    document
+}
+
+/// The document as it is served and committed: with the event as a union of named schemas and their discriminator, which
+/// generators need and derives do not make.
+pub fn finish(document: utoipa::openapi::OpenApi) -> Value {
+    let mut document = serde_json::to_value(document).expect("the document is plain data");
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        name_events(schemas);
+        schemas.remove("i64");
+    }
+    inline_ids(&mut document);
+    document
+}
+
+/// Our ids are aliases of `i64`, which the derives take for a schema of that name.
+fn inline_ids(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if object.get("$ref").is_some_and(|reference| reference == "#/components/schemas/i64") {
+                object.remove("$ref");
+                object.insert("type".to_owned(), json!("integer"));
+                object.insert("format".to_owned(), json!("int64"));
+            }
+            object.values_mut().for_each(inline_ids);
+        }
+        Value::Array(values) => values.iter_mut().for_each(inline_ids),
+        _ => {}
+    }
+}
+
+/// Replaces the schema of [`events::Event`] by a union of one named, flat schema for each variant of [`events::Change`].
+fn name_events(schemas: &mut Map<String, Value>) {
+    let Some(change) = schemas.remove("Change") else { return };
+    let mut union = Vec::new();
+    let mut mapping = Map::new();
+    for variant in change["oneOf"].as_array().into_iter().flatten() {
+        let flat = flatten(variant, schemas);
+        let Some(tag) = flat.properties["type"]["enum"][0].as_str().map(str::to_owned) else { continue };
+        let name: String = tag.split('_').map(capitalised).chain(["Event".to_owned()]).collect();
+        let reference = format!("#/components/schemas/{name}");
+        let description = variant["description"].as_str().unwrap_or_default();
+        let mut properties = Map::from_iter([(
+            "event_id".to_owned(),
+            json!({ "type": "integer", "format": "int64", "description": "Its place in the total order." }),
+        )]);
+        properties.extend(flat.properties);
+        let mut required = vec![json!("event_id")];
+        required.extend(flat.required);
+        let schema =
+            json!({ "type": "object", "description": description, "required": required, "properties": properties });
+        schemas.insert(name, schema);
+        union.push(json!({ "$ref": reference }));
+        mapping.insert(tag, json!(reference));
+    }
+    let description =
+        "A committed change at its place in the total order. Apply it by what it says is, not by what it adds.";
+    let discriminator = json!({ "propertyName": "type", "mapping": mapping });
+    schemas.insert(
+        "Event".to_owned(),
+        json!({ "description": description, "oneOf": union, "discriminator": discriminator }),
+    );
+    schemas.remove("DiscussionState");
+    schemas.remove("MembershipChange");
+}
+
+#[derive(Default)]
+struct Flat {
+    properties: Map<String, Value>,
+    required: Vec<Value>,
+}
+
+/// The properties of a schema, of what it refers to, and of all its parts.
+fn flatten(schema: &Value, schemas: &Map<String, Value>) -> Flat {
+    let mut flat = Flat::default();
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        return schemas.get(name).map(|schema| flatten(schema, schemas)).unwrap_or_default();
+    }
+    let parts = schema["allOf"].as_array().into_iter().flatten().map(|part| flatten(part, schemas));
+    for part in parts {
+        flat.properties.extend(part.properties);
+        flat.required.extend(part.required);
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        flat.properties.extend(properties.clone());
+        flat.required.extend(schema["required"].as_array().into_iter().flatten().cloned());
+    }
+    flat
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}

@@ -1,0 +1,523 @@
+//! The hub: a node's queues and recent events.
+//!
+//! One mutex holds all of it, for a microsecond or so at a time: a poll looks and parks under it, an event is appended under
+//! it, so that neither can come between the other's steps, and there is nothing to re-check. Parked polls are answered after
+//! it is released. What this keeps true:
+//!
+//! * the head moves with the append, so a reader that sees a head sees every event up to it (I3);
+//! * a poll is parked only when nothing up to the head is there for it, in the very lists that the next event empties;
+//! * memberships change at their place among the events, so delivery stops and starts exactly there (I5).
+//!
+//! Events come one at a time from the feed, in order. An event costs one push and, for each poll parked in its community,
+//! one wake (I8).
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    answer,
+    log::{Entry, Log},
+    member::{Known, Member, narrowed},
+    queue::Queue,
+    waiter::{Fired, Outcome, Waiter},
+};
+use crate::{
+    auth::{Scope, memberships::History},
+    events::{Audience, Relayed},
+    ids::{CommunityId, EventId, QueueId, UserId},
+};
+
+/// The most events of one answer.
+pub const ANSWER_EVENTS: usize = 500;
+/// The most queues of one user.
+pub const USER_QUEUES: usize = 32;
+
+/// The bounds of a hub.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events kept of one community.
+    pub community_events: usize,
+    /// Events kept of all: the newest so many of the order.
+    pub total_events: usize,
+    /// Bytes of events kept.
+    pub total_bytes: usize,
+    /// How long a queue lives without a heartbeat.
+    pub queue_ttl: Duration,
+}
+
+/// A node's queues and recent events.
+pub struct Hub {
+    limits: Limits,
+    state: Mutex<State>,
+    /// The head, for those who wait for it to move: readiness and polls that are ahead of this node.
+    head: watch::Sender<EventId>,
+}
+
+struct State {
+    head: EventId,
+    communities: HashMap<CommunityId, Community>,
+    members: HashMap<UserId, Member>,
+    queues: HashMap<QueueId, Queue>,
+    /// When queues are to be looked at, one entry a queue: a heartbeat costs nothing here, the look puts the entry back.
+    expiries: BinaryHeap<Reverse<(Instant, QueueId)>>,
+    /// The communities of the newest events, in order, without gaps: the one at the back is the head's.
+    order: VecDeque<Option<CommunityId>>,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Community {
+    log: Log,
+    parked: HashMap<QueueId, Arc<Waiter>>,
+}
+
+/// What a poll comes to at first.
+pub enum Polled {
+    /// An answer at once.
+    Answer(Bytes),
+    /// Nothing yet: wait, then [`Hub::unpark`].
+    Parked(Parked),
+    /// The cursor is ahead of this node, which may be behind: wait for the head, or find that there is no such event.
+    Ahead,
+    /// No such queue of this user.
+    NotFound,
+}
+
+/// A poll that waits.
+pub struct Parked {
+    /// Resolves with the outcome.
+    pub fired: Fired,
+    queue: QueueId,
+    /// Everything up to here has been seen by the queue.
+    pub seen: EventId,
+}
+
+/// What the hub holds, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Queues.
+    pub queues: usize,
+    /// Users with queues.
+    pub users: usize,
+    /// Polls parked.
+    pub parked: usize,
+    /// Events kept.
+    pub events: usize,
+    /// Bytes of those.
+    pub bytes: usize,
+    /// The newest event.
+    pub head: EventId,
+}
+
+impl Hub {
+    /// An empty hub whose first event will be `head + 1`. `evicted` says, for each community with a past, through which
+    /// event that is gone.
+    pub fn new(limits: Limits, head: EventId, evicted: impl IntoIterator<Item = (CommunityId, EventId)>) -> Self {
+        let community = |through| Community { log: Log::evicted_through(through), ..Community::default() };
+        let state = State {
+            head,
+            communities: evicted.into_iter().map(|(id, through)| (id, community(through))).collect(),
+            members: HashMap::new(),
+            queues: HashMap::new(),
+            expiries: BinaryHeap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+        };
+        Self { limits, state: Mutex::new(state), head: watch::Sender::new(head) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic with the lock held would be a fault of this file; going on with what is there beats answering nobody.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest event.
+    pub fn head(&self) -> EventId {
+        *self.head.borrow()
+    }
+
+    /// For waiting until the head has moved.
+    pub fn watch_head(&self) -> watch::Receiver<EventId> {
+        self.head.subscribe()
+    }
+
+    /// Appends the next event and answers the polls that it is for. Returns how many those were; None, and nothing is
+    /// done, where it is not the next event: the feed's fault, who must fill the gap.
+    pub fn append(&self, event: &Relayed) -> Option<usize> {
+        let woken = {
+            let mut state = self.state();
+            if event.event_id != state.head + 1 {
+                return None;
+            }
+            state.head = event.event_id;
+            let woken = state.append(event);
+            state.evict(&self.limits);
+            self.head.send_replace(event.event_id);
+            woken
+        };
+        let count = woken.len();
+        if count > 0 {
+            let body = answer::events(std::slice::from_ref(&event.json), event.event_id);
+            for waiter in woken.into_values() {
+                waiter.fire(Outcome::Event(body.clone()));
+            }
+        }
+        Some(count)
+    }
+
+    /// Begins a registration: from now on the user's membership changes are noted, so that a snapshot of the database
+    /// taken after this can be brought up to the hub's place in the order.
+    pub fn begin(self: &Arc<Self>, user: UserId) -> Registration {
+        self.state().members.entry(user).or_insert_with(Member::loading).loading += 1;
+        Registration { hub: Arc::clone(self), user }
+    }
+
+    /// Restarts the queue's life and returns its scope; None where there is no such queue of this user.
+    pub fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<Scope> {
+        let mut state = self.state();
+        let found = state.queues.get_mut(&queue)?;
+        if found.user != user || found.expires_at <= now {
+            return None;
+        }
+        found.expires_at = now + self.limits.queue_ttl;
+        Some(found.scope.clone())
+    }
+
+    /// Deletes a queue and answers its poll; false where there is no such queue of this user.
+    pub fn close(&self, queue: QueueId, user: UserId) -> bool {
+        let gone = {
+            let mut state = self.state();
+            match state.queues.get(&queue) {
+                Some(found) if found.user == user => state.remove(queue),
+                _ => return false,
+            }
+        };
+        if let Some(waiter) = gone {
+            waiter.fire(Outcome::Gone);
+        }
+        true
+    }
+
+    /// The queues whose time is up. They stay until [`Hub::drop_queue`] or [`Hub::extend`]: another node may know better.
+    pub fn due(&self, now: Instant) -> Vec<QueueId> {
+        let mut state = self.state();
+        let mut due = Vec::new();
+        while let Some(Reverse((at, queue))) = state.expiries.peek().copied() {
+            if at > now {
+                break;
+            }
+            state.expiries.pop();
+            match state.queues.get(&queue).map(|queue| queue.expires_at) {
+                Some(expires_at) if expires_at > now => state.expiries.push(Reverse((expires_at, queue))),
+                Some(_) => due.push(queue),
+                None => {}
+            }
+        }
+        due
+    }
+
+    /// Lets a due queue live on: it had a heartbeat elsewhere and has this much time left.
+    pub fn extend(&self, queue: QueueId, now: Instant, left: Duration) {
+        let mut state = self.state();
+        if let Some(found) = state.queues.get_mut(&queue) {
+            found.expires_at = found.expires_at.max(now + left);
+            let expires_at = found.expires_at;
+            state.expiries.push(Reverse((expires_at, queue)));
+        }
+    }
+
+    /// Deletes a due queue, whosever it is, and answers its poll: false where it had a heartbeat meanwhile or is gone.
+    pub fn drop_due(&self, queue: QueueId, now: Instant) -> bool {
+        let gone = {
+            let mut state = self.state();
+            match state.queues.get(&queue).map(|queue| queue.expires_at) {
+                Some(expires_at) if expires_at > now => {
+                    state.expiries.push(Reverse((expires_at, queue)));
+                    return false;
+                }
+                Some(_) => state.remove(queue),
+                None => return false,
+            }
+        };
+        if let Some(waiter) = gone {
+            waiter.fire(Outcome::Gone);
+        }
+        true
+    }
+
+    /// Whether this node knows the queue as that user's.
+    pub fn knows(&self, queue: QueueId, user: UserId, now: Instant) -> bool {
+        self.state().queues.get(&queue).is_some_and(|found| found.user == user && found.expires_at > now)
+    }
+
+    /// What is there for the queue after `cursor`; parks where that is nothing and `park` says so.
+    ///
+    /// `token` is the scope of the token the queue is polled with, which can only narrow the queue's own. A poll that is
+    /// parked on the queue already is answered at once, and loses nothing: its cursor stays where it was.
+    pub fn poll(
+        &self,
+        queue: QueueId,
+        user: UserId,
+        token: &Scope,
+        cursor: EventId,
+        park: bool,
+        now: Instant,
+    ) -> Polled {
+        let (older, polled) = {
+            let mut state = self.state();
+            let state = &mut *state;
+            match state.queues.get_mut(&queue) {
+                Some(found) if found.user == user && found.expires_at > now => {
+                    let older = found.parked.take();
+                    (older, state.poll(queue, user, token, cursor, park))
+                }
+                _ => return Polled::NotFound,
+            }
+        };
+        if let Some((waiter, seen)) = older {
+            waiter.fire(Outcome::Superseded(seen));
+        }
+        polled
+    }
+
+    /// Takes a poll back that nobody waits for any longer.
+    pub fn unpark(&self, parked: &Parked) {
+        self.state().unpark(parked.queue, &parked.fired.0);
+    }
+
+    /// Ends the wait of a parked poll with what is there by now, most often nothing. None where its outcome is on its way.
+    pub fn settle(&self, parked: &Parked, user: UserId, token: &Scope) -> Option<Bytes> {
+        let mut state = self.state();
+        if !state.unpark(parked.queue, &parked.fired.0) {
+            return None;
+        }
+        match state.poll(parked.queue, user, token, parked.seen, false) {
+            Polled::Answer(body) => Some(body),
+            Polled::Parked(_) | Polled::Ahead | Polled::NotFound => None,
+        }
+    }
+
+    /// What the hub holds.
+    pub fn stats(&self) -> Stats {
+        let state = self.state();
+        Stats {
+            queues: state.queues.len(),
+            users: state.members.len(),
+            parked: state.queues.values().filter(|queue| queue.is_waiting()).count(),
+            events: state.communities.values().map(|community| community.log.len()).sum(),
+            bytes: state.bytes,
+            head: state.head,
+        }
+    }
+}
+
+impl State {
+    /// Puts the event where its readers find it and takes out the polls that wait for it.
+    fn append(&mut self, event: &Relayed) -> HashMap<QueueId, Arc<Waiter>> {
+        match event.audience {
+            Audience::Community => {
+                let community = self.communities.entry(event.community_id).or_default();
+                community.log.push(Entry { event_id: event.event_id, json: event.json.clone() });
+                self.bytes += event.json.len();
+                self.order.push_back(Some(event.community_id));
+                std::mem::take(&mut community.parked)
+            }
+            Audience::Member(change) => {
+                self.order.push_back(None);
+                let Some(member) = self.members.get_mut(&change.user_id) else {
+                    return HashMap::new();
+                };
+                member.apply(event.event_id, change);
+                let woken = member.queues.iter().filter_map(|id| {
+                    let waiter = self.queues.get_mut(id)?.wake_for(change.community_id)?;
+                    Some((*id, waiter))
+                });
+                woken.collect()
+            }
+            Audience::Nobody => {
+                self.order.push_back(None);
+                HashMap::new()
+            }
+        }
+    }
+
+    /// Brings the logs back within their bounds.
+    fn evict(&mut self, limits: &Limits) {
+        if let Some(Some(newest)) = self.order.back()
+            && let Some(community) = self.communities.get_mut(newest)
+            && community.log.len() > limits.community_events
+        {
+            self.bytes -= community.log.evict();
+        }
+        while self.order.len() > limits.total_events || self.bytes > limits.total_bytes {
+            let oldest = self.head - self.order.len() as EventId + 1;
+            let Some(place) = self.order.pop_front() else { return };
+            let community = place.and_then(|place| self.communities.get_mut(&place));
+            // It may have left its community's log before.
+            if let Some(community) = community.filter(|community| community.log.oldest() == Some(oldest)) {
+                self.bytes -= community.log.evict();
+            }
+        }
+    }
+
+    fn poll(&mut self, queue: QueueId, user: UserId, token: &Scope, cursor: EventId, park: bool) -> Polled {
+        if cursor > self.head {
+            return Polled::Ahead;
+        }
+        let (Some(found), Some(known)) = (self.queues.get(&queue), self.members.get(&user).and_then(Member::known))
+        else {
+            return Polled::NotFound;
+        };
+        let Some(mut news) = self.gather(known, &found.scope, token, cursor) else {
+            return Polled::Answer(answer::catchup());
+        };
+        if !news.is_empty() || !park {
+            let last = if news.len() > ANSWER_EVENTS {
+                news.truncate(ANSWER_EVENTS);
+                news[ANSWER_EVENTS - 1].0
+            } else {
+                self.head
+            };
+            let events: Vec<Bytes> = news.into_iter().map(|(_, json)| json).collect();
+            return Polled::Answer(answer::events(&events, last));
+        }
+        let waiter = Arc::new(Waiter::default());
+        let visible = known.communities().filter(|community| narrowed(&found.scope, token, *community));
+        for community in visible {
+            self.communities.entry(community).or_default().parked.insert(queue, Arc::clone(&waiter));
+        }
+        let seen = self.head;
+        if let Some(found) = self.queues.get_mut(&queue) {
+            found.park(Arc::clone(&waiter), seen, token.clone());
+        }
+        Polled::Parked(Parked { fired: Fired(waiter), queue, seen })
+    }
+
+    /// The events after `cursor` that the queue may see, in order, somewhat more than an answer takes at the most. None
+    /// where some are gone.
+    fn gather(&self, known: &Known, queue: &Scope, token: &Scope, cursor: EventId) -> Option<Vec<(EventId, Bytes)>> {
+        let mut news = Vec::new();
+        let mut logs = 0;
+        for stretch in known.stretches(cursor).filter(|it| narrowed(queue, token, it.community)) {
+            let Some(community) = self.communities.get(&stretch.community) else { continue };
+            let after = cursor.max(stretch.joined);
+            if community.log.lost_after(after) {
+                return None;
+            }
+            let before = news.len();
+            let entries = community.log.between(after, stretch.left).take(ANSWER_EVENTS + 1);
+            news.extend(entries.map(|entry| (entry.event_id, entry.json.clone())));
+            logs += usize::from(news.len() > before);
+        }
+        let own = known.changes(cursor, |community| narrowed(queue, token, community))?;
+        if !own.is_empty() {
+            logs += 2;
+            news.extend(own.iter().map(|event| {
+                let json = serde_json::to_vec(event).expect("an event of numbers and names serialises");
+                (event.event_id, Bytes::from(json))
+            }));
+        }
+        if logs > 1 {
+            news.sort_unstable_by_key(|(event_id, _)| *event_id);
+        }
+        Some(news)
+    }
+
+    /// Takes the waiter out of all lists; false where it is not the queue's parked one (any longer).
+    fn unpark(&mut self, queue: QueueId, waiter: &Arc<Waiter>) -> bool {
+        let Some(found) = self.queues.get_mut(&queue) else { return false };
+        if !found.unpark(waiter) {
+            return false;
+        }
+        let known = self.members.get(&found.user).and_then(Member::known);
+        for community in known.into_iter().flat_map(Known::communities) {
+            if let Some(community) = self.communities.get_mut(&community)
+                && community.parked.get(&queue).is_some_and(|parked| Arc::ptr_eq(parked, waiter))
+            {
+                community.parked.remove(&queue);
+            }
+        }
+        true
+    }
+
+    /// Removes the queue with all its memory; its parked poll is the caller's to answer.
+    fn remove(&mut self, queue: QueueId) -> Option<Arc<Waiter>> {
+        let found = self.queues.remove(&queue)?;
+        if let Some(member) = self.members.get_mut(&found.user) {
+            member.queues.retain(|one| *one != queue);
+            for community in member.known().into_iter().flat_map(Known::communities) {
+                if let Some(community) = self.communities.get_mut(&community) {
+                    community.parked.remove(&queue);
+                }
+            }
+            if member.queues.is_empty() && member.loading == 0 {
+                self.members.remove(&found.user);
+            }
+        }
+        // Tables keep the room of their busiest time; give most of it back.
+        if self.queues.len() * 4 < self.queues.capacity() {
+            self.queues.shrink_to(self.queues.len() * 2);
+            self.members.shrink_to(self.members.len() * 2);
+        }
+        found.parked.map(|(waiter, _)| waiter)
+    }
+}
+
+/// A registration under way. Dropped without [`Registration::install`], it leaves nothing behind.
+pub struct Registration {
+    hub: Arc<Hub>,
+    user: UserId,
+}
+
+impl Registration {
+    /// Makes the queue, from the user's history as it was read after [`Hub::begin`]. Where the user has too many queues,
+    /// the one idle longest goes; its id is returned.
+    pub fn install(
+        self,
+        queue: QueueId,
+        scope: Scope,
+        history: &History,
+        left: Duration,
+        now: Instant,
+    ) -> Option<QueueId> {
+        let mut guard = self.hub.state();
+        let state = &mut *guard;
+        let member = state.members.get_mut(&self.user)?;
+        member.know(history);
+        if state.queues.contains_key(&queue) {
+            return None;
+        }
+        let oldest = (member.queues.len() >= USER_QUEUES)
+            .then(|| member.queues.iter().copied().min_by_key(|one| state.queues.get(one).map(|one| one.expires_at)))
+            .flatten();
+        member.queues.push(queue);
+        let expires_at = now + left;
+        state.queues.insert(queue, Queue::new(self.user, scope, expires_at));
+        state.expiries.push(Reverse((expires_at, queue)));
+        let gone = oldest.and_then(|oldest| state.remove(oldest));
+        drop(guard);
+        if let Some(waiter) = gone {
+            waiter.fire(Outcome::Gone);
+        }
+        oldest
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.hub.state();
+        if let Some(member) = state.members.get_mut(&self.user) {
+            member.loading -= 1;
+            if member.loading == 0 && member.queues.is_empty() {
+                state.members.remove(&self.user);
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Delivery: register, poll, heartbeat; the hub behind them.
+
+pub mod answer;
+mod handlers;
+pub mod hub;
+pub mod log;
+pub mod member;
+pub mod model;
+pub mod queue;
+pub mod registry;
+pub mod waiter;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::state::AppState;
+
+/// How often queues are looked at whose time may be up.
+const EXPIRY_TICK: Duration = Duration::from_secs(1);
+
+/// The routes of delivery.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(handlers::register))
+        .routes(routes!(handlers::heartbeat))
+        .routes(routes!(handlers::close))
+        .routes(routes!(handlers::close_by_beacon))
+}
+
+/// The route of the poll, apart from the others for what is not wrapped around it: time limits and logs.
+pub fn poll_route() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(handlers::poll))
+}
+
+/// Deletes queues that have had no heartbeat for too long (I6), until `shutdown`.
+pub async fn expire(hub: Arc<hub::Hub>, registry: Arc<registry::Registry>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = sleep(EXPIRY_TICK) => {}
+            () = shutdown.cancelled() => return,
+        }
+        let due = hub.due(Instant::now());
+        if due.is_empty() {
+            continue;
+        }
+        let left = registry.left(&due).await;
+        let now = Instant::now();
+        for (queue, left) in due.into_iter().zip(left) {
+            match left {
+                Some(left) => hub.extend(queue, now, left),
+                None if hub.drop_due(queue, now) => metrics::counter!("discussions_queues_expired_total").increment(1),
+                None => {}
+            }
+        }
+    }
+}
