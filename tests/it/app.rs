@@ -1,0 +1,401 @@
+//! The application under test: a database of its own, clients of all kinds, and queues that keep their cursor.
+//!
+//! A test reads as a story: `let ada = app.member("ada", community).await; ada.post(..).await.expect(201)`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+use discussions::{
+    app::{self, Running},
+    auth::jwt,
+    config::Config,
+    ids::{ArticleId, CommunityId, EventId, UserId},
+    state::AppState,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+
+/// What the tokens of tests are signed with.
+pub const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
+/// How long a test waits for something that must come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A database of this test's own, dropped with it.
+pub struct TestDatabase {
+    server: String,
+    name: String,
+    /// Where it is.
+    pub url: String,
+}
+
+impl TestDatabase {
+    /// A new, empty database on the server of `DATABASE_URL`.
+    pub async fn create() -> Self {
+        let server =
+            std::env::var("DATABASE_URL").expect("DATABASE_URL names a PostgreSQL to make databases on: make test");
+        let name = format!("it_{}", uuid::Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(&server).await.unwrap();
+        connection.execute(format!("create database {name}").as_str()).await.unwrap();
+        let (base, query) =
+            server.split_once('?').map_or((server.as_str(), String::new()), |(a, b)| (a, format!("?{b}")));
+        let slash = base.rfind('/').unwrap();
+        let url = format!("{}/{name}{query}", &base[..slash]);
+        Self { server, name, url }
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        // A runtime of its own: the test's is busy dropping this.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect(&server).await?;
+                connection.execute(format!("drop database {name} with (force)").as_str()).await
+            })
+        });
+        let _ = dropping.join();
+    }
+}
+
+/// A running application with its own database.
+pub struct TestApp {
+    pub addr: SocketAddr,
+    pub metrics_addr: SocketAddr,
+    pub state: AppState,
+    /// Connections beside the application's own: other programs that write.
+    pub pool: PgPool,
+    http: reqwest::Client,
+    running: Option<Running>,
+    pub database: std::sync::Arc<TestDatabase>,
+}
+
+/// The settings of tests, before a test changes them.
+pub fn config(database_url: &str) -> Config {
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+    let mut config = Cli::parse_from(["test", "--database-url", database_url, "--jwt-secret", SECRET]).config;
+    config.redis_url = None;
+    config.bind_addr = "127.0.0.1:0".parse().unwrap();
+    config.metrics_addr = "127.0.0.1:0".parse().unwrap();
+    config.database_connections = 8;
+    config
+}
+
+impl TestApp {
+    /// With the default settings.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With settings changed by `change`.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let database = std::sync::Arc::new(TestDatabase::create().await);
+        Self::on(database, change).await
+    }
+
+    /// On a database that is there already: a restart, or another node.
+    pub async fn on(database: std::sync::Arc<TestDatabase>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&database.url);
+        change(&mut config);
+        let running = app::start(config).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(8).connect(&database.url).await.unwrap();
+        Self {
+            addr: running.addr,
+            metrics_addr: running.metrics_addr,
+            state: running.state.clone(),
+            pool,
+            http: reqwest::Client::builder().pool_max_idle_per_host(4).build().unwrap(),
+            running: Some(running),
+            database,
+        }
+    }
+
+    /// Ends it as SIGTERM does, and waits for the end.
+    pub async fn stop(mut self) -> std::sync::Arc<TestDatabase> {
+        let running = self.running.take().unwrap();
+        running.shutdown();
+        running.ended().await.unwrap();
+        self.pool.close().await;
+        self.database.clone()
+    }
+
+    pub async fn sql(&self, sql: &str) {
+        self.pool.execute(sqlx::raw_sql(sql)).await.unwrap();
+    }
+
+    pub async fn user(&self, name: &str) -> UserId {
+        let id = sqlx::query_scalar("insert into users (username) values ($1) returning id").bind(name);
+        id.fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// `kind` is public, private or hidden.
+    pub async fn community(&self, kind: &str) -> CommunityId {
+        let id = sqlx::query_scalar("insert into communities (name, slug, kind) values ($1, $1, $1) returning id")
+            .bind(kind);
+        id.fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub async fn article(&self, communities: &[CommunityId]) -> ArticleId {
+        let id =
+            sqlx::query_scalar("insert into articles (title, slug) values ('An article', 'an-article') returning id");
+        let id: ArticleId = id.fetch_one(&self.pool).await.unwrap();
+        for community in communities {
+            let place = sqlx::query("insert into community_articles (community_id, article_id) values ($1, $2)");
+            place.bind(community).bind(id).execute(&self.pool).await.unwrap();
+        }
+        id
+    }
+
+    pub async fn join(&self, user: UserId, community: CommunityId, role: &str) {
+        sqlx::query(
+            "insert into memberships (user_id, community_id, role) values ($1, $2, $3)
+             on conflict (user_id, community_id) do update set role = excluded.role",
+        )
+        .bind(user)
+        .bind(community)
+        .bind(role)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    pub async fn leave(&self, user: UserId, community: CommunityId) {
+        let gone = sqlx::query("delete from memberships where user_id = $1 and community_id = $2");
+        gone.bind(user).bind(community).execute(&self.pool).await.unwrap();
+    }
+
+    /// A new user who is a member, with a bearer token.
+    pub async fn member(&self, name: &str, community: CommunityId) -> Client {
+        self.with_role(name, community, "member").await
+    }
+
+    pub async fn with_role(&self, name: &str, community: CommunityId, role: &str) -> Client {
+        let user = self.user(name).await;
+        self.join(user, community, role).await;
+        self.client(user)
+    }
+
+    /// A user with a bearer token.
+    pub fn client(&self, user: UserId) -> Client {
+        self.bearer(user, jwt::mint(SECRET, user, None, 3600).unwrap())
+    }
+
+    /// A user with a token narrowed to `communities`.
+    pub fn narrow_client(&self, user: UserId, communities: &[CommunityId]) -> Client {
+        self.bearer(user, jwt::mint(SECRET, user, Some(communities.to_vec()), 3600).unwrap())
+    }
+
+    /// A client that sends this bearer token.
+    pub fn bearer(&self, user: UserId, token: String) -> Client {
+        Client { user, token: Some(token), ..self.anonymous() }
+    }
+
+    /// A client with no token.
+    pub fn anonymous(&self) -> Client {
+        Client { user: 0, token: None, base: format!("http://{}", self.addr), http: self.http.clone() }
+    }
+
+    /// Waits until everything committed so far is numbered and at the hub; returns the head.
+    pub async fn settled(&self) -> EventId {
+        let mut heads = self.state.hub.watch_head();
+        let settled = async {
+            loop {
+                let row: (i64, i64) = sqlx::query_as(
+                    "select last_assigned, (select count(*) from outbox where event_id is null) from event_head",
+                )
+                .fetch_one(&self.pool)
+                .await
+                .unwrap();
+                if row.1 == 0 {
+                    heads.wait_for(|head| *head >= row.0).await.unwrap();
+                    return row.0;
+                }
+                // The relay's next step moves the head.
+                let seen = *heads.borrow_and_update();
+                let _ = tokio::time::timeout(Duration::from_millis(50), heads.wait_for(|head| *head > seen)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled).await.expect("the outbox is relayed in time")
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.shutdown();
+        }
+    }
+}
+
+/// Somebody who sends requests.
+#[derive(Clone)]
+pub struct Client {
+    pub user: UserId,
+    pub token: Option<String>,
+    base: String,
+    http: reqwest::Client,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body, where the status is this one.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+
+    /// That it is this error.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Value {
+        assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
+        assert!(self.body["message"].is_string());
+        self.body
+    }
+}
+
+impl Client {
+    /// A request with the client's token.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status, headers, body }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Begins a discussion and returns it.
+    pub async fn discussion(&self, article: ArticleId, community: CommunityId, topic: &str) -> Value {
+        let body = json!({ "community_id": community, "topic": topic, "text": "What do you think?" });
+        self.post(&format!("/articles/{article}/discussions"), body).await.expect(201)
+    }
+
+    /// Writes a comment and returns it.
+    pub async fn comment(&self, discussion: &Value, text: &str) -> Value {
+        self.post(&format!("/discussions/{}/comments", discussion["id"]), json!({ "text": text })).await.expect(201)
+    }
+
+    /// Writes a reply and returns it.
+    pub async fn reply(&self, parent: &Value, text: &str) -> Value {
+        let body = json!({ "text": text, "parent_id": parent["id"] });
+        self.post(&format!("/discussions/{}/comments", parent["discussion_id"]), body).await.expect(201)
+    }
+
+    /// Registers and returns the queue.
+    pub async fn register(&self) -> Queue {
+        let answer = self.post("/register", json!({})).await.expect(200);
+        let id = answer["queue_id"].as_str().unwrap().to_owned();
+        Queue { client: self.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap() }
+    }
+}
+
+/// A queue with its cursor.
+#[derive(Clone)]
+pub struct Queue {
+    pub client: Client,
+    pub id: String,
+    pub cursor: EventId,
+}
+
+impl Queue {
+    /// One poll as it is; moves no cursor. `timeout` in seconds.
+    pub async fn poll_raw(&self, timeout: f64) -> Answer {
+        let path = format!("/poll?queue_id={}&last_event_id={}&timeout={timeout}", self.id, self.cursor);
+        self.client.get(&path).await
+    }
+
+    /// One poll's events; moves the cursor.
+    pub async fn poll(&mut self, timeout: f64) -> Vec<Value> {
+        let mut body = self.poll_raw(timeout).await.expect(200);
+        assert_eq!(body.get("catchup_required"), None, "{body}");
+        self.cursor = body["last_event_id"].as_i64().unwrap();
+        match body["events"].take() {
+            Value::Array(events) => events,
+            other => panic!("events are {other}"),
+        }
+    }
+
+    /// What is there now: polls without waiting.
+    pub async fn now(&mut self) -> Vec<Value> {
+        self.poll(0.0).await
+    }
+
+    /// Polls until at least so many events have come.
+    pub async fn events(&mut self, count: usize) -> Vec<Value> {
+        let collecting = async {
+            let mut events = Vec::new();
+            while events.len() < count {
+                events.extend(self.poll(5.0).await);
+            }
+            events
+        };
+        tokio::time::timeout(PATIENCE, collecting).await.expect("the events come in time")
+    }
+
+    /// Starts a poll and returns once it is parked.
+    pub async fn park(&self, app: &TestApp) -> tokio::task::JoinHandle<Answer> {
+        let before = app.state.hub.stats().parked;
+        let queue = self.clone();
+        let parked = tokio::spawn(async move { queue.poll_raw(30.0).await });
+        app.until(|| app.state.hub.stats().parked > before).await;
+        parked
+    }
+
+    pub async fn heartbeat(&self) -> Answer {
+        self.client.post("/heartbeat", json!({ "queue_id": self.id })).await
+    }
+}
+
+impl TestApp {
+    /// Waits for a condition that another task makes true.
+    pub async fn until(&self, condition: impl Fn() -> bool) {
+        let waiting = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the condition comes true in time");
+    }
+}
+
+/// The types of events, in order.
+pub fn types(events: &[Value]) -> Vec<&str> {
+    events.iter().filter_map(|event| event["type"].as_str()).collect()
+}
