@@ -37,6 +37,7 @@ require_free() {
 }
 host=$(host_of "$BIND_ADDR") port=${BIND_ADDR##*:}
 url=http://$host:$port
+[[ $host != *:* ]] || url=http://[$host]:$port
 # The demo page calls with a cookie, from whichever of its two names it was opened under.
 export ALLOWED_ORIGINS=${ALLOWED_ORIGINS:-$url,http://localhost:$port,http://127.0.0.1:3000,http://localhost:3000}
 
@@ -44,7 +45,7 @@ export ALLOWED_ORIGINS=${ALLOWED_ORIGINS:-$url,http://localhost:$port,http://127
 # is held until the last of a killed run is gone.
 mkdir -p .data
 exec 9>>.data/run.lock
-if ! flock -n 9; then
+if ! flock -w 3 9; then # long enough for one that was told to stop a moment ago
     holder=$(cat .data/run.pid 2>/dev/null || true)
     if [[ -z $holder ]] || kill -0 "$holder" 2>/dev/null; then
         die "make run is already running in this checkout${holder:+ (pid $holder)}: stop it first, or use another checkout"

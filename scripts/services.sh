@@ -33,10 +33,11 @@ start_child() {
     CHILD_PID=$!
 }
 
-# Runs COMMAND to its end. Unlike a plain call, a signal to the script is heard at once, not after it.
+# Runs COMMAND to its end. Unlike a plain call, a signal to the script is heard at once, not after it,
+# and ends all that COMMAND started.
 run_child() {
     local status=0
-    start_child "$@"
+    start_child "$ROOT/scripts/group.sh" "$@"
     wait "$CHILD_PID" || status=$?
     CHILD_PID=""
     return "$status"

@@ -49,8 +49,20 @@ chmod 755 .data .data/test "$work" # for the account that PostgreSQL runs under
 # A developer's settings are none of the tests' business.
 unset BIND_ADDR METRICS_ADDR JWT_SECRET JWT_PUBLIC_KEY JWT_ALGORITHM ALLOWED_ORIGINS DEMO STATIC_DIR
 
+# Runs COMMAND, and keeps what it prints in LOG as well.
+logged() {
+    local log=$1 status=0 copy copier
+    shift
+    exec {copy}> >(exec tee "$log")
+    copier=$!
+    run_child "$@" >&"$copy" || status=$?
+    exec {copy}>&-
+    await_end "$copier" 5 # or the summary would come before the last lines
+    return "$status"
+}
+
 test_rust() {
-    run_child cargo test --locked > >(tee "$work/rust.log") || die "Rust tests failed"
+    logged "$work/rust.log" cargo test --locked || die "Rust tests failed"
 }
 
 test_client() {
@@ -58,7 +70,13 @@ test_client() {
     DISCUSSIONS_BIN=$(cargo_target_dir)/debug/discussions
     export DISCUSSIONS_BIN CHROMIUM_PATH=${CHROMIUM_PATH:-/usr/bin/chromium}
     run_child scripts/npm-ci.sh || die "npm ci failed in frontend-client"
-    run_child env -C frontend-client CI=true npm test > >(tee "$work/client.log") || die "client tests failed"
+    logged "$work/client.log" env -C frontend-client CI=true npm test || die "client tests failed"
+}
+
+# The sums of what cargo ("N passed; N failed; N ignored") and vitest ("Tests  N passed | N skipped") say.
+count() {
+    sed 's/\x1b\[[0-9;]*m//g' "$work"/*.log | grep -E '^test result:|^ +Tests ' |
+        grep -oE "[0-9]+ ($1)" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
 summary=()
@@ -66,7 +84,7 @@ for stage in "${stages[@]}"; do
     say "tests: $stage"
     began=$SECONDS
     "test_$stage"
-    summary+=("$stage ($((SECONDS - began)) s)")
+    summary+=("$stage in $((SECONDS - began)) s")
 done
-echo
-echo "All tests passed: ${summary[*]}"
+printf '\nAll stages passed: %s\n' "$(IFS=,; echo "${summary[*]}")"
+echo "tests: $(count passed) passed, $(count failed) failed, $(count 'ignored|skipped') skipped"
