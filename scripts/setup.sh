@@ -40,6 +40,7 @@ wanted=("$@")
 command -v cargo >/dev/null || [[ ! -x $HOME/.cargo/bin/cargo ]] || PATH=$HOME/.cargo/bin:$PATH
 command -v cargo >/dev/null || die "cargo was not found: install the Rust toolchain (rustup.rs), then open a new shell"
 
+PATH=$PATH:/usr/sbin # some of the packages' programs are there
 mapfile -t lacks < <(missing)
 ((${#lacks[@]})) || exit 0
 
