@@ -1,0 +1,12 @@
+export * from "./generated/api.js";
+export { configureApi, type ApiConfig, type TokenRequest, type TokenSource } from "./api/config.js";
+export { ApiError, isApiError, isTransient } from "./api/error.js";
+export { callOptions, type RequestOptions } from "./api/request.js";
+export { RealtimeClient, type ChangeListener, type LogChange, type RealtimeOptions } from "./realtime/client.js";
+export type { BackoffOptions } from "./realtime/backoff.js";
+export type { Channel, Environment, Locks, PageSignal, PageSignals, Timers } from "./realtime/environment.js";
+export { EventLog } from "./realtime/log.js";
+export type { RealtimeStatus } from "./realtime/status.js";
+export { concernsDiscussions, foldDiscussions, type DiscussionScope } from "./reducers/discussions.js";
+export { concernsComments, foldComments } from "./reducers/comments.js";
+export type { Folded } from "./reducers/fold.js";

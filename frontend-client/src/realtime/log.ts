@@ -1,0 +1,47 @@
+import type { Event } from "../generated/api.js";
+
+/** What reached this tab, gap-free: every event that its user may see with `start < event_id <= head`. */
+export class EventLog {
+  #events: Event[] = [];
+  #start: number | undefined;
+  #head: number | undefined;
+
+  constructor(private readonly capacity = 1000) {}
+
+  /** Undefined until there is a first cursor. */
+  get head(): number | undefined {
+    return this.#head;
+  }
+
+  get start(): number | undefined {
+    return this.#start;
+  }
+
+  /** Begins anew at a cursor: nothing at or before it is known any more. */
+  reset(cursor: number): void {
+    this.#events = [];
+    this.#start = cursor;
+    this.#head = cursor;
+  }
+
+  /** Adds an answer that continues at `from`; gives what is new. False: there is a hole between the log and `from`. */
+  append(from: number, events: readonly Event[], head: number): Event[] | false {
+    if (this.#head === undefined || from > this.#head) return false;
+    const known = this.#head;
+    const fresh = events.filter((event) => event.event_id > known);
+    this.#events.push(...fresh);
+    this.#head = Math.max(known, head);
+    const surplus = this.#events.length - this.capacity;
+    if (surplus > 0) {
+      this.#start = this.#events[surplus - 1]?.event_id ?? this.#start;
+      this.#events.splice(0, surplus);
+    }
+    return fresh;
+  }
+
+  /** The events after the cursor, or undefined when some of them are not known. */
+  since(cursor: number): Event[] | undefined {
+    if (this.#start === undefined || cursor < this.#start) return undefined;
+    return this.#events.filter((event) => event.event_id > cursor);
+  }
+}
