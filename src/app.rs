@@ -34,8 +34,8 @@ use crate::{
     config::Config,
     db, demo, discussions,
     error::{ApiError, ErrorCode},
-    events::{outbox::Wake, relay::Relay},
-    feed::{self, Feed},
+    events::{outbox::Wake, publisher::Publisher, relay::Relay},
+    feed::{self, Feed, redis::Fanout},
     health, idempotency, openapi,
     realtime::{self, hub::Limits, registry::Registry},
     serve,
@@ -95,7 +95,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let options = db::options(&config)?;
     let pool = db::pool(&config)?;
     // The relay, its listener and the feed's; apart from the requests' pool, which may be used up.
-    let background_pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(options.clone());
+    let background_pool = PgPoolOptions::new()
+        .max_connections(6)
+        .acquire_timeout(Duration::from_secs(3))
+        .connect_lazy_with(options.clone());
     first_connection(&pool).await?;
     if !config.skip_migrations {
         db::migrate(&pool).await.context("migrating the database")?;
@@ -109,7 +112,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let hub = Arc::new(feed::load(&pool, limits).await.context("loading the recent events")?);
 
     let shutdown = CancellationToken::new();
-    let registry = Arc::new(Registry);
+    let (fanout, registry) = shared_by_redis(&config)?;
+    let registry = Arc::new(registry);
     let wake = Arc::new(Wake::default());
     let state = AppState::new(Shared {
         verifier,
@@ -125,8 +129,15 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let background =
         Background { tasks: TaskTracker::new(), shutdown: shutdown.clone(), failed: CancellationToken::new() };
     let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
-    background.spawn("relay", Relay::new(options, background_pool.clone(), wake, relayed).run(shutdown.clone()));
-    background.spawn("feed", Feed::new(background_pool, Arc::clone(&hub), from_relay).run(shutdown.clone()));
+    let mut outlets = vec![relayed];
+    if let Some(fanout) = fanout.clone() {
+        let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
+        outlets.push(relayed);
+        background
+            .spawn("publisher", Publisher::new(fanout, background_pool.clone(), from_relay).run(shutdown.clone()));
+    }
+    background.spawn("relay", Relay::new(options, background_pool.clone(), wake, outlets).run(shutdown.clone()));
+    background.spawn("feed", Feed::new(background_pool, Arc::clone(&hub), from_relay, fanout).run(shutdown.clone()));
     background.spawn("expiry", realtime::expire(hub, registry, shutdown.clone()));
     background.spawn("housekeeping", housekeeping(state.clone()));
     background.spawn("server", serve::serve(listener, router(&state), shutdown.clone()));
@@ -136,6 +147,18 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 
     let Background { tasks, failed, .. } = background;
     Ok(Running { addr, metrics_addr, state, shutdown, tasks, failed })
+}
+
+/// What this node shares with others: nothing, where no Redis is set.
+fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<Fanout>, Registry)> {
+    let Some(url) = &config.redis_url else { return Ok((None, Registry::alone())) };
+    // The address may hold a password: the error does not repeat it.
+    let client = redis::Client::open(url.as_str())
+        .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;
+    let fanout = Fanout::new(client.clone(), &config.redis_prefix);
+    let ttl = Duration::from_secs(config.queue_ttl_seconds);
+    let registry = Registry::shared(client, fanout.clone(), &config.redis_prefix, ttl).context("REDIS_URL")?;
+    Ok((Some(fanout), registry))
 }
 
 /// Tasks without which the application must not go on.

@@ -1,6 +1,7 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
 pub mod outbox;
+pub mod publisher;
 pub mod relay;
 
 use bytes::Bytes;

@@ -30,14 +30,15 @@ pub struct Relay {
     options: PgConnectOptions,
     pool: PgPool,
     wake: Arc<Wake>,
-    /// This node's feed, which may take them from here or read them itself: what does not fit is dropped.
-    feed: mpsc::Sender<Vec<Row>>,
+    /// This node's feed and, where there is Redis, its publisher. They may take rows from here or read them themselves:
+    /// what does not fit is dropped.
+    outlets: Vec<mpsc::Sender<Vec<Row>>>,
 }
 
 impl Relay {
     /// A relay on a connection of its own with these options.
-    pub fn new(options: PgConnectOptions, pool: PgPool, wake: Arc<Wake>, feed: mpsc::Sender<Vec<Row>>) -> Self {
-        Self { options, pool, wake, feed }
+    pub fn new(options: PgConnectOptions, pool: PgPool, wake: Arc<Wake>, outlets: Vec<mpsc::Sender<Vec<Row>>>) -> Self {
+        Self { options, pool, wake, outlets }
     }
 
     /// Relays, or waits to become the leader, until `shutdown`.
@@ -103,8 +104,10 @@ impl Relay {
                 return Ok(());
             }
             metrics::counter!("discussions_relayed_events_total").increment(count as u64);
-            // Full or closed: the feed reads from Postgres what it did not get here.
-            let _ = self.feed.try_send(rows);
+            for outlet in &self.outlets {
+                // Full or closed: it reads from Postgres what it did not get here.
+                let _ = outlet.try_send(rows.clone());
+            }
             if count < BATCH as usize {
                 return Ok(());
             }

@@ -4,6 +4,7 @@
 //! missing in between is read from Postgres. So no source needs to be complete, and none can reorder.
 
 pub mod postgres;
+pub mod redis;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::redis::{Fanout, News, Reader};
 use crate::{
     events::Row,
     ids::EventId,
@@ -22,6 +24,8 @@ use crate::{
 
 /// The net below all wake-ups.
 const TICK: Duration = Duration::from_secs(1);
+/// About this long between attempts to reach a Redis that is down.
+const RECONNECT: Duration = Duration::from_secs(1);
 
 /// A duration between half of `base` and all of it, so that many clients of one thing do not come back together.
 pub fn jittered(base: Duration) -> Duration {
@@ -60,24 +64,43 @@ fn append(hub: &Hub, row: Row) -> bool {
     true
 }
 
+/// Resolves when Redis answers: never, where there is none.
+async fn answering(fanout: Option<Fanout>) -> Reader {
+    let Some(fanout) = fanout else { return std::future::pending().await };
+    loop {
+        match fanout.reader().await {
+            Ok(reader) => return reader,
+            Err(error) => tracing::debug!(cause = %error, "Redis does not answer yet"),
+        }
+        sleep(jittered(RECONNECT)).await;
+    }
+}
+
+async fn read(mut reader: Reader, last: EventId) -> (Reader, ::redis::RedisResult<News>) {
+    let news = reader.read(last).await;
+    (reader, news)
+}
+
 /// Feeds `hub` until `shutdown`.
 pub struct Feed {
     pool: PgPool,
     hub: Arc<Hub>,
     relayed: mpsc::Receiver<Vec<Row>>,
+    fanout: Option<Fanout>,
 }
 
 impl Feed {
-    /// A feed that takes what this node's relay numbers from `relayed` and all else from Postgres.
-    pub fn new(pool: PgPool, hub: Arc<Hub>, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
-        Self { pool, hub, relayed }
+    /// A feed that takes what this node's relay numbers from `relayed`, and all else from the fan-out, where there is one
+    /// and it answers, or from Postgres.
+    pub fn new(pool: PgPool, hub: Arc<Hub>, relayed: mpsc::Receiver<Vec<Row>>, fanout: Option<Fanout>) -> Self {
+        Self { pool, hub, relayed, fanout }
     }
 
     /// Feeds the hub until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let ended = tokio::select! {
-                ended = self.follow_postgres() => ended,
+                ended = self.follow() => ended,
                 () = shutdown.cancelled() => return,
             };
             if let Err(error) = ended {
@@ -87,16 +110,63 @@ impl Feed {
         }
     }
 
-    async fn follow_postgres(&mut self) -> Result<(), sqlx::Error> {
+    /// Follows Postgres until Redis answers, then Redis until it does not.
+    async fn follow(&mut self) -> Result<(), sqlx::Error> {
+        metrics::gauge!("discussions_feed_on_redis").set(0.0);
+        let Some(reader) = self.follow_postgres().await? else { return Ok(()) };
+        metrics::gauge!("discussions_feed_on_redis").set(1.0);
+        tracing::info!("the feed reads Redis");
+        let why = self.follow_redis(reader).await?;
+        tracing::warn!(cause = %why, "Redis does not answer: the feed reads Postgres until it does");
+        Ok(())
+    }
+
+    /// Until Redis fails; why is the result. Postgres is asked now and then whether there is more: the relay may be cut off
+    /// from Redis, or Redis may have lost what it was given.
+    async fn follow_redis(&mut self, reader: Reader) -> Result<::redis::RedisError, sqlx::Error> {
+        // What came between the last look at Postgres and the reader.
+        catch_up(&self.pool, &self.hub).await?;
+        let mut tick = interval(TICK / 2);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reading = Box::pin(read(reader, self.hub.head()));
+        loop {
+            tokio::select! {
+                biased;
+                Some(rows) = self.relayed.recv() => self.take(rows).await?,
+                (reader, news) = &mut reading => {
+                    let news = match news {
+                        Ok(news) => news,
+                        Err(error) => return Ok(error),
+                    };
+                    self.take(news.rows).await?;
+                    for queue in news.closed {
+                        self.hub.closed_elsewhere(queue);
+                    }
+                    // Read on from here only now: a read under way is never given up, or its answer would be lost.
+                    reading = Box::pin(read(reader, self.hub.head()));
+                }
+                _ = tick.tick() => {
+                    if postgres::head(&self.pool).await? > self.hub.head() {
+                        catch_up(&self.pool, &self.hub).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Until Redis answers, if there is one.
+    async fn follow_postgres(&mut self) -> Result<Option<Reader>, sqlx::Error> {
         // Listen first, read afterwards: nothing that comes in between is missed.
         let mut listener: PgListener = postgres::listen(&self.pool).await?;
         catch_up(&self.pool, &self.hub).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut redis = std::pin::pin!(answering(self.fanout.clone()));
         loop {
             tokio::select! {
                 biased;
                 Some(rows) = self.relayed.recv() => self.take(rows).await?,
+                reader = &mut redis => return Ok(Some(reader)),
                 heard = listener.try_recv() => {
                     // What is announced may have come by the relay already. A lost connection may have lost announcements.
                     let newest = heard?.and_then(|heard| heard.payload().parse::<EventId>().ok());

@@ -51,11 +51,11 @@ pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<R
     }
     let queue_id = Uuid::new_v4();
     let registered = Registered { user_id: viewer.user_id, scope: viewer.scope.clone() };
-    state.registry.save(queue_id, &registered).await?;
     let ttl = Duration::from_secs(state.config.queue_ttl_seconds);
     let dropped = registration.install(queue_id, viewer.scope, &history, ttl, Instant::now());
+    state.registry.save(queue_id, &registered).await;
     if let Some(dropped) = dropped {
-        state.registry.remove(dropped).await;
+        state.registry.remove(dropped, viewer.user_id).await;
     }
     let answer = Registration {
         queue_id,
@@ -85,7 +85,7 @@ pub async fn heartbeat(
         scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     }
     let registered = Registered { user_id: viewer.user_id, scope: scope.ok_or(ErrorCode::QueueNotFound)? };
-    state.registry.touch(queue, &registered).await?;
+    state.registry.save(queue, &registered).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -102,7 +102,7 @@ pub async fn close(State(state): State<AppState>, viewer: Viewer, Path(queue): P
     if !state.hub.close(queue, viewer.user_id) {
         return Err(ErrorCode::QueueNotFound.into());
     }
-    state.registry.remove(queue).await;
+    state.registry.remove(queue, viewer.user_id).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -227,7 +227,7 @@ async fn adopt(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<()> 
     let history = history.map_err(|_| ErrorCode::Unavailable)??;
     let dropped = registration.install(queue, registered.scope, &history, left, Instant::now());
     if let Some(dropped) = dropped {
-        state.registry.remove(dropped).await;
+        state.registry.remove(dropped, viewer.user_id).await;
     }
     Ok(())
 }

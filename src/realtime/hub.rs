@@ -205,6 +205,14 @@ impl Hub {
         true
     }
 
+    /// Deletes a queue that was closed at another node, and answers its poll.
+    pub fn closed_elsewhere(&self, queue: QueueId) {
+        let gone = self.state().remove(queue);
+        if let Some(waiter) = gone {
+            waiter.fire(Outcome::Gone);
+        }
+    }
+
     /// The queues whose time is up. They stay until [`Hub::drop_queue`] or [`Hub::extend`]: another node may know better.
     pub fn due(&self, now: Instant) -> Vec<QueueId> {
         let mut state = self.state();
