@@ -1,0 +1,24 @@
+import type { Access } from "@scicommons/discussions-client/react";
+
+const reasons = {
+  sign_in: "Sign in to read this community.",
+  not_a_member: "Only members read this community's discussions.",
+  not_found: "There is nothing here, or nothing that you may see.",
+};
+
+/** Says why nothing is shown, or why nothing arrives. */
+export function AccessNotice({ access, community }: { access: Access; community: string }) {
+  if (access.state === "granted") return null;
+  return (
+    <div role="alert" className="notice">
+      {access.state === "removed" ? (
+        <>
+          <strong>You are no longer a member of {community}.</strong>
+          <span>This page has stopped updating.</span>
+        </>
+      ) : (
+        <strong>{reasons[access.reason]}</strong>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,157 @@
+"use client";
+import { useDiscussions } from "@scicommons/discussions-client/react";
+import { useGetDiscussion } from "@scicommons/discussions-client/query";
+import type { ApiConfig } from "@scicommons/discussions-client";
+import type { DemoArticle, DemoUser } from "../lib/demo-api";
+import type { View } from "../lib/view";
+import { AccessNotice } from "./access-notice";
+import { Composer } from "./composer";
+import { DiscussionList } from "./discussion-list";
+import { Thread } from "./thread";
+import { useEffect, useState } from "react";
+
+export interface ArticlePageProps {
+  article: DemoArticle;
+  user: DemoUser;
+  config: ApiConfig;
+  view: View;
+  setView: (change: Partial<View>) => void;
+}
+
+export function ArticlePage({ article, user, config, view, setView }: ArticlePageProps) {
+  const communityId = article.communities.some((community) => community.id === view.community) ? view.community : undefined;
+  const list = useDiscussions(article.id, { communityId });
+  const name = (id: number) => article.communities.find((community) => community.id === id)?.name ?? "this community";
+  const open = typeof view.discussion === "number" ? view.discussion : undefined;
+  const listed = list.discussions.find((discussion) => discussion.id === open);
+  // A linked discussion that is not on a loaded page of the list, or no longer in the list.
+  const linked = useGetDiscussion(open ?? 0, {
+    query: { enabled: open !== undefined && !listed && !list.isPending, queryKey: ["demo", user.id, "discussion", open], retry: 1 },
+    request: { config },
+  });
+  // What was open stays the subject when it leaves the list, so that the page can say why.
+  const [kept, setKept] = useState(listed);
+  useEffect(() => {
+    if (listed) setKept(listed);
+  }, [listed]);
+  const fallback = kept?.id === open ? kept : linked.data && { ...linked.data, key: "", pending: false, error: undefined, mine: linked.data.author?.id === user.id };
+  const shown = open === undefined ? undefined : (listed ?? fallback);
+  const writable = list.viewer?.memberships.filter((membership) => article.communities.some((one) => one.id === membership.community_id)) ?? [];
+  return (
+    <main data-open={view.discussion !== undefined || undefined}>
+      <header className="article">
+        <p className="eyebrow">Article</p>
+        <h1>{article.title}</h1>
+        <nav aria-label="Community">
+          {[undefined, ...article.communities].map((community) => (
+            <button
+              key={community?.id ?? 0}
+              type="button"
+              className="chip"
+              aria-pressed={communityId === community?.id}
+              onClick={() => setView({ community: community?.id, discussion: undefined })}
+            >
+              {community?.name ?? "All"}
+              {community && community.kind !== "public" && <span className="kind">{community.kind}</span>}
+            </button>
+          ))}
+        </nav>
+      </header>
+      <div className="columns">
+        <section className="overview" aria-labelledby="overview-title">
+          <div className="row">
+            <h2 id="overview-title">Discussions</h2>
+            {writable.length > 0 && (
+              <button type="button" className="primary" onClick={() => setView({ discussion: "new" })}>
+                New
+              </button>
+            )}
+          </div>
+          {open === undefined && <AccessNotice access={list.access} community={communityId ? name(communityId) : "this community"} />}
+          {list.isPending && <p className="muted">Loading…</p>}
+          {list.error && list.access.state === "granted" && list.discussions.length === 0 && (
+            <p role="alert" className="notice">
+              The server cannot be reached.{" "}
+              <button type="button" className="link" onClick={() => void list.refetch()}>
+                Try again
+              </button>
+            </p>
+          )}
+          {!list.isPending && !list.error && list.discussions.length === 0 && <p className="muted">No discussion yet.</p>}
+          <DiscussionList
+            discussions={list.discussions}
+            current={view.discussion}
+            communityName={name}
+            showCommunity={communityId === undefined}
+            myName={user.username}
+            onOpen={(discussion) => setView({ discussion })}
+            onRetry={(key) => void list.retry(key).catch(() => undefined)}
+            onDiscard={list.discard}
+          />
+          {list.hasMore && (
+            <button type="button" className="quiet" disabled={list.isFetchingMore} onClick={() => void list.fetchMore()}>
+              Show older
+            </button>
+          )}
+        </section>
+        <div className="detail">
+          {view.discussion === "new" && writable.length > 0 ? (
+            <NewDiscussion
+              communities={writable.map((membership) => ({ id: membership.community_id, name: name(membership.community_id) }))}
+              initial={communityId}
+              onCancel={() => setView({ discussion: undefined })}
+              onSend={async (community_id, topic, text) => {
+                const discussion = await list.create({ community_id, topic, text });
+                setView({ discussion: discussion.id });
+              }}
+            />
+          ) : shown ? (
+            <Thread
+              key={shown.id}
+              discussion={shown}
+              viewer={list.viewer}
+              community={name(shown.community_id)}
+              myName={user.username}
+              update={list.update}
+              remove={list.remove}
+              onBack={() => setView({ discussion: undefined })}
+            />
+          ) : open !== undefined && linked.error ? (
+            <div role="alert" className="notice">
+              <strong>This discussion is not there, or not for you to see.</strong>
+            </div>
+          ) : (
+            <p className="muted empty">Choose a discussion to read it.</p>
+          )}
+        </div>
+      </div>
+    </main>
+  );
+}
+
+interface NewDiscussionProps {
+  communities: { id: number; name: string }[];
+  initial: number | undefined;
+  onSend: (community: number, topic: string, text: string) => Promise<void>;
+  onCancel: () => void;
+}
+
+function NewDiscussion({ communities, initial, onSend, onCancel }: NewDiscussionProps) {
+  const [community, setCommunity] = useState(initial ?? communities[0]?.id ?? 0);
+  return (
+    <section className="thread" aria-labelledby="new-title">
+      <h2 id="new-title">New discussion</h2>
+      <label className="field">
+        Community
+        <select value={community} onChange={(event) => setCommunity(Number(event.target.value))}>
+          {communities.map((one) => (
+            <option key={one.id} value={one.id}>
+              {one.name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <Composer label="Text" action="Start discussion" withTopic autoFocus wait onCancel={onCancel} onSend={(text, topic) => onSend(community, topic, text)} />
+    </section>
+  );
+}

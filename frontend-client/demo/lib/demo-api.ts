@@ -1,0 +1,64 @@
+import type { ApiConfig } from "@scicommons/discussions-client";
+
+/** The demo's sign-in: the server has these addresses in demo mode only. */
+export interface DemoUser {
+  id: number;
+  username: string;
+}
+
+export interface DemoCommunity {
+  id: number;
+  name: string;
+  slug: string;
+  kind: "public" | "private" | "hidden";
+}
+
+export interface DemoArticle {
+  id: number;
+  title: string;
+  slug: string;
+  communities: DemoCommunity[];
+}
+
+export interface DemoDirectory {
+  users: DemoUser[];
+  articles: DemoArticle[];
+}
+
+export async function demoDirectory(signal: AbortSignal): Promise<DemoDirectory | null> {
+  const response = await fetch("/demo", { signal });
+  if (response.status === 404) return null;
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  return (await response.json()) as DemoDirectory;
+}
+
+async function post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal: signal ?? null,
+  });
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  return response;
+}
+
+export async function setMembership(userId: number, communityId: number, role: string | null): Promise<void> {
+  await post("/demo/membership", { user_id: userId, community_id: communityId, role });
+}
+
+/** Calls as this demo user. The token is fetched when it is first needed, and anew when the server refuses it. */
+export function configFor(userId: number): ApiConfig {
+  let token: Promise<string> | undefined;
+  return {
+    token: ({ refresh, signal }) => {
+      if (!token || refresh) {
+        token = post("/demo/token", { user_id: userId }, refresh ? signal : undefined)
+          .then((response) => response.json() as Promise<{ token: string }>)
+          .then((answer) => answer.token);
+        token.catch(() => (token = undefined));
+      }
+      return token;
+    },
+  };
+}

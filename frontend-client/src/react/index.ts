@@ -1,0 +1,12 @@
+"use client";
+export {
+  RealtimeProvider,
+  useRealtimeEvents,
+  useRealtimeStatus,
+  type RealtimeProviderProps,
+} from "./provider.js";
+export { useDiscussions, type UseDiscussionsOptions } from "./use-discussions.js";
+export { useComments, type UseCommentsOptions } from "./use-comments.js";
+export { isMine, type CommentItem, type DiscussionItem, type ItemState } from "./overlay.js";
+export type { Access } from "./access.js";
+export type { User } from "./keys.js";

@@ -1,0 +1,18 @@
+/** A value that React can follow with `useSyncExternalStore`. */
+export class Store<T> {
+  readonly #listeners = new Set<() => void>();
+
+  constructor(private value: T) {}
+
+  readonly subscribe = (listener: () => void) => {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  };
+  readonly get = () => this.value;
+
+  set(value: T): void {
+    if (Object.is(value, this.value)) return;
+    this.value = value;
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
