@@ -27,6 +27,8 @@ pub struct History {
     pub changes: Vec<(EventId, MembershipChange)>,
     /// The newest change that is not in `changes`; 0 where there is none.
     pub forgotten_through: EventId,
+    /// Whether changes are committed that have no place in the order yet.
+    pub is_behind: bool,
 }
 
 /// Reads a user's history in one statement, so in one snapshot.
@@ -71,6 +73,7 @@ pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
             }
         }
     }
+    history.is_behind = !waiting.is_empty();
     for (community, was_member) in waiting {
         if was_member {
             history.communities.insert(community);

@@ -11,7 +11,10 @@ use sqlx::{
     Connection, PgConnection,
     postgres::{PgConnectOptions, PgListener, PgPool},
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Row, outbox::Wake};
@@ -57,16 +60,18 @@ impl Relay {
 
     async fn on_one_connection(&self) -> Result<(), sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
+        let mut tick = interval(FOLLOWER_TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if try_lock(&mut connection).await? {
-                return self.lead(connection).await;
-            }
             tokio::select! {
                 // Tell the leader, wherever it is.
                 () = self.wake.woken() => {
                     sqlx::query!("select pg_notify('outbox', '')").fetch_one(&mut connection).await?;
                 }
-                () = sleep(FOLLOWER_TICK) => {
+                _ = tick.tick() => {
+                    if try_lock(&mut connection).await? {
+                        return self.lead(connection).await;
+                    }
                     if overdue(&mut connection).await? {
                         tracing::warn!("rows wait in the outbox although another node holds the relay's lock; relaying them here");
                         self.drain(&mut connection).await?;

@@ -20,7 +20,10 @@ use super::{
     waiter::Outcome,
 };
 use crate::{
-    auth::{Viewer, memberships},
+    auth::{
+        Viewer,
+        memberships::{self, History},
+    },
     error::{ApiError, ErrorCode, Result},
     extract::{Json, Query},
     feed,
@@ -33,6 +36,8 @@ use crate::{
 const HEARTBEAT_INTERVAL_SECONDS: u64 = 60;
 /// How long a question to the database may take that a poll asks.
 const ASK_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a register waits for the relay to place what has just changed.
+const RELAY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Register for events
 ///
@@ -43,7 +48,7 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(4);
 pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<Response> {
     // Begun before the snapshot is taken, so that no change of membership falls between.
     let registration = state.hub.begin(viewer.user_id);
-    let history = memberships::history(&state.pool, viewer.user_id).await?;
+    let history = up_to_date(&state, &viewer).await?;
     let communities: Vec<CommunityId> =
         history.communities.iter().copied().filter(|community| viewer.scope.allows(*community)).collect();
     if communities.is_empty() {
@@ -65,6 +70,23 @@ pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<R
         poll_timeout_seconds: state.config.poll_timeout_seconds,
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Answer(answer)).into_response())
+}
+
+/// The user's memberships, with those that have just changed: the relay is given a moment to place these in the order, so
+/// that whoever has just joined is not told that they are nowhere.
+async fn up_to_date(state: &AppState, viewer: &Viewer) -> Result<History> {
+    let deadline = Instant::now() + RELAY_PATIENCE;
+    let mut heads = state.hub.watch_head();
+    loop {
+        heads.mark_unchanged();
+        let history = memberships::history(&state.pool, viewer.user_id).await?;
+        if !history.is_behind || Instant::now() >= deadline {
+            return Ok(history);
+        }
+        state.wake.wake();
+        // Whichever is first: this node hears of an event, or it is time to look again (the relay may be elsewhere).
+        let _ = timeout(RELAY_PATIENCE / 20, heads.changed()).await;
+    }
 }
 
 /// Keep a queue alive

@@ -4,3 +4,5 @@
 
 mod app;
 mod delivery;
+mod nodes;
+mod redis;
