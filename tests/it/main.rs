@@ -3,6 +3,14 @@
 #![allow(missing_docs, reason = "tests are read, not documented")]
 
 mod app;
+mod authentication;
 mod delivery;
+mod health;
+mod idempotency;
 mod nodes;
+mod openapi;
+mod permissions;
+mod readme;
 mod redis;
+mod refusals;
+mod rest;
