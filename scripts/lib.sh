@@ -52,7 +52,7 @@ random_hex() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
 # One hash of the names and contents of all files under the given paths, but for what tools make.
 tree_hash() {
-    find "$@" \( -name node_modules -o -name .next -o -name out -o -name test-results -o -name '*.tsbuildinfo' \
+    find "$@" \( -name node_modules -o -name .next -o -name out -o -name dist -o -name test-results -o -name '*.tsbuildinfo' \
         -o -name next-env.d.ts \) -prune -o -type f -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1
 }
