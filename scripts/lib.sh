@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What every script here shares: messages, ports, files. Source it, do not run it.
 
+# shellcheck disable=SC2034 # used by those who source this
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '==> %s\n' "$*" >&2; }
