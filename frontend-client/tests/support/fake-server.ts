@@ -1,0 +1,122 @@
+import type { Author, ViewerInfo } from "../../src/index.js";
+import { coded, COMMUNITY, Model } from "./model.js";
+
+interface Parked {
+  queue: string;
+  cursor: number;
+  answer: (response: Response) => void;
+}
+
+/** The server as a `fetch`, with its long poll, and with what tests want to go wrong. */
+export class FakeServer {
+  readonly model = new Model();
+  readonly requests: { method: string; path: string; headers: Headers }[] = [];
+  readonly queues = new Set<string>();
+  readonly parked: Parked[] = [];
+  /** Answers in the server's place until it gives undefined; "down" is no server at all. */
+  trouble: ((path: string, method: string) => Response | "down" | undefined) | undefined;
+  /** Events up to this one have left the buffer. */
+  forgotten = 0;
+  viewer: ViewerInfo = { user_id: 1, memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null }] };
+  me: Author = { id: 1, username: "ada", avatar_url: null };
+  /** Answers of writes wait for this. */
+  writesAfter: Promise<void> = Promise.resolve();
+  readonly #answered = new Map<string, unknown>();
+  #last = 0;
+
+  readonly fetch: typeof fetch = async (input, init) => {
+    const url = new URL(String(input), "http://fake");
+    const method = init?.method ?? "GET";
+    const headers = new Headers(init?.headers);
+    this.requests.push({ method, path: url.pathname, headers });
+    init?.signal?.throwIfAborted();
+    const trouble = this.trouble?.(url.pathname, method);
+    if (trouble === "down") throw new TypeError("fetch failed");
+    if (trouble) return trouble;
+    if (url.pathname === "/poll") return this.#poll(url.searchParams, init?.signal ?? undefined);
+    const body = init?.body ? (JSON.parse(String(init.body)) as Record<string, never>) : {};
+    const response = this.#route(method, url, body, headers);
+    if (method !== "GET" && !/register|heartbeat|queues/.test(url.pathname)) await this.writesAfter;
+    return response;
+  };
+
+  count(path: RegExp, method?: string): number {
+    return this.requests.filter((one) => path.test(one.path) && (!method || one.method === method)).length;
+  }
+
+  /** Answers parked polls that something came for. */
+  deliver(): void {
+    for (const poll of this.parked.splice(0)) {
+      if (poll.cursor < this.model.head) poll.answer(this.#events(poll.cursor));
+      else this.parked.push(poll);
+    }
+  }
+
+  /** Graceful shutdown, or the time-out of the poll. */
+  releasePolls(): void {
+    for (const poll of this.parked.splice(0)) poll.answer(this.#events(poll.cursor));
+  }
+
+  /** The queue is gone, with its parked poll. */
+  expire(): void {
+    this.queues.clear();
+    for (const poll of this.parked.splice(0)) poll.answer(coded(404, "queue_not_found"));
+  }
+
+  #poll(query: URLSearchParams, signal?: AbortSignal): Promise<Response> {
+    const queue = query.get("queue_id") ?? "";
+    const cursor = Number(query.get("last_event_id"));
+    if (!this.queues.has(queue)) return Promise.resolve(coded(404, "queue_not_found"));
+    if (cursor < this.forgotten || cursor > this.model.head) return Promise.resolve(Response.json({ catchup_required: true }));
+    if (cursor < this.model.head || query.get("timeout") === "0") return Promise.resolve(this.#events(cursor));
+    return new Promise((answer, reject) => {
+      const poll = { queue, cursor, answer };
+      this.parked.push(poll);
+      signal?.addEventListener("abort", () => {
+        const at = this.parked.indexOf(poll);
+        if (at >= 0) this.parked.splice(at, 1);
+        reject(signal.reason as Error);
+      });
+    });
+  }
+
+  #events(cursor: number): Response {
+    return Response.json({ events: this.model.events.slice(cursor), last_event_id: this.model.head });
+  }
+
+  #route(method: string, url: URL, body: Record<string, never>, headers: Headers): Response {
+    const [, first, id, second] = url.pathname.split("/");
+    const query = url.searchParams;
+    const page = [query.get("cursor"), Number(query.get("limit") ?? 20), this.viewer] as const;
+    const made = (value: unknown, status = 200) => (value ? Response.json(value, { status }) : coded(404, "not_found"));
+    const done = () => new Response(null, { status: 204 });
+    switch (`${method} ${first}${second ? `/${second}` : ""}`) {
+      case "POST register": {
+        const queue_id = `queue-${(this.#last += 1)}`;
+        this.queues.add(queue_id);
+        return made({ queue_id, last_event_id: this.model.head, communities: [COMMUNITY], heartbeat_interval_seconds: 60, poll_timeout_seconds: 55 });
+      }
+      case "POST heartbeat":
+        return this.queues.has(body["queue_id"] as unknown as string) ? done() : coded(404, "queue_not_found");
+      case "POST queues/close":
+        this.queues.delete(id ?? "");
+        return done();
+      case "GET articles/discussions":
+        return made(this.model.discussionPage(...page));
+      case "GET discussions/comments":
+        return made(this.model.commentPage(Number(id), ...page));
+      case "POST discussions/comments": {
+        const key = headers.get("idempotency-key") ?? "";
+        if (!this.#answered.has(key)) {
+          this.#answered.set(key, this.model.createComment(Number(id), body["parent_id"] ?? null, body["text"] as unknown as string, this.me));
+        }
+        return made(this.#answered.get(key), 201);
+      }
+      case "PATCH comments":
+        return made(this.model.updateComment(Number(id), body["text"] as unknown as string));
+      case "DELETE comments":
+        return this.model.deleteComment(Number(id)) ? done() : coded(404, "comment_not_found");
+    }
+    return coded(404, "not_found");
+  }
+}

@@ -1,0 +1,128 @@
+import type { Author, Comment, CommentPage, CommentTree, Discussion, DiscussionPage, ErrorCode, Event, ViewerInfo } from "../../src/index.js";
+
+type Change = Event extends infer E ? (E extends Event ? Omit<E, "event_id" | "timestamp"> : never) : never;
+
+export const ARTICLE = 1;
+export const COMMUNITY = 7;
+
+/** What the server holds after some changes, and the events that it told of them: the protocol in memory. */
+export class Model {
+  readonly events: Event[] = [];
+  readonly discussions: Discussion[] = [];
+  readonly comments: Comment[] = [];
+  #clock = Date.parse("2026-01-01T00:00:00Z");
+
+  get head(): number {
+    return this.events.length;
+  }
+
+  createDiscussion(topic: string, text: string, author: Author): Discussion {
+    const time = this.#tick();
+    const id = this.discussions.length + 1;
+    const times = { created_at: time, updated_at: time, deleted_at: null };
+    const discussion = { id, community_id: COMMUNITY, article_id: ARTICLE, topic, text, author, is_resolved: false, comment_count: 0, ...times };
+    this.discussions.push(discussion);
+    this.#emit({ type: "new_discussion", ...this.#state(discussion) }, time);
+    return discussion;
+  }
+
+  updateDiscussion(id: number, patch: { topic?: string; text?: string; is_resolved?: boolean }): Discussion | undefined {
+    const discussion = this.discussions.find((one) => one.id === id);
+    if (!discussion || discussion.deleted_at) return undefined;
+    const time = this.#tick();
+    Object.assign(discussion, patch, { updated_at: time });
+    this.#emit({ type: "updated_discussion", ...this.#state(discussion) }, time);
+    return discussion;
+  }
+
+  deleteDiscussion(id: number): boolean {
+    const discussion = this.discussions.find((one) => one.id === id);
+    if (!discussion || discussion.deleted_at) return false;
+    const time = this.#tick();
+    Object.assign(discussion, { topic: null, text: null, author: null, deleted_at: time });
+    this.#emit({ type: "deleted_discussion", ...this.#place(discussion) }, time);
+    return true;
+  }
+
+  createComment(discussionId: number, parentId: number | null, text: string, author: Author): Comment | undefined {
+    const discussion = this.discussions.find((one) => one.id === discussionId);
+    const parent = parentId === null ? undefined : this.comments.find((one) => one.id === parentId);
+    if (!discussion || discussion.deleted_at) return undefined;
+    if (parentId !== null && (!parent || parent.discussion_id !== discussionId || parent.depth > 2 || parent.deleted_at)) return undefined;
+    const time = this.#tick();
+    const depth = (parent?.depth ?? 0) + 1;
+    const id = this.comments.length + 1;
+    const times = { created_at: time, updated_at: time, deleted_at: null };
+    const comment = { id, discussion_id: discussionId, parent_id: parentId, depth, text, author, ...times };
+    this.comments.push(comment);
+    discussion.comment_count += 1;
+    const { comment_count } = discussion;
+    this.#emit({ type: "new_comment", ...this.#place(discussion), comment_id: id, parent_id: parentId, depth, text, author, comment_count }, time);
+    return comment;
+  }
+
+  updateComment(id: number, text: string): Comment | undefined {
+    const comment = this.comments.find((one) => one.id === id);
+    const discussion = this.discussions.find((one) => one.id === comment?.discussion_id);
+    if (!comment || !discussion || comment.deleted_at || !comment.author) return undefined;
+    const time = this.#tick();
+    Object.assign(comment, { text, updated_at: time });
+    const { parent_id, author } = comment;
+    this.#emit({ type: "updated_comment", ...this.#place(discussion), comment_id: id, parent_id, text, author }, time);
+    return comment;
+  }
+
+  deleteComment(id: number): boolean {
+    const comment = this.comments.find((one) => one.id === id);
+    const discussion = this.discussions.find((one) => one.id === comment?.discussion_id);
+    if (!comment || !discussion || comment.deleted_at) return false;
+    const time = this.#tick();
+    Object.assign(comment, { text: null, author: null, deleted_at: time });
+    discussion.comment_count -= 1;
+    const { comment_count } = discussion;
+    this.#emit({ type: "deleted_comment", ...this.#place(discussion), comment_id: id, parent_id: comment.parent_id, comment_count }, time);
+    return true;
+  }
+
+  membership(user_id: number, role: "member" | null): void {
+    this.#emit({ type: "membership_changed", community_id: COMMUNITY, user_id, role, previous_role: role ? null : "member" }, this.#tick());
+  }
+
+  discussionPage(cursor: string | null, limit: number, viewer: ViewerInfo | null = null): DiscussionPage {
+    const newest = this.discussions.toReversed().filter((one) => cursor === null || one.id < Number(cursor));
+    const discussions = structuredClone(newest.slice(0, limit));
+    const next_cursor = newest.length > limit ? String(discussions.at(-1)?.id) : null;
+    return { discussions, last_event_id: this.head, next_cursor, viewer };
+  }
+
+  commentPage(discussionId: number, cursor: string | null, limit: number, viewer: ViewerInfo | null = null): CommentPage {
+    const all = this.comments.filter((one) => one.discussion_id === discussionId);
+    const grow = (parent: number | null): CommentTree[] =>
+      all.filter((one) => one.parent_id === parent).map((one) => ({ ...structuredClone(one), replies: grow(one.id) }));
+    const roots = grow(null).filter((one) => cursor === null || one.id > Number(cursor));
+    const comments = roots.slice(0, limit);
+    const next_cursor = roots.length > limit ? String(comments.at(-1)?.id) : null;
+    return { comments, last_event_id: this.head, next_cursor, viewer };
+  }
+
+  #place(discussion: Discussion) {
+    return { community_id: COMMUNITY, article_id: ARTICLE, discussion_id: discussion.id };
+  }
+
+  #state(discussion: Discussion) {
+    const { topic, text, author, is_resolved, comment_count } = discussion;
+    if (topic === null || text === null || !author) throw new Error("a tombstone has no state");
+    return { ...this.#place(discussion), topic, text, author, is_resolved, comment_count };
+  }
+
+  #tick(): string {
+    return new Date((this.#clock += 1000)).toISOString();
+  }
+
+  #emit(change: Change, timestamp: string): void {
+    this.events.push({ ...change, event_id: this.head + 1, timestamp } as Event);
+  }
+}
+
+export const coded = (status: number, code: ErrorCode, headers: Record<string, string> = {}) =>
+  Response.json({ code, message: code }, { status, headers });

@@ -1,0 +1,104 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { foldComments, foldDiscussions, type CommentPage, type DiscussionPage, type Event } from "../../src/index.js";
+import { ARTICLE, Model } from "../support/model.js";
+
+/** Numbers choose among what there is at the time, so that every history makes sense. */
+const action = fc.record({ kind: fc.nat({ max: 9 }), a: fc.nat(), b: fc.nat(), text: fc.string({ minLength: 1, maxLength: 8 }) });
+
+function perform(model: Model, { kind, a, b, text }: { kind: number; a: number; b: number; text: string }): void {
+  const author = { id: 1 + (a % 3), username: `user ${a % 3}`, avatar_url: null };
+  const discussion = 1 + (a % Math.max(1, model.discussions.length));
+  const comments = model.comments.filter((one) => one.discussion_id === discussion);
+  const comment = comments[b % Math.max(1, comments.length)]?.id ?? 0;
+  if (kind === 0) model.createDiscussion(text, text, author);
+  else if (kind === 1) model.updateDiscussion(discussion, { topic: text, is_resolved: b % 2 === 0 });
+  else if (kind === 2) b % 4 === 0 && model.deleteDiscussion(discussion);
+  else if (kind < 5) model.createComment(discussion, null, text, author);
+  else if (kind < 8) model.createComment(discussion, comment || null, text, author);
+  else if (kind === 8) model.updateComment(comment, text);
+  else model.deleteComment(comment);
+}
+
+const history = fc.array(action, { minLength: 1, maxLength: 40 });
+const scope = { articleId: ARTICLE };
+
+/** A fresh snapshot, walked through page by page. */
+function discussionsOf(model: Model, limit = 1000): DiscussionPage[] {
+  const pages = [model.discussionPage(null, limit)];
+  for (let next = pages[0]?.next_cursor; next; next = pages.at(-1)?.next_cursor) pages.push(model.discussionPage(next, limit));
+  return pages;
+}
+
+function commentsOf(model: Model, discussion: number, limit = 1000): CommentPage[] {
+  const pages = [model.commentPage(discussion, null, limit)];
+  for (let next = pages[0]?.next_cursor; next; next = pages.at(-1)?.next_cursor) pages.push(model.commentPage(discussion, next, limit));
+  return pages;
+}
+
+function foldAll(pages: readonly CommentPage[], discussion: number, events: readonly Event[]): readonly CommentPage[] {
+  return events.reduce((folded, event) => {
+    const next = foldComments(folded, discussion, event);
+    if (next.kind === "refetch") throw new Error(`refetch for ${JSON.stringify(event)}`);
+    return next.value;
+  }, pages);
+}
+
+test("the law of events: a snapshot folded with later events is a fresh snapshot, whatever comes twice or late", () => {
+  fc.assert(
+    fc.property(history, history, fc.integer({ min: 1, max: 5 }), fc.nat(), fc.nat(), (before, after, limit, late, ahead) => {
+      const model = new Model();
+      model.createDiscussion("first", "first", { id: 1, username: "ada", avatar_url: null });
+      before.forEach((one) => perform(model, one));
+      const discussions = discussionsOf(model, limit);
+      const comments = commentsOf(model, 1, limit);
+      const since = model.head;
+      after.forEach((one) => perform(model, one));
+      // A snapshot may show rows that are newer than it says.
+      const early = Math.max(0, since - (ahead % 4));
+      const claimed = <P extends { last_event_id: number }>(pages: P[]) => pages.map((page) => ({ ...page, last_event_id: early }));
+      const events = model.events.slice(early);
+      // At least once, in order, and what was seen may come again.
+      const delivered = [...events.slice(0, late % (events.length + 1)), ...events, ...model.events.slice(late % model.head)];
+
+      const folded = delivered.reduce<readonly DiscussionPage[]>((pages, event) => foldDiscussions(pages, scope, event), claimed(discussions));
+      expect(folded.flatMap((page) => page.discussions)).toEqual(discussionsOf(model).flatMap((page) => page.discussions));
+      const trees = foldAll(claimed(comments), 1, delivered);
+      expect(trees.flatMap((page) => page.comments)).toEqual(commentsOf(model, 1).flatMap((page) => page.comments));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("pages that are not loaded stay unloaded: what is loaded is a fresh snapshot of that part", () => {
+  fc.assert(
+    fc.property(history, history, (before, after) => {
+      const model = new Model();
+      model.createDiscussion("first", "first", { id: 1, username: "ada", avatar_url: null });
+      before.forEach((one) => perform(model, one));
+      const first = model.commentPage(1, null, 2);
+      const since = model.head;
+      after.forEach((one) => perform(model, one));
+      const folded = foldAll([first], 1, model.events.slice(since)).flatMap((page) => page.comments);
+      const fresh = commentsOf(model, 1).flatMap((page) => page.comments);
+      expect(folded).toEqual(first.next_cursor === null ? fresh : fresh.slice(0, 2));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("an unknown parent asks for a refetch; an irrelevant or covered event changes no reference", () => {
+  const model = new Model();
+  const ada = { id: 1, username: "ada", avatar_url: null };
+  model.createDiscussion("one", "one", ada);
+  const empty = [model.commentPage(1, null, 10)];
+  model.createComment(1, null, "root", ada);
+  model.createComment(1, 1, "reply", ada);
+  expect(foldComments(empty, 1, model.events[2] as Event)).toEqual({ kind: "refetch" });
+  const full = [model.commentPage(1, null, 10)];
+  for (const event of model.events) expect(foldComments(full, 1, event)).toEqual({ kind: "ok", value: full });
+  expect((foldComments(full, 2, model.events[2] as Event) as { value: unknown }).value).toBe(full);
+  const list = [model.discussionPage(null, 10)];
+  for (const event of model.events) expect(foldDiscussions(list, scope, event)).toBe(list);
+  expect(foldDiscussions(list, { articleId: 99 }, { ...(model.events[0] as Event), event_id: 99 })).toBe(list);
+});
