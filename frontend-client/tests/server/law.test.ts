@@ -1,0 +1,149 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  callOptions,
+  createComment,
+  createDiscussion,
+  deleteComment,
+  deleteDiscussion,
+  foldComments,
+  foldDiscussions,
+  isApiError,
+  listComments,
+  listDiscussions,
+  RealtimeClient,
+  updateComment,
+  updateDiscussion,
+  type ApiConfig,
+  type CommentPage,
+  type CommentTree,
+  type DiscussionPage,
+  type Event,
+} from "../../src/index.js";
+import { Server, until } from "../support/server.js";
+
+const ARTICLE = 1;
+const OPEN_METHODS = 1;
+const BLIND_REVIEW = 3;
+const [ADA, EMMY, ALAN] = [1, 3, 4];
+
+let server: Server;
+const people: ApiConfig[] = [];
+
+beforeAll(async () => {
+  server = await Server.create({ POLL_TIMEOUT_SECONDS: "5" });
+  for (const user of [ADA, EMMY, ALAN]) people.push({ baseUrl: server.url, token: await server.token(user) });
+});
+afterAll(() => server.close());
+
+const action = fc.record({ kind: fc.nat({ max: 7 }), who: fc.nat({ max: 2 }), pick: fc.nat(), text: fc.string({ minLength: 1, maxLength: 12 }) });
+type Action = { kind: number; who: number; pick: number; text: string };
+
+/** Refusals are part of any history: another's comment, a tombstone, a fourth level, blank text. */
+async function allowRefusal(call: Promise<unknown>): Promise<void> {
+  await call.catch((error: unknown) => {
+    if (!isApiError(error) || error.status >= 500) throw error;
+  });
+}
+
+async function perform(discussion: number, { kind, who, pick, text }: Action, community: number): Promise<void> {
+  const as = callOptions(people[who] as ApiConfig);
+  const ids: number[] = [];
+  const collect = (trees: CommentTree[]) => trees.forEach((tree) => (ids.push(tree.id), collect(tree.replies)));
+  collect((await listComments(discussion, { limit: 100 }, as)).comments);
+  const id = ids[pick % Math.max(1, ids.length)] ?? 0;
+  if (kind === 0) await allowRefusal(createDiscussion(ARTICLE, { community_id: community, topic: text, text }, as));
+  else if (kind === 1) await allowRefusal(updateDiscussion(discussion, { topic: text, is_resolved: pick % 2 === 0 }, as));
+  else if (kind === 2) await allowRefusal(createComment(discussion, { text }, as));
+  else if (kind < 6) await allowRefusal(createComment(discussion, { text, parent_id: id || null }, as));
+  else if (kind === 6) await allowRefusal(updateComment(id, { text }, as));
+  else await allowRefusal(deleteComment(id, as));
+}
+
+/** What polls deliver from a cursor on. */
+async function follow(config: ApiConfig, user: number, cursor: number): Promise<{ events: Event[]; client: RealtimeClient }> {
+  const events: Event[] = [];
+  const client = new RealtimeClient({ config, user, initialCursor: () => cursor });
+  client.onChange((change) => void events.push(...change.events));
+  client.start();
+  await until("live", () => client.status.state === "live");
+  return { events, client };
+}
+
+test.each([
+  ["a public community", OPEN_METHODS],
+  ["a community with pseudonyms", BLIND_REVIEW],
+])("the law of events holds against the real server, in %s", async (_, community) => {
+  const reader = people[0] as ApiConfig;
+  const as = callOptions(reader);
+  const scope = { articleId: ARTICLE, communityId: community };
+  const list = { community_id: community, limit: 100 };
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { maxLength: 8 }), fc.array(action, { minLength: 1, maxLength: 16 }), async (before, after) => {
+      const { id } = await createDiscussion(ARTICLE, { community_id: community, topic: "A history", text: "begins" }, as);
+      for (const one of before) await perform(id, one, community);
+      let discussions: readonly DiscussionPage[] = [await listDiscussions(ARTICLE, list, as)];
+      let comments: readonly CommentPage[] = [await listComments(id, { limit: 100 }, as)];
+      const start = Math.min(discussions[0]?.last_event_id ?? 0, comments[0]?.last_event_id ?? 0);
+      const { events, client } = await follow(reader, ADA, start);
+      // Some at the same time, as people do.
+      for (let at = 0; at < after.length; at += 3) await Promise.all(after.slice(at, at + 3).map((one) => perform(id, one, community)));
+      if (after.length % 5 === 0) await allowRefusal(deleteDiscussion(id, as));
+      const freshList = await listDiscussions(ARTICLE, list, as);
+      const freshComments = await listComments(id, { limit: 100 }, as);
+      const head = Math.max(freshList.last_event_id, freshComments.last_event_id);
+      await until("everything is delivered", () => (client.log.head ?? 0) >= head);
+      client.close();
+
+      for (const event of events) {
+        discussions = foldDiscussions(discussions, scope, event);
+        const folded = foldComments(comments, id, event);
+        if (folded.kind === "refetch") throw new Error(`a refetch for ${JSON.stringify(event)}`);
+        comments = folded.value;
+      }
+      const shown = discussions.flatMap((page) => page.discussions).slice(0, freshList.discussions.length);
+      expect(shown).toEqual(freshList.discussions);
+      expect(comments.flatMap((page) => page.comments)).toEqual(freshComments.comments);
+      expect(events.map((event) => event.event_id)).toEqual([...new Set(events.map((event) => event.event_id))].sort((a, b) => a - b));
+    }),
+    // No shrinking: each run adds to the same database.
+    { numRuns: 12, endOnFailure: true },
+  );
+});
+
+test("an Idempotency-Key makes one comment of two tries", async () => {
+  const as = callOptions(people[0] as ApiConfig, { headers: { "Idempotency-Key": crypto.randomUUID() } });
+  const first = await createComment(1, { text: "Once." }, as);
+  const again = await createComment(1, { text: "Once." }, as);
+  expect(again).toEqual(first);
+  const { comments } = await listComments(1, { limit: 100 }, as);
+  expect(comments.filter((comment) => comment.text === "Once.")).toHaveLength(1);
+});
+
+test("a crash of the server is survived: the queue is registered again and nothing is missed or doubled", async () => {
+  const reader = people[0] as ApiConfig;
+  const as = callOptions(reader);
+  const { last_event_id } = await listComments(1, {}, as);
+  const { events, client } = await follow(reader, ADA, last_event_id);
+  await createComment(1, { text: "Before the crash." }, as);
+  await server.kill();
+  await until("it is noticed", () => client.status.state === "stale");
+  await server.start();
+  await createComment(1, { text: "After the crash." }, as);
+  await until("both are here", () => events.length >= 2);
+  expect(events.map((event) => ("text" in event ? event.text : event.type))).toEqual(["Before the crash.", "After the crash."]);
+  client.close();
+});
+
+test("a client that lost its membership is told, and gets nothing more of that community", async () => {
+  const emmy = people[1] as ApiConfig;
+  const { last_event_id } = await listDiscussions(ARTICLE, {}, callOptions(emmy));
+  const { events, client } = await follow(emmy, EMMY, last_event_id);
+  await server.membership(EMMY, OPEN_METHODS, null);
+  await until("she is told", () => events.some((event) => event.type === "membership_changed" && event.role === null));
+  await createComment(1, { text: "Not for her." }, callOptions(people[0] as ApiConfig));
+  await createDiscussion(ARTICLE, { community_id: BLIND_REVIEW, topic: "For her", text: "still" }, callOptions(people[0] as ApiConfig));
+  await until("the other community goes on", () => events.some((event) => event.type === "new_discussion"));
+  expect(events.filter((event) => event.type === "new_comment")).toEqual([]);
+  client.close();
+});
