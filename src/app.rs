@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -139,10 +139,16 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     background.spawn("relay", Relay::new(options, background_pool.clone(), wake, outlets).run(shutdown.clone()));
     background.spawn("feed", Feed::new(background_pool, Arc::clone(&hub), from_relay, fanout).run(shutdown.clone()));
     background.spawn("expiry", realtime::expire(hub, registry, shutdown.clone()));
+    let (ending, parked) = (shutdown.clone(), Arc::clone(&state.hub));
+    background.spawn("release", async move {
+        ending.cancelled().await;
+        parked.release();
+    });
+    let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    background.spawn("server", serve::serve(listener, router(&state), shutdown.clone()));
+    background.spawn("server", serve::serve(listener, router(&state), shutdown.clone(), direct));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background.spawn("metrics", serve::serve(metrics_listener, metrics_router, shutdown.clone()));
+    background.spawn("metrics", serve::serve(metrics_listener, metrics_router, shutdown.clone(), None));
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;
@@ -273,8 +279,8 @@ fn cors(origins: &[String]) -> CorsLayer {
 }
 
 /// The id that a request has already, or a new one.
-fn request_id(request: &Request) -> HeaderValue {
-    let given = request.headers().get(REQUEST_ID);
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID);
     let usable = |id: &&HeaderValue| id.len() <= 64 && id.as_bytes().iter().all(u8::is_ascii_graphic);
     given.filter(usable).cloned().unwrap_or_else(|| {
         let id = uuid::Uuid::new_v4().simple().to_string();
@@ -285,7 +291,7 @@ fn request_id(request: &Request) -> HeaderValue {
 /// Around every request but polls: an id, a time limit, a line in the log, a measurement.
 async fn observe(request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let id = request_id(&request);
+    let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().map_or("-", |path| path.as_str()).to_owned();
     let method = request.method().clone();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or("-"), %method, route);
@@ -300,9 +306,34 @@ async fn observe(request: Request, next: Next) -> Response {
     response
 }
 
+/// What an answer to a poll carries of its request.
+pub struct Dressing {
+    id: HeaderValue,
+    origin: Option<HeaderValue>,
+}
+
+impl Dressing {
+    /// From the request's headers.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self { id: request_id(headers), origin: headers.get(header::ORIGIN).cloned() }
+    }
+}
+
+/// Gives the answer to a poll that did not pass the router's layers the headers that those would.
+pub fn dress_poll(state: &AppState, headers: &mut HeaderMap, Dressing { id, origin }: Dressing) {
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id,retry-after"));
+    if let Some(origin) = origin.filter(|origin| state.config.allowed_origins.iter().any(|one| origin == one.trim())) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REQUEST_ID, id);
+}
+
 /// Around polls: an id, and nothing in the log above debug.
 async fn observe_poll(request: Request, next: Next) -> Response {
-    let id = request_id(&request);
+    let id = request_id(request.headers());
     let mut response = next.run(request).await;
     tracing::debug!(id = id.to_str().unwrap_or("-"), status = response.status().as_u16(), "poll answered");
     response.headers_mut().insert(REQUEST_ID, id);

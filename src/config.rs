@@ -48,6 +48,9 @@ pub struct Config {
     /// The longest a poll is parked, in seconds; keep it below the time limit of any proxy in front
     #[arg(long, env = "POLL_TIMEOUT_SECONDS", default_value_t = 55, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub poll_timeout_seconds: u64,
+    /// Serve polls without hyper, in a fifth of the memory; false if that should ever be the cause of trouble
+    #[arg(long, env = "DIRECT_POLLS", default_value_t = true, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub direct_polls: bool,
     /// The events of one community that a node keeps
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,

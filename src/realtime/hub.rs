@@ -62,6 +62,8 @@ pub struct Hub {
 
 struct State {
     head: EventId,
+    /// This process is to end: nothing is parked any more.
+    closing: bool,
     communities: HashMap<CommunityId, Community>,
     members: HashMap<UserId, Member>,
     queues: HashMap<QueueId, Queue>,
@@ -123,6 +125,7 @@ impl Hub {
         let community = |through| Community { log: Log::evicted_through(through), ..Community::default() };
         let state = State {
             head,
+            closing: false,
             communities: evicted.into_iter().map(|(id, through)| (id, community(through))).collect(),
             members: HashMap::new(),
             queues: HashMap::new(),
@@ -290,7 +293,7 @@ impl Hub {
             }
         };
         if let Some((waiter, seen)) = older {
-            waiter.fire(Outcome::Superseded(seen));
+            waiter.fire(Outcome::Released(seen));
         }
         polled
     }
@@ -309,6 +312,18 @@ impl Hub {
         match state.poll(parked.queue, user, token, parked.seen, false) {
             Polled::Answer(body) => Some(body),
             Polled::Parked(_) | Polled::Ahead | Polled::NotFound => None,
+        }
+    }
+
+    /// Answers all parked polls with an empty list and parks none from now on, so that clients move to another node.
+    pub fn release(&self) {
+        let parked: Vec<_> = {
+            let mut state = self.state();
+            state.closing = true;
+            state.queues.values_mut().filter_map(|queue| queue.parked.take()).collect()
+        };
+        for (waiter, seen) in parked {
+            waiter.fire(Outcome::Released(seen));
         }
     }
 
@@ -386,7 +401,7 @@ impl State {
         let Some(mut news) = self.gather(known, &found.scope, token, cursor) else {
             return Polled::Answer(answer::catchup());
         };
-        if !news.is_empty() || !park {
+        if !news.is_empty() || !park || self.closing {
             let last = if news.len() > ANSWER_EVENTS {
                 news.truncate(ANSWER_EVENTS);
                 news[ANSWER_EVENTS - 1].0

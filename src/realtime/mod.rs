@@ -6,6 +6,7 @@ pub mod hub;
 pub mod log;
 pub mod member;
 pub mod model;
+pub mod poll;
 pub mod queue;
 pub mod registry;
 pub mod waiter;

@@ -16,8 +16,9 @@ use crate::ids::EventId;
 pub enum Outcome {
     /// An event came: this is the whole answer, shared with all who get the same.
     Event(Bytes),
-    /// A newer poll took the place: the empty answer, with the cursor that holds for what this one has seen.
-    Superseded(EventId),
+    /// A newer poll took the place, or this process ends: the empty answer, with the cursor that holds for what this one
+    /// has seen.
+    Released(EventId),
     /// The queue is gone.
     Gone,
 }

@@ -5,6 +5,7 @@
 mod app;
 mod authentication;
 mod delivery;
+mod direct;
 mod health;
 mod idempotency;
 mod nodes;
