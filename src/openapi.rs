@@ -158,15 +158,15 @@ fn name_events(schemas: &mut Map<String, Value>) {
         let name: String = tag.split('_').map(capitalised).chain(["Event".to_owned()]).collect();
         let reference = format!("#/components/schemas/{name}");
         let description = variant["description"].as_str().unwrap_or_default();
-        let mut properties = Map::from_iter([(
-            "event_id".to_owned(),
-            json!({ "type": "integer", "format": "int64", "description": "Its place in the total order." }),
-        )]);
+        let event_id = json!({ "type": "integer", "format": "int64", "description": "Its place in the total order." });
+        let mut properties = Map::from_iter([("event_id".to_owned(), event_id)]);
         properties.extend(flat.properties);
         let mut required = vec![json!("event_id")];
         required.extend(flat.required);
-        let schema =
-            json!({ "type": "object", "description": description, "required": required, "properties": properties });
+        let example: Map<_, _> = properties.keys().map(|name| (name.clone(), example_of(name, &tag))).collect();
+        let schema = json!({
+            "type": "object", "description": description, "required": required, "properties": properties, "example": example
+        });
         schemas.insert(name, schema);
         union.push(json!({ "$ref": reference }));
         mapping.insert(tag, json!(reference));
@@ -180,6 +180,29 @@ fn name_events(schemas: &mut Map<String, Value>) {
     );
     schemas.remove("DiscussionState");
     schemas.remove("MembershipChange");
+}
+
+/// What an event's property looks like in an example; a name means the same in every event.
+fn example_of(property: &str, tag: &str) -> Value {
+    match property {
+        "event_id" => json!(12346),
+        "type" => json!(tag),
+        "community_id" => json!(42),
+        "article_id" => json!(789),
+        "discussion_id" => json!(77),
+        "comment_id" => json!(456),
+        "depth" => json!(1),
+        "topic" => json!("Sample size"),
+        "text" => json!("Is **n = 12** enough?"),
+        "author" => json!({ "id": 9, "username": "ada", "avatar_url": null }),
+        "is_resolved" => json!(false),
+        "comment_count" => json!(3),
+        "user_id" => json!(9),
+        "role" => json!("member"),
+        "timestamp" => json!("2025-08-09T12:34:56Z"),
+        // parent_id and previous_role; a test finds the example that this does not suit.
+        _ => Value::Null,
+    }
 }
 
 #[derive(Default)]

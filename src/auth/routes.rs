@@ -52,7 +52,7 @@ async fn info(state: &AppState, viewer: &Viewer) -> Result<Response> {
 /// Exchange a bearer token for a session cookie
 #[utoipa::path(post, path = "/session", tag = "session", operation_id = "beginSession",
     security(("bearer" = [])),
-    responses((status = 200, body = SessionInfo), WriteErrors))]
+    responses((status = 200, description = "Who you are; the cookie comes in `Set-Cookie`", body = SessionInfo), WriteErrors))]
 async fn begin(State(state): State<AppState>, session: Session, headers: HeaderMap) -> Result<Response> {
     let token = viewer::bearer(&headers)?.ok_or(ErrorCode::TokenMissing)?;
     let viewer = state.verifier.verify(token)?;
@@ -64,7 +64,7 @@ async fn begin(State(state): State<AppState>, session: Session, headers: HeaderM
 /// Who am I
 #[utoipa::path(get, path = "/session", tag = "session", operation_id = "getSession",
     security(("bearer" = []), ("session" = [])),
-    responses((status = 200, body = SessionInfo), ReadErrors))]
+    responses((status = 200, description = "Who you are", body = SessionInfo), ReadErrors))]
 async fn who(State(state): State<AppState>, viewer: Viewer) -> Result<Response> {
     info(&state, &viewer).await
 }
@@ -74,7 +74,7 @@ async fn who(State(state): State<AppState>, viewer: Viewer) -> Result<Response> 
 /// Ends the session of the cookie. Without one there is nothing to end, and that is no error.
 #[utoipa::path(delete, path = "/session", tag = "session", operation_id = "endSession",
     security((), ("bearer" = []), ("session" = [])),
-    responses((status = 204), WriteErrors))]
+    responses((status = 204, description = "There is no session any more"), WriteErrors))]
 async fn end(State(state): State<AppState>, session: Session, headers: HeaderMap) -> Result<StatusCode> {
     if session.id().is_some() {
         viewer::check_origin(&Method::DELETE, &headers, &state.config.allowed_origins)?;

@@ -28,7 +28,7 @@ use crate::{
 #[utoipa::path(get, path = "/discussions/{id}/comments", tag = "comments", operation_id = "listComments",
     params(("id" = i64, Path, description = "The discussion"), PageQuery),
     security((), ("bearer" = []), ("session" = [])),
-    responses((status = 200, body = CommentPage), ReadErrors))]
+    responses((status = 200, description = "A page of the list", body = CommentPage), ReadErrors))]
 pub async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
@@ -44,7 +44,7 @@ pub async fn list(
     params(("id" = i64, Path, description = "The discussion"),
         ("Idempotency-Key" = Option<String>, Header, description = "Repeat the request with the same key, and it is carried out once")),
     request_body = NewComment, security(("bearer" = []), ("session" = [])),
-    responses((status = 201, body = Comment), WriteErrors))]
+    responses((status = 201, description = "The new comment", body = Comment), WriteErrors))]
 pub async fn create(
     State(state): State<AppState>,
     viewer: Viewer,
@@ -97,7 +97,7 @@ fn new_comment(place: &DiscussionAccess, text: String, Written { comment, commen
 #[utoipa::path(get, path = "/comments/{id}", tag = "comments", operation_id = "getComment",
     params(("id" = i64, Path, description = "The comment")),
     security((), ("bearer" = []), ("session" = [])),
-    responses((status = 200, body = Comment), ReadErrors))]
+    responses((status = 200, description = "The comment", body = Comment), ReadErrors))]
 pub async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
@@ -110,7 +110,7 @@ pub async fn read(
 #[utoipa::path(patch, path = "/comments/{id}", tag = "comments", operation_id = "updateComment",
     params(("id" = i64, Path, description = "The comment")),
     request_body = CommentPatch, security(("bearer" = []), ("session" = [])),
-    responses((status = 200, body = Comment), WriteErrors))]
+    responses((status = 200, description = "The comment as it is now", body = Comment), WriteErrors))]
 pub async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
@@ -147,7 +147,7 @@ pub async fn update(
 #[utoipa::path(delete, path = "/comments/{id}", tag = "comments", operation_id = "deleteComment",
     params(("id" = i64, Path, description = "The comment")),
     security(("bearer" = []), ("session" = [])),
-    responses((status = 204), WriteErrors))]
+    responses((status = 204, description = "It is deleted"), WriteErrors))]
 pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
     let found = access::comment_to_write(&state.pool, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.moderates() {

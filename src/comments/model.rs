@@ -60,6 +60,20 @@ pub struct CommentTree {
 
 /// A page of comments: some of the first level, oldest first, each with all that hangs below it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "comments": [{
+        "id": 456, "discussion_id": 77, "parent_id": null, "depth": 1, "text": "Nice article!",
+        "author": { "id": 9, "username": "ada", "avatar_url": null },
+        "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null,
+        "replies": [{
+            "id": 457, "discussion_id": 77, "parent_id": 456, "depth": 2, "text": null, "author": null,
+            "created_at": "2025-08-09T12:35:10Z", "updated_at": "2025-08-09T12:35:10Z",
+            "deleted_at": "2025-08-09T12:36:00Z", "replies": []
+        }]
+    }],
+    "last_event_id": 12345, "next_cursor": null,
+    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null }] }
+}))]
 pub struct CommentPage {
     /// The comments.
     pub comments: Vec<CommentTree>,

@@ -38,7 +38,7 @@ pub struct PlaceQuery {
 #[utoipa::path(get, path = "/articles/{id}/discussions", tag = "discussions", operation_id = "listDiscussions",
     params(("id" = i64, Path, description = "The article"), PlaceQuery, PageQuery),
     security((), ("bearer" = []), ("session" = [])),
-    responses((status = 200, body = DiscussionPage), ReadErrors))]
+    responses((status = 200, description = "A page of the list", body = DiscussionPage), ReadErrors))]
 pub async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
@@ -55,7 +55,7 @@ pub async fn list(
     params(("id" = i64, Path, description = "The article"),
         ("Idempotency-Key" = Option<String>, Header, description = "Repeat the request with the same key, and it is carried out once")),
     request_body = NewDiscussion, security(("bearer" = []), ("session" = [])),
-    responses((status = 201, body = Discussion), WriteErrors))]
+    responses((status = 201, description = "The new discussion", body = Discussion), WriteErrors))]
 pub async fn create(
     State(state): State<AppState>,
     viewer: Viewer,
@@ -89,7 +89,7 @@ pub async fn create(
 #[utoipa::path(get, path = "/discussions/{id}", tag = "discussions", operation_id = "getDiscussion",
     params(("id" = i64, Path, description = "The discussion")),
     security((), ("bearer" = []), ("session" = [])),
-    responses((status = 200, body = Discussion), ReadErrors))]
+    responses((status = 200, description = "The discussion", body = Discussion), ReadErrors))]
 pub async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
@@ -102,7 +102,7 @@ pub async fn read(
 #[utoipa::path(patch, path = "/discussions/{id}", tag = "discussions", operation_id = "updateDiscussion",
     params(("id" = i64, Path, description = "The discussion")),
     request_body = DiscussionPatch, security(("bearer" = []), ("session" = [])),
-    responses((status = 200, body = Discussion), WriteErrors))]
+    responses((status = 200, description = "The discussion as it is now", body = Discussion), WriteErrors))]
 pub async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
@@ -135,7 +135,7 @@ pub async fn update(
 #[utoipa::path(delete, path = "/discussions/{id}", tag = "discussions", operation_id = "deleteDiscussion",
     params(("id" = i64, Path, description = "The discussion")),
     security(("bearer" = []), ("session" = [])),
-    responses((status = 204), WriteErrors))]
+    responses((status = 204, description = "It is deleted"), WriteErrors))]
 pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
     let found = access::discussion_to_write(&state.pool, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.moderates() {

@@ -89,6 +89,15 @@ pub struct ViewerMembership {
 
 /// A page of discussions, newest first.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "discussions": [{
+        "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
+        "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
+        "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
+    }],
+    "last_event_id": 12345, "next_cursor": "77",
+    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null }] }
+}))]
 pub struct DiscussionPage {
     /// The discussions.
     pub discussions: Vec<Discussion>,

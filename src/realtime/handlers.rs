@@ -38,7 +38,7 @@ const RELAY_PATIENCE: Duration = Duration::from_secs(2);
 /// A user may hold 32 queues; the one idle longest makes room for a new one.
 #[utoipa::path(post, path = "/register", tag = "realtime", operation_id = "register",
     security(("bearer" = []), ("session" = [])),
-    responses((status = 200, body = Registration), WriteErrors))]
+    responses((status = 200, description = "The new queue", body = Registration), WriteErrors))]
 pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<Response> {
     // Begun before the snapshot is taken, so that no change of membership falls between.
     let registration = state.hub.begin(viewer.user_id);
@@ -88,7 +88,7 @@ async fn up_to_date(state: &AppState, viewer: &Viewer) -> Result<History> {
 /// It stands for an active person: polls alone do not keep a queue.
 #[utoipa::path(post, path = "/heartbeat", tag = "realtime", operation_id = "heartbeat",
     request_body = Heartbeat, security(("bearer" = []), ("session" = [])),
-    responses((status = 204), WriteErrors))]
+    responses((status = 204, description = "The queue is good for another while"), WriteErrors))]
 pub async fn heartbeat(
     State(state): State<AppState>,
     viewer: Viewer,
@@ -109,7 +109,7 @@ pub async fn heartbeat(
 #[utoipa::path(delete, path = "/queues/{queue_id}", tag = "realtime", operation_id = "closeQueue",
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
-    responses((status = 204), WriteErrors))]
+    responses((status = 204, description = "The queue is closed"), WriteErrors))]
 pub async fn close(State(state): State<AppState>, viewer: Viewer, Path(queue): Path<String>) -> Result<StatusCode> {
     let queue = queue_id(&queue)?;
     if !state.hub.knows(queue, viewer.user_id, Instant::now()) {
@@ -126,7 +126,7 @@ pub async fn close(State(state): State<AppState>, viewer: Viewer, Path(queue): P
 #[utoipa::path(post, path = "/queues/{queue_id}/close", tag = "realtime", operation_id = "closeQueueByBeacon",
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
-    responses((status = 204), WriteErrors))]
+    responses((status = 204, description = "The queue is closed"), WriteErrors))]
 pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: Path<String>) -> Result<StatusCode> {
     close(state, viewer, queue).await
 }
@@ -137,7 +137,7 @@ pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: Path
 /// poll of the same queue ends an older one, with an empty list.
 #[utoipa::path(get, path = "/poll", tag = "realtime", operation_id = "poll",
     params(PollQuery), security(("bearer" = []), ("session" = [])),
-    responses((status = 200, body = PollAnswer), PollErrors))]
+    responses((status = 200, description = "What happened, or that it is too long ago to tell", body = PollAnswer), PollErrors))]
 pub async fn poll(State(state): State<AppState>, viewer: Viewer, Query(query): Query<PollQuery>) -> Result<Response> {
     poll::wait(&state, viewer, query).await.map(poll::respond)
 }

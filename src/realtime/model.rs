@@ -65,6 +65,15 @@ pub enum PollAnswer {
 
 /// All events after the cursor that the queue may see, up to `last_event_id`; 500 at the most.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "events": [{
+        "event_id": 12346, "type": "new_comment", "community_id": 42, "article_id": 789, "discussion_id": 77,
+        "comment_id": 456, "parent_id": null, "depth": 1, "text": "Nice article!",
+        "author": { "id": 9, "username": "ada", "avatar_url": null }, "comment_count": 4,
+        "timestamp": "2025-08-09T12:34:56Z"
+    }],
+    "last_event_id": 12346
+}))]
 pub struct PollEvents {
     /// In order; none when nothing happened.
     pub events: Vec<Event>,
@@ -74,8 +83,9 @@ pub struct PollEvents {
 
 /// Events after the cursor may be gone: get the lists anew and poll from their `last_event_id`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({ "catchup_required": true }))]
 pub struct PollCatchup {
     /// Always true.
-    #[schema(value_type = bool, example = true)]
+    #[schema(value_type = bool)]
     pub catchup_required: bool,
 }
