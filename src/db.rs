@@ -47,5 +47,10 @@ pub fn pool(config: &Config) -> anyhow::Result<PgPool> {
 
 /// Brings the schema up to date.
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
-    Ok(MIGRATOR.run(pool).await?)
+    let mut connection = pool.acquire().await?;
+    // A migration may take its time on a large table. The connection is not given back: it keeps the setting.
+    sqlx::query("set statement_timeout = 0").execute(&mut *connection).await?;
+    let migrated = MIGRATOR.run(&mut *connection).await;
+    connection.close().await?;
+    Ok(migrated?)
 }

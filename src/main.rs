@@ -125,6 +125,6 @@ async fn ask_health(health: Health) -> anyhow::Result<()> {
     stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    anyhow::ensure!(answer.starts_with("HTTP/1.1 204"), "not ready: {}", answer.lines().next().unwrap_or_default());
+    anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "not ready: {}", answer.lines().next().unwrap_or_default());
     Ok(())
 }

@@ -4,14 +4,9 @@ pub mod store;
 
 use std::time::Duration;
 
-use axum::{
-    Router,
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-    routing::get,
-};
+use axum::{Json, Router, extract::State, http::header, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
@@ -25,11 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The routes for whoever decides whether this process gets requests.
 pub fn routes() -> Router<AppState> {
-    Router::new().route("/health/live", get(async || StatusCode::NO_CONTENT)).route("/health/ready", get(ready))
+    Router::new().route("/health/live", get(async || alive())).route("/health/ready", get(ready))
+}
+
+fn alive() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": "ok" })))
 }
 
 /// Ready: the database answers, and the feed has brought everything up to its head.
-async fn ready(State(state): State<AppState>) -> Result<StatusCode> {
+async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
     }
@@ -38,7 +37,7 @@ async fn ready(State(state): State<AppState>) -> Result<StatusCode> {
     let mut heads = state.hub.watch_head();
     let caught_up = timeout(PATIENCE, heads.wait_for(|here| *here >= head)).await;
     match caught_up {
-        Ok(Ok(_)) => Ok(StatusCode::NO_CONTENT),
+        Ok(Ok(_)) => Ok(alive()),
         _ => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
     }
 }

@@ -84,6 +84,8 @@ struct Community {
 pub enum Polled {
     /// An answer at once.
     Answer(Bytes),
+    /// Something after the cursor is gone.
+    Catchup,
     /// Nothing yet: wait, then [`Hub::unpark`].
     Parked(Parked),
     /// The cursor is ahead of this node, which may be behind: wait for the head, or find that there is no such event.
@@ -311,6 +313,7 @@ impl Hub {
         }
         match state.poll(parked.queue, user, token, parked.seen, false) {
             Polled::Answer(body) => Some(body),
+            Polled::Catchup => Some(answer::catchup()),
             Polled::Parked(_) | Polled::Ahead | Polled::NotFound => None,
         }
     }
@@ -399,7 +402,7 @@ impl State {
             return Polled::NotFound;
         };
         let Some(mut news) = self.gather(known, &found.scope, token, cursor) else {
-            return Polled::Answer(answer::catchup());
+            return Polled::Catchup;
         };
         if !news.is_empty() || !park || self.closing {
             let last = if news.len() > ANSWER_EVENTS {

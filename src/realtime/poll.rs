@@ -42,6 +42,7 @@ pub async fn wait(state: &AppState, viewer: Viewer, query: PollQuery) -> Result<
     loop {
         match state.hub.poll(queue, viewer.user_id, &viewer.scope, cursor, !limit.is_zero(), Instant::now()) {
             Polled::Answer(body) => return Ok(body),
+            Polled::Catchup => return Ok(catchup()),
             Polled::Parked(parked) => return until_answered(state, parked, &viewer, deadline).await,
             Polled::Ahead => {
                 if let Some(body) = Box::pin(ahead(state, cursor, deadline)).await? {
@@ -55,6 +56,11 @@ pub async fn wait(state: &AppState, viewer: Viewer, query: PollQuery) -> Result<
             }
         }
     }
+}
+
+fn catchup() -> Bytes {
+    metrics::counter!("discussions_catchups_total").increment(1);
+    answer::catchup()
 }
 
 /// 200 with this body.
@@ -104,7 +110,7 @@ async fn ahead(state: &AppState, cursor: EventId, deadline: Instant) -> Result<O
     let head = timeout(ASK_TIMEOUT, feed::postgres::head(&state.pool)).await;
     let head = head.map_err(|_| ErrorCode::Unavailable)??;
     if cursor > head {
-        return Ok(Some(answer::catchup()));
+        return Ok(Some(catchup()));
     }
     let mut heads = state.hub.watch_head();
     // A poll that does not want to wait is still worth the moment that the feed needs.
