@@ -68,9 +68,11 @@ pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
             (None, Some(Json(Change::MembershipChanged(change)))) => {
                 waiting.entry(community).or_insert(change.previous_role.is_some());
             }
-            _ => {
+            (None, None) => {
                 history.communities.insert(community);
             }
+            // Not of this program's making; it makes nobody a member.
+            _ => {}
         }
     }
     history.is_behind = !waiting.is_empty();

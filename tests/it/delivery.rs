@@ -22,3 +22,23 @@ async fn a_comment_arrives_in_anothers_parked_poll() {
     assert_eq!(events[0]["comment_count"], 1);
     assert_eq!(answer["last_event_id"], events[0]["event_id"]);
 }
+
+/// Writes `count` outbox rows for a community, as its changes would, and returns the head when all are at the hub.
+pub async fn write_events(app: &TestApp, community: i64, count: i32) -> i64 {
+    insert_events(&app.pool, community, count).await;
+    app.settled().await
+}
+
+/// Writes `count` outbox rows for a community in one statement.
+pub async fn insert_events(db: impl sqlx::PgExecutor<'_>, community: i64, count: i32) {
+    sqlx::query(
+        "insert into outbox (community_id, type, payload)
+         select $1, 'new_discussion', json_build_object('type', 'new_discussion', 'community_id', $1, 'number', number)
+         from generate_series(1, $2) number",
+    )
+    .bind(community)
+    .bind(count)
+    .execute(db)
+    .await
+    .unwrap();
+}

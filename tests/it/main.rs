@@ -11,6 +11,7 @@ mod idempotency;
 mod nodes;
 mod openapi;
 mod permissions;
+mod poll_rules;
 mod readme;
 mod redis;
 mod refusals;

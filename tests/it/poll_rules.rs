@@ -1,0 +1,466 @@
+//! The eleven rules of the poll, in their order.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    app::{Answer, PATIENCE, TestApp, types},
+    delivery::write_events,
+};
+
+fn ids(events: &[Value]) -> Vec<i64> {
+    events.iter().map(|event| event["event_id"].as_i64().unwrap()).collect()
+}
+
+#[track_caller]
+fn nothing(answer: Answer) -> i64 {
+    let body = answer.expect(200);
+    assert_eq!(body["events"], json!([]), "{body}");
+    body["last_event_id"].as_i64().unwrap()
+}
+
+#[track_caller]
+fn catch_up(answer: Answer) {
+    assert_eq!(answer.expect(200), json!({ "catchup_required": true }));
+}
+
+// 1. The queue belongs to its user. A token narrower than the queue narrows the answer; none widens it.
+
+#[tokio::test]
+async fn a_queue_of_somebody_else_is_as_unknown_as_one_that_never_was() {
+    let app = TestApp::start().await;
+    let community = app.community("public").await;
+    let (ada, eve) = (app.member("ada", community).await, app.member("eve", community).await);
+    let queue = ada.register().await;
+    let answers = async |id: &str| {
+        let poll = format!("/poll?queue_id={id}&last_event_id=0&timeout=0");
+        [
+            eve.get(&poll).await,
+            eve.post("/heartbeat", json!({ "queue_id": id })).await,
+            eve.delete(&format!("/queues/{id}")).await,
+            eve.post(&format!("/queues/{id}/close"), json!({})).await,
+        ]
+    };
+    let others = answers(&queue.id).await;
+    let unknown = answers("00000000-0000-4000-8000-000000000000").await;
+    let nonsense = answers("1").await;
+    for ((other, unknown), nonsense) in others.into_iter().zip(unknown).zip(nonsense) {
+        let other = other.refused(404, "queue_not_found");
+        assert_eq!(other, unknown.refused(404, "queue_not_found"));
+        assert_eq!(other, nonsense.refused(404, "queue_not_found"));
+    }
+    nothing(queue.poll_raw(0.0).await);
+    app.anonymous().get(&format!("/poll?queue_id={}&last_event_id=0", queue.id)).await.refused(401, "token_missing");
+}
+
+#[tokio::test]
+async fn a_token_narrows_its_queues_answers_and_never_widens_them() {
+    let app = TestApp::start().await;
+    let (north, south) = (app.community("private").await, app.community("hidden").await);
+    let ada = app.member("ada", north).await;
+    app.join(ada.user, south, "member").await;
+    app.settled().await;
+    let narrow = app.narrow_client(ada.user, &[north]);
+
+    let wide_queue = ada.register().await;
+    let mut wide_queue_narrow_token = wide_queue.clone();
+    wide_queue_narrow_token.client = narrow.clone();
+    let narrow_queue = narrow.register().await;
+    let mut narrow_queue_wide_token = narrow_queue.clone();
+    narrow_queue_wide_token.client = ada.clone();
+    let mut narrow_queue_other_token = narrow_queue.clone();
+    narrow_queue_other_token.client = app.narrow_client(ada.user, &[south]);
+
+    let parked = wide_queue_narrow_token.park(&app).await;
+    write_events(&app, south, 1).await;
+    assert_eq!(app.state.hub.stats().parked, 1, "an event outside of the token wakes nothing");
+    write_events(&app, north, 1).await;
+    let told = parked.await.unwrap().expect(200);
+    assert_eq!(told["events"].as_array().unwrap().len(), 1);
+    assert_eq!(told["events"][0]["community_id"], north);
+    // Memberships are told of within the scope too.
+    app.sql(&format!("update memberships set role = 'admin' where user_id = {}", ada.user)).await;
+    app.settled().await;
+
+    let communities = |events: Vec<Value>| -> Vec<i64> {
+        let mut ids: Vec<_> = events.iter().map(|event| event["community_id"].as_i64().unwrap()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(communities(wide_queue.clone().now().await), [north, north, south, south]);
+    assert_eq!(communities(wide_queue_narrow_token.now().await), [north, north]);
+    assert_eq!(communities(narrow_queue_wide_token.now().await), [north, north]);
+    assert_eq!(communities(narrow_queue_other_token.now().await), [0; 0]);
+}
+
+// 2. Only a heartbeat resets the inactivity timer; without one the queue is deleted within 5 s.
+
+#[tokio::test]
+async fn polls_do_not_keep_a_queue_and_heartbeats_do() {
+    let app = TestApp::start_with(|config| config.queue_ttl_seconds = 2).await;
+    let community = app.community("public").await;
+    let (ada, grace) = (app.member("ada", community).await, app.member("grace", community).await);
+    let kept = grace.register().await;
+    let start = Instant::now();
+    let (polling, parked) = (ada.register().await, ada.register().await);
+    let parked = parked.park(&app).await;
+
+    let polls = async {
+        loop {
+            let answer = polling.poll_raw(0.2).await;
+            if answer.status != 200 {
+                break answer.refused(404, "queue_not_found");
+            }
+            kept.heartbeat().await.expect(204);
+        }
+    };
+    tokio::time::timeout(PATIENCE, polls).await.expect("the queue expires although it is polled");
+    let lived = start.elapsed();
+    assert!(lived >= Duration::from_secs(2) && lived < Duration::from_secs(2 + 5), "{lived:?}");
+    parked.await.unwrap().refused(404, "queue_not_found");
+    app.until(|| app.state.hub.stats().queues == 1).await;
+    assert!(start.elapsed() < Duration::from_secs(2 + 5));
+    let stats = app.state.hub.stats();
+    assert_eq!((stats.queues, stats.users, stats.parked), (1, 1, 0));
+    kept.heartbeat().await.expect(204);
+    polling.heartbeat().await.refused(404, "queue_not_found");
+}
+
+// 3. The answer's last_event_id is the head; a quiet queue's cursor moves on too.
+
+#[tokio::test]
+async fn the_cursor_of_a_quiet_queue_moves_on() {
+    let app = TestApp::start().await;
+    let (busy, quiet) = (app.community("public").await, app.community("public").await);
+    let ada = app.member("ada", quiet).await;
+    app.settled().await;
+    let queue = ada.register().await;
+    let head = write_events(&app, busy, 3).await;
+    assert!(head > queue.cursor);
+    assert_eq!(nothing(queue.poll_raw(0.0).await), head);
+
+    // And while it is parked.
+    let parked = {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.poll_raw(0.5).await })
+    };
+    app.until(|| app.state.hub.stats().parked == 1).await;
+    let head = write_events(&app, busy, 3).await;
+    assert_eq!(nothing(parked.await.unwrap()), head);
+}
+
+// 4. catchup_required is exact.
+
+#[tokio::test]
+async fn catching_up_is_asked_for_only_where_an_event_of_the_queues_communities_is_gone() {
+    let app = TestApp::start_with(|config| config.community_log_events = 5).await;
+    let (busy, quiet) = (app.community("public").await, app.community("public").await);
+    let (ada, grace) = (app.member("ada", busy).await, app.member("grace", quiet).await);
+    let before_quiet = app.settled().await;
+    write_events(&app, quiet, 2).await;
+    let before = app.settled().await;
+    let head = write_events(&app, busy, 12).await;
+    let exact = async |app: &TestApp, head: i64| {
+        let (mut busy_queue, mut quiet_queue) =
+            (app.client(ada.user).register().await, app.client(grace.user).register().await);
+        // Of `before + 1 ..= before + 12` the last five are kept.
+        for cursor in 0..before + 7 {
+            busy_queue.cursor = cursor;
+            catch_up(busy_queue.poll_raw(0.0).await);
+        }
+        for cursor in before + 7..=before + 12 {
+            busy_queue.cursor = cursor;
+            assert_eq!(ids(&busy_queue.now().await), (cursor + 1..=before + 12).collect::<Vec<_>>());
+        }
+        // A quiet community never causes one, however much happens elsewhere.
+        quiet_queue.cursor = before_quiet;
+        assert_eq!(ids(&quiet_queue.now().await), [before_quiet + 1, before_quiet + 2]);
+        assert_eq!(quiet_queue.cursor, head);
+        for cursor in [before, head] {
+            quiet_queue.cursor = cursor;
+            assert_eq!(quiet_queue.now().await, [] as [Value; 0]);
+        }
+        // The cursor is ahead of the head.
+        for cursor in [head + 1, i64::MAX] {
+            quiet_queue.cursor = cursor;
+            catch_up(quiet_queue.poll_raw(0.0).await);
+            catch_up(quiet_queue.poll_raw(5.0).await);
+        }
+    };
+    exact(&app, head).await;
+    let database = app.stop().await;
+    let app = TestApp::on(database, |config| config.community_log_events = 5).await;
+    exact(&app, head).await;
+}
+
+#[tokio::test]
+async fn the_bound_of_all_logs_together_is_as_exact() {
+    let limit = |config: &mut discussions::config::Config| config.total_log_events = 10;
+    let app = TestApp::start_with(limit).await;
+    let (busy, slow) = (app.community("public").await, app.community("public").await);
+    let (ada, grace) = (app.member("ada", busy).await, app.member("grace", slow).await);
+    let lost = write_events(&app, slow, 1).await;
+    write_events(&app, busy, 5).await;
+    let kept = write_events(&app, slow, 1).await;
+    let head = write_events(&app, busy, 9).await;
+    let exact = async |app: &TestApp| {
+        let (mut busy_queue, mut slow_queue) =
+            (app.client(ada.user).register().await, app.client(grace.user).register().await);
+        slow_queue.cursor = lost - 1;
+        catch_up(slow_queue.poll_raw(0.0).await);
+        slow_queue.cursor = lost;
+        assert_eq!(ids(&slow_queue.now().await), [kept]);
+        assert_eq!(slow_queue.cursor, head);
+        busy_queue.cursor = kept - 2;
+        catch_up(busy_queue.poll_raw(0.0).await);
+        busy_queue.cursor = kept - 1;
+        assert_eq!(ids(&busy_queue.now().await), (kept + 1..=head).collect::<Vec<_>>());
+    };
+    exact(&app).await;
+    let database = app.stop().await;
+    exact(&TestApp::on(database, limit).await).await;
+}
+
+// 5. A newer poll answers the parked one at once with an empty list. It steals nothing from it.
+
+#[tokio::test]
+async fn a_newer_poll_ends_the_older_one_and_steals_nothing() {
+    let app = TestApp::start().await;
+    let community = app.community("public").await;
+    let ada = app.member("ada", community).await;
+    app.settled().await;
+    let mut queue = ada.register().await;
+
+    let older = queue.park(&app).await;
+    let newer = {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.poll_raw(30.0).await })
+    };
+    let start = Instant::now();
+    let seen = nothing(older.await.unwrap());
+    assert!(start.elapsed() < Duration::from_secs(3));
+    assert_eq!(seen, queue.cursor);
+    app.until(|| app.state.hub.stats().parked == 1).await;
+    let event = write_events(&app, community, 1).await;
+    let told = newer.await.unwrap().expect(200);
+    assert_eq!(ids(told["events"].as_array().unwrap()), [event]);
+    // The older one's path goes on from where it was.
+    queue.cursor = seen;
+    assert_eq!(ids(&queue.now().await), [event]);
+
+    // A newer one that is answered at once ends the older one as well.
+    let older = queue.park(&app).await;
+    nothing(queue.poll_raw(0.0).await);
+    nothing(older.await.unwrap());
+}
+
+// 6. timeout=0 answers at once; a client may ask for less than the maximum, never more.
+
+#[tokio::test]
+async fn a_poll_waits_as_long_as_asked_and_never_longer_than_the_maximum() {
+    let app = TestApp::start_with(|config| config.poll_timeout_seconds = 1).await;
+    let community = app.community("public").await;
+    let ada = app.member("ada", community).await;
+    app.settled().await;
+    let answer = ada.post("/register", json!({})).await.expect(200);
+    assert_eq!(answer["poll_timeout_seconds"], 1);
+    let queue = ada.register().await;
+    let took = async |timeout: f64| {
+        let start = Instant::now();
+        nothing(queue.poll_raw(timeout).await);
+        start.elapsed().as_secs_f64()
+    };
+    assert!(took(0.0).await < 0.5);
+    let some = took(0.4).await;
+    assert!((0.4..0.95).contains(&some), "{some}");
+    for more in [1.5, 1e18] {
+        let all = took(more).await;
+        assert!((1.0..1.45).contains(&all), "{all}");
+    }
+    let start = Instant::now();
+    nothing(ada.get(&format!("/poll?queue_id={}&last_event_id={}", queue.id, queue.cursor)).await);
+    assert!(start.elapsed() >= Duration::from_secs(1), "the maximum is the default");
+    for nonsense in ["-1", "NaN", "inf", "soon"] {
+        let path = format!("/poll?queue_id={}&last_event_id=0&timeout={nonsense}", queue.id);
+        ada.get(&path).await.refused(400, "invalid_parameter");
+    }
+}
+
+// 7. A user may hold 32 queues; the one idle longest is dropped for a new one.
+
+#[tokio::test]
+async fn the_33rd_queue_takes_the_place_of_the_one_idle_longest() {
+    let app = TestApp::start().await;
+    let community = app.community("public").await;
+    let (ada, grace) = (app.member("ada", community).await, app.member("grace", community).await);
+    app.settled().await;
+    let others = grace.register().await;
+    let mut queues = Vec::new();
+    for _ in 0..32 {
+        queues.push(ada.register().await);
+    }
+    // The first is the oldest, but its person is active; a poll does not count.
+    queues[0].heartbeat().await.expect(204);
+    let parked = queues[1].park(&app).await;
+    queues.push(ada.register().await);
+    parked.await.unwrap().refused(404, "queue_not_found");
+    for (number, queue) in queues.iter().enumerate() {
+        let answer = queue.poll_raw(0.0).await;
+        assert_eq!(answer.status, if number == 1 { 404 } else { 200 }, "queue {number}");
+    }
+    nothing(others.poll_raw(0.0).await);
+    assert_eq!(app.state.hub.stats().queues, 33);
+}
+
+// 8. A new queue may be polled with the cursor of an expired one.
+
+#[tokio::test]
+async fn a_new_queue_goes_on_from_the_cursor_of_an_expired_one() {
+    let app = TestApp::start_with(|config| {
+        config.queue_ttl_seconds = 1;
+        config.community_log_events = 3;
+    })
+    .await;
+    let community = app.community("public").await;
+    let ada = app.member("ada", community).await;
+    app.settled().await;
+    let expired = ada.register().await;
+    let last = write_events(&app, community, 2).await;
+    app.until(|| app.state.hub.stats().queues == 0).await;
+    expired.poll_raw(0.0).await.refused(404, "queue_not_found");
+
+    let mut queue = ada.register().await;
+    assert_eq!(queue.cursor, last);
+    queue.cursor = expired.cursor;
+    assert_eq!(ids(&queue.now().await), [last - 1, last]);
+    write_events(&app, community, 2).await;
+    queue.cursor = expired.cursor;
+    catch_up(queue.poll_raw(0.0).await);
+}
+
+// 9. At most 500 events an answer, then last_event_id is that of the last one sent.
+
+#[tokio::test]
+async fn an_answer_has_500_events_at_the_most() {
+    let app = TestApp::start().await;
+    let (north, south) = (app.community("public").await, app.community("public").await);
+    let ada = app.member("ada", north).await;
+    app.join(ada.user, south, "member").await;
+    app.settled().await;
+    let mut queue = ada.register().await;
+    let first = queue.cursor + 1;
+    write_events(&app, north, 499).await;
+    app.join(ada.user, north, "admin").await;
+    app.settled().await;
+    let head = write_events(&app, south, 510).await;
+
+    let answer = queue.now().await;
+    assert_eq!(ids(&answer), (first..first + 500).collect::<Vec<_>>());
+    assert_eq!(types(&answer[498..]), ["new_discussion", "membership_changed"]);
+    assert_eq!(queue.cursor, first + 499);
+    let answer = queue.now().await;
+    assert_eq!(ids(&answer), (first + 500..first + 1000).collect::<Vec<_>>());
+    assert_eq!(queue.now().await.len(), 10);
+    assert_eq!(queue.cursor, head);
+
+    // Exactly 500: all of them, and the head.
+    queue.cursor = head - 500;
+    assert_eq!(queue.now().await.len(), 500);
+    assert_eq!(queue.cursor, head);
+}
+
+// 10. Cache-Control: no-store. A client that goes away frees its slot. No connection and no session write while parked.
+
+#[tokio::test]
+async fn no_answer_of_a_poll_is_kept_by_any_cache() {
+    let app = TestApp::start().await;
+    let community = app.community("public").await;
+    let ada = app.member("ada", community).await;
+    let mut queue = ada.register().await;
+    queue.cursor = 0;
+    let events = queue.poll_raw(0.0).await;
+    let gone = ada.get("/poll?queue_id=x&last_event_id=0").await;
+    queue.cursor = i64::MAX;
+    let catchup = queue.poll_raw(0.0).await;
+    queue.cursor = app.settled().await;
+    let empty = queue.poll_raw(0.0).await;
+    for (answer, status) in [(events, 200), (gone, 404), (catchup, 200), (empty, 200)] {
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(answer.headers["content-type"], "application/json");
+        answer.expect(status);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_frees_its_slot() {
+    let app = TestApp::start().await;
+    let community = app.community("public").await;
+    let ada = app.member("ada", community).await;
+    app.settled().await;
+    let queue = ada.register().await;
+    let parked = queue.park(&app).await;
+    parked.abort();
+    app.until(|| app.state.hub.stats().parked == 0).await;
+    // The queue itself lives on.
+    let event = write_events(&app, community, 1).await;
+    assert_eq!(ids(&queue.clone().now().await), [event]);
+}
+
+#[tokio::test]
+async fn parked_polls_hold_no_connection_and_write_no_session() {
+    let app = TestApp::start_with(|config| config.database_connections = 1).await;
+    let community = app.community("public").await;
+    let article = app.article(&[community]).await;
+    let ada = app.member("ada", community).await;
+    app.settled().await;
+    // One of them by the cookie of a session.
+    let session = ada.send(ada.request(Method::POST, "/session")).await;
+    let cookie = session.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    session.expect(200);
+    let versions = async || -> Vec<(String, String)> {
+        sqlx::query_as("select id, xmin::text from sessions").fetch_all(&app.pool).await.unwrap()
+    };
+    let sessions = versions().await;
+    assert_eq!(sessions.len(), 1);
+
+    let mut parked = Vec::new();
+    for _ in 0..5 {
+        parked.push(ada.register().await.park(&app).await);
+    }
+    let by_cookie = {
+        let (app_client, queue) = (app.anonymous(), ada.register().await);
+        let path = format!("/poll?queue_id={}&last_event_id={}&timeout=30", queue.id, queue.cursor);
+        let request = app_client.request(Method::GET, &path).header("cookie", cookie);
+        tokio::spawn(async move { app_client.send(request).await })
+    };
+    app.until(|| app.state.hub.stats().parked == 6).await;
+    app.until(|| app.state.pool.num_idle() == app.state.pool.size() as usize).await;
+    let discussion = ada.discussion(article, community, "Still answering").await;
+    for poll in parked.into_iter().chain([by_cookie]) {
+        let body = poll.await.unwrap().expect(200);
+        assert_eq!(body["events"][0]["discussion_id"], discussion["id"]);
+    }
+    assert_eq!(versions().await, sessions);
+}
+
+// 11. Graceful shutdown answers parked polls at once with an empty list.
+
+#[tokio::test]
+async fn shutdown_answers_parked_polls_at_once_with_an_empty_list() {
+    let app = TestApp::start().await;
+    let community = app.community("public").await;
+    let ada = app.member("ada", community).await;
+    let head = app.settled().await;
+    let mut parked = Vec::new();
+    for _ in 0..3 {
+        parked.push(ada.register().await.park(&app).await);
+    }
+    let start = Instant::now();
+    app.stop().await;
+    for poll in parked {
+        assert_eq!(nothing(poll.await.unwrap()), head);
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
