@@ -1,6 +1,7 @@
 //! The integration tests, as one binary: what is shared is linked once.
 
 #![allow(missing_docs, reason = "tests are read, not documented")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod app;
 mod authentication;
