@@ -1,57 +1,33 @@
-//! The application: state, router, background tasks, and their end.
+//! The application: its state, its background tasks, and their end.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use axum::{
-    Json, Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::get,
-};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     net::TcpListener,
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, CorsLayer},
-    services::ServeDir,
-    set_header::SetResponseHeaderLayer,
-};
-use tracing::Instrument;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
-    auth::{self, jwt::Verifier, session::Sessions},
-    comments,
+    auth::{jwt::Verifier, session::Sessions},
     config::Config,
-    db, demo, discussions,
-    error::{ApiError, ErrorCode},
+    db,
     events::{outbox::Wake, publisher::Publisher, relay::Relay},
     feed::{self, Feed, redis::Fanout},
-    health, idempotency, openapi,
+    health, idempotency,
     realtime::{self, hub::Limits, registry::Registry},
-    serve,
+    router, serve,
     state::{AppState, Shared},
     telemetry,
 };
 
-/// The largest body of a request, in bytes.
-const BODY_LIMIT: usize = 256 * 1024;
-/// A request that is not a poll is given up after this long: with a 503, within the 5 s that are promised.
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// How often old rows are deleted.
 const HOUSEKEEPING_TICK: Duration = Duration::from_secs(600);
 /// How many numbered batches may wait between this node's relay and its feed.
 const RELAYED_BATCHES: usize = 64;
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A running application.
 pub struct Running {
@@ -146,7 +122,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     });
     let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    background.spawn("server", serve::serve(listener, router(&state), shutdown.clone(), direct));
+    background.spawn("server", serve::serve(listener, router::router(&state), shutdown.clone(), direct));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
     background.spawn("metrics", serve::serve(metrics_listener, metrics_router, shutdown.clone(), None));
     background.tasks.close();
@@ -210,134 +186,6 @@ async fn first_connection(pool: &PgPool) -> anyhow::Result<()> {
         }
         sleep(Duration::from_millis(500)).await;
     }
-}
-
-/// The routes that are in the document.
-fn documented(state: Option<&AppState>) -> (Router<AppState>, Router<AppState>, serde_json::Value) {
-    let rest = OpenApiRouter::with_openapi(openapi::base())
-        .merge(discussions::routes())
-        .merge(comments::routes())
-        .merge(realtime::routes())
-        .merge(auth::routes::routes(state));
-    let (poll, poll_document) = realtime::poll_route().split_for_parts();
-    let (rest, mut document) = rest.split_for_parts();
-    document.merge(poll_document);
-    (rest, poll, openapi::finish(document))
-}
-
-/// The OpenAPI document.
-pub fn document() -> serde_json::Value {
-    documented(None).2
-}
-
-/// All routes.
-pub fn router(state: &AppState) -> Router {
-    let (mut rest, poll, document) = documented(Some(state));
-    rest = rest
-        .route("/openapi.json", get(async move || Json(document)))
-        .merge(SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json")))
-        .merge(health::routes());
-    if state.config.demo {
-        rest = rest.merge(demo::routes());
-    }
-    let rest = match &state.config.static_dir {
-        Some(dir) => {
-            let missing =
-                tower::service_fn(async |_| Ok::<_, std::convert::Infallible>(not_found().await.into_response()));
-            rest.fallback_service(ServeDir::new(dir).call_fallback_on_method_not_allowed(true).fallback(missing))
-        }
-        None => rest.fallback(not_found),
-    };
-    let rest = rest
-        .method_not_allowed_fallback(async || ApiError::from(ErrorCode::MethodNotAllowed))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
-        .layer(middleware::from_fn(observe));
-    let poll = poll.method_not_allowed_fallback(async || ApiError::from(ErrorCode::MethodNotAllowed));
-    rest.merge(poll.layer(middleware::from_fn(observe_poll)))
-        .layer(cors(&state.config.allowed_origins))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
-        .with_state(state.clone())
-}
-
-async fn not_found() -> ApiError {
-    ErrorCode::NotFound.into()
-}
-
-fn cors(origins: &[String]) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.trim().parse().ok()).collect();
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
-        .expose_headers([REQUEST_ID, header::RETRY_AFTER])
-        .max_age(Duration::from_secs(3_600))
-}
-
-/// The id that a request has already, or a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID);
-    let usable = |id: &&HeaderValue| id.len() <= 64 && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    given.filter(usable).cloned().unwrap_or_else(|| {
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none"))
-    })
-}
-
-/// Around every request but polls: an id, a time limit, a line in the log, a measurement.
-async fn observe(request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let id = request_id(request.headers());
-    let route = request.extensions().get::<MatchedPath>().map_or("-", |path| path.as_str()).to_owned();
-    let method = request.method().clone();
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or("-"), %method, route);
-    let answered = timeout(REQUEST_TIMEOUT, next.run(request)).instrument(span.clone()).await;
-    let mut response = answered.unwrap_or_else(|_| ApiError::from(ErrorCode::Unavailable).into_response());
-    let elapsed = start.elapsed();
-    let status = response.status().as_u16();
-    span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "answered"));
-    metrics::histogram!("discussions_request_seconds", "method" => method.to_string(), "route" => route, "status" => status.to_string())
-        .record(elapsed.as_secs_f64());
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
-}
-
-/// What an answer to a poll carries of its request.
-pub struct Dressing {
-    id: HeaderValue,
-    origin: Option<HeaderValue>,
-}
-
-impl Dressing {
-    /// From the request's headers.
-    pub fn of(headers: &HeaderMap) -> Self {
-        Self { id: request_id(headers), origin: headers.get(header::ORIGIN).cloned() }
-    }
-}
-
-/// Gives the answer to a poll that did not pass the router's layers the headers that those would.
-pub fn dress_poll(state: &AppState, headers: &mut HeaderMap, Dressing { id, origin }: Dressing) {
-    headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id,retry-after"));
-    if let Some(origin) = origin.filter(|origin| state.config.allowed_origins.iter().any(|one| origin == one.trim())) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REQUEST_ID, id);
-}
-
-/// Around polls: an id, and nothing in the log above debug.
-async fn observe_poll(request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
-    let mut response = next.run(request).await;
-    tracing::debug!(id = id.to_str().unwrap_or("-"), status = response.status().as_u16(), "poll answered");
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
 }
 
 /// Deletes what is too old, now and then, until the shutdown.

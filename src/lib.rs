@@ -5,7 +5,7 @@
 //! [`events::outbox`] in one transaction; [`events::relay`] numbers what is committed; [`feed`] brings it, in order, to the
 //! [`realtime::hub`], which answers the polls that wait for it.
 
-pub mod app; // wires state, router, background tasks, shutdown
+pub mod app; // wires state, background tasks, shutdown
 pub mod auth; // who is asking, and what they may do
 pub mod authors; // who wrote something, as others may know it
 pub mod comments; // comments of a discussion
@@ -23,6 +23,7 @@ pub mod ids; // what things are numbered with
 pub mod openapi; // the document
 pub mod page; // cursors and limits
 pub mod realtime; // register, poll, heartbeat; the hub
+pub mod router; // all routes, and what is around them
 pub mod serve; // connections
 pub mod state; // what handlers share
 pub mod telemetry; // logs and metrics

@@ -8,7 +8,7 @@ use discussions::{
     app,
     auth::jwt,
     config::{Config, LogFormat},
-    db, demo, telemetry,
+    db, demo, router, telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -90,7 +90,7 @@ async fn main() -> anyhow::Result<()> {
             demo::store::seed(&connect(&database).await?).await
         }
         Command::Openapi => {
-            let document = serde_json::to_string_pretty(&app::document())?;
+            let document = serde_json::to_string_pretty(&router::document())?;
             Ok(writeln!(std::io::stdout(), "{document}")?)
         }
         Command::Token(token) => {

@@ -9,6 +9,7 @@ pub mod model;
 pub mod poll;
 pub mod queue;
 pub mod registry;
+mod state;
 pub mod waiter;
 
 use std::{sync::Arc, time::Duration};

@@ -27,11 +27,11 @@ use tokio::{
 
 use super::HEADER_READ_TIMEOUT;
 use crate::{
-    app::{self, Dressing},
     auth::Viewer,
     error::Result,
     extract::Query,
     realtime::{model::PollQuery, poll},
+    router::{self, Dressing},
     state::AppState,
 };
 
@@ -204,7 +204,7 @@ async fn answered(
         () = gone(stream, pending) => return None,
     };
     let mut response = answer.map_or_else(IntoResponse::into_response, poll::respond);
-    app::dress_poll(state, response.headers_mut(), dressing);
+    router::dress_poll(state, response.headers_mut(), dressing);
     Some(response)
 }
 
