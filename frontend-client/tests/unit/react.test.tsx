@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { QueryClient, QueryClientProvider, dehydrate, hydrate } from "@tanstack/react-query";
+import { QueryClient, QueryClientProvider, dehydrate, hydrate, notifyManager } from "@tanstack/react-query";
 import { act, StrictMode, useEffect } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -10,6 +10,9 @@ import { FakeServer } from "../support/fake-server.js";
 import { ARTICLE, coded, COMMUNITY } from "../support/model.js";
 
 (globalThis as never as { IS_REACT_ACT_ENVIRONMENT: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
+
+// By default it waits for a timer, which `settle` cannot see.
+notifyManager.setScheduler(queueMicrotask);
 
 const ada = { id: 1, username: "ada", avatar_url: null };
 const grace = { id: 2, username: "grace", avatar_url: null };
