@@ -40,9 +40,11 @@ pub enum Memberships {
     Known(Known),
 }
 
-/// A user's memberships along the order.
+/// A user's memberships along the order. They may be ahead of the hub, whose feed may lag behind the database.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// Changes up to here are in already, though the hub may still have to come to them.
+    through: EventId,
     stretches: Vec<Stretch>,
     /// The user's own events: told to all their queues, rendered when asked for.
     changes: Vec<(EventId, MembershipChange)>,
@@ -81,10 +83,7 @@ impl Member {
             let waiting = std::mem::take(waiting);
             let mut known = Known::new(history);
             for (event_id, change) in waiting {
-                // What was applied to the hub before the snapshot is in it.
-                if event_id > history.head {
-                    known.apply(event_id, change);
-                }
+                known.apply(event_id, change);
             }
             self.memberships = Memberships::Known(known);
         }
@@ -113,12 +112,16 @@ impl Known {
         for community in history.communities.iter().filter(|community| !seen.contains(community)) {
             known.stretches.push(Stretch { community: *community, joined: 0, left: OPEN });
         }
+        known.through = history.head;
         known.stretches.shrink_to_fit();
         known.changes.shrink_to_fit();
         known
     }
 
     fn apply(&mut self, event_id: EventId, change: MembershipChange) {
+        if event_id <= self.through {
+            return;
+        }
         if self.changes.len() >= CHANGES {
             self.forgotten_through = self.changes.remove(0).0;
             let forgotten = self.forgotten_through;
@@ -140,18 +143,26 @@ impl Known {
         self.stretches.iter().filter(move |stretch| stretch.left > cursor)
     }
 
-    /// The communities they are in now.
-    pub fn communities(&self) -> impl Iterator<Item = CommunityId> {
-        self.stretches.iter().filter(|stretch| stretch.is_open()).map(|stretch| stretch.community)
+    /// The communities they are in when the order has come to `head`.
+    pub fn communities(&self, head: EventId) -> impl Iterator<Item = CommunityId> {
+        let current = self.stretches.iter().filter(move |stretch| stretch.joined <= head && stretch.left > head);
+        current.map(|stretch| stretch.community)
     }
 
-    /// The user's own events after `cursor` that `narrowed` may be told, or None where some are gone.
-    pub fn changes(&self, cursor: EventId, narrowed: impl Fn(CommunityId) -> bool) -> Option<Vec<Event>> {
+    /// The user's own events after `cursor` and up to `head` that `narrowed` may be told, or None where some are gone.
+    pub fn changes(
+        &self,
+        cursor: EventId,
+        head: EventId,
+        narrowed: impl Fn(CommunityId) -> bool,
+    ) -> Option<Vec<Event>> {
         if self.forgotten_through > cursor {
             return None;
         }
-        let newer =
-            self.changes.iter().filter(|(event_id, change)| *event_id > cursor && narrowed(change.community_id));
+        let newer = self
+            .changes
+            .iter()
+            .filter(|(event_id, change)| (cursor + 1..=head).contains(event_id) && narrowed(change.community_id));
         Some(
             newer
                 .map(|(event_id, change)| Event { event_id: *event_id, change: Change::MembershipChanged(*change) })

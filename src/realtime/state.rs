@@ -69,6 +69,14 @@ impl State {
                     return HashMap::new();
                 };
                 member.apply(event.event_id, change);
+                // Polls are parked only where their user is a member: here no longer.
+                if change.role.is_none()
+                    && let Some(community) = self.communities.get_mut(&change.community_id)
+                {
+                    for queue in &member.queues {
+                        community.parked.remove(queue);
+                    }
+                }
                 let woken = member.queues.iter().filter_map(|id| {
                     let waiter = self.queues.get_mut(id)?.wake_for(change.community_id)?;
                     Some((*id, waiter))
@@ -124,7 +132,7 @@ impl State {
             return Polled::Answer(answer::events(&events, last));
         }
         let waiter = Arc::new(Waiter::default());
-        let visible = known.communities().filter(|community| narrowed(&found.scope, token, *community));
+        let visible = known.communities(self.head).filter(|community| narrowed(&found.scope, token, *community));
         for community in visible {
             self.communities.entry(community).or_default().parked.insert(queue, Arc::clone(&waiter));
         }
@@ -151,7 +159,7 @@ impl State {
             news.extend(entries.map(|entry| (entry.event_id, entry.json.clone())));
             logs += usize::from(news.len() > before);
         }
-        let own = known.changes(cursor, |community| narrowed(queue, token, community))?;
+        let own = known.changes(cursor, self.head, |community| narrowed(queue, token, community))?;
         if !own.is_empty() {
             logs += 2;
             news.extend(own.iter().map(|event| {
@@ -172,7 +180,7 @@ impl State {
             return false;
         }
         let known = self.members.get(&found.user).and_then(Member::known);
-        for community in known.into_iter().flat_map(Known::communities) {
+        for community in known.into_iter().flat_map(|known| known.communities(self.head)) {
             if let Some(community) = self.communities.get_mut(&community)
                 && community.parked.get(&queue).is_some_and(|parked| Arc::ptr_eq(parked, waiter))
             {
@@ -187,7 +195,7 @@ impl State {
         let found = self.queues.remove(&queue)?;
         if let Some(member) = self.members.get_mut(&found.user) {
             member.queues.retain(|one| *one != queue);
-            for community in member.known().into_iter().flat_map(Known::communities) {
+            for community in member.known().into_iter().flat_map(|known| known.communities(self.head)) {
                 if let Some(community) = self.communities.get_mut(&community) {
                     community.parked.remove(&queue);
                 }

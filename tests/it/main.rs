@@ -8,6 +8,7 @@ mod authentication;
 mod delivery;
 mod direct;
 mod health;
+mod hub;
 mod idempotency;
 mod nodes;
 mod openapi;

@@ -1,0 +1,785 @@
+//! The hub by itself: no database, no sockets, and a time that the tests set.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use discussions::{
+    auth::{Scope, access::Role, memberships::History},
+    events::{Audience, Change, Event, MembershipChange, Relayed},
+    ids::{CommunityId, EventId, QueueId, UserId},
+    realtime::{
+        self,
+        hub::{Hub, Limits, Parked, Polled, Registration},
+        registry::Registry,
+        waiter::Outcome,
+    },
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const TTL: Duration = Duration::from_secs(120);
+const LIMITS: Limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 1 << 28, queue_ttl: TTL };
+
+fn hub() -> Arc<Hub> {
+    Arc::new(Hub::new(LIMITS, 0, []))
+}
+
+fn member_of(communities: &[CommunityId]) -> History {
+    History { communities: communities.iter().copied().collect(), ..History::default() }
+}
+
+fn register(hub: &Arc<Hub>, user: UserId, history: &History, now: Instant) -> QueueId {
+    let queue = Uuid::new_v4();
+    assert_eq!(hub.begin(user).install(queue, Scope::default(), history, TTL, now), None);
+    queue
+}
+
+fn event(event_id: EventId, community_id: CommunityId, size: usize) -> Relayed {
+    let json = json!({ "event_id": event_id, "community_id": community_id, "text": "x".repeat(size) }).to_string();
+    Relayed { event_id, community_id, audience: Audience::Community, json: json.into(), written_at: Utc::now() }
+}
+
+fn membership(event_id: EventId, change: MembershipChange) -> Relayed {
+    let json = serde_json::to_vec(&Event { event_id, change: Change::MembershipChanged(change) }).unwrap();
+    Relayed {
+        event_id,
+        community_id: change.community_id,
+        audience: Audience::Member(change),
+        json: json.into(),
+        written_at: Utc::now(),
+    }
+}
+
+fn change(
+    user_id: UserId,
+    community_id: CommunityId,
+    previous_role: Option<Role>,
+    role: Option<Role>,
+) -> MembershipChange {
+    MembershipChange { community_id, user_id, role, previous_role, timestamp: DateTime::UNIX_EPOCH }
+}
+
+/// The ids of the events and the cursor of an answer.
+fn read(body: &Bytes) -> (Vec<Value>, EventId) {
+    let body: Value = serde_json::from_slice(body).unwrap();
+    (body["events"].as_array().unwrap().clone(), body["last_event_id"].as_i64().unwrap())
+}
+
+fn ids(events: &[Value]) -> Vec<EventId> {
+    events.iter().map(|event| event["event_id"].as_i64().unwrap()).collect()
+}
+
+/// A poll that is to be answered at once.
+#[track_caller]
+fn answered(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> (Vec<EventId>, EventId) {
+    match hub.poll(queue, user, &Scope::default(), cursor, false, now) {
+        Polled::Answer(body) => {
+            let (events, last) = read(&body);
+            (ids(&events), last)
+        }
+        _ => panic!("the poll is not answered"),
+    }
+}
+
+#[track_caller]
+fn parked(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> Parked {
+    match hub.poll(queue, user, &Scope::default(), cursor, true, now) {
+        Polled::Parked(parked) => parked,
+        _ => panic!("the poll is not parked"),
+    }
+}
+
+/// The outcome, if it has come.
+fn outcome(parked: &mut Parked) -> Option<Outcome> {
+    match Pin::new(&mut parked.fired).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    }
+}
+
+#[track_caller]
+fn told(parked: &mut Parked) -> (Vec<EventId>, EventId) {
+    match outcome(parked) {
+        Some(Outcome::Event(body)) => {
+            let (events, last) = read(&body);
+            (ids(&events), last)
+        }
+        other => panic!("told {other:?}"),
+    }
+}
+
+// Expiry (I6).
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_without_heartbeats_is_gone_after_120_s_although_it_is_polled() {
+    let hub = hub();
+    let start = Instant::now();
+    let expiry =
+        tokio::spawn(realtime::expire(Arc::clone(&hub), Arc::new(Registry::alone()), CancellationToken::new()));
+    let polled = register(&hub, 1, &member_of(&[7]), start);
+    let waiting = register(&hub, 2, &member_of(&[7]), start);
+    let active = register(&hub, 3, &member_of(&[7]), start);
+    let parked = parked(&hub, waiting, 2, 0, start);
+    for _ in 0..11 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        answered(&hub, polled, 1, 0, Instant::now());
+    }
+    assert!(hub.heartbeat(active, 3, Instant::now()).is_some());
+    tokio::time::sleep_until(start + Duration::from_millis(119_990)).await;
+    answered(&hub, polled, 1, 0, Instant::now());
+    assert_eq!(hub.stats().queues, 3);
+
+    assert!(matches!(parked.fired.await, Outcome::Gone));
+    let lived = start.elapsed();
+    assert!(lived >= TTL && lived <= TTL + Duration::from_secs(5), "{lived:?}");
+    let stats = hub.stats();
+    assert_eq!((stats.queues, stats.users, stats.parked), (1, 1, 0));
+    assert!(matches!(hub.poll(polled, 1, &Scope::default(), 0, true, Instant::now()), Polled::NotFound));
+    assert!(hub.heartbeat(polled, 1, Instant::now()).is_none());
+    answered(&hub, active, 3, 0, Instant::now());
+    expiry.abort();
+}
+
+#[test]
+fn a_queue_whose_time_is_up_is_not_served_even_before_it_is_removed() {
+    let hub = hub();
+    let start = Instant::now();
+    let queue = register(&hub, 1, &member_of(&[7]), start);
+    assert!(hub.heartbeat(queue, 1, start + TTL).is_none());
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, start + TTL), Polled::NotFound));
+    assert!(hub.heartbeat(queue, 1, start + TTL - Duration::from_millis(1)).is_some());
+}
+
+#[test]
+fn the_memory_of_expired_queues_is_freed() {
+    // Alone in its process: the other tests would be measured as well.
+    if std::env::var_os("HUB_TEST_ALONE").is_none() {
+        let name = "hub::the_memory_of_expired_queues_is_freed";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env("HUB_TEST_ALONE", "1")
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("1 passed"), "{output}");
+        return;
+    }
+    let resident_kib = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
+    };
+    let hub = hub();
+    let mut now = Instant::now();
+    let mut user = 0;
+    let mut after_warming_up = 0;
+    for round in 0..100 {
+        let mut polls = Vec::new();
+        for _ in 0..1_000 {
+            user += 1;
+            let queue = register(&hub, user, &member_of(&[user % 5, user % 7, user % 11]), now);
+            polls.push(parked(&hub, queue, user, 0, now));
+        }
+        assert_eq!(hub.stats().parked, 1_000);
+        now += TTL;
+        for queue in hub.due(now) {
+            assert!(hub.drop_due(queue, now));
+        }
+        assert!(polls.iter_mut().all(|parked| matches!(outcome(parked), Some(Outcome::Gone))));
+        assert_eq!(hub.stats(), discussions::realtime::hub::Stats::default());
+        if round == 9 {
+            after_warming_up = resident_kib();
+        }
+    }
+    // 90,000 more rounds; 40 bytes kept of each would be 3.4 MiB.
+    let grown = resident_kib().saturating_sub(after_warming_up);
+    assert!(grown < 2_048, "{grown} KiB more");
+}
+
+// Memberships along the order (I5).
+
+#[test]
+fn events_of_a_member_are_those_between_joining_and_leaving() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7]), now);
+    let (member, admin) = (Some(Role::Member), Some(Role::Admin));
+    hub.append(&event(1, 8, 0)); // before joining
+    hub.append(&membership(2, change(1, 8, None, member)));
+    hub.append(&event(3, 8, 0));
+    hub.append(&membership(4, change(1, 8, member, admin)));
+    hub.append(&event(5, 8, 0));
+    hub.append(&membership(6, change(1, 8, admin, None)));
+    hub.append(&event(7, 8, 0)); // after leaving
+    hub.append(&event(8, 7, 0));
+    hub.append(&membership(9, change(1, 8, None, member)));
+    hub.append(&event(10, 8, 0));
+    hub.append(&membership(11, change(2, 8, None, member))); // somebody else's
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 3, 4, 5, 6, 8, 9, 10], 11));
+    assert_eq!(answered(&hub, queue, 1, 5, now), (vec![6, 8, 9, 10], 11));
+    assert_eq!(answered(&hub, queue, 1, 10, now), (vec![], 11));
+}
+
+#[test]
+fn a_parked_poll_is_told_of_its_users_memberships_and_waits_where_they_lead() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7]), now);
+    let mut poll = parked(&hub, queue, 1, 0, now);
+    assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "nobody is woken for a community of others");
+    assert!(outcome(&mut poll).is_none());
+    assert_eq!(hub.append(&membership(2, change(1, 8, None, Some(Role::Member)))), Some(1));
+    assert_eq!(told(&mut poll), (vec![2], 2));
+    let mut poll = parked(&hub, queue, 1, 2, now);
+    assert_eq!(hub.append(&event(3, 8, 0)), Some(1));
+    assert_eq!(told(&mut poll), (vec![3], 3));
+    let mut poll = parked(&hub, queue, 1, 3, now);
+    assert_eq!(hub.append(&membership(4, change(1, 8, Some(Role::Member), None))), Some(1));
+    assert_eq!(told(&mut poll), (vec![4], 4));
+    let mut poll = parked(&hub, queue, 1, 4, now);
+    assert_eq!(hub.append(&event(5, 8, 0)), Some(0), "nor for one that they have left");
+    assert!(outcome(&mut poll).is_none());
+}
+
+#[test]
+fn a_registration_meets_a_snapshot_older_than_the_hub() {
+    let (hub, now) = (hub(), Instant::now());
+    hub.append(&event(1, 7, 0));
+    let registration = hub.begin(1);
+    let history = History { head: 1, ..member_of(&[7]) };
+    hub.append(&membership(2, change(1, 7, Some(Role::Member), None)));
+    hub.append(&event(3, 7, 0));
+    hub.append(&membership(4, change(1, 8, None, Some(Role::Member))));
+    hub.append(&event(5, 8, 0));
+    let queue = Uuid::new_v4();
+    registration.install(queue, Scope::default(), &history, TTL, now);
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![1, 2, 4, 5], 5));
+}
+
+#[test]
+fn a_registration_meets_a_snapshot_newer_than_the_hub() {
+    let (hub, now) = (hub(), Instant::now());
+    let (joined, left) = (change(1, 8, None, Some(Role::Member)), change(1, 7, Some(Role::Member), None));
+    let history = History { head: 4, changes: vec![(2, joined), (4, left)], ..member_of(&[8]) };
+    let queue = register(&hub, 1, &history, now);
+    // The hub has yet to come to any of this: neither do its polls.
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![], 0));
+    let mut poll = parked(&hub, queue, 1, 0, now);
+    assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "not a member there yet");
+    assert!(outcome(&mut poll).is_none());
+    assert_eq!(hub.append(&membership(2, joined)), Some(1));
+    assert_eq!(told(&mut poll), (vec![2], 2));
+    let mut poll = parked(&hub, queue, 1, 2, now);
+    assert_eq!(hub.append(&event(3, 7, 0)), Some(1), "still a member there");
+    assert_eq!(told(&mut poll), (vec![3], 3));
+    hub.append(&membership(4, left));
+    hub.append(&event(5, 7, 0));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 3, 4], 5));
+}
+
+#[test]
+fn more_changes_of_membership_than_are_kept_are_said_to_be_gone() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7]), now);
+    for round in 0..50 {
+        hub.append(&membership(2 * round + 1, change(1, 8, None, Some(Role::Member))));
+        hub.append(&membership(2 * round + 2, change(1, 8, Some(Role::Member), None)));
+    }
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 35, false, now), Polled::Catchup));
+    assert_eq!(answered(&hub, queue, 1, 36, now), ((37..=100).collect(), 100));
+}
+
+#[test]
+fn a_registration_that_is_given_up_leaves_nothing() {
+    let (hub, now) = (hub(), Instant::now());
+    let first = hub.begin(1);
+    let second = hub.begin(1);
+    assert_eq!(hub.stats().users, 1);
+    drop(first);
+    second.install(Uuid::new_v4(), Scope::default(), &member_of(&[7]), TTL, now);
+    assert_eq!(hub.stats().users, 1);
+    drop(hub.begin(2));
+    assert_eq!(hub.stats().users, 1);
+}
+
+#[test]
+fn what_is_not_the_next_event_is_refused() {
+    let hub = hub();
+    assert_eq!(hub.append(&event(2, 7, 0)), None);
+    assert_eq!(hub.append(&event(1, 7, 0)), Some(0));
+    assert_eq!(hub.append(&event(1, 7, 0)), None);
+    assert_eq!(hub.head(), 1);
+}
+
+// The bounds of the logs.
+
+#[test]
+fn the_logs_stay_within_their_bounds() {
+    let limits = Limits { community_events: 10, total_events: 40, total_bytes: 6_000, queue_ttl: TTL };
+    let hub = Hub::new(limits, 0, []);
+    let mut most = 0;
+    for event_id in 1..=500 {
+        hub.append(&event(event_id, event_id % 13, (event_id as usize * 37) % 900));
+        let stats = hub.stats();
+        assert!(stats.events <= 40 && stats.bytes <= 6_000, "{stats:?}");
+        most = most.max(stats.events);
+    }
+    assert!(most > 10);
+    // One event larger than all bounds is not kept either.
+    hub.append(&event(501, 1, 10_000));
+    assert_eq!((hub.stats().events, hub.stats().bytes), (0, 0));
+    for event_id in 502..=600 {
+        hub.append(&event(event_id, 1, 0));
+        assert!(hub.stats().events <= 10);
+    }
+    assert_eq!(hub.stats().events, 10);
+}
+
+// The model: it keeps the whole history and answers from first principles.
+
+/// What a random step does; indices are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Step {
+    Write {
+        community: CommunityId,
+        size: usize,
+    },
+    /// Joins where they are not a member; else leaves or changes role.
+    Member {
+        user: UserId,
+        community: CommunityId,
+        leaves: bool,
+    },
+    Feed {
+        count: usize,
+    },
+    Begin {
+        user: UserId,
+    },
+    Snapshot {
+        which: usize,
+    },
+    Install {
+        which: usize,
+        scope: Option<Vec<CommunityId>>,
+    },
+    Poll {
+        which: usize,
+        token: Option<Vec<CommunityId>>,
+        back: EventId,
+        park: bool,
+    },
+    PollOfAnother {
+        which: usize,
+    },
+    Settle {
+        which: usize,
+    },
+    GoAway {
+        which: usize,
+    },
+    Heartbeat {
+        which: usize,
+    },
+    Close {
+        which: usize,
+    },
+    Advance {
+        seconds: u64,
+    },
+    Expire,
+}
+
+const USERS: UserId = 3;
+const COMMUNITIES: CommunityId = 4;
+
+fn scope() -> impl Strategy<Value = Option<Vec<CommunityId>>> {
+    prop_oneof![
+        3 => Just(None),
+        1 => proptest::collection::vec(1..=COMMUNITIES, 0..4).prop_map(Some),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (user, community, which) = (1..=USERS, 1..=COMMUNITIES, 0..64_usize);
+    let back = prop_oneof![4 => Just(0_i64), 4 => 0..6_i64, 2 => 0..60_i64, 1 => Just(-1_i64)];
+    prop_oneof![
+        8 => (community.clone(), 0..120_usize).prop_map(|(community, size)| Step::Write { community, size }),
+        6 => (user.clone(), community, any::<bool>())
+            .prop_map(|(user, community, leaves)| Step::Member { user, community, leaves }),
+        10 => (1..6_usize).prop_map(|count| Step::Feed { count }),
+        3 => user.prop_map(|user| Step::Begin { user }),
+        3 => which.clone().prop_map(|which| Step::Snapshot { which }),
+        4 => (which.clone(), scope()).prop_map(|(which, scope)| Step::Install { which, scope }),
+        14 => (which.clone(), scope(), back, any::<bool>())
+            .prop_map(|(which, token, back, park)| Step::Poll { which, token, back, park }),
+        1 => which.clone().prop_map(|which| Step::PollOfAnother { which }),
+        2 => which.clone().prop_map(|which| Step::Settle { which }),
+        2 => which.clone().prop_map(|which| Step::GoAway { which }),
+        3 => which.clone().prop_map(|which| Step::Heartbeat { which }),
+        1 => which.prop_map(|which| Step::Close { which }),
+        3 => (1..50_u64).prop_map(|seconds| Step::Advance { seconds }),
+        2 => Just(Step::Expire),
+    ]
+}
+
+struct ModelQueue {
+    id: QueueId,
+    user: UserId,
+    scope: Scope,
+    expires_at: Instant,
+    parked: Option<ModelParked>,
+}
+
+struct ModelParked {
+    token: Scope,
+    parked: Parked,
+}
+
+/// How a parked poll must have been answered by a step.
+enum Due {
+    Event(EventId),
+    Released(EventId),
+    Gone,
+}
+
+struct Model {
+    hub: Arc<Hub>,
+    limits: Limits,
+    now: Instant,
+    /// All that was ever written, at its place: `world[0]` has event_id 1. The database, which the hub follows.
+    world: Vec<Relayed>,
+    head: EventId,
+    start: EventId,
+    /// Events of communities that the hub should still have.
+    kept: BTreeSet<EventId>,
+    /// The hub's window of the order begins after this.
+    window: EventId,
+    registrations: Vec<(UserId, Registration, Option<History>)>,
+    queues: Vec<ModelQueue>,
+    due: BTreeMap<QueueId, Due>,
+}
+
+impl Model {
+    fn new(world: Vec<Relayed>, start: EventId) -> Self {
+        let limits = Limits { community_events: 4, total_events: 15, total_bytes: 1_200, queue_ttl: TTL };
+        let mut evicted = BTreeMap::new();
+        for event in world.iter().filter(|event| event.event_id <= start && event.audience == Audience::Community) {
+            evicted.insert(event.community_id, event.event_id);
+        }
+        Self {
+            hub: Arc::new(Hub::new(limits, start, evicted)),
+            limits,
+            now: Instant::now(),
+            world,
+            head: start,
+            start,
+            kept: BTreeSet::new(),
+            window: start,
+            registrations: Vec::new(),
+            queues: Vec::new(),
+            due: BTreeMap::new(),
+        }
+    }
+
+    fn event(&self, event_id: EventId) -> &Relayed {
+        &self.world[event_id as usize - 1]
+    }
+
+    /// The role of a member at a place in the order.
+    fn role_at(world: &[Relayed], user: UserId, community: CommunityId) -> Option<Role> {
+        let newest = world.iter().rev().find_map(|event| match event.audience {
+            Audience::Member(change) if change.user_id == user && change.community_id == community => Some(change.role),
+            _ => None,
+        });
+        newest.flatten()
+    }
+
+    fn sees(&self, queue: &ModelQueue, token: &Scope, event_id: EventId) -> bool {
+        let event = self.event(event_id);
+        let allowed = queue.scope.allows(event.community_id) && token.allows(event.community_id);
+        allowed
+            && match event.audience {
+                Audience::Member(change) => change.user_id == queue.user,
+                Audience::Community => {
+                    let before = &self.world[..event_id as usize - 1];
+                    Self::role_at(before, queue.user, event.community_id).is_some()
+                }
+                Audience::Nobody => false,
+            }
+    }
+
+    /// Whether an event is gone that came after `cursor`, in a community in which the user was a member at `cursor` or
+    /// joined later and before that event.
+    fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
+        (1..=self.head).any(|event_id| {
+            let event = self.event(event_id);
+            let place = event.community_id;
+            event.audience == Audience::Community
+                && event_id > cursor
+                && !self.kept.contains(&event_id)
+                && queue.scope.allows(place)
+                && token.allows(place)
+                && (cursor..event_id).any(|at| Self::role_at(&self.world[..at as usize], queue.user, place).is_some())
+        })
+    }
+
+    fn write(world: &mut Vec<Relayed>, community: CommunityId, size: usize) {
+        world.push(event(world.len() as EventId + 1, community, size));
+    }
+
+    fn change(world: &mut Vec<Relayed>, user: UserId, community: CommunityId, leaves: bool) {
+        let before = Self::role_at(world, user, community);
+        let after = match before {
+            None => Some(Role::Member),
+            Some(_) if leaves => None,
+            Some(Role::Member) => Some(Role::Admin),
+            Some(_) => Some(Role::Member),
+        };
+        world.push(membership(world.len() as EventId + 1, change(user, community, before, after)));
+    }
+
+    fn history(&self, user: UserId) -> History {
+        let own = self.world.iter().filter_map(|event| match event.audience {
+            Audience::Member(change) if change.user_id == user => Some((event.event_id, change)),
+            _ => None,
+        });
+        History {
+            head: self.world.len() as EventId,
+            communities: (1..=COMMUNITIES)
+                .filter(|community| Self::role_at(&self.world, user, *community).is_some())
+                .collect(),
+            changes: own.collect(),
+            ..History::default()
+        }
+    }
+
+    fn feed(&mut self) {
+        if self.head == self.world.len() as EventId {
+            return;
+        }
+        let next = self.event(self.head + 1).clone();
+        self.head += 1;
+        if next.audience == Audience::Community {
+            self.kept.insert(next.event_id);
+            let own: Vec<_> =
+                self.kept.iter().copied().filter(|id| self.event(*id).community_id == next.community_id).collect();
+            if own.len() > self.limits.community_events {
+                self.kept.remove(&own[0]);
+            }
+        }
+        while (self.head - self.window) as usize > self.limits.total_events || self.bytes() > self.limits.total_bytes {
+            self.window += 1;
+            self.kept.remove(&self.window);
+        }
+        for queue in &self.queues {
+            if let Some(parked) = &queue.parked
+                && self.sees(queue, &parked.token, self.head)
+            {
+                self.due.insert(queue.id, Due::Event(self.head));
+            }
+        }
+        let expected = self.due.len();
+        let woken = self.hub.append(&next).unwrap();
+        assert!(woken >= expected, "{woken} woken of {expected}");
+    }
+
+    fn bytes(&self) -> usize {
+        self.kept.iter().map(|id| self.event(*id).json.len()).sum()
+    }
+
+    fn forget(&mut self, which: usize) -> ModelQueue {
+        let mut queue = self.queues.remove(which);
+        if let Some(mut parked) = queue.parked.take() {
+            assert!(matches!(outcome(&mut parked.parked), Some(Outcome::Gone)));
+        }
+        queue
+    }
+
+    fn poll(&mut self, which: usize, token: Scope, cursor: EventId, park: bool) {
+        let queue = &self.queues[which];
+        let polled = self.hub.poll(queue.id, queue.user, &token, cursor, park, self.now);
+        if queue.expires_at <= self.now {
+            assert!(matches!(polled, Polled::NotFound));
+            return;
+        }
+        if let Some(older) = &queue.parked {
+            self.due.insert(queue.id, Due::Released(older.parked.seen));
+        }
+        self.check_due();
+        let queue = &self.queues[which];
+        let news: Vec<_> = (cursor + 1..=self.head).filter(|event_id| self.sees(queue, &token, *event_id)).collect();
+        match polled {
+            Polled::Ahead => assert!(cursor > self.head),
+            Polled::Catchup => assert!(self.lost(queue, &token, cursor), "no event is gone after {cursor}"),
+            Polled::Answer(body) => {
+                assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
+                let (events, last) = read(&body);
+                assert_eq!((ids(&events), last), (news, self.head));
+                for event in &events {
+                    let written = &self.event(event["event_id"].as_i64().unwrap()).json;
+                    assert_eq!(*event, serde_json::from_slice::<Value>(written).unwrap());
+                }
+                assert!(!park || !events.is_empty());
+            }
+            Polled::Parked(parked) => {
+                assert!(park && cursor <= self.head && news.is_empty());
+                assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
+                assert_eq!(parked.seen, self.head);
+                self.queues[which].parked = Some(ModelParked { token, parked });
+            }
+            Polled::NotFound => panic!("the queue is not found"),
+        }
+    }
+
+    /// Parked polls are answered if and only if they should be.
+    fn check_due(&mut self) {
+        for queue in &mut self.queues {
+            let Some(mut waiting) = queue.parked.take() else { continue };
+            match (self.due.remove(&queue.id), outcome(&mut waiting.parked)) {
+                (None, None) => queue.parked = Some(waiting),
+                (Some(Due::Event(event_id)), Some(Outcome::Event(body))) => {
+                    let (events, last) = read(&body);
+                    assert_eq!((ids(&events), last), (vec![event_id], event_id));
+                }
+                (Some(Due::Released(seen)), Some(Outcome::Released(at))) => assert_eq!(seen, at),
+                (Some(Due::Gone), Some(Outcome::Gone)) => {}
+                (due, outcome) => panic!("{}: {outcome:?}", if due.is_some() { "wrongly answered" } else { "not due" }),
+            }
+        }
+        assert!(self.due.is_empty(), "a poll that does not wait is due");
+    }
+
+    fn step(&mut self, step: Step) {
+        let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
+        match step {
+            Step::Write { community, size } => Self::write(&mut self.world, community, size),
+            Step::Member { user, community, leaves } => Self::change(&mut self.world, user, community, leaves),
+            Step::Feed { count } => {
+                for _ in 0..count {
+                    self.feed();
+                    self.check_due();
+                }
+            }
+            Step::Begin { user } => self.registrations.push((user, self.hub.begin(user), None)),
+            Step::Snapshot { which } => {
+                if let Some(which) = pick(which, self.registrations.len()) {
+                    self.registrations[which].2 = Some(self.history(self.registrations[which].0));
+                }
+            }
+            Step::Install { which, scope } => {
+                let Some(which) = pick(which, self.registrations.len()) else { return };
+                let (user, registration, history) = self.registrations.remove(which);
+                let history = history.unwrap_or_else(|| self.history(user));
+                let (id, scope) = (Uuid::new_v4(), Scope::new(scope));
+                assert_eq!(registration.install(id, scope.clone(), &history, TTL, self.now), None);
+                self.queues.push(ModelQueue { id, user, scope, expires_at: self.now + TTL, parked: None });
+            }
+            Step::Poll { which, token, back, park } => {
+                if let Some(which) = pick(which, self.queues.len()) {
+                    self.poll(which, Scope::new(token), (self.head - back).max(0), park);
+                }
+            }
+            Step::PollOfAnother { which } => {
+                if let Some(which) = pick(which, self.queues.len()) {
+                    let queue = &self.queues[which];
+                    let other = queue.user % USERS + 1;
+                    let polled = self.hub.poll(queue.id, other, &Scope::default(), 0, true, self.now);
+                    assert!(matches!(polled, Polled::NotFound));
+                    assert!(self.hub.heartbeat(queue.id, other, self.now).is_none());
+                    assert!(!self.hub.close(queue.id, other));
+                }
+            }
+            Step::Settle { which } => {
+                if let Some(which) = pick(which, self.queues.len())
+                    && let Some(waiting) = self.queues[which].parked.take()
+                {
+                    let body = self.hub.settle(&waiting.parked, self.queues[which].user, &waiting.token).unwrap();
+                    assert_eq!(read(&body), (vec![], self.head));
+                }
+            }
+            Step::GoAway { which } => {
+                if let Some(which) = pick(which, self.queues.len())
+                    && let Some(waiting) = self.queues[which].parked.take()
+                {
+                    self.hub.unpark(&waiting.parked);
+                }
+            }
+            Step::Heartbeat { which } => {
+                if let Some(which) = pick(which, self.queues.len()) {
+                    let queue = &mut self.queues[which];
+                    let kept = self.hub.heartbeat(queue.id, queue.user, self.now);
+                    assert_eq!(kept.is_some(), queue.expires_at > self.now);
+                    if kept.is_some() {
+                        queue.expires_at = self.now + TTL;
+                    }
+                }
+            }
+            Step::Close { which } => {
+                if let Some(which) = pick(which, self.queues.len()) {
+                    assert!(self.hub.close(self.queues[which].id, self.queues[which].user));
+                    self.forget(which);
+                }
+            }
+            Step::Advance { seconds } => self.now += Duration::from_secs(seconds),
+            Step::Expire => {
+                let mut due = self.hub.due(self.now);
+                for queue in &due {
+                    assert!(self.hub.drop_due(*queue, self.now));
+                }
+                let mut expired = Vec::new();
+                while let Some(which) = self.queues.iter().position(|queue| queue.expires_at <= self.now) {
+                    expired.push(self.forget(which).id);
+                }
+                due.sort_unstable();
+                expired.sort_unstable();
+                assert_eq!(due, expired);
+            }
+        }
+        self.check_due();
+        self.check_stats();
+    }
+
+    fn check_stats(&self) {
+        let stats = self.hub.stats();
+        let users: BTreeSet<_> =
+            self.queues.iter().map(|queue| queue.user).chain(self.registrations.iter().map(|it| it.0)).collect();
+        let parked = self.queues.iter().filter(|queue| queue.parked.is_some()).count();
+        assert_eq!((stats.queues, stats.users, stats.parked), (self.queues.len(), users.len(), parked));
+        assert_eq!((stats.events, stats.bytes, stats.head), (self.kept.len(), self.bytes(), self.head));
+        assert!(self.head >= self.start);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_answer_is_that_of_a_model_which_keeps_the_whole_history(
+        past in proptest::collection::vec(step(), 0..40),
+        start in 0.0..1.0_f64,
+        steps in proptest::collection::vec(step(), 1..200),
+    ) {
+        let mut world = Vec::new();
+        for step in past {
+            match step {
+                Step::Write { community, size } => Model::write(&mut world, community, size),
+                Step::Member { user, community, leaves } => Model::change(&mut world, user, community, leaves),
+                _ => {}
+            }
+        }
+        let start = (world.len() as f64 * start) as EventId;
+        let mut model = Model::new(world, start);
+        for step in steps {
+            model.step(step);
+        }
+    }
+}
