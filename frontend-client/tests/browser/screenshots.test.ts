@@ -3,7 +3,7 @@ import { person } from "../support/browser.js";
 import { Server } from "../support/server.js";
 
 const folder = process.env["SCREENSHOTS"];
-const desk = { width: 1280, height: 860 };
+const desk = { width: 1280, height: 1060 };
 
 /** Pictures for the READMEs: `SCREENSHOTS=../docs/images npm run test:browser`. */
 test.runIf(folder).each([
