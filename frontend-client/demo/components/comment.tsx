@@ -51,9 +51,9 @@ export function Comment({ comment, actions, ...shared }: CommentProps) {
                 autoFocus
                 wait
                 onCancel={() => setMode("read")}
-                onSend={(text) => {
+                onSend={async (text) => {
+                  await actions.update(comment.id, text);
                   setMode("read");
-                  return actions.update(comment.id, text).catch(() => setFailure("Your edit was not saved."));
                 }}
               />
             ) : (

@@ -77,9 +77,9 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
                     initialTopic={discussion.topic ?? ""}
                     initialText={discussion.text ?? ""}
                     onCancel={() => setEditing(false)}
-                    onSend={(text, topic) => {
+                    onSend={async (text, topic) => {
+                      await update(discussion.id, { topic, text });
                       setEditing(false);
-                      return update(discussion.id, { topic, text }).catch(() => setFailure("The change was not saved."));
                     }}
                   />
                 ) : (
