@@ -96,6 +96,7 @@ test("says catch-up, goes on from a head that is older than any refetch, and is 
   happen("d");
   await settle();
   expect(topics(one)).toEqual(["d"]);
+  expect(server.queues.size).toBe(1);
   finish();
   await settle();
   expect(one.client.status).toEqual({ state: "live" });
