@@ -1,0 +1,136 @@
+//! A hub with communities, and people who wait.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use discussions::{
+    auth::{Scope, memberships::History},
+    events::{Audience, Relayed},
+    ids::{EventId, QueueId, UserId},
+    realtime::{
+        hub::{Hub, Limits, Polled},
+        waiter::Outcome,
+    },
+};
+use tokio::{sync::Notify, task::LocalSet};
+
+use crate::measure::median;
+
+const TTL: Duration = Duration::from_secs(3_600);
+
+/// A hub whose communities are numbered from 0.
+pub struct House {
+    pub hub: Arc<Hub>,
+    json: Bytes,
+}
+
+impl House {
+    pub fn new(communities: i64) -> Self {
+        let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 256 << 20, queue_ttl: TTL };
+        let house = Self { hub: Arc::new(Hub::new(limits, 0, [])), json: Bytes::from(vec![b'x'; 500]) };
+        // Every community has something in its log.
+        (0..communities).for_each(|community| house.append(community));
+        house
+    }
+
+    /// A queue of `user`, who is in the first `communities`.
+    pub fn register(&self, user: UserId, communities: i64) -> (QueueId, UserId) {
+        self.install(user, (0..communities).collect())
+    }
+
+    /// A queue of `user`, who is in that one community.
+    pub fn register_in(&self, user: UserId, community: i64) -> (QueueId, UserId) {
+        self.install(user, [community].into())
+    }
+
+    fn install(&self, user: UserId, communities: std::collections::BTreeSet<i64>) -> (QueueId, UserId) {
+        let queue = QueueId::new_v4();
+        let history = History { head: self.hub.head(), communities, ..History::default() };
+        let now = tokio::time::Instant::now();
+        self.hub.begin(user).install(queue, Scope::default(), &history, TTL, now);
+        (queue, user)
+    }
+
+    pub fn append(&self, community: i64) {
+        let event = Relayed {
+            event_id: self.hub.head() + 1,
+            community_id: community,
+            audience: Audience::Community,
+            json: self.json.clone(),
+            written_at: chrono::DateTime::UNIX_EPOCH,
+        };
+        assert!(self.hub.append(&event).is_some(), "it is the next event");
+    }
+
+    pub fn poll(&self, (queue, user): (QueueId, UserId), cursor: EventId, park: bool) -> Polled {
+        self.hub.poll(queue, user, &Scope::default(), cursor, park, tokio::time::Instant::now())
+    }
+
+    pub fn heartbeat(&self, (queue, user): (QueueId, UserId)) {
+        assert!(self.hub.heartbeat(queue, user, tokio::time::Instant::now()).is_some(), "the queue is there");
+    }
+
+    pub fn park_and_unpark(&self, queue: (QueueId, UserId)) {
+        match self.poll(queue, self.hub.head(), true) {
+            Polled::Parked(parked) => self.hub.unpark(&parked),
+            _ => panic!("there is nothing new, so it parks"),
+        }
+    }
+
+    /// `count` users from `first` on, in `communities` each, every one with a poll parked in a task of its own.
+    pub async fn park_all(&self, first: UserId, count: u32, communities: i64) -> Parked {
+        let parked = Parked { tasks: LocalSet::new(), waits: Rc::default(), count, all: Rc::default() };
+        for user in first..first + UserId::from(count) {
+            let queue = self.register(user, communities);
+            let (hub, waits, all) = (Arc::clone(&self.hub), Rc::clone(&parked.waits), Rc::clone(&parked.all));
+            parked.tasks.spawn_local(async move {
+                let mut cursor = hub.head();
+                loop {
+                    let now = tokio::time::Instant::now();
+                    let Polled::Parked(poll) = hub.poll(queue.0, queue.1, &Scope::default(), cursor, true, now) else {
+                        panic!("there is nothing new, so it parks");
+                    };
+                    waits.set(waits.get() + 1);
+                    if waits.get() == count {
+                        all.notify_one();
+                    }
+                    let Outcome::Event(body) = poll.fired.await else { return };
+                    assert!(body.len() > 500);
+                    cursor = hub.head();
+                }
+            });
+        }
+        parked.tasks.run_until(parked.all.notified()).await;
+        parked
+    }
+}
+
+/// Many parked polls.
+pub struct Parked {
+    tasks: LocalSet,
+    waits: Rc<Cell<u32>>,
+    count: u32,
+    all: Rc<Notify>,
+}
+
+impl Parked {
+    /// Appends an event to community 0 again and again. The medians, in seconds: of the append alone, and until all have
+    /// their event and are parked again.
+    pub async fn rounds(&self, house: &House, rounds: u32) -> (f64, f64) {
+        let mut times = Vec::new();
+        for _ in 0..rounds {
+            assert_eq!(self.waits.replace(0), self.count);
+            let start = Instant::now();
+            house.append(0);
+            let append = start.elapsed().as_secs_f64();
+            self.tasks.run_until(self.all.notified()).await;
+            times.push((append, start.elapsed().as_secs_f64()));
+        }
+        (median(times.iter().map(|(append, _)| *append)), median(times.iter().map(|(_, all)| *all)))
+    }
+}

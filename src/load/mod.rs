@@ -1,0 +1,169 @@
+//! `discussions load`: the project's load test, as users would run it. Real HTTP over one connection a queue, against
+//! running servers, with data of its own in the database.
+//!
+//! Every comment written carries who, where and when in its text, so each reader knows by itself what it was to get: an
+//! event left out is missed, one that comes twice repeated, one of somebody else's community leaked.
+
+mod board;
+mod files;
+mod http;
+mod machine;
+mod marker;
+mod plan;
+mod progress;
+mod reader;
+mod report;
+mod requests;
+mod seen;
+mod store;
+mod tally;
+mod worker;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, ValueEnum};
+use tokio::time::{Instant, sleep};
+
+use self::{board::Board, http::Target, machine::Machine, plan::Plan, report::Report};
+
+/// How long readers may take to get what is left when the writers have ended.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What `discussions load` takes.
+#[derive(Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// Where a server accepts requests; once for each of several nodes
+    #[arg(long = "url", default_value = "http://127.0.0.1:8000")]
+    urls: Vec<Target>,
+    /// Where comments are written, if not where they are read: to cross from node to node
+    #[arg(long = "write-url")]
+    write_urls: Vec<Target>,
+    /// Queues, each of a user of its own, on a connection of its own, with a poll parked
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    queues: u32,
+    /// Communities
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    communities: u32,
+    /// Communities that each user is in
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    memberships: u32,
+    /// Users who write comments, one after the other, each on a connection of its own
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    writers: u32,
+    /// Comments a second of all writers together; 0: as many as are answered
+    #[arg(long, default_value_t = 20.0)]
+    rate: f64,
+    /// How long they write
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Each poll carries what a browser sends
+    #[arg(long)]
+    browser_headers: bool,
+    /// Instead of deliveries, measure requests a second: so many connections, each with the next request at once
+    #[arg(long)]
+    requests: Option<Requests>,
+    /// Connections of --requests
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: u32,
+    /// The server's process, for its CPU time and memory; once for each of several
+    #[arg(long = "server-pid")]
+    server_pids: Vec<u32>,
+    /// Which range of ids to use: runs at the same time need different ones
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=99))]
+    slot: u8,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// The secret that the servers check tokens with
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
+    jwt_secret: String,
+    /// The servers' database, to make users and communities in, which are deleted afterwards
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+}
+
+/// What `--requests` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Requests {
+    /// 20 of 200 discussions
+    List,
+    /// Write a comment in one of 200 discussions
+    Comment,
+}
+
+/// Runs the load test; true where nothing was missed, repeated, out of order or leaked.
+pub async fn run(args: LoadArgs) -> anyhow::Result<bool> {
+    ensure!(args.rate.is_finite() && args.rate >= 0.0, "--rate is not a number of comments a second");
+    let connections = match args.requests {
+        None => args.queues + args.writers + args.urls.len() as u32 * worker::threads() as u32,
+        Some(_) => args.connections,
+    };
+    files::allow(connections)?;
+    let plan = Arc::new(Plan::new(args)?);
+    let mut store = store::Store::open(&plan.args.database_url, plan.args.slot).await?;
+    let outcome = tokio::select! {
+        outcome = seeded(&plan, &mut store) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    eprintln!("deleting this run's users, communities and comments ...");
+    let cleaned = store.clean(&plan).await.context("some of this run's rows are left; the next run deletes them");
+    let good = outcome?;
+    cleaned?;
+    Ok(good)
+}
+
+async fn seeded(plan: &Arc<Plan>, store: &mut store::Store) -> anyhow::Result<bool> {
+    store.clean(plan).await.context("cannot delete what an earlier run left; is the database migrated?")?;
+    store.seed(plan).await.context("cannot make users and communities")?;
+    store.relayed().await?;
+    match plan.args.requests {
+        None => deliveries(plan).await,
+        Some(what) => requests::measure(plan, what).await,
+    }
+}
+
+/// Parks the polls, has the writers write, waits for the last delivery, and prints what came of it.
+async fn deliveries(plan: &Arc<Plan>) -> anyhow::Result<bool> {
+    let board = Arc::new(Board::new(plan));
+    let machine = Machine::new(&plan.args.server_pids)?;
+    let empty = machine.look()?;
+    let threads = worker::start(plan, &board)?;
+    let mut progress = progress::Progress::new(plan, Arc::clone(&board));
+
+    let parking = Instant::now();
+    while board.parked() < u64::from(plan.args.queues) {
+        if let Some(error) = board.fatal() {
+            bail!("{error}");
+        }
+        progress.parking();
+        ensure!(parking.elapsed() < Duration::from_secs(120), "only {} polls could be parked", board.parked());
+        sleep(Duration::from_millis(10)).await;
+    }
+    machine.settle().await?;
+    let parked = machine.look()?;
+
+    let start = Instant::now();
+    board.write(true);
+    while start.elapsed() < Duration::from_secs(plan.args.seconds) {
+        progress.writing();
+        sleep(Duration::from_millis(20)).await;
+    }
+    board.write(false);
+    let wrote_for = start.elapsed();
+    let draining = Instant::now();
+    while !board.complete() && draining.elapsed() < DRAIN {
+        progress.draining();
+        sleep(Duration::from_millis(5)).await;
+    }
+    machine.settle().await?;
+    let after = machine.look()?;
+    progress.end();
+
+    board.stop();
+    let tallies = threads.join()?;
+    let report = Report::new(plan, &board, tallies, wrote_for, machine.is_watched().then_some([empty, parked, after]));
+    report.print(plan.args.json)?;
+    Ok(report.is_good())
+}
