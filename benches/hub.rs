@@ -69,10 +69,10 @@ fn events() {
 }
 
 fn idle_memory() {
-    for count in [1_000, 10_000, 100_000] {
+    for count in [1_000_u32, 10_000, 100_000] {
         let house = House::new(1);
         let before = resident_bytes();
-        (1..=count).for_each(|user| drop(black_box(house.register(user, 1))));
+        (1..=i64::from(count)).for_each(|user| drop(black_box(house.register(user, 1))));
         let bytes = (resident_bytes() - before) / f64::from(count);
         row(&format!("{count} queues of as many users"), bytes, "bytes each");
     }
