@@ -10,6 +10,7 @@ mod direct;
 mod health;
 mod hub;
 mod idempotency;
+mod invariants;
 mod nodes;
 mod openapi;
 mod permissions;

@@ -34,6 +34,7 @@ async fn a_queue_of_somebody_else_is_as_unknown_as_one_that_never_was() {
     let community = app.community("public").await;
     let (ada, eve) = (app.member("ada", community).await, app.member("eve", community).await);
     let queue = ada.register().await;
+    eve.register().await;
     let answers = async |id: &str| {
         let poll = format!("/poll?queue_id={id}&last_event_id=0&timeout=0");
         [
