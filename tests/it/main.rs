@@ -11,6 +11,7 @@ mod health;
 mod hub;
 mod idempotency;
 mod invariants;
+mod law_of_events;
 mod nodes;
 mod openapi;
 mod permissions;

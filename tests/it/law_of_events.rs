@@ -1,0 +1,469 @@
+//! The law of events: for every client, a snapshot folded with the events after it equals a fresh snapshot.
+//!
+//! Random histories by several users over several communities go through the real server. Watchers begin at random moments,
+//! while writes are under way, and fold what they are told. At the end each is compared with what the server answers, and
+//! what each was told with what the outbox says that its user may see.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use discussions::ids::{ArticleId, CommunityId, EventId, UserId};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::app::{Client, Queue, TestApp};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Discuss { user: usize, place: usize },
+    Comment { user: usize, discussion: usize },
+    Reply { user: usize, comment: usize },
+    EditDiscussion { user: usize, discussion: usize },
+    Resolve { user: usize, discussion: usize, to: bool },
+    DeleteDiscussion { user: usize, discussion: usize },
+    EditComment { user: usize, comment: usize },
+    DeleteComment { user: usize, comment: usize },
+    Join { user: usize, community: usize, role: usize },
+    Leave { user: usize, community: usize },
+    Watch { user: usize, snapshot_first: bool },
+}
+
+/// Steps that are taken at the same time, with all watchers polling meanwhile or not.
+type Batch = (Vec<Step>, bool);
+
+const USERS: usize = 4;
+const COMMUNITIES: usize = 4;
+/// The last community is the pseudonymous one.
+const PSEUDONYMOUS: usize = 3;
+const ROLES: [&str; 4] = ["member", "reviewer", "moderator", "admin"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let (user, community, which) = (0..USERS, 0..COMMUNITIES, 0..1000_usize);
+    let by = move || (user.clone(), which.clone());
+    prop_oneof![
+        4 => by().prop_map(|(user, place)| Step::Discuss { user, place }),
+        8 => by().prop_map(|(user, discussion)| Step::Comment { user, discussion }),
+        5 => by().prop_map(|(user, comment)| Step::Reply { user, comment }),
+        3 => by().prop_map(|(user, discussion)| Step::EditDiscussion { user, discussion }),
+        3 => (by(), any::<bool>()).prop_map(|((user, discussion), to)| Step::Resolve { user, discussion, to }),
+        1 => by().prop_map(|(user, discussion)| Step::DeleteDiscussion { user, discussion }),
+        4 => by().prop_map(|(user, comment)| Step::EditComment { user, comment }),
+        3 => by().prop_map(|(user, comment)| Step::DeleteComment { user, comment }),
+        4 => (0..USERS, community.clone(), 0..ROLES.len())
+            .prop_map(|(user, community, role)| Step::Join { user, community, role }),
+        2 => (0..USERS, community).prop_map(|(user, community)| Step::Leave { user, community }),
+        2 => (0..USERS, any::<bool>()).prop_map(|(user, snapshot_first)| Step::Watch { user, snapshot_first }),
+    ]
+}
+
+struct World {
+    app: TestApp,
+    users: Vec<Client>,
+    communities: Vec<CommunityId>,
+    articles: Vec<ArticleId>,
+    places: Vec<(ArticleId, CommunityId)>,
+    /// The discussions and comments that there are.
+    discussions: Mutex<Vec<Value>>,
+    comments: Mutex<Vec<Value>>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let app = TestApp::start().await;
+        let mut communities = Vec::new();
+        for kind in ["public", "private", "hidden", "private"] {
+            communities.push(app.community(kind).await);
+        }
+        let articles = vec![app.article(&communities).await, app.article(&communities[1..]).await];
+        app.sql(&format!(
+            "update community_articles set is_pseudonymous = true where community_id = {}",
+            communities[PSEUDONYMOUS]
+        ))
+        .await;
+        let mut users = Vec::new();
+        for number in 0..USERS {
+            let user = app.user(&format!("real-name-{number}")).await;
+            // Most are in most communities to begin with.
+            for (place, community) in communities.iter().enumerate() {
+                if (number + place) % 3 != 2 {
+                    app.join(user, *community, ROLES[(number * place) % ROLES.len()]).await;
+                }
+            }
+            users.push(app.client(user));
+        }
+        let places = articles.iter().flat_map(|article| communities.iter().map(|community| (*article, *community)));
+        let places =
+            places.filter(|(article, community)| *article == articles[0] || *community != communities[0]).collect();
+        Self { app, users, communities, articles, places, discussions: Mutex::default(), comments: Mutex::default() }
+    }
+
+    fn pick(list: &Mutex<Vec<Value>>, which: usize) -> Option<Value> {
+        let list = list.lock().unwrap();
+        (!list.is_empty()).then(|| list[which % list.len()].clone())
+    }
+
+    /// Takes the step, as far as its user may. Returns a watcher where that is the step.
+    async fn take(&self, step: Step) -> Option<Watcher> {
+        let path = |kind: &str, thing: &Value| format!("/{kind}/{}", thing["id"]);
+        let answer = match step {
+            Step::Discuss { user, place } => {
+                let (article, community) = self.places[place % self.places.len()];
+                let body =
+                    json!({ "community_id": community, "topic": format!("Topic {place}"), "text": "As I see it" });
+                let answer = self.users[user].post(&format!("/articles/{article}/discussions"), body).await;
+                if answer.status == 201 {
+                    self.discussions.lock().unwrap().push(answer.body.clone());
+                }
+                answer
+            }
+            Step::Comment { user, discussion } => {
+                let discussion = Self::pick(&self.discussions, discussion)?;
+                let path = format!("{}/comments", path("discussions", &discussion));
+                let answer = self.users[user].post(&path, json!({ "text": "Yes" })).await;
+                if answer.status == 201 {
+                    self.comments.lock().unwrap().push(answer.body.clone());
+                }
+                answer
+            }
+            Step::Reply { user, comment } => {
+                let parent = Self::pick(&self.comments, comment)?;
+                let path = format!("/discussions/{}/comments", parent["discussion_id"]);
+                let body = json!({ "text": "No", "parent_id": parent["id"] });
+                let answer = self.users[user].post(&path, body).await;
+                if answer.status == 201 {
+                    self.comments.lock().unwrap().push(answer.body.clone());
+                }
+                answer
+            }
+            Step::EditDiscussion { user, discussion } => {
+                let found = Self::pick(&self.discussions, discussion)?;
+                let body = json!({ "text": format!("On second thought {discussion}") });
+                self.users[user].patch(&path("discussions", &found), body).await
+            }
+            Step::Resolve { user, discussion, to } => {
+                let found = Self::pick(&self.discussions, discussion)?;
+                self.users[user].patch(&path("discussions", &found), json!({ "is_resolved": to })).await
+            }
+            Step::DeleteDiscussion { user, discussion } => {
+                self.users[user].delete(&path("discussions", &Self::pick(&self.discussions, discussion)?)).await
+            }
+            Step::EditComment { user, comment } => {
+                let found = Self::pick(&self.comments, comment)?;
+                let body = json!({ "text": format!("Rather {comment}") });
+                self.users[user].patch(&path("comments", &found), body).await
+            }
+            Step::DeleteComment { user, comment } => {
+                self.users[user].delete(&path("comments", &Self::pick(&self.comments, comment)?)).await
+            }
+            Step::Join { user, community, role } => {
+                self.app.join(self.users[user].user, self.communities[community], ROLES[role]).await;
+                return None;
+            }
+            Step::Leave { user, community } => {
+                self.app.leave(self.users[user].user, self.communities[community]).await;
+                return None;
+            }
+            Step::Watch { user, snapshot_first } => {
+                return Watcher::begin(self, &self.users[user], snapshot_first).await;
+            }
+        };
+        assert!(answer.status < 500, "{}", answer.body);
+        None
+    }
+}
+
+/// What a client shows: by id, and everything up to which event is in it for sure.
+#[derive(Clone, Debug)]
+struct Shown {
+    community: CommunityId,
+    from: EventId,
+    items: BTreeMap<i64, Value>,
+}
+
+#[derive(Default)]
+struct Snapshots {
+    lists: BTreeMap<(ArticleId, CommunityId), Shown>,
+    /// The comments of each discussion, flat.
+    trees: BTreeMap<i64, Shown>,
+}
+
+impl Snapshots {
+    /// All of a community that the client may see now.
+    async fn take(&mut self, world: &World, client: &Client, community: CommunityId) {
+        for article in &world.articles {
+            let path = format!("/articles/{article}/discussions?community_id={community}&limit=100");
+            let list = client.get(&path).await;
+            if list.status != 200 {
+                continue;
+            }
+            let list = list.body;
+            assert_eq!(list["next_cursor"], Value::Null);
+            let items: BTreeMap<_, _> = list["discussions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|it| (it["id"].as_i64().unwrap(), it.clone()))
+                .collect();
+            for discussion in items.keys() {
+                let page = client.get(&format!("/discussions/{discussion}/comments?limit=100")).await;
+                if page.status == 200 {
+                    let mut items = BTreeMap::new();
+                    flatten(page.body["comments"].clone(), &mut items);
+                    let from = page.body["last_event_id"].as_i64().unwrap();
+                    self.trees.insert(*discussion, Shown { community, from, items });
+                }
+            }
+            let from = list["last_event_id"].as_i64().unwrap();
+            self.lists.insert((*article, community), Shown { community, from, items });
+        }
+    }
+
+    fn forget(&mut self, community: CommunityId) {
+        self.lists.retain(|_, list| list.community != community);
+        self.trees.retain(|_, tree| tree.community != community);
+    }
+
+    fn apply(&mut self, event: &Value) {
+        let id = |name: &str| event[name].as_i64();
+        let (event_id, kind) = (id("event_id").unwrap(), event["type"].as_str().unwrap());
+        let (community, discussion) = (id("community_id").unwrap(), id("discussion_id").unwrap());
+        let time = &event["timestamp"];
+        if let Some(list) = self.lists.get_mut(&(id("article_id").unwrap(), community))
+            && list.from < event_id
+        {
+            let item = list.items.entry(discussion).or_insert_with(|| {
+                assert_eq!(kind, "new_discussion", "nothing comes before what it depends on");
+                json!({})
+            });
+            let mut set = |name: &str, value: &Value| item[name] = value.clone();
+            match kind {
+                "new_discussion" | "updated_discussion" => {
+                    set("id", &event["discussion_id"]);
+                    for name in
+                        ["community_id", "article_id", "topic", "text", "author", "is_resolved", "comment_count"]
+                    {
+                        set(name, &event[name]);
+                    }
+                    set("updated_at", time);
+                    set("deleted_at", &Value::Null);
+                    if kind == "new_discussion" {
+                        set("created_at", time);
+                    }
+                }
+                "deleted_discussion" => {
+                    for name in ["topic", "text", "author"] {
+                        set(name, &Value::Null);
+                    }
+                    set("deleted_at", time);
+                }
+                "new_comment" | "deleted_comment" => set("comment_count", &event["comment_count"]),
+                _ => {}
+            }
+        }
+        if kind == "new_discussion" {
+            let nothing = || Shown { community, from: event_id, items: BTreeMap::new() };
+            self.trees.entry(discussion).or_insert_with(nothing);
+        }
+        if let (Some(comment), Some(tree)) = (id("comment_id"), self.trees.get_mut(&discussion))
+            && tree.from < event_id
+        {
+            if let Some(parent) = id("parent_id") {
+                assert!(tree.items.contains_key(&parent), "nothing comes before what it depends on");
+            }
+            let item = tree.items.entry(comment).or_insert_with(|| {
+                assert_eq!(kind, "new_comment", "nothing comes before what it depends on");
+                json!({})
+            });
+            let mut set = |name: &str, value: &Value| item[name] = value.clone();
+            match kind {
+                "new_comment" => {
+                    set("id", &event["comment_id"]);
+                    for name in ["discussion_id", "parent_id", "depth", "text", "author"] {
+                        set(name, &event[name]);
+                    }
+                    set("created_at", time);
+                    set("updated_at", time);
+                    set("deleted_at", &Value::Null);
+                }
+                "updated_comment" => {
+                    set("text", &event["text"]);
+                    set("author", &event["author"]);
+                    set("updated_at", time);
+                }
+                _ => {
+                    set("text", &Value::Null);
+                    set("author", &Value::Null);
+                    set("deleted_at", time);
+                }
+            }
+        }
+    }
+}
+
+fn flatten(comments: Value, into: &mut BTreeMap<i64, Value>) {
+    let Value::Array(comments) = comments else { panic!("comments are {comments}") };
+    for mut comment in comments {
+        flatten(comment.as_object_mut().unwrap().remove("replies").unwrap(), into);
+        into.insert(comment["id"].as_i64().unwrap(), comment);
+    }
+}
+
+/// A client that shows everything of its user's communities and keeps it up to date by what it is told.
+struct Watcher {
+    queue: Queue,
+    start: EventId,
+    told: Vec<Value>,
+    shows: Snapshots,
+}
+
+impl Watcher {
+    /// None where the user is in no community.
+    async fn begin(world: &World, client: &Client, snapshot_first: bool) -> Option<Self> {
+        let mut shows = Snapshots::default();
+        if snapshot_first {
+            Self::show_all(&mut shows, world, client).await;
+        }
+        let answer = client.post("/register", json!({})).await;
+        if answer.status == 403 {
+            return None;
+        }
+        let answer = answer.expect(200);
+        let id = answer["queue_id"].as_str().unwrap().to_owned();
+        let mut queue = Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap() };
+        if snapshot_first {
+            let all = shows.lists.values().chain(shows.trees.values());
+            queue.cursor = all.map(|shown| shown.from).min().unwrap_or(queue.cursor).min(queue.cursor);
+        } else {
+            Self::show_all(&mut shows, world, client).await;
+        }
+        Some(Self { start: queue.cursor, queue, told: Vec::new(), shows })
+    }
+
+    async fn show_all(shows: &mut Snapshots, world: &World, client: &Client) {
+        for community in Self::places(world, client.user).await {
+            shows.take(world, client, community).await;
+        }
+    }
+
+    async fn places(world: &World, user: UserId) -> Vec<CommunityId> {
+        let places = sqlx::query_scalar("select community_id from memberships where user_id = $1 order by 1");
+        places.bind(user).fetch_all(&world.app.pool).await.unwrap()
+    }
+
+    async fn poll(&mut self, world: &World) {
+        for event in self.queue.poll(0.0).await {
+            if event["type"] == "membership_changed" {
+                let community = event["community_id"].as_i64().unwrap();
+                if event["role"].is_null() {
+                    self.shows.forget(community);
+                } else if event["previous_role"].is_null() {
+                    // New here: what was before is to be had by a GET only.
+                    self.shows.take(world, &self.queue.client, community).await;
+                }
+            } else {
+                self.shows.apply(&event);
+            }
+            self.told.push(event);
+        }
+    }
+
+    /// What the outbox says that the user may see after `start`.
+    async fn may_see(&self, world: &World) -> Vec<EventId> {
+        let rows: Vec<(EventId, CommunityId, Option<UserId>, Value)> =
+            sqlx::query_as("select event_id, community_id, user_id, payload from outbox order by event_id")
+                .fetch_all(&world.app.pool)
+                .await
+                .unwrap();
+        let mut member_of = BTreeSet::new();
+        let mut seen = Vec::new();
+        for (event_id, community, user, payload) in rows {
+            let visible = match user {
+                None => member_of.contains(&community),
+                Some(user) if user == self.queue.client.user => {
+                    if payload["role"].is_null() {
+                        member_of.remove(&community);
+                    } else {
+                        member_of.insert(community);
+                    }
+                    true
+                }
+                Some(_) => false,
+            };
+            if visible && event_id > self.start {
+                seen.push(event_id);
+            }
+        }
+        seen
+    }
+
+    async fn check(mut self, world: &World, head: EventId) {
+        while self.queue.cursor < head {
+            self.poll(world).await;
+        }
+        let told: Vec<_> = self.told.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
+        assert_eq!(told, self.may_see(world).await, "exactly what it may see, in order, once");
+        for event in &self.told {
+            if event["community_id"] == world.communities[PSEUDONYMOUS] && event["type"] != "membership_changed" {
+                assert!(!event.to_string().contains("real-name"), "{event}");
+                assert_eq!(event["author"].get("id").unwrap_or(&Value::Null), &Value::Null);
+            }
+        }
+        let mut fresh = Snapshots::default();
+        Self::show_all(&mut fresh, world, &self.queue.client).await;
+        let items = |shown: &BTreeMap<_, Shown>| -> BTreeMap<_, _> {
+            shown.iter().map(|(key, shown)| (*key, shown.items.clone())).collect()
+        };
+        assert_eq!(items(&self.shows.lists), items(&fresh.lists));
+        let trees = |shown: &BTreeMap<i64, Shown>| -> BTreeMap<_, _> {
+            shown.iter().map(|(key, shown)| (*key, shown.items.clone())).collect()
+        };
+        assert_eq!(trees(&self.shows.trees), trees(&fresh.trees));
+    }
+}
+
+async fn live(history: Vec<Batch>) {
+    let world = Arc::new(World::new().await);
+    world.app.settled().await;
+    let mut watchers: Vec<Watcher> = Vec::new();
+    for user in &world.users {
+        watchers.extend(Watcher::begin(&world, user, false).await);
+    }
+    for (steps, polling) in history {
+        let mut under_way = JoinSet::new();
+        for step in steps {
+            let world = Arc::clone(&world);
+            under_way.spawn(async move { world.take(step).await });
+        }
+        if polling {
+            for mut watcher in watchers.drain(..) {
+                let world = Arc::clone(&world);
+                under_way.spawn(async move {
+                    watcher.poll(&world).await;
+                    Some(watcher)
+                });
+            }
+        }
+        while let Some(done) = under_way.join_next().await {
+            watchers.extend(done.unwrap());
+        }
+    }
+    let head = world.app.settled().await;
+    for watcher in watchers {
+        watcher.check(&world, head).await;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5, failure_persistence: None, max_shrink_iters: 30, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_snapshot_folded_with_the_events_after_it_is_a_fresh_snapshot(
+        history in proptest::collection::vec((proptest::collection::vec(step(), 1..8), any::<bool>()), 8..24)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(live(history));
+    }
+}
