@@ -39,6 +39,7 @@ pub struct Config {
         long,
         env = "ALLOWED_ORIGINS",
         value_delimiter = ',',
+        value_parser = origin,
         default_value = "http://127.0.0.1:8000,http://localhost:8000,http://127.0.0.1:3000,http://localhost:3000"
     )]
     pub allowed_origins: Vec<String>,
@@ -105,6 +106,19 @@ pub struct JwtConfig {
     pub jwt_algorithm: JwtAlgorithm,
 }
 
+/// An origin as browsers send it. Nothing stands for "none": compose files and shells make such.
+fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_host =
+        |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/*?#@".contains(&byte));
+    match host {
+        Some(host) if is_host(host) => Ok(text.to_owned()),
+        None if text.is_empty() => Ok(String::new()),
+        _ => Err("is not an origin, such as https://example.org or http://127.0.0.1:3000 (no path, no `*`)".to_owned()),
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -112,4 +126,28 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_what_browsers_send() {
+        for good in ["https://example.org", "http://127.0.0.1:3000", " http://[::1]:8000 ", ""] {
+            assert_eq!(origin(good).as_deref(), Ok(good.trim()));
+        }
+        for bad in [
+            "*",
+            "https://*",
+            "https://*.example.org",
+            "example.org",
+            "https://example.org/",
+            "https://",
+            "null",
+            "ftp://x",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -100,7 +100,7 @@ pub fn check_origin(method: &Method, headers: &HeaderMap, allowed: &[String]) ->
     }
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
     match origin {
-        Some(origin) if allowed.iter().any(|one| one == origin) => Ok(()),
+        Some(origin) if !origin.is_empty() && allowed.iter().any(|one| one == origin) => Ok(()),
         _ => Err(ErrorCode::OriginNotAllowed.into()),
     }
 }

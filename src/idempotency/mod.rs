@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             return Ok(Self(None));
         };
         match value.to_str() {
-            Ok(key) if (1..=255).contains(&key.len()) => Ok(Self(Some(key.to_owned()))),
+            Ok(key) if (1..=255).contains(&key.len()) && !key.contains('\t') => Ok(Self(Some(key.to_owned()))),
             _ => Err(ApiError::invalid_parameter("Idempotency-Key", "is not 1 to 255 printable ASCII characters")),
         }
     }

@@ -1,1 +1,188 @@
-//! To come.
+//! What README.md says is so.
+
+use std::{collections::BTreeMap, path::Path, process::Command as Program};
+
+use clap::{Args, Command};
+use discussions::{config::Config, demo};
+use serde_json::Value;
+
+use crate::app::TestApp;
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// What stands under a heading.
+fn section(heading: &str) -> String {
+    let readme = readme();
+    let (_, rest) = readme.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+    rest.split("\n## ").next().unwrap().to_owned()
+}
+
+/// The rows of a section's tables, cells trimmed.
+fn rows(section: &str) -> Vec<Vec<String>> {
+    let rows = section.lines().filter(|line| line.starts_with('|') && !line.starts_with("| ---"));
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+    rows.map(cells).collect()
+}
+
+/// A part of the tour: what is typed, and the answers that are shown below it.
+struct Step {
+    script: String,
+    shown: Vec<Value>,
+}
+
+fn steps(tour: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut fence: Option<(&str, String)> = None;
+    for line in tour.lines() {
+        match (&mut fence, line.strip_prefix("```")) {
+            (None, Some(kind)) => fence = Some((kind, String::new())),
+            (None, None) => {}
+            (Some((kind, text)), Some(_)) => {
+                let text = std::mem::take(text);
+                match *kind {
+                    "sh" => steps.push(Step { script: text, shown: Vec::new() }),
+                    "json" => steps.last_mut().unwrap().shown.push(serde_json::from_str(&text).unwrap()),
+                    other => panic!("what is {other}?"),
+                }
+                fence = None;
+            }
+            (Some((_, text)), None) => *text += &format!("{line}\n"),
+        }
+    }
+    steps
+}
+
+/// Whether `got` is what is shown, but for what chance and the clock decide.
+fn as_shown(shown: &Value, got: &Value) -> bool {
+    match (shown, got) {
+        (Value::Object(shown), Value::Object(got)) => {
+            let pseudonym = shown.get("id").is_some_and(Value::is_null) && got.get("id").is_some_and(Value::is_null);
+            let of_chance = |name: &str| {
+                matches!(name, "queue_id" | "created_at" | "updated_at" | "timestamp")
+                    || (pseudonym && name == "username")
+            };
+            shown.keys().eq(got.keys())
+                && shown.iter().all(|(name, value)| match (value, &got[name]) {
+                    (Value::String(_), Value::String(_)) if of_chance(name) => true,
+                    (value, got) => as_shown(value, got),
+                })
+        }
+        (Value::Array(shown), Value::Array(got)) => {
+            shown.len() == got.len() && shown.iter().zip(got).all(|(shown, got)| as_shown(shown, got))
+        }
+        _ => shown == got,
+    }
+}
+
+#[tokio::test]
+async fn the_tour_works_as_it_stands() {
+    let app = TestApp::start_with(|config| config.demo = true).await;
+    demo::store::seed(&app.pool).await.unwrap();
+    app.settled().await;
+    let steps = steps(&section("A five-minute tour"));
+    assert!(steps.len() >= 6 && steps.iter().map(|step| step.shown.len()).sum::<usize>() >= 5);
+
+    let scripts: Vec<_> = steps.iter().map(|step| step.script.as_str()).collect();
+    let tour = scripts.join("echo '=== next'\n");
+    assert!(tour.contains("http://127.0.0.1:8000"));
+    let tour = tour.replace("http://127.0.0.1:8000", &format!("http://{}", app.addr));
+    // The limit is for a tour that waits for what does not come: a poll would wait for 55 s.
+    let output = tokio::task::spawn_blocking(move || {
+        Program::new("timeout").args(["40", "bash", "-euo", "pipefail", "-c", &tour]).output().unwrap()
+    });
+    let output = output.await.unwrap();
+    let (said, complaints) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(output.status.success(), "{}: {said}\n{complaints}", output.status);
+
+    let answers: Vec<&str> = said.split("=== next").collect();
+    assert_eq!(answers.len(), steps.len());
+    let answers: Vec<Vec<Value>> = (answers.iter())
+        .map(|answers| serde_json::Deserializer::from_str(answers).into_iter().collect::<Result<_, _>>().unwrap())
+        .collect();
+    for (step, answers) in steps.iter().zip(&answers) {
+        for shown in &step.shown {
+            let found = answers.iter().any(|answer| as_shown(shown, answer));
+            assert!(found, "{}\nanswered {answers:#?}, and not\n{shown:#}", step.script);
+        }
+        for answer in answers {
+            let expected = answer.get("code").is_none() || step.shown.iter().any(|shown| shown.get("code").is_some());
+            assert!(expected, "{}\nanswered {answer}", step.script);
+        }
+    }
+    // What is said and not shown: a repeated request answers the same, and the last call closes the queue.
+    let twice = answers.iter().find(|answers| answers.len() == 2 && answers[0]["topic"].is_string()).unwrap();
+    assert_eq!(twice[0], twice[1]);
+    assert_eq!(answers.last().unwrap(), &[Value::from(204)]);
+    assert_eq!(app.state.hub.stats().queues, 0);
+}
+
+#[test]
+fn the_table_has_every_setting_with_its_default() {
+    let command = Config::augment_args(Command::new("serve"));
+    let mut expected: BTreeMap<String, String> = (command.get_arguments())
+        .map(|argument| {
+            let name = argument.get_env().unwrap().to_str().unwrap().to_owned();
+            let default: Vec<_> = argument.get_default_values().iter().map(|value| value.to_str().unwrap()).collect();
+            (name, default.join(","))
+        })
+        .collect();
+    // The command line's own, not the server's.
+    expected.extend(
+        [("LOG_FORMAT", "text"), ("RUST_LOG", "info")].map(|(name, default)| (name.to_owned(), default.to_owned())),
+    );
+    let mut table = BTreeMap::new();
+    for row in rows(&section("Settings")).split_off(1) {
+        assert!(!row[2].is_empty(), "{row:?}");
+        assert_eq!(table.insert(row[0].clone(), row[1].clone()), None, "{row:?}");
+    }
+    assert_eq!(table, expected);
+}
+
+#[test]
+fn the_list_of_settings_to_copy_has_the_same_defaults() {
+    let example = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example")).unwrap();
+    let lines = example.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    let lines: BTreeMap<_, _> =
+        lines.filter(|(name, _)| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase())).collect();
+    for row in rows(&section("Settings")).split_off(1) {
+        let shown = lines.get(row[0].as_str()).unwrap_or_else(|| panic!("{} is not in .env.example", row[0]));
+        // What has no default has an example there.
+        assert!(row[1].is_empty() || row[1] == *shown, "{}: {shown}", row[0]);
+    }
+}
+
+#[test]
+fn the_tour_of_the_source_names_every_folder() {
+    let tour = section("A tour of the source");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named: Vec<String> =
+        rows(&tour).into_iter().flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
+    for entry in std::fs::read_dir(root.join("src")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            let folder = format!("src/{}/", entry.file_name().to_str().unwrap());
+            assert!(named.contains(&folder), "{folder}");
+        }
+    }
+    for path in named.iter().filter(|path| !path.is_empty() && !path.contains('*')) {
+        assert!(root.join(path).is_dir(), "{path} is not there");
+    }
+}
+
+/// Pages that land after this one: an entry goes with its page.
+const COMING: [&str; 2] = ["docs/operations.md", "docs/performance.md"];
+
+#[test]
+fn links_lead_to_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["README.md", "CONTRIBUTING.md"] {
+        let text = std::fs::read_to_string(root.join(name)).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let is_there = link.starts_with("https://") || root.join(link).exists();
+            assert!(is_there || COMING.contains(&link), "{name}: {link} is not there");
+        }
+    }
+}
