@@ -20,3 +20,4 @@ mod readme;
 mod redis;
 mod refusals;
 mod rest;
+mod restart;
