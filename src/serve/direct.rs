@@ -1,9 +1,10 @@
 //! A connection that polls, without hyper: hyper keeps two buffers of 8 kB for each connection that is parked, this keeps none.
 //!
 //! A well-formed `GET /poll` is read into a buffer of the thread, answered by the same [`poll::wait`] as axum's handler calls,
-//! and written in one piece. Anything else, be it another request or only an unusual poll (with a body, pipelined, of
-//! another HTTP version, in many headers), hands the connection with the bytes read to hyper, for good. So this file
-//! understands one request and refuses none.
+//! and written in one piece. So that a client may register and poll on one connection, plain `POST`s to `/register` and
+//! `/heartbeat` are read here too, for the router. Anything else, be it another request or only an unusual one (pipelined, of
+//! another HTTP version, with many headers), hands the connection with the bytes read to hyper, for good. So this file
+//! understands three requests and refuses none.
 
 use std::{
     cell::RefCell,
@@ -14,9 +15,10 @@ use std::{
 };
 
 use axum::{
+    Router,
     body::{Body, Bytes, HttpBody},
     extract::FromRequestParts,
-    http::{Request, request::Parts},
+    http::{Request, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use tokio::{
@@ -24,6 +26,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tower::ServiceExt;
 
 use super::HEADER_READ_TIMEOUT;
 use crate::{
@@ -56,16 +59,18 @@ pub enum End {
 }
 
 /// Serves polls on `stream` for as long as nothing else comes.
-pub async fn serve(mut stream: TcpStream, state: &AppState) -> End {
+pub async fn serve(mut stream: TcpStream, state: &AppState, router: &Router) -> End {
     // What came with or after a request: what hyper would find in its buffer.
     let mut pending = Vec::new();
     loop {
-        let parts = match timeout(HEADER_READ_TIMEOUT, head(&mut stream, &mut pending, state)).await {
-            Ok(Read::Poll(parts)) => parts,
+        let response = match timeout(HEADER_READ_TIMEOUT, head(&mut stream, &mut pending, state)).await {
+            Ok(Read::Poll(parts)) => answered(&mut stream, &mut pending, state, parts).await,
+            // Boxed, as its future is large and gone before a poll is parked.
+            Ok(Read::Post(request)) => Box::pin(router.clone().oneshot(*request)).await.ok(),
             Ok(Read::Other) => return End::Hyper(stream, pending),
             Ok(Read::Closed) | Err(_) => return End::Closed,
         };
-        let Some(response) = answered(&mut stream, &mut pending, state, parts).await else { return End::Closed };
+        let Some(response) = response else { return End::Closed };
         let close = state.shutdown.is_cancelled();
         if write(&mut stream, response, close).await.is_err() || close {
             return End::Closed;
@@ -76,6 +81,7 @@ pub async fn serve(mut stream: TcpStream, state: &AppState) -> End {
 /// What a head turns out to be.
 enum Read {
     Poll(Box<Parts>),
+    Post(Box<Request<Body>>),
     Other,
     Closed,
 }
@@ -110,9 +116,16 @@ async fn head(stream: &mut TcpStream, pending: &mut Vec<u8>, state: &AppState) -
                     pending.extend_from_slice(read);
                     understand(pending)
                 };
-                if let Understood::Poll(parts) = understood {
-                    pending.clear();
-                    return Poll::Ready(Read::Poll(parts));
+                match understood {
+                    Understood::Poll(parts) => {
+                        *pending = Vec::new();
+                        return Poll::Ready(Read::Poll(parts));
+                    }
+                    Understood::Post(request) => {
+                        *pending = Vec::new();
+                        return Poll::Ready(Read::Post(request));
+                    }
+                    Understood::Partial | Understood::Other => {}
                 }
                 if pending.is_empty() {
                     pending.extend_from_slice(read);
@@ -131,62 +144,94 @@ async fn head(stream: &mut TcpStream, pending: &mut Vec<u8>, state: &AppState) -
 pub enum Understood {
     /// A poll, whole.
     Poll(Box<Parts>),
-    /// Perhaps a poll, not whole yet.
+    /// Another request of a polling client, whole, for the router.
+    Post(Box<Request<Body>>),
+    /// Perhaps one of these, not whole yet.
     Partial,
     /// For hyper.
     Other,
 }
 
+/// The requests that are read here begin like this.
+const STARTS: [&[u8]; 3] = [b"GET /poll", b"POST /register ", b"POST /heartbeat "];
+
 /// Looks at the bytes of a connection from the beginning of a request on.
 pub fn understand(bytes: &[u8]) -> Understood {
-    const START: &[u8] = b"GET /poll";
-    let shared = START.len().min(bytes.len());
-    if bytes[..shared] != START[..shared] || bytes.len() >= HEAD_BYTES {
+    let begins = |start: &&[u8]| {
+        let shared = start.len().min(bytes.len());
+        bytes[..shared] == start[..shared]
+    };
+    if bytes.len() >= HEAD_BYTES || !STARTS.iter().any(begins) {
         return Understood::Other;
     }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Understood::Partial,
-        Ok(httparse::Status::Complete(_)) | Err(_) => return Understood::Other,
+        Err(_) => return Understood::Other,
+    };
+    let Some(body_length) = plain(&request) else { return Understood::Other };
+    let body = &bytes[length..];
+    if body.len() < body_length {
+        return Understood::Partial;
     }
-    poll_parts(&request).map_or(Understood::Other, |parts| Understood::Poll(Box::new(parts)))
+    let is_poll = bytes.starts_with(b"GET");
+    if body.len() > body_length || (is_poll && body_length > 0) {
+        return Understood::Other;
+    }
+    let understood = if is_poll {
+        poll_parts(&request).map(|parts| Understood::Poll(Box::new(parts)))
+    } else {
+        post(&request, body).map(|request| Understood::Post(Box::new(request)))
+    };
+    understood.unwrap_or(Understood::Other)
 }
 
-/// The parts of a plain `GET /poll` that [`answered`] looks at; None for what is not plain.
-fn poll_parts(request: &httparse::Request<'_, '_>) -> Option<Parts> {
-    let path = request.path?;
-    if request.version != Some(1)
-        || !path.strip_prefix("/poll").is_some_and(|rest| rest.is_empty() || rest.starts_with('?'))
-    {
-        return None;
-    }
-    let mut parts = Request::get(path);
-    let mut hosts = 0;
+/// How long the body of a request is that has nothing unusual about it; None where it has.
+fn plain(request: &httparse::Request<'_, '_>) -> Option<usize> {
+    let (mut hosts, mut length) = (0, None);
     for one in request.headers.iter() {
+        let is = |name: &str| one.name.eq_ignore_ascii_case(name);
         match one.name.len() {
-            4 if one.name.eq_ignore_ascii_case("host") => hosts += 1,
-            // A body, an upgrade, or a client that closes: not plain.
-            2 | 6 | 7 | 10 | 14 | 17 => {
-                let is = |name: &str| one.name.eq_ignore_ascii_case(name);
-                if is("te") || is("expect") || is("upgrade") || is("content-length") || is("transfer-encoding") {
+            4 if is("host") => hosts += 1,
+            2 | 6 | 7 | 17 if is("te") || is("expect") || is("upgrade") || is("transfer-encoding") => return None,
+            10 if is("connection") && !one.value.eq_ignore_ascii_case(b"keep-alive") => return None,
+            14 if is("content-length") => {
+                let digits =
+                    std::str::from_utf8(one.value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                if length.replace(digits?.parse().ok()?).is_some() {
                     return None;
-                }
-                if is("connection") && !one.value.eq_ignore_ascii_case(b"keep-alive") {
-                    return None;
-                }
-                if is("cookie") || is("origin") {
-                    parts = parts.header(one.name, one.value);
                 }
             }
-            12 if one.name.eq_ignore_ascii_case("x-request-id") => parts = parts.header(one.name, one.value),
-            13 if one.name.eq_ignore_ascii_case("authorization") => parts = parts.header(one.name, one.value),
             _ => {}
         }
     }
-    let parts = parts.body(()).ok()?.into_parts().0;
-    (hosts == 1).then_some(parts)
+    (request.version == Some(1) && hosts == 1).then_some(length.unwrap_or(0))
+}
+
+/// The parts of a plain `GET /poll` that [`answered`] looks at.
+fn poll_parts(request: &httparse::Request<'_, '_>) -> Option<Parts> {
+    const LOOKED_AT: [&str; 4] = ["authorization", "cookie", "origin", "x-request-id"];
+    let path = request.path?;
+    if !path.strip_prefix("/poll").is_some_and(|rest| rest.is_empty() || rest.starts_with('?')) {
+        return None;
+    }
+    let mut parts = Request::get(path);
+    for one in request.headers.iter() {
+        if LOOKED_AT.iter().any(|name| one.name.eq_ignore_ascii_case(name)) {
+            parts = parts.header(one.name, one.value);
+        }
+    }
+    Some(parts.body(()).ok()?.into_parts().0)
+}
+
+fn post(request: &httparse::Request<'_, '_>, body: &[u8]) -> Option<Request<Body>> {
+    let mut post = Request::post(request.path?);
+    for one in request.headers.iter() {
+        post = post.header(one.name, one.value);
+    }
+    post.body(Body::from(body.to_vec())).ok()
 }
 
 /// The answer to a poll; None where the client has gone away.
@@ -244,7 +289,7 @@ thread_local! {
 /// Writes the response, most often in one piece.
 async fn write(stream: &mut TcpStream, response: Response, close: bool) -> io::Result<()> {
     let (parts, mut body) = response.into_parts();
-    // Poll answers are in memory as one piece.
+    // The answers of these requests are in memory as one piece.
     let body = frame(&mut body).await?;
     let rest = OUTPUT.with_borrow_mut(|output| {
         output.clear();
@@ -264,7 +309,9 @@ async fn write(stream: &mut TcpStream, response: Response, close: bool) -> io::R
         if close {
             line(b"connection", b"close");
         }
-        line(b"content-length", body.len().to_string().as_bytes());
+        if !parts.headers.contains_key(header::CONTENT_LENGTH) && parts.status != StatusCode::NO_CONTENT {
+            line(b"content-length", body.len().to_string().as_bytes());
+        }
         DATE.with_borrow_mut(|(second, date)| {
             let now = chrono::Utc::now();
             if *second != now.timestamp() {

@@ -64,7 +64,7 @@ fn accept(stream: TcpStream, hyper: &Hyper, direct: Option<&AppState>) {
         Some(state) => {
             let hyper = hyper.clone();
             connections.spawn(async move {
-                if let direct::End::Hyper(stream, read) = direct::serve(stream, &state).await {
+                if let direct::End::Hyper(stream, read) = direct::serve(stream, &state, &hyper.router).await {
                     let (reading, writing) = stream.into_split();
                     let stream = tokio::io::join(Cursor::new(read).chain(reading), writing);
                     // A task of its own, and not a part of this one, which would be as large as both.

@@ -146,6 +146,20 @@ async fn requests_in_all_shapes_are_answered_alike() {
         let answer = both.alike(&[&one.as_bytes()[..at], &one.as_bytes()[at..]]).await;
         assert_eq!(answer.len(), 1);
     }
+    // A client that registers, lives and polls on one connection.
+    let post = |path: &str, body: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}{body}",
+            body.len(),
+            both.head("")
+        )
+    };
+    let beat = post("/heartbeat", "{\"queue_id\":\"00000000-0000-4000-8000-000000000000\"}");
+    for at in (1..beat.len()).step_by(29) {
+        let answer = both.alike(&[&beat.as_bytes()[..at], &beat.as_bytes()[at..]]).await;
+        assert_eq!(answer[0].status, "HTTP/1.1 404 Not Found");
+    }
+    both.alike(&[post("/heartbeat", "nonsense").as_bytes()]).await;
     // Several in one go, and mixed with others.
     for several in
         [format!("{one}{one}"), format!("{one}{other}"), format!("{other}{one}"), format!("{one}{one}{other}{one}")]
@@ -173,6 +187,13 @@ async fn requests_in_all_shapes_are_answered_alike() {
         both.alike(&[format!("GET /poll{query} HTTP/1.1\r\n{}{body}", both.head(more)).as_bytes()]).await;
     }
     for nonsense in [
+        "POST /register HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+        "POST /register HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /register/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+        "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+        "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Length: +2\r\n\r\n{}",
+        "POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "GET /poll HTTP/1.0\r\n\r\n",
         "GET /pollution HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET /poll/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
