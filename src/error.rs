@@ -222,6 +222,7 @@ impl From<sqlx::Error> for ApiError {
                     return ErrorCode::TokenInvalid.into();
                 }
                 // 57P0x: shutting down or starting; 53xxx: no connections or memory left; 08xxx: connection lost;
+                // 28xxx, 3D000, 55000: no new connection is let in, for the password, a renamed database, or at all;
                 // 57014: ran into the statement time limit; 40001, 40P01: would succeed if tried again.
                 _ => match database.code().as_deref() {
                     Some(code)
@@ -229,7 +230,8 @@ impl From<sqlx::Error> for ApiError {
                             || code.starts_with("53")
                             || code.starts_with("08")
                             || code.starts_with("40")
-                            || code == "25006" => {}
+                            || code.starts_with("28")
+                            || matches!(code, "25006" | "3D000" | "55000") => {}
                     _ => return Self::internal(error),
                 },
             },

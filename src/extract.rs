@@ -7,7 +7,10 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::error::{ApiError, ErrorCode};
+use crate::{
+    error::{ApiError, ErrorCode},
+    ids::QueueId,
+};
 
 /// A JSON body. 415, 413, 400 (not JSON) or 422 (JSON of another shape, the field named).
 pub struct Json<T>(pub T);
@@ -84,6 +87,20 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         match axum::extract::Path::<i64>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(id)) => Ok(Self(id)),
             Err(_) => Err(ApiError::invalid_parameter("id", "is not a whole number of at most 63 bits")),
+        }
+    }
+}
+
+/// A queue's id in the path. What is no queue's id is the id of no queue: 404.
+pub struct PathQueue(pub QueueId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathQueue {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Path::<QueueId>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(id)) => Ok(Self(id)),
+            Err(_) => Err(ErrorCode::QueueNotFound.into()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -55,10 +55,7 @@ pub fn document() -> serde_json::Value {
 /// All routes.
 pub fn router(state: &AppState) -> Router {
     let (mut rest, poll, document) = documented(Some(state));
-    rest = rest
-        .route("/openapi.json", get(async move || Json(document)))
-        .merge(SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json")))
-        .merge(health::routes());
+    rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
     if state.config.demo {
         rest = rest.merge(demo::routes());
     }
@@ -85,12 +82,24 @@ pub fn router(state: &AppState) -> Router {
         .with_state(state.clone())
 }
 
+/// The document as a page to browse, out of this binary alone.
+fn docs() -> Router<AppState> {
+    let page = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    // Of a file that it does not have it says so in its own way.
+    let refuse = async |response: Response| match response.status() {
+        StatusCode::NOT_FOUND => not_found().await.into_response(),
+        _ => response,
+    };
+    Router::from(page).layer(middleware::map_response(refuse))
+}
+
 async fn not_found() -> ApiError {
     ErrorCode::NotFound.into()
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.trim().parse().ok()).collect();
+    let origins: Vec<HeaderValue> =
+        origins.iter().filter(|origin| !origin.is_empty()).filter_map(|origin| origin.parse().ok()).collect();
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
@@ -123,10 +132,16 @@ async fn observe(request: Request, next: Next) -> Response {
     let elapsed = start.elapsed();
     let status = response.status().as_u16();
     span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "answered"));
-    metrics::histogram!("discussions_request_seconds", "method" => method.to_string(), "route" => route, "status" => status.to_string())
+    metrics::histogram!("discussions_request_seconds", "method" => label(&method), "route" => route, "status" => status.to_string())
         .record(elapsed.as_secs_f64());
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// The method for a metric: whatever a client makes up has no label of its own.
+fn label(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|name| method == name).unwrap_or("other")
 }
 
 /// What an answer to a poll carries of its request.

@@ -52,12 +52,16 @@ fn describe() {
         "From an event's outbox row to its wake-ups here"
     );
     describe_histogram!("discussions_request_seconds", Unit::Seconds, "Requests but polls, by route and status");
-    describe_counter!("discussions_deliveries_total", "Parked polls answered with an event");
-    describe_counter!("discussions_catchups_total", "Polls answered with catchup_required");
-    describe_counter!("discussions_queues_expired_total", "Queues deleted for want of a heartbeat");
-    describe_counter!("discussions_relayed_events_total", "Events numbered by this node's relay");
-    describe_counter!(
-        "discussions_feed_gap_fills_total",
-        "Times that the feed read from Postgres what its source left out"
-    );
+    // Counted from nought, so that the first of something is an increase and not a new series.
+    let counters = [
+        ("discussions_deliveries_total", "Parked polls answered with an event"),
+        ("discussions_catchups_total", "Polls answered with catchup_required"),
+        ("discussions_queues_expired_total", "Queues deleted for want of a heartbeat"),
+        ("discussions_relayed_events_total", "Events numbered by this node's relay"),
+        ("discussions_feed_gap_fills_total", "Times that the feed read from Postgres what its source left out"),
+    ];
+    for (name, what) in counters {
+        describe_counter!(name, what);
+        metrics::counter!(name).increment(0);
+    }
 }

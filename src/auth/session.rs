@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use axum::http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
+use tokio::time::timeout;
 use tower_sessions::{
     Expiry, Session, SessionManagerLayer, SessionStore,
     cookie::{
@@ -28,6 +29,8 @@ use crate::{
 
 const COOKIE: &str = "discussions_session";
 const KEY: &str = "viewer";
+/// How long the store may take: no other time limit is around a poll, which waits on purpose.
+const LOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// What a session remembers.
 #[derive(Serialize, Deserialize)]
@@ -65,7 +68,7 @@ impl Sessions {
         let Some(id) = cookie(headers).and_then(|value| Id::from_str(value).ok()) else {
             return Ok(None);
         };
-        let record = self.store.load(&id).await.map_err(unavailable)?;
+        let record = timeout(LOAD_TIMEOUT, self.store.load(&id)).await.map_err(unavailable)?.map_err(unavailable)?;
         let remembered = record
             .and_then(|mut record| record.data.remove(KEY))
             .and_then(|value| serde_json::from_value::<Remembered>(value).ok());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Json as Answer,
-    extract::{Path, State},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -22,7 +22,7 @@ use crate::{
         memberships::{self, History},
     },
     error::{ErrorCode, Result},
-    extract::{Json, Query},
+    extract::{Json, PathQueue, Query},
     ids::CommunityId,
     openapi::{PollErrors, WriteErrors},
     state::AppState,
@@ -110,8 +110,7 @@ pub async fn heartbeat(
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
-pub async fn close(State(state): State<AppState>, viewer: Viewer, Path(queue): Path<String>) -> Result<StatusCode> {
-    let queue = queue_id(&queue)?;
+pub async fn close(State(state): State<AppState>, viewer: Viewer, PathQueue(queue): PathQueue) -> Result<StatusCode> {
     if !state.hub.knows(queue, viewer.user_id, Instant::now()) {
         adopt(&state, &viewer, queue).await?;
     }
@@ -127,7 +126,7 @@ pub async fn close(State(state): State<AppState>, viewer: Viewer, Path(queue): P
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
-pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: Path<String>) -> Result<StatusCode> {
+pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: PathQueue) -> Result<StatusCode> {
     close(state, viewer, queue).await
 }
 
