@@ -72,7 +72,7 @@ fn idle_memory() {
     for count in [1_000_u32, 10_000, 100_000] {
         let house = House::new(1);
         let before = resident_bytes();
-        (1..=i64::from(count)).for_each(|user| drop(black_box(house.register(user, 1))));
+        (1..=i64::from(count)).for_each(|user| _ = black_box(house.register(user, 1)));
         let bytes = (resident_bytes() - before) / f64::from(count);
         row(&format!("{count} queues of as many users"), bytes, "bytes each");
     }
@@ -104,7 +104,7 @@ fn idle_neighbours() {
     for idle in [0, 1_000, 10_000, 100_000] {
         runtime.block_on(async {
             let house = House::new(2);
-            (1_000_000..1_000_000 + idle).for_each(|user| drop(house.register_in(user, 1)));
+            (1_000_000..1_000_000 + idle).for_each(|user| _ = house.register_in(user, 1));
             let parked = house.park_all(1, 1_000, 1).await;
             let (append, all) = parked.rounds(&house, 51).await;
             println!("{idle:>8} idle queues: append {:.3} ms, all have it {:.3} ms", append * 1e3, all * 1e3);

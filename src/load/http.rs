@@ -68,7 +68,8 @@ pub struct Answer<'a> {
     pub status: u16,
     /// Its body.
     pub body: &'a [u8],
-    closes: bool,
+    /// Whether the server ends the connection with it.
+    pub closes: bool,
 }
 
 /// A buffer that the connections of a thread share: a parked poll needs none of its own.

@@ -213,3 +213,7 @@ impl Reader {
         self.seen.iter().map(|(community, seen)| seen.lacks(&written[*community as usize])).sum()
     }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@ mod hub;
 mod idempotency;
 mod invariants;
 mod law_of_events;
+mod load;
 mod nodes;
 mod openapi;
 mod permissions;
