@@ -10,6 +10,7 @@
 #   BENCH_POLLS="1000 5000 19900"
 #   POLLBENCH=DIR           the load generator with `floor`; ../shared/pollbench where it is not set.
 #                           Without it there is no comparison, and the project's own load test is run instead.
+#   BENCH_BINARY=FILE       this server, instead of one built from here
 #   NGINX=FILE NCHAN=FILE   nginx and its nchan module, where they are not where Debian puts them
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -53,10 +54,14 @@ chmod 755 .data .data/bench "$work" # for the account that PostgreSQL runs under
 RESULTS=$work/results.tsv
 : >"$RESULTS"
 
-say "building the release"
 unset DATABASE_URL REDIS_URL BIND_ADDR METRICS_ADDR STATIC_DIR DEMO
-run_child cargo build --release --locked --bin discussions || die "the server did not build"
-DISCUSSIONS=$(cargo_target_dir)/release/discussions
+if [[ -n ${BENCH_BINARY:-} ]]; then
+    DISCUSSIONS=$(realpath "$BENCH_BINARY")
+else
+    say "building the release"
+    run_child cargo build --release --locked --bin discussions || die "the server did not build"
+    DISCUSSIONS=$(cargo_target_dir)/release/discussions
+fi
 find_pollbench
 own_postgres "$work/postgres"
 PG_BIN=$(scripts/postgres.sh bin "$work/postgres")
