@@ -1,0 +1,185 @@
+//! Three nodes, PostgreSQL and Redis are broken in every way while people write and read; then every client's history is
+//! compared with the order of events. `make test` runs it for a short while, `make chaos` for ten minutes (docs/chaos.md).
+//!
+//! Settings: `CHAOS_SECONDS` of faults, `CHAOS_SEED`, `CHAOS_REPORT` (a file to write), `DISCUSSIONS_BIN` (another build).
+
+mod checker;
+mod clients;
+mod cluster;
+mod faults;
+mod network;
+mod report;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sqlx::{Row, postgres::PgRow};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    checker::Event,
+    clients::{Clients, Directory},
+    cluster::Cluster,
+    faults::{Faults, Kind, Plan},
+    report::{Report, Rolling},
+};
+
+/// Without `CHAOS_SECONDS`: long enough for one fault of each kind.
+const SHORT_SECONDS: u64 = 38;
+/// From so many seconds on it is the long run, with what issue and report promise.
+const LONG_SECONDS: u64 = 600;
+const SEED: u64 = 20_261_123;
+/// What heals is whole again within this time.
+const HEALING: Duration = Duration::from_secs(30);
+
+fn setting(name: &str, default: u64) -> Result<u64> {
+    let Ok(text) = std::env::var(name) else { return Ok(default) };
+    text.parse().with_context(|| format!("{name} is not a number"))
+}
+
+fn plan() -> Result<Plan> {
+    let seconds = setting("CHAOS_SECONDS", SHORT_SECONDS)?;
+    let (each, total) = if seconds >= LONG_SECONDS { (5, 100) } else { (1, Kind::ALL.len()) };
+    Ok(Plan { seed: setting("CHAOS_SEED", SEED)?, lasting: Duration::from_secs(seconds), each, total })
+}
+
+#[tokio::test]
+async fn no_fault_loses_repeats_reorders_or_leaks_an_event() {
+    let plan = plan().unwrap();
+    let bound = plan.lasting * 2 + Duration::from_secs(240);
+    let report = timeout(bound, run(&plan)).await.expect("it ends in time").unwrap();
+    println!("\n{report}");
+    if let Ok(path) = std::env::var("CHAOS_REPORT") {
+        std::fs::write(path, report.document()).unwrap();
+    }
+    assert_eq!(report.complaints(), Vec::<String>::new());
+}
+
+async fn run(plan: &Plan) -> Result<Report> {
+    let mut cluster = Cluster::start().await?;
+    let directory = Directory::create(&cluster.pool).await?;
+    let mut clients = Clients::start(&cluster, &directory, plan.seed)?;
+    until_busy(&clients).await?;
+
+    let rolling = rolling_restart(&mut cluster, &clients).await?;
+    let began = Instant::now();
+    let (made, ended) = Faults::new(&mut cluster, plan.seed).run(plan).await?;
+    let lasted = began.elapsed();
+
+    clients.quiet().await?;
+    for node in &cluster.nodes {
+        node.ready(&cluster.http, HEALING).await?;
+    }
+    let head = settled(&cluster).await?;
+    let seen = clients.finish(head, HEALING).await?;
+    whole_again(&cluster, head).await?;
+    let order = order(&cluster).await?;
+    let verdict = checker::check(&order, &seen.writes, &seen.histories);
+    let report = Report { seed: plan.seed, lasted, rolling, made, ended, order, seen, verdict };
+    if report.complaints().is_empty() {
+        cluster.remove().await?;
+    }
+    Ok(report)
+}
+
+async fn until_busy(clients: &Clients) -> Result<()> {
+    let busy = async {
+        while clients.writes() < 20 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(HEALING, busy).await.context("the clients do not get going")
+}
+
+/// Restarts every node in turn, twice, each as soon as the one before is ready again.
+async fn rolling_restart(cluster: &mut Cluster, clients: &Clients) -> Result<Rolling> {
+    let (mut restarts, mut slowest) = (0, Duration::ZERO);
+    for _ in 0..2 {
+        for node in &mut cluster.nodes {
+            let began = Instant::now();
+            node.end("TERM").await?;
+            slowest = slowest.max(began.elapsed());
+            node.start()?;
+            node.ready(&cluster.http, HEALING).await?;
+            restarts += 1;
+        }
+    }
+    // The last of what was under way comes to its end.
+    let writes = clients.writes();
+    let more = async {
+        while clients.writes() < writes + 20 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(HEALING, more).await.context("the clients do not go on")?;
+    let mut errors = clients.errors();
+    // Whoever is in no community has nothing to register for.
+    errors.retain(|error, _| !error.contains("no_communities"));
+    Ok(Rolling { restarts, slowest, writes, errors })
+}
+
+/// Waits until everything committed is numbered and nothing more comes; returns the head.
+async fn settled(cluster: &Cluster) -> Result<i64> {
+    let sql = "select last_assigned, (select count(*) from outbox where event_id is null) from event_head";
+    let (mut last, mut since) = (-1, Instant::now());
+    for _ in 0..600 {
+        if let Ok((head, waiting)) = sqlx::query_as::<_, (i64, i64)>(sql).fetch_one(&cluster.pool).await {
+            if head != last || waiting > 0 {
+                (last, since) = (head, Instant::now());
+            } else if since.elapsed() > Duration::from_millis(1_500) {
+                return Ok(head);
+            }
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("the outbox does not get empty")
+}
+
+/// Waits until Redis has the newest event again, and every node reads it there.
+async fn whole_again(cluster: &Cluster, head: i64) -> Result<()> {
+    let expected = format!("{head}-0");
+    let whole = async {
+        loop {
+            let newest = newest_entry(cluster).await.unwrap_or_default();
+            let mut following = 0;
+            for node in &cluster.nodes {
+                let metrics =
+                    async { cluster.http.get(format!("http://{}/metrics", node.metrics)).send().await?.text().await };
+                let metrics = metrics.await.unwrap_or_default();
+                let has = |line: &str| metrics.lines().any(|other| other == line);
+                if has("discussions_feed_on_redis 1") && has(&format!("discussions_head {head}")) {
+                    following += 1;
+                }
+            }
+            if newest == expected && following == cluster.nodes.len() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(HEALING, whole).await.context("Redis is not filled again, or a node does not return to it")
+}
+
+async fn newest_entry(cluster: &Cluster) -> redis::RedisResult<String> {
+    let mut connection = redis::Client::open(cluster.redis.url.as_str())?.get_multiplexed_async_connection().await?;
+    let mut newest = redis::cmd("XREVRANGE");
+    newest.arg("discussions:events").arg("+").arg("-").arg("COUNT").arg(1);
+    let entries: redis::streams::StreamRangeReply = newest.query_async(&mut connection).await?;
+    Ok(entries.ids.into_iter().next().map(|entry| entry.id).unwrap_or_default())
+}
+
+async fn order(cluster: &Cluster) -> Result<Vec<Event>> {
+    let sql = "select event_id, community_id, user_id, payload, created_at from outbox order by event_id";
+    let rows = sqlx::query(sql).fetch_all(&cluster.pool).await?;
+    let event = |row: PgRow| -> sqlx::Result<Event> {
+        let event_id = row.try_get("event_id")?;
+        let mut content: Value = row.try_get("payload")?;
+        content["event_id"] = Value::from(event_id);
+        let (community, user) = (row.try_get("community_id")?, row.try_get("user_id")?);
+        Ok(Event { event_id, community, user, content, written_at: row.try_get("created_at")? })
+    };
+    let order = rows.into_iter().map(event).collect::<sqlx::Result<Vec<Event>>>()?;
+    ensure!(!order.is_empty(), "nothing was written");
+    Ok(order)
+}
