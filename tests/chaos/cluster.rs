@@ -144,7 +144,7 @@ impl Node {
         let ready = async {
             loop {
                 let answer = http.get(&url).timeout(Duration::from_secs(5)).send().await;
-                if answer.is_ok_and(|answer| answer.status() == 204) {
+                if answer.is_ok_and(|answer| answer.status().is_success()) {
                     return;
                 }
                 sleep(Duration::from_millis(50)).await;
