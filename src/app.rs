@@ -170,7 +170,7 @@ async fn bind(addr: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     let socket = if addr.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(addr).with_context(why)?;
-    socket.listen(4096).with_context(why)
+    socket.listen(serve::BACKLOG).with_context(why)
 }
 
 /// A database that is starting at the same time as this program is waited for, for a while.

@@ -26,6 +26,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::HEADER_READ_TIMEOUT;
@@ -58,12 +59,12 @@ pub enum End {
     Hyper(TcpStream, Vec<u8>),
 }
 
-/// Serves polls on `stream` for as long as nothing else comes.
-pub async fn serve(mut stream: TcpStream, state: &AppState, router: &Router) -> End {
+/// Serves polls on `stream` for as long as nothing else comes. `idle` ends it between requests.
+pub async fn serve(mut stream: TcpStream, state: &AppState, router: &Router, idle: &CancellationToken) -> End {
     // What came with or after a request: what hyper would find in its buffer.
     let mut pending = Vec::new();
     loop {
-        let response = match timeout(HEADER_READ_TIMEOUT, head(&mut stream, &mut pending, state)).await {
+        let response = match timeout(HEADER_READ_TIMEOUT, head(&mut stream, &mut pending, idle)).await {
             Ok(Read::Poll(parts)) => answered(&mut stream, &mut pending, state, parts).await,
             // Boxed, as its future is large and gone before a poll is parked.
             Ok(Read::Post(request)) => Box::pin(router.clone().oneshot(*request)).await.ok(),
@@ -87,12 +88,12 @@ enum Read {
 }
 
 /// Reads one head. `pending` is what was read of it already, and at [`Read::Other`] all of it.
-async fn head(stream: &mut TcpStream, pending: &mut Vec<u8>, state: &AppState) -> Read {
+async fn head(stream: &mut TcpStream, pending: &mut Vec<u8>, idle: &CancellationToken) -> Read {
     if !pending.is_empty() {
         // Sent before the answer to the last: whatever it is, hyper reads such things.
         return Read::Other;
     }
-    let mut shutdown = pin!(state.shutdown.cancelled());
+    let mut idle = pin!(idle.cancelled());
     std::future::poll_fn(|context| {
         BUFFER.with_borrow_mut(|buffer| {
             loop {
@@ -102,7 +103,7 @@ async fn head(stream: &mut TcpStream, pending: &mut Vec<u8>, state: &AppState) -
                     Poll::Ready(Err(_)) => return Poll::Ready(Read::Closed),
                     Poll::Pending => {
                         // Between requests, the end of the process ends the connection.
-                        ready!(shutdown.as_mut().poll(context));
+                        ready!(idle.as_mut().poll(context));
                         return Poll::Ready(Read::Closed);
                     }
                 }

@@ -223,7 +223,7 @@ impl Client {
     }
 
     async fn send(&mut self, what: &str, request: reqwest::RequestBuilder, patience: Duration) -> Outcome {
-        let request = request.bearer_auth(&self.token).header("connection", "close").timeout(patience);
+        let request = request.bearer_auth(&self.token).timeout(patience);
         let answer = async {
             let response = request.send().await?;
             Ok::<_, reqwest::Error>((response.status().as_u16(), response.bytes().await?))
