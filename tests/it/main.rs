@@ -7,6 +7,7 @@ mod app;
 mod authentication;
 mod delivery;
 mod direct;
+mod ending;
 mod health;
 mod hub;
 mod idempotency;
