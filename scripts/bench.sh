@@ -11,7 +11,8 @@
 #   POLLBENCH=DIR           the load generator with `floor`; ../shared/pollbench where it is not set.
 #                           Without it there is no comparison, and the project's own load test is run instead.
 #   BENCH_BINARY=FILE       this server, instead of one built from here
-#   NGINX=FILE NCHAN=FILE   nginx and its nchan module, where they are not where Debian puts them
+#   NGINX_BINARY=FILE NCHAN_MODULE=FILE
+#                           nginx and its nchan module, where they are not where Debian puts them
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 end_with_make "$@"

@@ -14,8 +14,8 @@ find_pollbench() {
     else
         warn "no pollbench at $source: measuring by the project's own load test, with nothing to compare"
     fi
-    NGINX_BIN=${NGINX:-$(PATH=$PATH:/usr/sbin command -v nginx || true)}
-    NCHAN_MODULE=${NCHAN:-/usr/lib/nginx/modules/ngx_nchan_module.so}
+    NGINX_BIN=${NGINX_BINARY:-$(PATH=$PATH:/usr/sbin command -v nginx || true)}
+    NCHAN_MODULE=${NCHAN_MODULE:-/usr/lib/nginx/modules/ngx_nchan_module.so}
     [[ -x $NGINX_BIN && -f $NCHAN_MODULE ]] || NGINX_BIN=""
 }
 
