@@ -14,6 +14,7 @@ mod idempotency;
 mod invariants;
 mod law_of_events;
 mod load;
+mod load_of_many;
 mod nodes;
 mod openapi;
 mod permissions;

@@ -1,0 +1,242 @@
+//! Fifty writers and two hundred pollers at once: nothing lost, repeated, out of order or leaked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use discussions::ids::{CommunityId, EventId, UserId};
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{Client, PATIENCE, Queue, TestApp};
+
+const COMMUNITIES: usize = 5;
+const WRITERS: usize = 50;
+const QUEUES_EACH: usize = 4;
+/// These users leave and join while it goes on.
+const RESTLESS: usize = 10;
+const DURATION: Duration = Duration::from_secs(4);
+
+/// A discussion and the latest comment that its writer knows of.
+struct Acknowledged {
+    comment: i64,
+    parent: Option<i64>,
+}
+
+/// Writes until `end`; returns what was acknowledged.
+async fn write(client: Client, discussions: Vec<i64>, end: Instant) -> Vec<Acknowledged> {
+    let mut written: Vec<Acknowledged> = Vec::new();
+    let mut last: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut round = client.user as usize;
+    while Instant::now() < end {
+        round += 1;
+        let discussion = discussions[round % discussions.len()];
+        // Every third is a reply to one's own latest at the first level.
+        let parent = last.get(&discussion).copied().filter(|_| round.is_multiple_of(3));
+        let body = json!({ "text": "As I said", "parent_id": parent });
+        let answer = client.post(&format!("/discussions/{discussion}/comments"), body).await;
+        match answer.status {
+            201 => {
+                let comment = answer.body["id"].as_i64().unwrap();
+                if parent.is_none() {
+                    last.insert(discussion, comment);
+                }
+                written.push(Acknowledged { comment, parent });
+            }
+            // The restless, while they are out; and on a machine that is busy with other things, "try again".
+            403 | 404 | 503 => {}
+            status => panic!("{status}: {}", answer.body),
+        }
+    }
+    written
+}
+
+/// Polls until the cursor has come to where the writers ended; returns what was told, with the cursor it began from.
+async fn listen(
+    mut queue: Queue,
+    hasty: bool,
+    ended: tokio::sync::watch::Receiver<EventId>,
+) -> (UserId, EventId, Vec<Value>) {
+    let (user, start) = (queue.client.user, queue.cursor);
+    let mut told = Vec::new();
+    while queue.cursor < *ended.borrow() {
+        if hasty {
+            // Goes away in the middle of some polls and comes back with its cursor.
+            let _ = tokio::time::timeout(Duration::from_millis(3), queue.poll_raw(1.0)).await;
+        }
+        told.extend(queue.poll(1.0).await);
+    }
+    (user, start, told)
+}
+
+/// What a list said at a place in the order: how many comments each discussion had.
+type Counted = (EventId, Vec<(i64, i64)>);
+
+async fn look(client: Client, article: i64, community: CommunityId, stop: CancellationToken) -> Vec<Counted> {
+    let mut counted = Vec::new();
+    while !stop.is_cancelled() {
+        let path = format!("/articles/{article}/discussions?community_id={community}");
+        let list = client.get(&path).await.expect(200);
+        let counts = list["discussions"].as_array().unwrap().iter();
+        let counts = counts.map(|it| (it["id"].as_i64().unwrap(), it["comment_count"].as_i64().unwrap())).collect();
+        counted.push((list["last_event_id"].as_i64().unwrap(), counts));
+    }
+    counted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_and_many_pollers() {
+    // Larger logs than usual: a poller that this machine starves must not be told to catch up.
+    let app = TestApp::start_with(|config| {
+        config.community_log_events = 100_000;
+        config.database_connections = 20;
+    })
+    .await;
+    let mut communities = Vec::new();
+    for kind in ["public", "private", "hidden", "private", "public"] {
+        communities.push(app.community(kind).await);
+    }
+    let article = app.article(&communities).await;
+    let mut clients = Vec::new();
+    for number in 0..WRITERS {
+        let user = app.user(&format!("user-{number}")).await;
+        for offset in 0..2 {
+            app.join(user, communities[(number + offset) % COMMUNITIES], "member").await;
+        }
+        clients.push(app.client(user));
+    }
+    let mut discussions = vec![Vec::new(); COMMUNITIES];
+    for number in 0..2 * COMMUNITIES {
+        let place = number % COMMUNITIES;
+        let discussion = clients[number].discussion(article, communities[place], "Busy").await;
+        discussions[place].push(discussion["id"].as_i64().unwrap());
+    }
+    app.settled().await;
+
+    let (ended, ending) = tokio::sync::watch::channel(EventId::MAX);
+    let mut pollers = JoinSet::new();
+    for (number, client) in clients.iter().enumerate() {
+        for queue in 0..QUEUES_EACH {
+            let hasty = (number + queue) % 5 == 0;
+            pollers.spawn(listen(client.register().await, hasty, ending.clone()));
+        }
+    }
+    let end = Instant::now() + DURATION;
+    let mut writers = JoinSet::new();
+    for (number, client) in clients.iter().enumerate() {
+        let own = [&discussions[number % COMMUNITIES][..], &discussions[(number + 1) % COMMUNITIES]].concat();
+        writers.spawn(write(client.clone(), own, end));
+    }
+    let stop = CancellationToken::new();
+    let mut readers = JoinSet::new();
+    for place in 0..2 {
+        readers.spawn(look(clients[place].clone(), article, communities[place], stop.clone()));
+    }
+    let app = Arc::new(app);
+    let restless = {
+        let (app, communities) = (Arc::clone(&app), communities.clone());
+        let users: Vec<_> = clients[WRITERS - RESTLESS..].iter().map(|client| client.user).collect();
+        tokio::spawn(async move {
+            let mut round = 0;
+            while Instant::now() < end {
+                let user = users[round % users.len()];
+                let community = communities[round / 3 % COMMUNITIES];
+                if round % 2 == 0 {
+                    app.leave(user, community).await;
+                } else {
+                    app.join(user, community, "member").await;
+                }
+                round += 1;
+            }
+        })
+    };
+
+    let mut acknowledged = Vec::new();
+    while let Some(written) = writers.join_next().await {
+        acknowledged.extend(written.unwrap());
+    }
+    restless.await.unwrap();
+    stop.cancel();
+    let head = app.settled().await;
+    ended.send_replace(head);
+    let mut told = Vec::new();
+    let all_told = async {
+        while let Some(done) = pollers.join_next().await {
+            told.push(done.unwrap());
+        }
+    };
+    tokio::time::timeout(3 * PATIENCE, all_told).await.expect("all pollers come to the head in time");
+
+    // Against the log of record, event for event.
+    type Row = (EventId, CommunityId, Option<UserId>, String);
+    let rows: Vec<Row> =
+        sqlx::query_as("select event_id, community_id, user_id, payload::text from outbox order by event_id")
+            .fetch_all(&app.pool)
+            .await
+            .unwrap();
+    assert!(rows.iter().map(|row| row.0).eq(1..=head), "contiguous");
+    let events: Vec<Value> = rows.iter().map(|row| serde_json::from_str(&row.3).unwrap()).collect();
+
+    // What was acknowledged is there, replies after what they reply to, and each discussion's count goes up by one.
+    let mut place_of = BTreeMap::new();
+    let mut counts: BTreeMap<i64, Vec<(EventId, i64)>> = BTreeMap::new();
+    for (row, event) in rows.iter().zip(&events).filter(|(_, event)| event["type"] == "new_comment") {
+        let comment = event["comment_id"].as_i64().unwrap();
+        assert_eq!(place_of.insert(comment, row.0), None, "comment {comment} has one event");
+        let counted = counts.entry(event["discussion_id"].as_i64().unwrap()).or_default();
+        let count = event["comment_count"].as_i64().unwrap();
+        assert_eq!(
+            count,
+            counted.last().map_or(0, |it| it.1) + 1,
+            "a discussion's events come in the order of their commits"
+        );
+        counted.push((row.0, count));
+    }
+    assert!(acknowledged.len() >= WRITERS, "only {} written", acknowledged.len());
+    for Acknowledged { comment, parent } in &acknowledged {
+        assert!(place_of.contains_key(comment), "comment {comment} was acknowledged");
+        assert!(parent.is_none_or(|parent| place_of[&parent] < place_of[comment]));
+    }
+
+    // Each poller was told exactly what its user may see.
+    let mut delivered = 0;
+    for (user, start, told) in told {
+        let mut member_of = BTreeSet::new();
+        let mut expected = Vec::new();
+        for (row, event) in rows.iter().zip(&events) {
+            let visible = match row.2 {
+                None => member_of.contains(&row.1),
+                Some(one) if one == user => {
+                    if event["role"].is_null() {
+                        member_of.remove(&row.1)
+                    } else {
+                        member_of.insert(row.1)
+                    };
+                    true
+                }
+                Some(_) => false,
+            };
+            if visible && row.0 > start {
+                expected.push(row.0);
+            }
+        }
+        let told: Vec<_> = told.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
+        assert_eq!(told, expected, "user {user}");
+        delivered += told.len();
+    }
+    assert!(delivered > acknowledged.len() * 10);
+
+    // Everything up to a list's last_event_id was in it.
+    while let Some(counted) = readers.join_next().await {
+        for (at, list) in counted.unwrap() {
+            for (discussion, count) in list {
+                let known = counts.get(&discussion).into_iter().flatten().take_while(|it| it.0 <= at).last();
+                assert!(count >= known.map_or(0, |it| it.1), "a list at {at} lacks comments of {discussion}");
+            }
+        }
+    }
+    app.until(|| app.state.hub.stats().parked == 0).await;
+}
