@@ -16,6 +16,7 @@ pub struct Board {
     expected: AtomicU64,
     delivered: AtomicU64,
     errors: AtomicU64,
+    under_way: AtomicI64,
     writing: AtomicBool,
     fatal: Mutex<Option<String>>,
     /// Cancelled when readers and writers are to end.
@@ -45,6 +46,7 @@ impl Board {
             expected: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            under_way: AtomicI64::new(0),
             writing: AtomicBool::new(false),
             fatal: Mutex::new(None),
             stopped: CancellationToken::new(),
@@ -88,10 +90,15 @@ impl Board {
         (self.delivered.load(Relaxed), self.expected.load(Relaxed))
     }
 
-    /// Whether every reader has everything, as far as counting tells.
+    /// A writer's request began (1) or ended (-1).
+    pub fn under_way(&self, change: i64) {
+        self.under_way.fetch_add(change, Relaxed);
+    }
+
+    /// Whether no writer waits and every reader has everything, as far as counting tells.
     pub fn complete(&self) -> bool {
         let (delivered, expected) = self.deliveries();
-        delivered >= expected
+        self.under_way.load(Relaxed) == 0 && delivered >= expected
     }
 
     /// A request failed.

@@ -118,6 +118,10 @@ impl Store {
         let (first, end) = (plan.ids().start, plan.ids().end);
         let mut transaction = self.0.begin().await?;
         let db = &mut *transaction;
+        // A comment under way in a server waits for these locks, and finds no discussion then.
+        sqlx::query!("select id from discussions where id >= $1 and id < $2 for update", first, end)
+            .fetch_all(&mut *db)
+            .await?;
         sqlx::query!("delete from comments where discussion_id >= $1 and discussion_id < $2", first, end)
             .execute(&mut *db)
             .await?;

@@ -53,7 +53,9 @@ async fn on_one_connection(worker: &Worker, index: u32) -> anyhow::Result<()> {
         let request =
             http::post(&format!("/discussions/{discussion}/comments"), &head, &format!(r#"{{"text":"{marker}"}}"#));
         let began = Instant::now();
-        let status = connection.ask(&worker.buffer, &request, |answer| answer.status).await?;
+        worker.board.under_way(1);
+        let status = connection.ask(&worker.buffer, &request, |answer| answer.status).await;
+        let status = status.inspect_err(|_| worker.board.under_way(-1))?;
         if status == 201 {
             worker.board.written(community, number);
             let mut tally = worker.tally.borrow_mut();
@@ -61,6 +63,9 @@ async fn on_one_connection(worker: &Worker, index: u32) -> anyhow::Result<()> {
             tally.request.saturating_record(began.elapsed().as_micros() as u64);
         } else {
             worker.fail(&format!("writer: a comment was answered {status}"));
+        }
+        worker.board.under_way(-1);
+        if status != 201 {
             sleep(Duration::from_millis(50)).await;
         }
         if connection.is_over {
