@@ -1,0 +1,126 @@
+//! Writers, and people who come and go.
+
+use std::time::Duration;
+
+use rand::Rng;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::{Client, Outcome, PATIENCE, directory::join};
+use crate::checker::Write;
+
+impl Client {
+    /// Writes now and then, until all is to be quiet.
+    pub async fn write(mut self, places: Vec<(i64, i64)>) {
+        let mut discussions: Vec<i64> = Vec::new();
+        let mut comments: Vec<(i64, i64)> = Vec::new();
+        for number in 0.. {
+            let pause = Duration::from_millis(self.random.random_range(300..1_300));
+            if timeout(pause, self.shared.quiet.cancelled()).await.is_ok() {
+                return;
+            }
+            let text = format!("{} of {}", number, self.name);
+            let place = places[self.random.random_range(0..places.len())];
+            match self.random.random_range(0..100) {
+                _ if discussions.is_empty() => discussions.extend(self.discuss(place, text).await),
+                0..10 => discussions.extend(self.discuss(place, text).await),
+                10..20 => {
+                    let id = discussions[self.random.random_range(0..discussions.len())];
+                    self.edit("discussion", id, text).await;
+                }
+                20..35 if !comments.is_empty() => {
+                    let (_, id) = comments[self.random.random_range(0..comments.len())];
+                    self.edit("comment", id, text).await;
+                }
+                35..42 if !comments.is_empty() => {
+                    let (_, id) = comments.swap_remove(self.random.random_range(0..comments.len()));
+                    self.delete(id).await;
+                }
+                choice => {
+                    let discussion = discussions[self.random.random_range(0..discussions.len())];
+                    // Replies are to roots only, so never too deep.
+                    let parent =
+                        if choice < 60 { comments.iter().find(|(place, _)| *place == discussion) } else { None };
+                    let parent = parent.map(|(_, id)| *id);
+                    if let Some(id) = self.comment(discussion, parent, text).await {
+                        if parent.is_none() {
+                            comments.push((discussion, id));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn discuss(&mut self, (community, article): (i64, i64), text: String) -> Option<i64> {
+        let body = json!({ "community_id": community, "topic": "A topic", "text": text });
+        self.post(&format!("/articles/{article}/discussions"), &body, format!("new_discussion {text}")).await
+    }
+
+    async fn comment(&mut self, discussion: i64, parent: Option<i64>, text: String) -> Option<i64> {
+        let body = json!({ "text": text, "parent_id": parent });
+        self.post(&format!("/discussions/{discussion}/comments"), &body, format!("new_comment {text}")).await
+    }
+
+    /// Posts until it is done, under one Idempotency-Key: a repetition writes nothing.
+    async fn post(&mut self, path: &str, body: &Value, mark: String) -> Option<i64> {
+        let key = mark.replace(' ', "-");
+        let patience = Instant::now() + Duration::from_secs(60);
+        let id = loop {
+            let request = self.request(Method::POST, path).json(body).header("idempotency-key", &key);
+            match self.send("write", request, PATIENCE).await {
+                Outcome::Answer(201, answer) => break answer["id"].as_i64(),
+                Outcome::Answer(400..=499, _) => break None,
+                _ if Instant::now() > patience => break None,
+                _ => self.back_off().await,
+            }
+        };
+        self.shared.seen().writes.push(Write { mark, acknowledged: id.is_some() });
+        id
+    }
+
+    /// Edits once: whether it was done is known only where it was acknowledged.
+    async fn edit(&mut self, what: &str, id: i64, text: String) {
+        let request = self.request(Method::PATCH, &format!("/{what}s/{id}")).json(&json!({ "text": text }));
+        let outcome = self.send("write", request, PATIENCE).await;
+        self.once(outcome, 200, format!("updated_{what} {text}"));
+    }
+
+    async fn delete(&mut self, comment: i64) {
+        let outcome = self.send("write", self.request(Method::DELETE, &format!("/comments/{comment}")), PATIENCE).await;
+        self.once(outcome, 204, format!("deleted_comment {comment}"));
+    }
+
+    fn once(&self, outcome: Outcome, done: u16, mark: String) {
+        let acknowledged = matches!(outcome, Outcome::Answer(status, _) if status == done);
+        self.shared.seen().writes.push(Write { mark, acknowledged });
+    }
+
+    /// Joins, leaves and changes roles by plain SQL, as Django does. What came of it the outbox will tell.
+    pub async fn wander(mut self, places: Vec<i64>) {
+        loop {
+            let pause = Duration::from_millis(self.random.random_range(500..3_000));
+            if timeout(pause, self.shared.quiet.cancelled()).await.is_ok() {
+                // Or the nomad could not register, to be told the rest.
+                while join(&self.shared.pool, self.user, places[0], "member").await.is_err() {
+                    self.back_off().await;
+                }
+                return;
+            }
+            let community = places[self.random.random_range(0..places.len())];
+            let done = match self.random.random_range(0..5) {
+                0..2 => join(&self.shared.pool, self.user, community, "member").await,
+                2 => join(&self.shared.pool, self.user, community, "reviewer").await,
+                _ => {
+                    let sql = "delete from memberships where user_id = $1 and community_id = $2";
+                    let leave = sqlx::query(sql).bind(self.user).bind(community);
+                    leave.execute(&self.shared.pool).await.map(drop)
+                }
+            };
+            if done.is_err() {
+                self.back_off().await;
+            }
+        }
+    }
+}
