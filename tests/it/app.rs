@@ -110,7 +110,7 @@ impl TestApp {
             metrics_addr: running.metrics_addr,
             state: running.state.clone(),
             pool,
-            http: reqwest::Client::builder().pool_max_idle_per_host(4).build().unwrap(),
+            http: reqwest::Client::builder().pool_max_idle_per_host(4).timeout(4 * PATIENCE).build().unwrap(),
             running: Some(running),
             database,
         }
@@ -271,7 +271,12 @@ impl Client {
     /// Somebody with a bearer token at a server that was not started here.
     pub fn at(addr: SocketAddr, user: UserId) -> Self {
         let token = jwt::mint(SECRET, user, None, 3600).unwrap();
-        Self { user, token: Some(token), base: format!("http://{addr}"), http: reqwest::Client::new() }
+        Self {
+            user,
+            token: Some(token),
+            base: format!("http://{addr}"),
+            http: reqwest::Client::builder().timeout(4 * PATIENCE).build().unwrap(),
+        }
     }
 
     /// A request with the client's token.
