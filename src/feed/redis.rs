@@ -106,10 +106,10 @@ impl Fanout {
         let answers: Vec<Value> = pipe.query_async(connection).await?;
         let refused = |error: &RedisError| error.to_string().contains("equal or smaller");
         for answer in answers {
-            if let Err(error) = answer.extract_error() {
-                if !refused(&error) {
-                    return Err(error);
-                }
+            if let Err(error) = answer.extract_error()
+                && !refused(&error)
+            {
+                return Err(error);
             }
         }
         Ok(())

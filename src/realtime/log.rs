@@ -50,6 +50,11 @@ impl Log {
         self.entries.len()
     }
 
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The oldest event it holds.
     pub fn oldest(&self) -> Option<EventId> {
         self.entries.front().map(|entry| entry.event_id)

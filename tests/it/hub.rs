@@ -448,7 +448,6 @@ struct ModelParked {
 enum Due {
     Event(EventId),
     Released(EventId),
-    Gone,
 }
 
 struct Model {
@@ -651,7 +650,6 @@ impl Model {
                     assert_eq!((ids(&events), last), (vec![event_id], event_id));
                 }
                 (Some(Due::Released(seen)), Some(Outcome::Released(at))) => assert_eq!(seen, at),
-                (Some(Due::Gone), Some(Outcome::Gone)) => {}
                 (due, outcome) => panic!("{}: {outcome:?}", if due.is_some() { "wrongly answered" } else { "not due" }),
             }
         }

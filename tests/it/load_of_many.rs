@@ -109,9 +109,9 @@ async fn many_writers_and_many_pollers() {
         clients.push(app.client(user));
     }
     let mut discussions = vec![Vec::new(); COMMUNITIES];
-    for number in 0..2 * COMMUNITIES {
+    for (number, client) in clients.iter().take(2 * COMMUNITIES).enumerate() {
         let place = number % COMMUNITIES;
-        let discussion = clients[number].discussion(article, communities[place], "Busy").await;
+        let discussion = client.discussion(article, communities[place], "Busy").await;
         discussions[place].push(discussion["id"].as_i64().unwrap());
     }
     app.settled().await;

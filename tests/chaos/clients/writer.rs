@@ -43,10 +43,10 @@ impl Client {
                     let parent =
                         if choice < 60 { comments.iter().find(|(place, _)| *place == discussion) } else { None };
                     let parent = parent.map(|(_, id)| *id);
-                    if let Some(id) = self.comment(discussion, parent, text).await {
-                        if parent.is_none() {
-                            comments.push((discussion, id));
-                        }
+                    if let Some(id) = self.comment(discussion, parent, text).await
+                        && parent.is_none()
+                    {
+                        comments.push((discussion, id));
                     }
                 }
             }
