@@ -27,6 +27,7 @@ data_dir() {
     if ! (cd / && "${AS[@]}" test -x "$dir"); then
         data=/var/tmp/discussions-$(printf %s "$dir" | sha256sum | cut -c1-16)
     fi
+    rmdir "$data" 2>/dev/null || true # an empty one may be of an account that was chosen before
     if [[ ! -e $data ]]; then
         mkdir -m 700 "$data"
         ((EUID != 0)) || chown "$account:" "$data"

@@ -24,17 +24,16 @@ if [[ " $* " == *" postgresql "* ]]; then
     echo 'create_main_cluster = false' >"$no_cluster"
 fi
 
-# Only packages that are new enough to help: Debian 12 has Node.js 18, and 20 is needed.
-packages=()
 say "looking up Debian's packages"
 apt-get update -qq </dev/null || warn "apt-get update failed; trying with the lists that are there"
+packages=()
 for package; do
-    version=$(LC_ALL=C apt-cache policy "$package" | sed -n 's/^ *Candidate: \(.*:\)\{0,1\}//p')
-    if [[ $package == nodejs && ${version%%.*} -lt 20 ]]; then
-        warn "Debian's nodejs here is ${version:-not to be had}: too old, not installed"
-        continue
+    # npm would bring the same old nodejs along.
+    if [[ $package == nodejs || ($package == npm && " $* " == *" nodejs "*) ]] && (($(apt_node_major) < 20)); then
+        warn "$package is not installed: Debian's Node.js here is too old or not to be had"
+    else
+        packages+=("$package")
     fi
-    packages+=("$package")
 done
 ((${#packages[@]})) || exit 0
 

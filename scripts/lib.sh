@@ -49,6 +49,13 @@ http_status() {
     echo "${line%% *}"
 }
 
+# The version of Node.js that apt would install; 0 if none. Debian 12 has 18, and 20 is needed.
+apt_node_major() {
+    local version
+    version=$(LC_ALL=C apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \(.*:\)\{0,1\}\([0-9]*\)\..*/\2/p')
+    echo "${version:-0}"
+}
+
 random_hex() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
 # One hash of the names and contents of all files under the given paths, but for what tools make.

@@ -45,7 +45,10 @@ mapfile -t lacks < <(missing)
 ((${#lacks[@]})) || exit 0
 
 mapfile -t packages < <(printf '%s\n' "${lacks[@]}" | cut -d' ' -f1 | sort -u)
-if ! command -v apt-get >/dev/null; then
+node=$(apt_node_major)
+if ((node > 0 && node < 20)) && [[ -z $(printf '%s\n' "${packages[@]}" | grep -vxE 'nodejs|npm') ]]; then
+    : # known not to help: do not ask the package servers at every start
+elif ! command -v apt-get >/dev/null; then
     warn "this is no Debian: nothing is installed here by itself"
 elif ((EUID == 0)); then
     scripts/apt-install.sh "${packages[@]}" || warn "not everything could be installed"
@@ -55,17 +58,21 @@ fi
 
 mapfile -t lacks < <(missing)
 ((${#lacks[@]})) || exit 0
-failed=0
+failed=0 from_apt=""
 for line in "${lacks[@]}"; do
     read -r package must why <<<"$line"
-    if [[ $package == nodejs ]]; then why="$why; Node.js 20 or newer (here: $(node --version 2>/dev/null || echo none))"; fi
+    if [[ $package == nodejs ]]; then why="$why; Node.js 20 or newer, here: $(node --version 2>/dev/null || echo none)"; fi
     if [[ $must == required ]]; then
         failed=1
         printf 'error: missing: %s (%s)\n' "$package" "$why" >&2
     else
         warn "missing: $package ($why); going on without it"
     fi
+    if [[ $package == nodejs || $package == npm ]] && (($(apt_node_major) < 20)); then
+        echo "  Debian's own is too old or not to be had: Node.js with npm is on nodejs.org" >&2
+    else
+        from_apt+=" $package"
+    fi
 done
-mapfile -t packages < <(printf '%s\n' "${lacks[@]}" | cut -d' ' -f1 | sort -u)
-printf 'Install it with:  sudo apt-get install %s\n' "${packages[*]}" >&2
+[[ -z $from_apt ]] || echo "Install with:  sudo apt-get install$from_apt" >&2
 exit "$failed"
