@@ -68,7 +68,7 @@ for line in "${lacks[@]}"; do
     else
         warn "missing: $package ($why); going on without it"
     fi
-    if [[ $package == nodejs || $package == npm ]] && (($(apt_node_major) < 20)); then
+    if [[ $package == nodejs || $package == npm ]] && ((node < 20)); then
         echo "  Debian's own is too old or not to be had: Node.js with npm is on nodejs.org" >&2
     else
         from_apt+=" $package"
