@@ -123,7 +123,10 @@ impl<'a> Faults<'a> {
         let mut deck: Vec<Kind> = Vec::new();
         let mut next = begin;
         while begin.elapsed() < plan.lasting || !self.enough(plan) {
-            ensure!(begin.elapsed() < plan.lasting * 2, "not all kinds of faults could be made in time");
+            ensure!(
+                begin.elapsed() < plan.lasting * 2 + Duration::from_secs(60),
+                "not all kinds of faults could be made in time"
+            );
             let healed = self.healing.iter().map(|(at, _)| *at).min().unwrap_or(next);
             sleep_until(next.min(healed).min(Instant::now() + Duration::from_millis(200))).await;
             self.heal(Instant::now()).await?;
