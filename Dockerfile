@@ -7,8 +7,9 @@ COPY .cargo .cargo
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
-# The tests are named in Cargo.toml, but not built here.
-RUN mkdir -p tests/it && echo 'fn main() {}' > tests/it/main.rs
+# Not built here, but Cargo.toml names them.
+COPY tests tests
+COPY benches benches
 # Cargo's downloads and what it compiled stay in a cache: a change of src compiles src alone.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
