@@ -231,8 +231,15 @@ async fn sigterm_answers_parked_polls_and_ends_with_status_0() {
     while let Some(poll) = polls.join_next().await {
         assert_eq!(poll.unwrap().expect(200)["events"], json!([]));
     }
-    let ended = tokio::task::spawn_blocking(move || place.server.process.wait().unwrap());
-    let status = tokio::time::timeout(PATIENCE, ended).await.expect("the process ends").unwrap();
+    let ended = async {
+        loop {
+            if let Some(status) = place.server.process.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let status = tokio::time::timeout(PATIENCE, ended).await.expect("the process ends in time");
     assert_eq!(status.code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
