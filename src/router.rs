@@ -54,7 +54,10 @@ pub fn document() -> serde_json::Value {
 
 /// All routes.
 pub fn router(state: &AppState) -> Router {
-    let (mut rest, poll, document) = documented(Some(state));
+    let (rest, poll, document) = documented(Some(state));
+    // What one person may read is nothing for a cache, above all where a cookie says who asks.
+    let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut rest = rest.layer(no_store);
     rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
     if state.config.demo {
         rest = rest.merge(demo::routes());

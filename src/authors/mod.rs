@@ -1,7 +1,7 @@
 //! Who wrote something, as others may know it.
 //!
-//! [`Author`] is the only form in which a person leaves the server as an author, and [`Author::of`] the only way to make
-//! one: where a pseudonym stands, the person's id, name and avatar are not even looked at.
+//! [`Author`] is the only form in which a person leaves the server as an author, made by [`Author::of`]
+//! (or [`Author::under`] a pseudonym): where a pseudonym stands, the person's id, name and avatar are not even looked at.
 
 pub mod store;
 
@@ -36,10 +36,15 @@ pub struct Identity {
 }
 
 impl Author {
+    /// Somebody under a pseudonym, of whom nothing else is known here.
+    pub fn under(pseudonym: String) -> Self {
+        Self { id: None, username: pseudonym, avatar_url: None }
+    }
+
     /// The author that others see.
     pub fn of(identity: Identity) -> Self {
         match identity.pseudonym {
-            Some(name) => Self { id: None, username: name, avatar_url: None },
+            Some(name) => Self::under(name),
             None => Self { id: Some(identity.user_id), username: identity.username, avatar_url: identity.avatar_url },
         }
     }

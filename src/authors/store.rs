@@ -93,7 +93,7 @@ pub async fn sign(
         .fetch_optional(&mut *db)
         .await?;
         if let Some(row) = found {
-            let author = Author { id: None, username: row.name, avatar_url: None };
+            let author = Author::under(row.name);
             return Ok(Signature { pseudonym_id: Some(row.id), author });
         }
         sqlx::query!(

@@ -99,5 +99,5 @@ pub fn created(what: &impl Serialize) -> Response {
     (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(what)).into_response()
 }
 
-/// Kept for its name in signatures: an answer as it was first given.
+/// An answer as it was first given: JSON that is not parsed again.
 pub type Answer = Box<RawValue>;

@@ -383,3 +383,22 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
     }
     assert_eq!(events, expected);
 }
+
+#[tokio::test]
+async fn nothing_that_is_read_is_for_a_cache() {
+    let app = TestApp::start().await;
+    let community = app.community("private").await;
+    let article = app.article(&[community]).await;
+    let ada = app.member("ada", community).await;
+    let discussion = ada.discussion(article, community, "A topic").await;
+    for path in [
+        format!("/articles/{article}/discussions?community_id={community}"),
+        format!("/discussions/{}", discussion["id"]),
+        format!("/discussions/{}/comments", discussion["id"]),
+        "/session".to_owned(),
+    ] {
+        let answer = ada.get(&path).await;
+        assert_eq!(answer.headers["cache-control"], "no-store", "{path}");
+        answer.expect(200);
+    }
+}
