@@ -323,6 +323,8 @@ impl Watcher {
     /// None where the user is in no community.
     async fn begin(world: &World, client: &Client, snapshot_first: bool) -> Option<Self> {
         let mut shows = Snapshots::default();
+        // From before it is known which communities there are to show: one that is joined after that is told of.
+        let before = world.app.state.hub.head();
         if snapshot_first {
             Self::show_all(&mut shows, world, client).await;
         }
@@ -335,7 +337,7 @@ impl Watcher {
         let mut queue = Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap() };
         if snapshot_first {
             let all = shows.lists.values().chain(shows.trees.values());
-            queue.cursor = all.map(|shown| shown.from).min().unwrap_or(queue.cursor).min(queue.cursor);
+            queue.cursor = all.map(|shown| shown.from).min().unwrap_or(before).min(before);
         } else {
             Self::show_all(&mut shows, world, client).await;
         }
