@@ -19,7 +19,8 @@ use crate::{
     feed::{self, Feed, redis::Fanout},
     health, idempotency,
     realtime::{self, hub::Limits, registry::Registry},
-    router, serve,
+    router,
+    serve::{self, Server},
     state::{AppState, Shared},
     telemetry,
 };
@@ -122,9 +123,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     });
     let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    background.spawn("server", serve::serve(listener, router::router(&state), shutdown.clone(), direct));
+    background.spawn("server", Server::new(router::router(&state), shutdown.clone(), direct).run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background.spawn("metrics", serve::serve(metrics_listener, metrics_router, shutdown.clone(), None));
+    background.spawn("metrics", Server::new(metrics_router, shutdown.clone(), None).run(metrics_listener));
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;

@@ -11,6 +11,7 @@ pub mod authors; // who wrote something, as others may know it
 pub mod comments; // comments of a discussion
 pub mod config; // settings
 pub mod db; // the pool and the migrations
+pub mod deadline; // one timer for one deadline after another
 pub mod demo; // the demo's sign-in, in demo mode only
 pub mod discussions; // topics on an article inside a community
 pub mod error; // the one error of the API

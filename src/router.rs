@@ -112,15 +112,26 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(Duration::from_secs(3_600))
 }
 
+/// The id that a request has already, if it is a usable one.
+fn usable(id: &[u8]) -> Option<&str> {
+    let id = std::str::from_utf8(id).ok()?;
+    (id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic())).then_some(id)
+}
+
+/// An id for a request that has none.
+fn new_id() -> uuid::Uuid {
+    // From the thread's generator: `new_v4` asks the kernel each time.
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
+}
+
+fn id_header(id: &str) -> HeaderValue {
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
+}
+
 /// The id that a request has already, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID);
-    let usable = |id: &&HeaderValue| id.len() <= 64 && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    given.filter(usable).cloned().unwrap_or_else(|| {
-        // From the thread's generator: `new_v4` asks the kernel each time.
-        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid().simple().to_string();
-        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none"))
-    })
+    let given = headers.get(REQUEST_ID).and_then(|id| usable(id.as_bytes()));
+    given.map_or_else(|| id_header(&new_id().simple().to_string()), id_header)
 }
 
 /// Around every request but polls: an id, a time limit, a line in the log, a measurement.
@@ -147,29 +158,46 @@ fn label(method: &Method) -> &'static str {
     known.into_iter().find(|name| method == name).unwrap_or("other")
 }
 
-/// What an answer to a poll carries of its request.
+/// What an answer to a poll carries of its request, where that did not pass the router's layers.
+#[derive(Debug, Default)]
 pub struct Dressing {
-    id: HeaderValue,
-    origin: Option<HeaderValue>,
+    /// The request's own id.
+    id: Option<Box<str>>,
+    /// Which of the allowed origins it comes from.
+    origin: Option<u16>,
 }
 
 impl Dressing {
-    /// From the request's headers.
-    pub fn of(headers: &HeaderMap) -> Self {
-        Self { id: request_id(headers), origin: headers.get(header::ORIGIN).cloned() }
+    /// From the values of the headers X-Request-Id and Origin.
+    pub fn new(state: &AppState, id: Option<&[u8]>, origin: Option<&[u8]>) -> Self {
+        let allowed = &state.config.allowed_origins;
+        let origin = origin.and_then(|origin| allowed.iter().position(|one| one.as_bytes() == origin));
+        Self { id: id.and_then(usable).map(Box::from), origin: origin.and_then(|place| place.try_into().ok()) }
     }
-}
 
-/// Gives the answer to a poll that did not pass the router's layers the headers that those would.
-pub fn dress_poll(state: &AppState, headers: &mut HeaderMap, Dressing { id, origin }: Dressing) {
-    headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id,retry-after"));
-    if let Some(origin) = origin.filter(|origin| state.config.allowed_origins.iter().any(|one| origin == one.trim())) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    /// Calls `line` with the headers that differ from answer to answer.
+    pub fn write(&self, state: &AppState, mut line: impl FnMut(&str, &[u8])) {
+        match &self.id {
+            Some(id) => line("x-request-id", id.as_bytes()),
+            None => line("x-request-id", new_id().simple().encode_lower(&mut uuid::Uuid::encode_buffer()).as_bytes()),
+        }
+        if let Some(origin) = self.origin.and_then(|place| state.config.allowed_origins.get(usize::from(place))) {
+            line("access-control-allow-origin", origin.as_bytes());
+        }
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REQUEST_ID, id);
+
+    /// Gives `headers` what the router's layers would.
+    pub fn dress(&self, state: &AppState, headers: &mut HeaderMap) {
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id,retry-after"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        self.write(state, |name, value| {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+                headers.insert(name, value);
+            }
+        });
+    }
 }
 
 /// Around polls: an id, and nothing in the log above debug.

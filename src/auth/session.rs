@@ -3,13 +3,14 @@
 //! The store is our own forty lines because the ready-made one for Postgres switches sqlx to the `time` crate for the whole
 //! build, and every timestamp of every checked query with it.
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, header};
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower_sessions::{
     Expiry, Session, SessionManagerLayer, SessionStore,
     cookie::{
@@ -31,6 +32,11 @@ const COOKIE: &str = "discussions_session";
 const KEY: &str = "viewer";
 /// How long the store may take: no other time limit is around a poll, which waits on purpose.
 const LOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
+/// A session that was read is good for polls for this long without another look. One that is ended at another node may poll
+/// here for so much longer.
+const FRESH: std::time::Duration = std::time::Duration::from_secs(2);
+/// Sessions that are remembered for that long.
+const REMEMBERED: usize = 20_000;
 
 /// What a session remembers.
 #[derive(Serialize, Deserialize)]
@@ -48,7 +54,7 @@ pub struct Sessions {
 impl Sessions {
     /// Sessions in this database.
     pub fn new(pool: PgPool) -> Self {
-        Self { store: Store(pool) }
+        Self { store: Store { pool, read: Arc::new(Cache::new(REMEMBERED)) } }
     }
 
     /// The layer for the routes that begin and end sessions. All others only look, by [`Sessions::viewer`], so that
@@ -65,19 +71,37 @@ impl Sessions {
 
     /// Who the session of the request's cookie is for. None without a cookie, and for a session that has ended.
     pub async fn viewer(&self, headers: &HeaderMap) -> Result<Option<Viewer>> {
-        let Some(id) = cookie(headers).and_then(|value| Id::from_str(value).ok()) else {
-            return Ok(None);
-        };
+        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        match session_of(values) {
+            Some(id) => self.read(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Who the session of a poll is for; None where it has ended. What was read a moment ago need not be read again: a
+    /// browser polls anew after each event.
+    pub async fn poller(&self, id: Id) -> Result<Option<Viewer>> {
+        match self.store.read.get(&id).filter(|(_, read)| read.elapsed() < FRESH) {
+            Some((viewer, _)) => Ok(Some(viewer)),
+            None => self.read(id).await,
+        }
+    }
+
+    async fn read(&self, id: Id) -> Result<Option<Viewer>> {
         let record = timeout(LOAD_TIMEOUT, self.store.load(&id)).await.map_err(unavailable)?.map_err(unavailable)?;
         let remembered = record
             .and_then(|mut record| record.data.remove(KEY))
             .and_then(|value| serde_json::from_value::<Remembered>(value).ok());
-        Ok(remembered.map(|it| Viewer { user_id: it.user_id, scope: it.scope, expires_at: None }))
+        let viewer = remembered.map(|it| Viewer { user_id: it.user_id, scope: it.scope, expires_at: None });
+        if let Some(viewer) = &viewer {
+            self.store.read.insert(id, (viewer.clone(), Instant::now()));
+        }
+        Ok(viewer)
     }
 
     /// Deletes the sessions that have ended.
     pub async fn purge(&self) -> anyhow::Result<()> {
-        sqlx::query!("delete from sessions where expires_at < now()").execute(&self.store.0).await?;
+        sqlx::query!("delete from sessions where expires_at < now()").execute(&self.store.pool).await?;
         Ok(())
     }
 }
@@ -97,7 +121,11 @@ pub async fn end(session: &Session) -> Result<()> {
 
 /// Sessions in the table of that name.
 #[derive(Clone, Debug)]
-pub struct Store(PgPool);
+pub struct Store {
+    pool: PgPool,
+    /// What was read lately, and when.
+    read: Arc<Cache<Id, (Viewer, Instant)>>,
+}
 
 fn backend(error: impl std::fmt::Display) -> session_store::Error {
     session_store::Error::Backend(error.to_string())
@@ -115,13 +143,14 @@ impl SessionStore for Store {
             data,
             expires_at
         )
-        .execute(&self.0)
+        .execute(&self.pool)
         .await
         .map_err(backend)?;
         Ok(())
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
+        self.read.remove(&record.id);
         let (data, expires_at) =
             (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
         sqlx::query!(
@@ -131,7 +160,7 @@ impl SessionStore for Store {
             data,
             expires_at
         )
-        .execute(&self.0)
+        .execute(&self.pool)
         .await
         .map_err(backend)?;
         Ok(())
@@ -143,7 +172,7 @@ impl SessionStore for Store {
                where id = $1 and expires_at > now()"#,
             id.to_string()
         )
-        .fetch_optional(&self.0)
+        .fetch_optional(&self.pool)
         .await
         .map_err(backend)?;
         let Some(row) = row else { return Ok(None) };
@@ -155,18 +184,20 @@ impl SessionStore for Store {
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        sqlx::query!("delete from sessions where id = $1", id.to_string()).execute(&self.0).await.map_err(backend)?;
+        sqlx::query!("delete from sessions where id = $1", id.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(backend)?;
+        self.read.remove(id);
         Ok(())
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+/// The session that the values of Cookie headers name.
+pub fn session_of<'a>(cookies: impl Iterator<Item = &'a str>) -> Option<Id> {
+    let mut pairs = cookies.flat_map(|value| value.split(';'));
+    let value = pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))?;
+    Id::from_str(value).ok()
 }
 
 fn unavailable(cause: impl std::fmt::Display) -> ApiError {

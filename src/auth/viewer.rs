@@ -80,17 +80,16 @@ impl FromRequestParts<AppState> for MaybeViewer {
 
 /// The token of the Authorization header. `token_invalid` for a header that is not a bearer token.
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Ok(None);
-    };
-    let token = value.to_str().ok().and_then(|value| {
+    headers.get(header::AUTHORIZATION).map(|value| token_of(value.as_bytes())).transpose()
+}
+
+/// The token of an Authorization header's value. `token_invalid` where that is not a bearer token.
+pub fn token_of(authorization: &[u8]) -> Result<&str> {
+    let token = std::str::from_utf8(authorization).ok().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    match token {
-        Some(token) => Ok(Some(token)),
-        None => Err(ErrorCode::TokenInvalid.into()),
-    }
+    token.ok_or_else(|| ErrorCode::TokenInvalid.into())
 }
 
 /// A browser sends cookies along whichever page makes it ask, so what changes something must come from a page we know.

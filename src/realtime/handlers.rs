@@ -1,6 +1,6 @@
 //! What register, heartbeat, poll and close do.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::{
     Json as Answer,
@@ -8,12 +8,12 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::{
-    model::{Heartbeat, PollAnswer, PollQuery, Registration},
-    poll::{self, adopt, queue_id},
+    model::{Asked, Heartbeat, PollAnswer, PollQuery, Registration, queue_id},
+    poll::{self, adopt},
     registry::Registered,
 };
 use crate::{
@@ -138,5 +138,6 @@ pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: Path
     params(PollQuery), security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "What happened, or that it is too long ago to tell", body = PollAnswer), PollErrors))]
 pub async fn poll(State(state): State<AppState>, viewer: Viewer, Query(query): Query<PollQuery>) -> Result<Response> {
-    poll::wait(&state, viewer, query).await.map(poll::respond)
+    let timer = pin!(sleep_until(Instant::now()));
+    poll::wait(&state, viewer, Asked::try_from(query)?, timer).await.map(poll::respond)
 }

@@ -5,8 +5,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
+    error::{ApiError, ErrorCode, Result},
     events::Event,
-    ids::{CommunityId, EventId},
+    ids::{CommunityId, EventId, QueueId},
 };
 
 /// A registration for events.
@@ -51,6 +52,59 @@ pub struct PollQuery {
     /// Answer after so many seconds at the latest; 0 is at once. The server's own limit is never exceeded.
     #[param(minimum = 0)]
     pub timeout: Option<f64>,
+}
+
+/// A [`PollQuery`], understood.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Asked {
+    /// Whose events.
+    pub queue: QueueId,
+    /// Those after this one.
+    pub cursor: EventId,
+    /// Seconds to wait at the most.
+    pub timeout: Option<f64>,
+}
+
+/// What is no queue id is the id of no queue.
+pub fn queue_id(text: &str) -> Result<QueueId> {
+    text.parse().map_err(|_| ErrorCode::QueueNotFound.into())
+}
+
+impl TryFrom<PollQuery> for Asked {
+    type Error = ApiError;
+
+    fn try_from(query: PollQuery) -> Result<Self> {
+        let queue = queue_id(&query.queue_id)?;
+        if query.last_event_id < 0 {
+            return Err(ApiError::invalid_parameter("last_event_id", "is negative"));
+        }
+        Ok(Self { queue, cursor: query.last_event_id, timeout: query.timeout })
+    }
+}
+
+impl Asked {
+    /// Reads the query of an address as nearly all clients write it, without copying anything: known names, each once,
+    /// plain digits, nothing escaped. None for everything else, good or bad: it takes the way through [`PollQuery`].
+    pub fn plain(query: &str) -> Option<Self> {
+        let (mut queue, mut cursor, mut timeout) = (None, None, None);
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=')?;
+            let is_digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+            let is_again = match name {
+                // Eight bytes a group and hyphens between: uuid reads more forms than that.
+                "queue_id" if value.len() == 36 => {
+                    queue.replace(Uuid::try_parse_ascii(value.as_bytes()).ok()?).is_some()
+                }
+                "last_event_id" if is_digits => cursor.replace(value.parse().ok()?).is_some(),
+                "timeout" if is_digits => timeout.replace(value.parse().ok()?).is_some(),
+                _ => return None,
+            };
+            if is_again {
+                return None;
+            }
+        }
+        Some(Self { queue: queue?, cursor: cursor?, timeout })
+    }
 }
 
 /// What a poll is answered with.

@@ -1,23 +1,29 @@
 //! The poll itself: one function for both ways in, axum's handler and the direct connection of [`crate::serve`].
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use axum::{
     body::Bytes,
     http::header,
     response::{IntoResponse, Response},
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::{
     answer,
     hub::{Parked, Polled},
-    model::PollQuery,
+    model::Asked,
     waiter::Outcome,
 };
 use crate::{
     auth::{Viewer, memberships},
-    error::{ApiError, ErrorCode, Result},
+    deadline::poll_deadline,
+    error::{ErrorCode, Result},
     feed,
     ids::{EventId, QueueId},
     state::AppState,
@@ -26,24 +32,21 @@ use crate::{
 /// How long a question to the database may take that a poll asks.
 const ASK_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Waits for what there is for `viewer` after the query's cursor: the body of the answer.
+/// Waits for what there is for `viewer` after the cursor: the body of the answer. `timer` is the caller's, for as long as
+/// this waits, and may be armed for any time.
 ///
 /// What is rare is boxed: a parked poll should be small.
-pub async fn wait(state: &AppState, viewer: Viewer, query: PollQuery) -> Result<Bytes> {
-    let queue = queue_id(&query.queue_id)?;
-    let cursor = query.last_event_id;
-    if cursor < 0 {
-        return Err(ApiError::invalid_parameter("last_event_id", "is negative"));
-    }
-    let limit = state.poll_limit(query.timeout, viewer.expires_at)?;
-    drop(query);
-    let deadline = Instant::now() + limit;
+pub async fn wait(state: &AppState, viewer: Viewer, asked: Asked, timer: Pin<&mut Sleep>) -> Result<Bytes> {
+    let Asked { queue, cursor, timeout } = asked;
+    let limit = state.poll_limit(timeout, viewer.expires_at)?;
+    let mut now = Instant::now();
+    let deadline = now + limit;
     let mut adopted = false;
     loop {
-        match state.hub.poll(queue, viewer.user_id, &viewer.scope, cursor, !limit.is_zero(), Instant::now()) {
+        match state.hub.poll(queue, viewer.user_id, &viewer.scope, cursor, !limit.is_zero(), now) {
             Polled::Answer(body) => return Ok(body),
             Polled::Catchup => return Ok(catchup()),
-            Polled::Parked(parked) => return until_answered(state, parked, &viewer, deadline).await,
+            Polled::Parked(parked) => return until_answered(state, parked, &viewer, deadline, timer).await,
             Polled::Ahead => {
                 if let Some(body) = Box::pin(ahead(state, cursor, deadline)).await? {
                     return Ok(body);
@@ -55,6 +58,7 @@ pub async fn wait(state: &AppState, viewer: Viewer, query: PollQuery) -> Result<
                 adopted = true;
             }
         }
+        now = Instant::now();
     }
 }
 
@@ -83,11 +87,24 @@ impl Drop for Slot<'_> {
     }
 }
 
-async fn until_answered(state: &AppState, parked: Parked, viewer: &Viewer, deadline: Instant) -> Result<Bytes> {
+async fn until_answered(
+    state: &AppState,
+    parked: Parked,
+    viewer: &Viewer,
+    deadline: Instant,
+    mut timer: Pin<&mut Sleep>,
+) -> Result<Bytes> {
     let mut slot = Slot { state, parked, answered: false };
-    let outcome = match timeout_at(deadline, &mut slot.parked.fired).await {
-        Ok(outcome) => outcome,
-        Err(_) => match state.hub.settle(&slot.parked, viewer.user_id, &viewer.scope) {
+    let outcome = poll_fn(|context| {
+        if let Poll::Ready(outcome) = Pin::new(&mut slot.parked.fired).poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        ready!(poll_deadline(timer.as_mut(), deadline, context));
+        Poll::Ready(None)
+    });
+    let outcome = match outcome.await {
+        Some(outcome) => outcome,
+        None => match state.hub.settle(&slot.parked, viewer.user_id, &viewer.scope) {
             Some(body) => {
                 slot.answered = true;
                 return Ok(body);
@@ -138,9 +155,4 @@ pub async fn adopt(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<
         state.registry.remove(dropped, viewer.user_id).await;
     }
     Ok(())
-}
-
-/// What is no queue id is the id of no queue.
-pub fn queue_id(text: &str) -> Result<QueueId> {
-    text.parse().map_err(|_| ErrorCode::QueueNotFound.into())
 }

@@ -3,13 +3,9 @@
 //! `axum::serve` and hyper's automatic builder hold 5 to 8 kB more for each parked connection.
 
 pub mod direct;
+mod rewound;
 
-use std::{
-    io::{self, Cursor},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -22,13 +18,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
+use self::{direct::Direct, rewound::Rewound};
 use crate::state::AppState;
 
 /// A client has this long to send the head of a request, from its first connection or request on.
@@ -41,65 +38,15 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Connections that the kernel may hold for us until they are accepted.
 pub const BACKLOG: u32 = 4096;
 
-/// Serves `router` on `listener` until `shutdown`; then lets the requests under way finish. With `direct`, connections that
-/// only poll are served by [`direct`].
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken, direct: Option<AppState>) {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(64 * 1024);
-    let (idle, connections) = (CancellationToken::new(), TaskTracker::new());
-    let hyper =
-        Hyper { builder: Arc::new(builder), router, shutdown: shutdown.clone(), idle: idle.clone(), connections };
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, _)) => accept(stream, &hyper, direct.as_ref()),
-            Err(error) => refused(&error).await,
-        }
-    }
-    // What the kernel has accepted for us is ours to answer.
-    for _ in 0..BACKLOG {
-        let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await else { break };
-        accept(stream, &hyper, direct.as_ref());
-    }
-    drop(listener);
-    hyper.connections.close();
-    let _ = timeout(LINGER, hyper.connections.wait()).await;
-    idle.cancel();
-    if timeout(DRAIN_TIMEOUT, hyper.connections.wait()).await.is_err() {
-        tracing::warn!(left = hyper.connections.len(), "some connections did not finish in time");
-    }
-}
-
-fn accept(stream: TcpStream, hyper: &Hyper, direct: Option<&AppState>) {
-    // An error here is a connection that is gone already.
-    let _ = stream.set_nodelay(true);
-    let connections = hyper.connections.clone();
-    match direct.cloned() {
-        None => drop(connections.spawn(hyper.clone().serve(stream))),
-        Some(state) => {
-            let hyper = hyper.clone();
-            connections.spawn(async move {
-                if let direct::End::Hyper(stream, read) =
-                    direct::serve(stream, &state, &hyper.router, &hyper.idle).await
-                {
-                    let (reading, writing) = stream.into_split();
-                    let stream = tokio::io::join(Cursor::new(read).chain(reading), writing);
-                    // A task of its own, and not a part of this one, which would be as large as both.
-                    hyper.connections.spawn(hyper.clone().serve(stream));
-                }
-            });
-        }
-    }
-}
-
-/// What each connection that hyper serves needs.
+/// Serves connections until the end of the process, which comes in two steps: it is announced, so that answers are the last
+/// of their connections, and a moment later connections without a request end.
 #[derive(Clone)]
-struct Hyper {
-    builder: Arc<http1::Builder>,
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    builder: http1::Builder,
     router: Router,
+    direct: Option<Direct>,
     /// The end is announced.
     shutdown: CancellationToken,
     /// Connections without a request are to end.
@@ -107,18 +54,81 @@ struct Hyper {
     connections: TaskTracker,
 }
 
-impl Hyper {
-    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
-        let shutdown = self.shutdown;
-        let service = ServiceExt::<Request<Incoming>>::map_response(self.router, move |mut response: Response| {
-            // Kept open, the connection could get its next request in the moment in which it is closed.
-            if shutdown.is_cancelled() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+impl Server {
+    /// A server of `router`. With `direct`, connections that only poll are served by [`direct`].
+    pub fn new(router: Router, shutdown: CancellationToken, direct: Option<AppState>) -> Self {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(64 * 1024);
+        let direct = direct.map(|state| Direct::new(state, router.clone()));
+        let (idle, connections) = (CancellationToken::new(), TaskTracker::new());
+        Self(Arc::new(Inner { builder, router, direct, shutdown, idle, connections }))
+    }
+
+    /// Accepts connections until the end is announced, then lets the requests under way finish.
+    pub async fn run(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.0.shutdown.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, _)) => self.accept(stream),
+                Err(error) => refused(&error).await,
             }
-            response
+        }
+        // What the kernel has accepted for us is ours to answer.
+        for _ in 0..BACKLOG {
+            let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await else { break };
+            self.accept(stream);
+        }
+        drop(listener);
+        let connections = &self.0.connections;
+        connections.close();
+        let _ = timeout(LINGER, connections.wait()).await;
+        self.0.idle.cancel();
+        if timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+            tracing::warn!(left = connections.len(), "some connections did not finish in time");
+        }
+    }
+
+    fn accept(&self, stream: TcpStream) {
+        // An error here is a connection that is gone already.
+        let _ = stream.set_nodelay(true);
+        self.serve(stream);
+    }
+
+    /// Serves one connection, on a task of its own.
+    pub fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S) {
+        let inner = Arc::clone(&self.0);
+        if inner.direct.is_none() {
+            self.0.connections.spawn(async move { inner.hyper(stream).await });
+            return;
+        }
+        self.0.connections.spawn(async move {
+            let Some(direct) = &inner.direct else { return };
+            if let direct::End::Hyper(stream, read) = direct.serve(stream, &inner.idle).await {
+                let stream = Rewound::new(read, stream);
+                // A task of its own, and not a part of this one, which would be as large as both.
+                let hyper = Arc::clone(&inner);
+                inner.connections.spawn(async move { hyper.hyper(stream).await });
+            }
         });
+    }
+}
+
+impl Inner {
+    async fn hyper(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let shutdown = self.shutdown.clone();
+        let service =
+            ServiceExt::<Request<Incoming>>::map_response(self.router.clone(), move |mut response: Response| {
+                // Kept open, the connection could get its next request in the moment in which it is closed.
+                if shutdown.is_cancelled() {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            });
         let service = TowerToHyperService::new(service);
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.idle.cancelled() => {

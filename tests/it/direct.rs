@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use discussions::serve::direct::{Understood, understand};
+use discussions::serve::direct::head::{Understood, understand};
 use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -251,15 +251,16 @@ proptest! {
     /// Whatever the bytes, looking at them neither panics nor takes for a poll what is not the whole of one.
     #[test]
     fn only_whole_polls_are_understood(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..400, at in 0usize..400) {
-        let whole = b"GET /poll?queue_id=a&last_event_id=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nAccept: */*\r\n\r\n";
+        let whole = b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nAccept: */*\r\n\r\n";
         prop_assert!(matches!(understand(whole), Understood::Poll(_)));
         understand(&bytes);
         let cut = cut % whole.len();
         prop_assert!(!matches!(understand(&whole[..cut]), Understood::Poll(_)));
         let mut changed = whole.to_vec();
         changed.splice(at % whole.len()..at % whole.len(), bytes.iter().copied());
-        if let Understood::Poll(parts) = understand(&changed) {
-            prop_assert_eq!(parts.uri.path(), "/poll");
+        if let Understood::Poll(poll) = understand(&changed) {
+            prop_assert_eq!(poll.asked.timeout, None);
+            prop_assert!(poll.asked.cursor > 0);
         }
         let mut followed = whole.to_vec();
         followed.extend_from_slice(&bytes);
