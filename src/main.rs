@@ -74,10 +74,17 @@ struct Health {
     bind_addr: std::net::SocketAddr,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    // An empty variable is one that is not set: compose files and shells make such.
+fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Command::Serve(config) = &cli.command {
+        let half = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        runtime.worker_threads(config.worker_threads.map_or(half, |threads| threads as usize));
+    }
+    runtime.enable_all().build().context("cannot start threads")?.block_on(run(cli))
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(config) => {
             telemetry::log(cli.log_format);
@@ -108,6 +115,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(mut config: Config) -> anyhow::Result<()> {
+    // An empty variable is one that is not set: compose files and shells make such.
     config.redis_url = config.redis_url.filter(|url| !url.is_empty());
     let mut terminate = signal(SignalKind::terminate())?;
     let running = app::start(config).await?;

@@ -2,7 +2,6 @@
 
 use anyhow::Context;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
-use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -44,18 +43,16 @@ struct Checked {
     communities: Option<Vec<CommunityId>>,
 }
 
-/// Tokens that are remembered once they were found good.
-const REMEMBERED: usize = 50_000;
-
 /// Checks tokens.
 pub struct Verifier {
     key: DecodingKey,
     validation: Validation,
-    /// Whom good tokens are for, by the SHA-256 of the whole token: a client polls with one token again and again, and to
-    /// check a signature and read JSON costs several times a hash. Only what was verified gets in, and an end that has come
-    /// since is noticed, so that a remembered token is as good as one that is checked.
-    good: Cache<[u8; 32], Viewer>,
 }
+
+/// The last good token of a connection: its SHA-256 and whom it is for. A client polls with one token again and again, and to
+/// check a signature and read JSON costs several times a hash.
+#[derive(Default)]
+pub struct LastGood(Option<([u8; 32], Viewer)>);
 
 impl Verifier {
     /// The verifier that the settings describe, or what is wrong with them.
@@ -81,22 +78,27 @@ impl Verifier {
         let mut validation = Validation::new(algorithm);
         validation.leeway = 0;
         validation.validate_nbf = true;
-        Ok(Self { key, validation, good: Cache::new(REMEMBERED) })
+        Ok(Self { key, validation })
+    }
+
+    /// As [`Verifier::verify`], with less work where it is the token that was good last. Its end is noticed all the same.
+    pub fn verify_again(&self, token: &str, last: &mut LastGood) -> Result<Viewer> {
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        let now = chrono::Utc::now().timestamp();
+        match &last.0 {
+            Some((good, viewer)) if *good == hash && viewer.expires_at.is_some_and(|end| end >= now) => {
+                Ok(viewer.clone())
+            }
+            _ => {
+                let viewer = self.verify(token)?;
+                last.0 = Some((hash, viewer.clone()));
+                Ok(viewer)
+            }
+        }
     }
 
     /// Who `token` is for. `token_expired` or `token_invalid` otherwise.
     pub fn verify(&self, token: &str) -> Result<Viewer> {
-        let hash = Sha256::digest(token).into();
-        let now = chrono::Utc::now().timestamp();
-        if let Some(viewer) = self.good.get(&hash).filter(|viewer| viewer.expires_at.is_some_and(|end| end >= now)) {
-            return Ok(viewer);
-        }
-        let viewer = self.check(token)?;
-        self.good.insert(hash, viewer.clone());
-        Ok(viewer)
-    }
-
-    fn check(&self, token: &str) -> Result<Viewer> {
         let claims = jsonwebtoken::decode::<Checked>(token, &self.key, &self.validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => ErrorCode::TokenExpired,

@@ -13,7 +13,6 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,10 +22,9 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     answer,
-    log::Log,
     member::Member,
     queue::Queue,
-    state::{Community, State},
+    state::State,
     waiter::{Fired, Outcome},
 };
 use crate::{
@@ -106,18 +104,7 @@ impl Hub {
     /// An empty hub whose first event will be `head + 1`. `evicted` says, for each community with a past, through which
     /// event that is gone.
     pub fn new(limits: Limits, head: EventId, evicted: impl IntoIterator<Item = (CommunityId, EventId)>) -> Self {
-        let community = |through| Community { log: Log::evicted_through(through), ..Community::default() };
-        let state = State {
-            head,
-            closing: false,
-            communities: evicted.into_iter().map(|(id, through)| (id, community(through))).collect(),
-            members: HashMap::new(),
-            queues: HashMap::new(),
-            expiries: BinaryHeap::new(),
-            order: VecDeque::new(),
-            bytes: 0,
-        };
-        Self { limits, state: Mutex::new(state), head: watch::Sender::new(head) }
+        Self { limits, state: Mutex::new(State::new(head, evicted)), head: watch::Sender::new(head) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,7 +139,7 @@ impl Hub {
         let count = woken.len();
         if count > 0 {
             let body = answer::events(std::slice::from_ref(&event.json), event.event_id);
-            for waiter in woken.into_values() {
+            for waiter in woken {
                 waiter.fire(Outcome::Event(body.clone()));
             }
         }
@@ -162,14 +149,14 @@ impl Hub {
     /// Begins a registration: from now on the user's membership changes are noted, so that a snapshot of the database
     /// taken after this can be brought up to the hub's place in the order.
     pub fn begin(self: &Arc<Self>, user: UserId) -> Registration {
-        self.state().members.entry(user).or_insert_with(Member::loading).loading += 1;
+        self.state().members.entry(user).or_insert_with(|| Box::new(Member::loading())).loading += 1;
         Registration { hub: Arc::clone(self), user }
     }
 
     /// Restarts the queue's life and returns its scope; None where there is no such queue of this user.
     pub fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<Scope> {
         let mut state = self.state();
-        let found = state.queues.get_mut(&queue)?;
+        let found = state.queues.get_mut(queue)?;
         if found.user != user || found.expires_at <= now {
             return None;
         }
@@ -181,7 +168,7 @@ impl Hub {
     pub fn close(&self, queue: QueueId, user: UserId) -> bool {
         let gone = {
             let mut state = self.state();
-            match state.queues.get(&queue) {
+            match state.queues.get(queue) {
                 Some(found) if found.user == user => state.remove(queue),
                 _ => return false,
             }
@@ -209,7 +196,7 @@ impl Hub {
                 break;
             }
             state.expiries.pop();
-            match state.queues.get(&queue).map(|queue| queue.expires_at) {
+            match state.queues.get(queue).map(|queue| queue.expires_at) {
                 Some(expires_at) if expires_at > now => state.expiries.push(Reverse((expires_at, queue))),
                 Some(_) => due.push(queue),
                 None => {}
@@ -221,7 +208,7 @@ impl Hub {
     /// Lets a due queue live on: it had a heartbeat elsewhere and has this much time left.
     pub fn extend(&self, queue: QueueId, now: Instant, left: Duration) {
         let mut state = self.state();
-        if let Some(found) = state.queues.get_mut(&queue) {
+        if let Some(found) = state.queues.get_mut(queue) {
             found.expires_at = found.expires_at.max(now + left);
             let expires_at = found.expires_at;
             state.expiries.push(Reverse((expires_at, queue)));
@@ -232,7 +219,7 @@ impl Hub {
     pub fn drop_due(&self, queue: QueueId, now: Instant) -> bool {
         let gone = {
             let mut state = self.state();
-            match state.queues.get(&queue).map(|queue| queue.expires_at) {
+            match state.queues.get(queue).map(|queue| queue.expires_at) {
                 Some(expires_at) if expires_at > now => {
                     state.expiries.push(Reverse((expires_at, queue)));
                     return false;
@@ -249,7 +236,7 @@ impl Hub {
 
     /// Whether this node knows the queue as that user's.
     pub fn knows(&self, queue: QueueId, user: UserId, now: Instant) -> bool {
-        self.state().queues.get(&queue).is_some_and(|found| found.user == user && found.expires_at > now)
+        self.state().queues.get(queue).is_some_and(|found| found.user == user && found.expires_at > now)
     }
 
     /// What is there for the queue after `cursor`; parks where that is nothing and `park` says so.
@@ -268,16 +255,17 @@ impl Hub {
         let (older, polled) = {
             let mut state = self.state();
             let state = &mut *state;
-            match state.queues.get_mut(&queue) {
+            let Some(slot) = state.queues.slot(queue) else { return Polled::NotFound };
+            match state.queues.at_mut(slot) {
                 Some(found) if found.user == user && found.expires_at > now => {
                     let older = found.parked.take();
-                    (older, state.poll(queue, user, token, cursor, park))
+                    (older, state.poll(slot, token, cursor, park))
                 }
                 _ => return Polled::NotFound,
             }
         };
-        if let Some((waiter, seen)) = older {
-            waiter.fire(Outcome::Released(seen));
+        if let Some(older) = older {
+            older.waiter.fire(Outcome::Released(older.seen));
         }
         polled
     }
@@ -288,12 +276,13 @@ impl Hub {
     }
 
     /// Ends the wait of a parked poll with what is there by now, most often nothing. None where its outcome is on its way.
-    pub fn settle(&self, parked: &Parked, user: UserId, token: &Scope) -> Option<Bytes> {
+    pub fn settle(&self, parked: &Parked, token: &Scope) -> Option<Bytes> {
         let mut state = self.state();
         if !state.unpark(parked.queue, &parked.fired.0) {
             return None;
         }
-        match state.poll(parked.queue, user, token, parked.seen, false) {
+        let slot = state.queues.slot(parked.queue)?;
+        match state.poll(slot, token, parked.seen, false) {
             Polled::Answer(body) => Some(body),
             Polled::Catchup => Some(answer::catchup()),
             Polled::Parked(_) | Polled::Ahead | Polled::NotFound => None,
@@ -305,10 +294,10 @@ impl Hub {
         let parked: Vec<_> = {
             let mut state = self.state();
             state.closing = true;
-            state.queues.values_mut().filter_map(|queue| queue.parked.take()).collect()
+            state.queues.iter_mut().filter_map(|queue| queue.parked.take()).collect()
         };
-        for (waiter, seen) in parked {
-            waiter.fire(Outcome::Released(seen));
+        for parked in parked {
+            parked.waiter.fire(Outcome::Released(parked.seen));
         }
     }
 
@@ -318,8 +307,8 @@ impl Hub {
         Stats {
             queues: state.queues.len(),
             users: state.members.len(),
-            parked: state.queues.values().filter(|queue| queue.is_waiting()).count(),
-            events: state.communities.values().map(|community| community.log.len()).sum(),
+            parked: state.queues.iter().filter(|queue| queue.is_waiting()).count(),
+            events: state.communities.iter().map(|community| community.log.len()).sum(),
             bytes: state.bytes,
             head: state.head,
         }
@@ -347,15 +336,16 @@ impl Registration {
         let state = &mut *guard;
         let member = state.members.get_mut(&self.user)?;
         member.know(history);
-        if state.queues.contains_key(&queue) {
+        if state.queues.slot(queue).is_some() {
             return None;
         }
         let oldest = (member.queues.len() >= USER_QUEUES)
-            .then(|| member.queues.iter().copied().min_by_key(|one| state.queues.get(one).map(|one| one.expires_at)))
-            .flatten();
-        member.queues.push(queue);
+            .then(|| member.queues.iter().filter_map(|slot| state.queues.at(*slot)).min_by_key(|one| one.expires_at))
+            .flatten()
+            .map(|oldest| oldest.id);
         let expires_at = now + left;
-        state.queues.insert(queue, Queue::new(self.user, scope, expires_at));
+        let slot = state.queues.insert(Queue::new(queue, self.user, scope, expires_at));
+        member.queues.push(slot);
         state.expiries.push(Reverse((expires_at, queue)));
         let gone = oldest.and_then(|oldest| state.remove(oldest));
         drop(guard);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     auth::{Scope, memberships::History},
     events::{Change, Event, MembershipChange},
-    ids::{CommunityId, EventId, QueueId},
+    ids::{CommunityId, EventId},
 };
 
 /// More changes than this are thinned out when the next comes.
@@ -57,8 +57,8 @@ pub struct Known {
 pub struct Member {
     /// Where they are a member.
     pub memberships: Memberships,
-    /// Their queues.
-    pub queues: Vec<QueueId>,
+    /// The slots of their queues.
+    pub queues: Vec<u32>,
     /// Registrations under way, which keep the entry alive.
     pub loading: usize,
 }

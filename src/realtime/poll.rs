@@ -104,7 +104,7 @@ async fn until_answered(
     });
     let outcome = match outcome.await {
         Some(outcome) => outcome,
-        None => match state.hub.settle(&slot.parked, viewer.user_id, &viewer.scope) {
+        None => match state.hub.settle(&slot.parked, &viewer.scope) {
             Some(body) => {
                 slot.answered = true;
                 return Ok(body);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     hub::{ANSWER_EVENTS, Limits, Parked, Polled},
     log::{Entry, Log},
     member::{Known, Member, narrowed},
-    queue::Queue,
+    queue::{Place, Queues, Waiting},
     waiter::{Fired, Waiter},
 };
 use crate::{
@@ -24,84 +25,204 @@ use crate::{
 };
 
 /// All that a hub holds.
+#[derive(Default)]
 pub struct State {
     /// The newest event.
     pub head: EventId,
     /// This process is to end: nothing is parked any more.
     pub closing: bool,
-    /// Those with events or polls.
-    pub communities: HashMap<CommunityId, Community>,
+    /// Those with events or polls, each in a slot for good.
+    pub communities: Vec<Community>,
+    /// The slots of communities.
+    places: HashMap<CommunityId, u32, RandomState>,
     /// Users with queues, or about to have one.
-    pub members: HashMap<UserId, Member>,
+    pub members: HashMap<UserId, Box<Member>, RandomState>,
     /// All queues.
-    pub queues: HashMap<QueueId, Queue>,
+    pub queues: Queues,
     /// When queues are to be looked at, one entry a queue: a heartbeat costs nothing here, the look puts the entry back.
     pub expiries: BinaryHeap<Reverse<(Instant, QueueId)>>,
     /// The communities of the newest events, in order, without gaps: the one at the back is the head's.
-    pub order: VecDeque<Option<CommunityId>>,
+    order: VecDeque<Option<u32>>,
     /// The bytes of all events kept.
     pub bytes: usize,
+    /// The generation given last.
+    generation: u64,
 }
 
 /// A community on this node.
-#[derive(Default)]
 pub struct Community {
+    /// Its id.
+    id: CommunityId,
     /// Its newest events.
     pub log: Log,
-    /// The polls that its next event answers.
-    pub parked: HashMap<QueueId, Arc<Waiter>>,
+    /// The queues whose parked polls its next event answers.
+    ///
+    /// A queue is put here when it parks and stays until the next event, which empties the list, even if its poll was answered
+    /// from elsewhere meanwhile: so a poll of a member of many communities does not enter and leave all of their lists for
+    /// each event of one. A queue whose memberships change or that ends leaves void entries, which are told by their
+    /// generation and thrown out when they are the half of a list.
+    listed: Vec<Listed>,
+    /// Entries of `listed` that are void.
+    void: usize,
+    /// Counts how often the list was emptied; from 1.
+    epoch: u32,
+}
+
+/// A queue in a list.
+#[derive(Clone, Copy)]
+struct Listed {
+    slot: u32,
+    generation: u64,
+}
+
+impl Community {
+    fn new(id: CommunityId, log: Log) -> Self {
+        Self { id, log, listed: Vec::new(), void: 0, epoch: 1 }
+    }
 }
 
 impl State {
+    /// The state of a hub that is at `head`, with the past of these communities gone up to these events.
+    pub fn new(head: EventId, evicted: impl IntoIterator<Item = (CommunityId, EventId)>) -> Self {
+        let mut state = Self { head, ..Self::default() };
+        for (id, through) in evicted {
+            let slot = state.community(id);
+            state.communities[slot as usize].log = Log::evicted_through(through);
+        }
+        state
+    }
+
+    /// The slot of a community, which is made where there is none.
+    fn community(&mut self, id: CommunityId) -> u32 {
+        let communities = &mut self.communities;
+        *self.places.entry(id).or_insert_with(|| {
+            communities.push(Community::new(id, Log::default()));
+            (communities.len() - 1) as u32
+        })
+    }
+
     /// Puts the event where its readers find it and takes out the polls that wait for it.
-    pub fn append(&mut self, event: &Relayed) -> HashMap<QueueId, Arc<Waiter>> {
+    pub fn append(&mut self, event: &Relayed) -> Vec<Arc<Waiter>> {
         match event.audience {
             Audience::Community => {
-                let community = self.communities.entry(event.community_id).or_default();
+                let slot = self.community(event.community_id);
+                let community = &mut self.communities[slot as usize];
                 community.log.push(Entry { event_id: event.event_id, json: event.json.clone() });
                 self.bytes += event.json.len();
-                self.order.push_back(Some(event.community_id));
-                std::mem::take(&mut community.parked)
+                self.order.push_back(Some(slot));
+                self.wake(slot)
             }
             Audience::Member(change) => {
                 self.order.push_back(None);
                 let Some(member) = self.members.get_mut(&change.user_id) else {
-                    return HashMap::new();
+                    return Vec::new();
                 };
                 member.apply(event.event_id, change);
-                // Polls are parked only where their user is a member: here no longer.
-                if change.role.is_none()
-                    && let Some(community) = self.communities.get_mut(&change.community_id)
-                {
-                    for queue in &member.queues {
-                        community.parked.remove(queue);
+                let queues = member.queues.clone();
+                let woken = queues.into_iter().filter_map(|slot| {
+                    self.unlist(slot);
+                    let queue = self.queues.at_mut(slot)?;
+                    let woken = queue.wake_for(change.community_id);
+                    if queue.parked.is_some() {
+                        self.list(slot);
                     }
-                }
-                let woken = member.queues.iter().filter_map(|id| {
-                    let waiter = self.queues.get_mut(id)?.wake_for(change.community_id)?;
-                    Some((*id, waiter))
+                    woken
                 });
                 woken.collect()
             }
             Audience::Nobody => {
                 self.order.push_back(None);
-                HashMap::new()
+                Vec::new()
+            }
+        }
+    }
+
+    /// Empties the list of a community and takes the polls that wait there.
+    fn wake(&mut self, community: u32) -> Vec<Arc<Waiter>> {
+        let place = &mut self.communities[community as usize];
+        let (id, listed) = (place.id, std::mem::take(&mut place.listed));
+        (place.epoch, place.void) = (place.epoch.wrapping_add(1).max(1), 0);
+        let mut woken = Vec::with_capacity(listed.len());
+        for entry in &listed {
+            let queue = self.queues.at_mut(entry.slot).filter(|queue| queue.generation == entry.generation);
+            let Some(queue) = queue else { continue };
+            woken.extend(queue.wake_for(id));
+            if queue.parked.is_some() {
+                // Its token is narrower than the queue: it waits on.
+                self.list(entry.slot);
+            }
+        }
+        // The room is for those who are about to come back.
+        let place = &mut self.communities[community as usize];
+        if place.listed.is_empty() {
+            place.listed = listed;
+            place.listed.clear();
+            place.listed.shrink_to(2 * woken.len());
+        }
+        woken
+    }
+
+    /// Puts a queue into the lists of its communities, where it is not in them yet.
+    fn list(&mut self, slot: u32) {
+        let Some(queue) = self.queues.at_mut(slot) else { return };
+        if let Some(places) = &mut queue.places {
+            // The common case, apart, as it is to be quick.
+            for place in places.iter_mut() {
+                let community = &mut self.communities[place.community as usize];
+                if place.epoch != community.epoch {
+                    place.epoch = community.epoch;
+                    community.listed.push(Listed { slot, generation: queue.generation });
+                }
+            }
+            return;
+        }
+        let (user, scope) = (queue.user, queue.scope.clone());
+        let Some(known) = self.members.get(&user).and_then(|member| member.known()) else { return };
+        let visible: Vec<CommunityId> =
+            known.communities(self.head).filter(|community| scope.allows(*community)).collect();
+        let places = visible.into_iter().map(|community| Place { community: self.community(community), epoch: 0 });
+        let places = places.collect();
+        self.generation += 1;
+        if let Some(queue) = self.queues.at_mut(slot) {
+            (queue.places, queue.generation) = (Some(places), self.generation);
+            self.list(slot);
+        }
+    }
+
+    /// Makes the entries of a queue void, because its communities may have changed or it ends.
+    fn unlist(&mut self, slot: u32) {
+        let Some(queue) = self.queues.at_mut(slot) else { return };
+        self.generation += 1;
+        queue.generation = self.generation;
+        for place in queue.places.take().unwrap_or_default() {
+            let community = &mut self.communities[place.community as usize];
+            if place.epoch != community.epoch {
+                continue;
+            }
+            community.void += 1;
+            if community.void * 2 > community.listed.len() {
+                let is_valid = |entry: &Listed| {
+                    self.queues.at(entry.slot).is_some_and(|queue| queue.generation == entry.generation)
+                };
+                community.listed.retain(is_valid);
+                community.listed.shrink_to(2 * community.listed.len());
+                community.void = 0;
             }
         }
     }
 
     /// Brings the logs back within their bounds.
     pub fn evict(&mut self, limits: &Limits) {
-        if let Some(Some(newest)) = self.order.back()
-            && let Some(community) = self.communities.get_mut(newest)
-            && community.log.len() > limits.community_events
-        {
-            self.bytes -= community.log.evict();
+        if let Some(Some(newest)) = self.order.back() {
+            let community = &mut self.communities[*newest as usize];
+            if community.log.len() > limits.community_events {
+                self.bytes -= community.log.evict();
+            }
         }
         while self.order.len() > limits.total_events || self.bytes > limits.total_bytes {
             let oldest = self.head - self.order.len() as EventId + 1;
             let Some(place) = self.order.pop_front() else { return };
-            let community = place.and_then(|place| self.communities.get_mut(&place));
+            let community = place.map(|place| &mut self.communities[place as usize]);
             // It may have left its community's log before.
             if let Some(community) = community.filter(|community| community.log.oldest() == Some(oldest)) {
                 self.bytes -= community.log.evict();
@@ -109,18 +230,23 @@ impl State {
         }
     }
 
-    /// What is there for the queue after `cursor`; parks where that is nothing and `park` says so.
-    pub fn poll(&mut self, queue: QueueId, user: UserId, token: &Scope, cursor: EventId, park: bool) -> Polled {
+    /// What is there for the queue in `slot` after `cursor`; parks where that is nothing and `park` says so.
+    pub fn poll(&mut self, slot: u32, token: &Scope, cursor: EventId, park: bool) -> Polled {
         if cursor > self.head {
             return Polled::Ahead;
         }
-        let (Some(found), Some(known)) = (self.queues.get(&queue), self.members.get(&user).and_then(Member::known))
-        else {
-            return Polled::NotFound;
-        };
-        let Some(mut news) = self.gather(known, &found.scope, token, cursor) else {
-            return Polled::Catchup;
-        };
+        let Some(queue) = self.queues.at(slot) else { return Polled::NotFound };
+        let mut news = Vec::new();
+        // Who has seen the head has nothing to look for.
+        if cursor < self.head {
+            let Some(known) = self.members.get(&queue.user).and_then(|member| member.known()) else {
+                return Polled::NotFound;
+            };
+            match self.gather(known, &queue.scope, token, cursor) {
+                Some(found) => news = found,
+                None => return Polled::Catchup,
+            }
+        }
         if !news.is_empty() || !park || self.closing {
             let last = if news.len() > ANSWER_EVENTS {
                 news.truncate(ANSWER_EVENTS);
@@ -131,16 +257,13 @@ impl State {
             let events: Vec<Bytes> = news.into_iter().map(|(_, json)| json).collect();
             return Polled::Answer(answer::events(&events, last));
         }
-        let waiter = Arc::new(Waiter::default());
-        let visible = known.communities(self.head).filter(|community| narrowed(&found.scope, token, *community));
-        for community in visible {
-            self.communities.entry(community).or_default().parked.insert(queue, Arc::clone(&waiter));
+        let (waiter, seen) = (Arc::new(Waiter::default()), self.head);
+        let queue_id = queue.id;
+        if let Some(queue) = self.queues.at_mut(slot) {
+            queue.parked = Some(Waiting { waiter: Arc::clone(&waiter), seen, token: token.clone() });
         }
-        let seen = self.head;
-        if let Some(found) = self.queues.get_mut(&queue) {
-            found.park(Arc::clone(&waiter), seen, token.clone());
-        }
-        Polled::Parked(Parked { fired: Fired(waiter), queue, seen })
+        self.list(slot);
+        Polled::Parked(Parked { fired: Fired(waiter), queue: queue_id, seen })
     }
 
     /// The events after `cursor` that the queue may see, in order, somewhat more than an answer takes at the most. None
@@ -149,7 +272,8 @@ impl State {
         let mut news = Vec::new();
         let mut logs = 0;
         for stretch in known.stretches(cursor).filter(|it| narrowed(queue, token, it.community)) {
-            let Some(community) = self.communities.get(&stretch.community) else { continue };
+            let Some(slot) = self.places.get(&stretch.community) else { continue };
+            let community = &self.communities[*slot as usize];
             let after = cursor.max(stretch.joined);
             if community.log.lost_after(after) {
                 return None;
@@ -173,42 +297,25 @@ impl State {
         Some(news)
     }
 
-    /// Takes the waiter out of all lists; false where it is not the queue's parked one (any longer).
+    /// Takes a poll back; false where it is not the queue's parked one (any longer).
     pub fn unpark(&mut self, queue: QueueId, waiter: &Arc<Waiter>) -> bool {
-        let Some(found) = self.queues.get_mut(&queue) else { return false };
-        if !found.unpark(waiter) {
-            return false;
-        }
-        let known = self.members.get(&found.user).and_then(Member::known);
-        for community in known.into_iter().flat_map(|known| known.communities(self.head)) {
-            if let Some(community) = self.communities.get_mut(&community)
-                && community.parked.get(&queue).is_some_and(|parked| Arc::ptr_eq(parked, waiter))
-            {
-                community.parked.remove(&queue);
-            }
-        }
-        true
+        self.queues.get_mut(queue).is_some_and(|queue| queue.unpark(waiter))
     }
 
     /// Removes the queue with all its memory; its parked poll is the caller's to answer.
-    pub fn remove(&mut self, queue: QueueId) -> Option<Arc<Waiter>> {
-        let found = self.queues.remove(&queue)?;
-        if let Some(member) = self.members.get_mut(&found.user) {
-            member.queues.retain(|one| *one != queue);
-            for community in member.known().into_iter().flat_map(|known| known.communities(self.head)) {
-                if let Some(community) = self.communities.get_mut(&community) {
-                    community.parked.remove(&queue);
-                }
-            }
+    pub fn remove(&mut self, id: QueueId) -> Option<Arc<Waiter>> {
+        let slot = self.queues.slot(id)?;
+        self.unlist(slot);
+        let queue = self.queues.remove(id)?;
+        if let Some(member) = self.members.get_mut(&queue.user) {
+            member.queues.retain(|one| *one != slot);
             if member.queues.is_empty() && member.loading == 0 {
-                self.members.remove(&found.user);
+                self.members.remove(&queue.user);
             }
         }
-        // Tables keep the room of their busiest time; give most of it back.
-        if self.queues.len() * 4 < self.queues.capacity() {
-            self.queues.shrink_to(self.queues.len() * 2);
+        if self.members.len() * 4 < self.members.capacity() {
             self.members.shrink_to(self.members.len() * 2);
         }
-        found.parked.map(|(waiter, _)| waiter)
+        queue.parked.map(|parked| parked.waiter)
     }
 }

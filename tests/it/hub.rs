@@ -183,7 +183,7 @@ fn the_memory_of_expired_queues_is_freed() {
     let mut now = Instant::now();
     let mut user = 0;
     let mut after_warming_up = 0;
-    for round in 0..100 {
+    for round in 0..150 {
         let mut polls = Vec::new();
         for _ in 0..1_000 {
             user += 1;
@@ -197,11 +197,12 @@ fn the_memory_of_expired_queues_is_freed() {
         }
         assert!(polls.iter_mut().all(|parked| matches!(outcome(parked), Some(Outcome::Gone))));
         assert_eq!(hub.stats(), discussions::realtime::hub::Stats::default());
-        if round == 9 {
+        // By then the allocator has the room that it works in.
+        if round == 49 {
             after_warming_up = resident_kib();
         }
     }
-    // 90,000 more rounds; 40 bytes kept of each would be 3.4 MiB.
+    // 100,000 more queues; 40 bytes kept of each would be 3.8 MiB.
     let grown = resident_kib().saturating_sub(after_warming_up);
     assert!(grown < 2_048, "{grown} KiB more");
 }
@@ -700,7 +701,7 @@ impl Model {
                 if let Some(which) = pick(which, self.queues.len())
                     && let Some(waiting) = self.queues[which].parked.take()
                 {
-                    let body = self.hub.settle(&waiting.parked, self.queues[which].user, &waiting.token).unwrap();
+                    let body = self.hub.settle(&waiting.parked, &waiting.token).unwrap();
                     assert_eq!(read(&body), (vec![], self.head));
                 }
             }

@@ -33,7 +33,7 @@ use tower_sessions::session::Id;
 use self::head::{HEAD_BYTES, PollHead, Understood, understand};
 use super::HEADER_READ_TIMEOUT;
 use crate::{
-    auth::{Viewer, viewer},
+    auth::{Viewer, jwt::LastGood, viewer},
     deadline::poll_deadline,
     error::{ErrorCode, Result},
     realtime::{model::Asked, poll},
@@ -78,6 +78,7 @@ impl Direct {
         let mut pending = Vec::new();
         let mut timer = pin!(sleep_until(Instant::now() + HEADER_READ_TIMEOUT));
         let mut idle = pin!(idle.cancelled());
+        let mut last_good = LastGood::default();
         loop {
             if !pending.is_empty() {
                 // Sent before the answer to the last: whatever it is, hyper reads such things.
@@ -85,7 +86,7 @@ impl Direct {
             }
             let deadline = Instant::now() + HEADER_READ_TIMEOUT;
             let arrived = poll_fn(|context| {
-                let arrived = self.poll_head(&mut stream, &mut pending, context);
+                let arrived = self.poll_head(&mut stream, &mut pending, &mut last_good, context);
                 // Between requests, the end of the process ends the connection, and so does a client that is too slow.
                 let ends = arrived.is_pending()
                     && (idle.as_mut().poll(context).is_ready()
@@ -124,6 +125,7 @@ impl Direct {
         &self,
         stream: &mut (impl AsyncRead + Unpin),
         pending: &mut Vec<u8>,
+        last_good: &mut LastGood,
         context: &mut Context<'_>,
     ) -> Poll<Arrived> {
         BUFFER.with_borrow_mut(|buffer| {
@@ -140,7 +142,7 @@ impl Direct {
                     pending.extend_from_slice(read);
                 }
                 let arrived = match understand(if pending.is_empty() { read } else { pending }) {
-                    Understood::Poll(head) => self.poll_arrived(head),
+                    Understood::Poll(head) => self.poll_arrived(head, last_good),
                     Understood::Post(request) => Arrived::Post(request),
                     kind @ (Understood::Partial | Understood::Other) => {
                         let is_other = matches!(kind, Understood::Other);
@@ -160,10 +162,11 @@ impl Direct {
     }
 
     /// What is kept of a poll's head.
-    fn poll_arrived(&self, head: PollHead<'_>) -> Arrived {
+    fn poll_arrived(&self, head: PollHead<'_>, last_good: &mut LastGood) -> Arrived {
         let state = &self.state;
+        let verify = |token| state.verifier.verify_again(token, last_good);
         let caller = match head.authorization {
-            Some(value) => Caller::Bearer(viewer::token_of(value).and_then(|token| state.verifier.verify(token))),
+            Some(value) => Caller::Bearer(viewer::token_of(value).and_then(verify)),
             None => Caller::Session(head.session),
         };
         Arrived::Poll(caller, head.asked, Dressing::new(state, head.request_id, head.origin))
