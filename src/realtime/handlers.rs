@@ -1,6 +1,6 @@
 //! What register, heartbeat, poll and close do.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json as Answer,
@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{
@@ -138,6 +138,5 @@ pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: Path
     params(PollQuery), security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "What happened, or that it is too long ago to tell", body = PollAnswer), PollErrors))]
 pub async fn poll(State(state): State<AppState>, viewer: Viewer, Query(query): Query<PollQuery>) -> Result<Response> {
-    let timer = pin!(sleep_until(Instant::now()));
-    poll::wait(&state, viewer, Asked::try_from(query)?, timer).await.map(poll::respond)
+    poll::wait(&state, viewer, Asked::try_from(query)?).await.map(poll::respond)
 }

@@ -272,17 +272,17 @@ impl Hub {
 
     /// Takes a poll back that nobody waits for any longer.
     pub fn unpark(&self, parked: &Parked) {
-        self.state().unpark(parked.queue, &parked.fired.0);
+        if let Some(queue) = self.state().queues.get_mut(parked.queue) {
+            queue.unpark(&parked.fired.0);
+        }
     }
 
     /// Ends the wait of a parked poll with what is there by now, most often nothing. None where its outcome is on its way.
-    pub fn settle(&self, parked: &Parked, token: &Scope) -> Option<Bytes> {
+    pub fn settle(&self, parked: &Parked) -> Option<Bytes> {
         let mut state = self.state();
-        if !state.unpark(parked.queue, &parked.fired.0) {
-            return None;
-        }
         let slot = state.queues.slot(parked.queue)?;
-        match state.poll(slot, token, parked.seen, false) {
+        let token = state.queues.at_mut(slot)?.unpark(&parked.fired.0)?.token;
+        match state.poll(slot, &token, parked.seen, false) {
             Polled::Answer(body) => Some(body),
             Polled::Catchup => Some(answer::catchup()),
             Polled::Parked(_) | Polled::Ahead | Polled::NotFound => None,

@@ -2,8 +2,8 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
-    task::{Poll, ready},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -12,18 +12,18 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use tokio::time::{Instant, Sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::{
     answer,
-    hub::{Parked, Polled},
+    hub::{Hub, Parked, Polled},
     model::Asked,
     waiter::Outcome,
 };
 use crate::{
     auth::{Viewer, memberships},
     deadline::poll_deadline,
-    error::{ErrorCode, Result},
+    error::{ApiError, ErrorCode, Result},
     feed,
     ids::{EventId, QueueId},
     state::AppState,
@@ -32,33 +32,123 @@ use crate::{
 /// How long a question to the database may take that a poll asks.
 const ASK_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Waits for what there is for `viewer` after the cursor: the body of the answer. `timer` is the caller's, for as long as
-/// this waits, and may be armed for any time.
-///
-/// What is rare is boxed: a parked poll should be small.
-pub async fn wait(state: &AppState, viewer: Viewer, asked: Asked, timer: Pin<&mut Sleep>) -> Result<Bytes> {
-    let Asked { queue, cursor, timeout } = asked;
-    let limit = state.poll_limit(timeout, viewer.expires_at)?;
-    let mut now = Instant::now();
+/// Waits for what there is for `viewer` after the cursor: the body of the answer.
+pub async fn wait(state: &AppState, viewer: Viewer, asked: Asked) -> Result<Bytes> {
+    let mut timer = pin!(sleep_until(Instant::now()));
+    let mut begun = begin(state, viewer, asked);
+    poll_fn(|context| begun.poll_answer(timer.as_mut(), context)).await
+}
+
+/// A poll after the first look at what is there.
+pub enum Begun<'a> {
+    /// It is answered: taken by the first [`Begun::poll_answer`].
+    Answered(Option<Result<Bytes>>),
+    /// It waits. Small, as there may be a hundred thousand of these.
+    Parked(Parking<'a>),
+    /// It has to ask the database or Redis first. Rare and large, hence boxed.
+    Asking(Pin<Box<dyn Future<Output = Result<Bytes>> + Send + 'a>>),
+}
+
+/// Looks for what there is for `viewer` after the cursor, and parks where that is nothing.
+pub fn begin<'a>(state: &'a AppState, viewer: Viewer, asked: Asked) -> Begun<'a> {
+    let limit = match state.poll_limit(asked.timeout, viewer.expires_at) {
+        Ok(limit) => limit,
+        Err(error) => return Begun::refused(error),
+    };
+    let now = Instant::now();
     let deadline = now + limit;
+    match state.hub.poll(asked.queue, viewer.user_id, &viewer.scope, asked.cursor, !limit.is_zero(), now) {
+        Polled::Answer(body) => Begun::Answered(Some(Ok(body))),
+        Polled::Catchup => Begun::Answered(Some(Ok(catchup()))),
+        Polled::Parked(parked) => Begun::Parked(Parking { hub: &state.hub, parked, deadline, answered: false }),
+        Polled::Ahead => Begun::Asking(Box::pin(after_asking(state, viewer, asked, deadline, false))),
+        Polled::NotFound => Begun::Asking(Box::pin(after_asking(state, viewer, asked, deadline, true))),
+    }
+}
+
+impl Begun<'_> {
+    /// One that is answered with an error.
+    pub fn refused(error: ApiError) -> Self {
+        Self::Answered(Some(Err(error)))
+    }
+
+    /// The answer, when it is there. `timer` is the caller's and may be armed for any time.
+    pub fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Result<Bytes>> {
+        match self {
+            Self::Answered(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Parked(parking) => parking.poll_answer(timer, context),
+            Self::Asking(asking) => asking.as_mut().poll(context),
+        }
+    }
+}
+
+/// What a poll comes to that is ahead of this node, or whose queue is not `known` here.
+async fn after_asking(
+    state: &AppState,
+    viewer: Viewer,
+    asked: Asked,
+    deadline: Instant,
+    mut is_unknown: bool,
+) -> Result<Bytes> {
     let mut adopted = false;
     loop {
-        match state.hub.poll(queue, viewer.user_id, &viewer.scope, cursor, !limit.is_zero(), now) {
+        if is_unknown && adopted {
+            return Err(ErrorCode::QueueNotFound.into());
+        } else if is_unknown {
+            adopt(state, &viewer, asked.queue).await?;
+            adopted = true;
+        } else if let Some(body) = ahead(state, asked.cursor, deadline).await? {
+            return Ok(body);
+        }
+        let now = Instant::now();
+        let park = now < deadline;
+        match state.hub.poll(asked.queue, viewer.user_id, &viewer.scope, asked.cursor, park, now) {
             Polled::Answer(body) => return Ok(body),
             Polled::Catchup => return Ok(catchup()),
-            Polled::Parked(parked) => return until_answered(state, parked, &viewer, deadline, timer).await,
-            Polled::Ahead => {
-                if let Some(body) = Box::pin(ahead(state, cursor, deadline)).await? {
-                    return Ok(body);
+            Polled::Parked(parked) => {
+                let mut parking = Parking { hub: &state.hub, parked, deadline, answered: false };
+                let mut timer = pin!(sleep_until(deadline));
+                return poll_fn(|context| parking.poll_answer(timer.as_mut(), context)).await;
+            }
+            Polled::Ahead => is_unknown = false,
+            Polled::NotFound => is_unknown = true,
+        }
+    }
+}
+
+/// A parked poll. Dropped before its answer, as when its client goes away, it frees its place.
+pub struct Parking<'a> {
+    hub: &'a Hub,
+    parked: Parked,
+    deadline: Instant,
+    answered: bool,
+}
+
+impl Drop for Parking<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.hub.unpark(&self.parked);
+        }
+    }
+}
+
+impl Parking<'_> {
+    fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Result<Bytes>> {
+        let answer = match Pin::new(&mut self.parked.fired).poll(context) {
+            Poll::Ready(Outcome::Event(body)) => Ok(body),
+            Poll::Ready(Outcome::Released(seen)) => Ok(answer::events(&[], seen)),
+            Poll::Ready(Outcome::Gone) => Err(ErrorCode::QueueNotFound.into()),
+            Poll::Pending => {
+                ready!(poll_deadline(timer, self.deadline, context));
+                match self.hub.settle(&self.parked) {
+                    Some(body) => Ok(body),
+                    // Somebody has taken the poll to answer it: the outcome is on its way.
+                    None => return Poll::Pending,
                 }
             }
-            Polled::NotFound if adopted => return Err(ErrorCode::QueueNotFound.into()),
-            Polled::NotFound => {
-                Box::pin(adopt(state, &viewer, queue)).await?;
-                adopted = true;
-            }
-        }
-        now = Instant::now();
+        };
+        self.answered = true;
+        Poll::Ready(answer)
     }
 }
 
@@ -70,55 +160,6 @@ fn catchup() -> Bytes {
 /// 200 with this body.
 pub fn respond(body: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
-}
-
-/// Frees the slot of a poll whose client goes away.
-struct Slot<'a> {
-    state: &'a AppState,
-    parked: Parked,
-    answered: bool,
-}
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.state.hub.unpark(&self.parked);
-        }
-    }
-}
-
-async fn until_answered(
-    state: &AppState,
-    parked: Parked,
-    viewer: &Viewer,
-    deadline: Instant,
-    mut timer: Pin<&mut Sleep>,
-) -> Result<Bytes> {
-    let mut slot = Slot { state, parked, answered: false };
-    let outcome = poll_fn(|context| {
-        if let Poll::Ready(outcome) = Pin::new(&mut slot.parked.fired).poll(context) {
-            return Poll::Ready(Some(outcome));
-        }
-        ready!(poll_deadline(timer.as_mut(), deadline, context));
-        Poll::Ready(None)
-    });
-    let outcome = match outcome.await {
-        Some(outcome) => outcome,
-        None => match state.hub.settle(&slot.parked, &viewer.scope) {
-            Some(body) => {
-                slot.answered = true;
-                return Ok(body);
-            }
-            // Somebody has taken the waiter out of the lists to fire it.
-            None => (&mut slot.parked.fired).await,
-        },
-    };
-    slot.answered = true;
-    match outcome {
-        Outcome::Event(body) => Ok(body),
-        Outcome::Released(seen) => Ok(answer::events(&[], seen)),
-        Outcome::Gone => Err(ErrorCode::QueueNotFound.into()),
-    }
 }
 
 /// A cursor ahead of this node: either the node is a moment behind (a GET reads the database, which is first to know), or

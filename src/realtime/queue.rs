@@ -62,13 +62,9 @@ impl Queue {
         self.parked.as_ref().is_some_and(|parked| parked.waiter.is_waiting())
     }
 
-    /// Forgets the poll if it is the parked one.
-    pub fn unpark(&mut self, waiter: &Arc<Waiter>) -> bool {
-        let is_parked = self.parked.as_ref().is_some_and(|parked| Arc::ptr_eq(&parked.waiter, waiter));
-        if is_parked {
-            self.parked = None;
-        }
-        is_parked
+    /// Takes the parked poll, if it is this one.
+    pub fn unpark(&mut self, waiter: &Arc<Waiter>) -> Option<Waiting> {
+        self.parked.take_if(|parked| Arc::ptr_eq(&parked.waiter, waiter))
     }
 
     /// Takes the parked poll, if it may be told of something in `community`.

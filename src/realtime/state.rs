@@ -297,11 +297,6 @@ impl State {
         Some(news)
     }
 
-    /// Takes a poll back; false where it is not the queue's parked one (any longer).
-    pub fn unpark(&mut self, queue: QueueId, waiter: &Arc<Waiter>) -> bool {
-        self.queues.get_mut(queue).is_some_and(|queue| queue.unpark(waiter))
-    }
-
     /// Removes the queue with all its memory; its parked poll is the caller's to answer.
     pub fn remove(&mut self, id: QueueId) -> Option<Arc<Waiter>> {
         let slot = self.queues.slot(id)?;

@@ -701,7 +701,7 @@ impl Model {
                 if let Some(which) = pick(which, self.queues.len())
                     && let Some(waiting) = self.queues[which].parked.take()
                 {
-                    let body = self.hub.settle(&waiting.parked, &waiting.token).unwrap();
+                    let body = self.hub.settle(&waiting.parked).unwrap();
                     assert_eq!(read(&body), (vec![], self.head));
                 }
             }

@@ -1,6 +1,6 @@
 //! A connection that polls, without hyper: hyper keeps two buffers of 8 kB for each connection that is parked, this keeps none.
 //!
-//! A well-formed `GET /poll` is read into a buffer of the thread, answered by the same [`poll::wait`] as axum's handler calls,
+//! A well-formed `GET /poll` is read into a buffer of the thread, answered by the same [`poll::begin`] as axum's handler,
 //! and written in one piece. So that a client may register and poll on one connection, plain `POST`s to `/register` and
 //! `/heartbeat` are read here too, for the router. Anything else, be it another request or only an unusual one (pipelined, of
 //! another HTTP version, with many headers), hands the connection with the bytes read to hyper, for good. So this folder
@@ -12,6 +12,7 @@ mod output;
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
+    io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
@@ -24,19 +25,18 @@ use axum::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tower_sessions::session::Id;
 
 use self::head::{HEAD_BYTES, PollHead, Understood, understand};
 use super::HEADER_READ_TIMEOUT;
 use crate::{
-    auth::{Viewer, jwt::LastGood, viewer},
+    auth::{jwt::LastGood, viewer},
     deadline::poll_deadline,
     error::{ErrorCode, Result},
-    realtime::{model::Asked, poll},
+    realtime::poll::{self, Begun},
     router::Dressing,
     state::AppState,
 };
@@ -70,15 +70,17 @@ impl Direct {
     }
 
     /// Serves polls on `stream` for as long as nothing else comes. `idle` ends it between requests.
+    ///
+    /// What is rare in here is boxed: a parked connection should be small.
     pub async fn serve<S>(&self, mut stream: S, idle: &CancellationToken) -> End<S>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         // What came with or after a request: what hyper would find in its buffer.
         let mut pending = Vec::new();
+        let mut last_good = LastGood::default();
         let mut timer = pin!(sleep_until(Instant::now() + HEADER_READ_TIMEOUT));
         let mut idle = pin!(idle.cancelled());
-        let mut last_good = LastGood::default();
         loop {
             if !pending.is_empty() {
                 // Sent before the answer to the last: whatever it is, hyper reads such things.
@@ -94,22 +96,29 @@ impl Direct {
                 if ends { Poll::Ready(Arrived::Closed) } else { arrived }
             });
             let written = match arrived.await {
-                Arrived::Poll(caller, asked, dressing) => {
-                    let answer = self.answer(caller, asked, timer.as_mut());
-                    let Some(answer) = unless_gone(&mut stream, &mut pending, answer).await else {
-                        return End::Closed;
-                    };
-                    self.write_answer(&mut stream, answer, &dressing).await
+                Arrived::Poll(mut begun, dressing) => {
+                    let answered = poll_fn(|context| match begun.poll_answer(timer.as_mut(), context) {
+                        Poll::Ready(answer) => self.poll_write(&mut stream, answer, &dressing, context).map(Some),
+                        Poll::Pending => poll_gone(&mut stream, &mut pending, context).map(|()| None),
+                    });
+                    match answered.await {
+                        Some(written) => written,
+                        None => return End::Closed,
+                    }
                 }
                 Arrived::Post(request) => {
-                    // Boxed, as its future is large and gone before a poll is parked.
                     let Ok(response) = Box::pin(self.router.clone().oneshot(*request)).await;
                     Box::pin(output::write_response(&mut stream, response, self.is_ending())).await
                 }
                 Arrived::Other => return End::Hyper(stream, pending),
                 Arrived::Closed => return End::Closed,
             };
-            if written.is_err() || self.is_ending() {
+            let done = match written {
+                Ok(rest) if rest.is_empty() => true,
+                Ok(rest) => Box::pin(output::write_rest(&mut stream, rest)).await.is_ok(),
+                Err(_) => false,
+            };
+            if !done || self.is_ending() {
                 return End::Closed;
             }
         }
@@ -127,7 +136,7 @@ impl Direct {
         pending: &mut Vec<u8>,
         last_good: &mut LastGood,
         context: &mut Context<'_>,
-    ) -> Poll<Arrived> {
+    ) -> Poll<Arrived<'_>> {
         BUFFER.with_borrow_mut(|buffer| {
             loop {
                 let mut buffer = ReadBuf::new(buffer);
@@ -142,7 +151,7 @@ impl Direct {
                     pending.extend_from_slice(read);
                 }
                 let arrived = match understand(if pending.is_empty() { read } else { pending }) {
-                    Understood::Poll(head) => self.poll_arrived(head, last_good),
+                    Understood::Poll(head) => self.begin(head, last_good),
                     Understood::Post(request) => Arrived::Post(request),
                     kind @ (Understood::Partial | Understood::Other) => {
                         let is_other = matches!(kind, Understood::Other);
@@ -161,87 +170,65 @@ impl Direct {
         })
     }
 
-    /// What is kept of a poll's head.
-    fn poll_arrived(&self, head: PollHead<'_>, last_good: &mut LastGood) -> Arrived {
-        let state = &self.state;
+    /// Begins a poll.
+    fn begin(&self, head: PollHead<'_>, last_good: &mut LastGood) -> Arrived<'_> {
+        let (state, asked) = (&self.state, head.asked);
         let verify = |token| state.verifier.verify_again(token, last_good);
-        let caller = match head.authorization {
-            Some(value) => Caller::Bearer(viewer::token_of(value).and_then(verify)),
-            None => Caller::Session(head.session),
+        let begun = match (head.authorization.map(viewer::token_of), head.session) {
+            (Some(token), _) => match token.and_then(verify) {
+                Ok(viewer) => poll::begin(state, viewer, asked),
+                Err(error) => Begun::refused(error),
+            },
+            (None, Some(id)) => Begun::Asking(Box::pin(async move {
+                let viewer = state.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
+                poll::wait(state, viewer, asked).await
+            })),
+            (None, None) => Begun::refused(ErrorCode::TokenMissing.into()),
         };
-        Arrived::Poll(caller, head.asked, Dressing::new(state, head.request_id, head.origin))
+        Arrived::Poll(begun, Dressing::new(state, head.request_id, head.origin))
     }
 
-    /// The answer to a poll, as axum's handler gives it.
-    async fn answer(&self, caller: Caller, asked: Asked, timer: Pin<&mut Sleep>) -> Result<Bytes> {
-        let viewer = match caller {
-            Caller::Bearer(viewer) => viewer?,
-            Caller::Session(None) => return Err(ErrorCode::TokenMissing.into()),
-            // Boxed: the session may be looked up in the database, and that future is large.
-            Caller::Session(Some(id)) => {
-                Box::pin(self.state.sessions.poller(id)).await?.ok_or(ErrorCode::TokenMissing)?
-            }
-        };
-        poll::wait(&self.state, viewer, asked, timer).await
-    }
-
-    async fn write_answer(
+    /// Writes an answer, and returns what the socket does not take at once.
+    fn poll_write(
         &self,
         stream: &mut (impl AsyncWrite + Unpin),
         answer: Result<Bytes>,
         dressing: &Dressing,
-    ) -> std::io::Result<()> {
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Vec<u8>>> {
         let (state, close) = (&self.state, self.is_ending());
         match answer {
-            Ok(body) => output::write_answer(stream, &self.template, dressing, state, &body, close).await,
+            Ok(body) => output::poll_write(stream, context, |output| {
+                output::answer(output, &self.template, dressing, state, &body, close);
+            }),
             Err(error) => {
                 let mut response = error.into_response();
                 dressing.dress(state, response.headers_mut());
-                Box::pin(output::write_response(stream, response, close)).await
+                output::poll_response(stream, response, close, context)
             }
         }
     }
 }
 
 /// What a head turns out to be.
-enum Arrived {
-    Poll(Caller, Asked, Dressing),
+enum Arrived<'a> {
+    Poll(Begun<'a>, Dressing),
     Post(Box<Request<Body>>),
     Other,
     Closed,
 }
 
-/// Who polls.
-enum Caller {
-    /// By a token, which was checked.
-    Bearer(Result<Viewer>),
-    /// By the session that a cookie names, if one does.
-    Session(Option<Id>),
-}
-
-/// The outcome of `answer`; None where the client goes away before. What it sends meanwhile is kept in `pending`, up to a
-/// bound at which it is read no further.
-async fn unless_gone<T>(
-    stream: &mut (impl AsyncRead + Unpin),
-    pending: &mut Vec<u8>,
-    answer: impl Future<Output = T>,
-) -> Option<T> {
-    let mut answer = pin!(answer);
-    poll_fn(|context| {
-        if let Poll::Ready(answer) = answer.as_mut().poll(context) {
-            return Poll::Ready(Some(answer));
-        }
-        BUFFER.with_borrow_mut(|buffer| {
-            while pending.len() < HEAD_BYTES {
-                let mut buffer = ReadBuf::new(buffer);
-                if ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)).is_err() || buffer.filled().is_empty()
-                {
-                    return Poll::Ready(None);
-                }
-                pending.extend_from_slice(buffer.filled());
+/// Ready when the client has gone away. What it sends meanwhile is kept in `pending`, up to a bound at which it is read no
+/// further.
+fn poll_gone(stream: &mut (impl AsyncRead + Unpin), pending: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<()> {
+    BUFFER.with_borrow_mut(|buffer| {
+        while pending.len() < HEAD_BYTES {
+            let mut buffer = ReadBuf::new(buffer);
+            if ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)).is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
             }
-            Poll::Pending
-        })
+            pending.extend_from_slice(buffer.filled());
+        }
+        Poll::Pending
     })
-    .await
 }

@@ -1,9 +1,16 @@
 //! Writing answers, most often in one piece.
 
-use std::{cell::RefCell, future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use axum::{
-    body::{Body, Bytes, HttpBody},
+    body::{Bytes, HttpBody},
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
@@ -37,45 +44,50 @@ pub fn template(state: &AppState) -> Vec<u8> {
     output
 }
 
-/// Writes the good answer to a poll.
-pub async fn write_answer(
-    stream: &mut (impl AsyncWrite + Unpin),
-    template: &[u8],
-    dressing: &Dressing,
-    state: &AppState,
-    body: &Bytes,
-    close: bool,
-) -> io::Result<()> {
-    write(stream, |output| {
-        output.extend_from_slice(template);
-        dressing.write(state, |name, value| line(output, name.as_bytes(), value));
-        end(output, Some(body.len()), close);
-        output.extend_from_slice(body);
-    })
-    .await
+/// Puts the good answer to a poll together.
+pub fn answer(output: &mut Vec<u8>, template: &[u8], dressing: &Dressing, state: &AppState, body: &[u8], close: bool) {
+    output.extend_from_slice(template);
+    dressing.write(state, |name, value| line(output, name.as_bytes(), value));
+    end(output, Some(body.len()), close);
+    output.extend_from_slice(body);
 }
 
-/// Writes any response whose body is in memory as one piece.
-pub async fn write_response(stream: &mut (impl AsyncWrite + Unpin), response: Response, close: bool) -> io::Result<()> {
+/// Puts any response together whose body is in memory as one piece, as those of polls and their like are, and writes it.
+pub fn poll_response(
+    stream: &mut (impl AsyncWrite + Unpin),
+    response: Response,
+    close: bool,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<Vec<u8>>> {
     let (parts, mut body) = response.into_parts();
-    let body = whole(&mut body).await?;
-    write(stream, |output| {
+    let body = match ready!(Pin::new(&mut body).poll_frame(context)) {
+        None => Bytes::new(),
+        Some(frame) => match frame.map_err(io::Error::other)?.into_data() {
+            Ok(data) => data,
+            Err(_) => return Poll::Ready(Err(io::Error::other("trailers in an answer"))),
+        },
+    };
+    poll_write(stream, context, |output| {
         begin(output, parts.status);
         lines(output, &parts.headers);
         let is_said = parts.headers.contains_key(header::CONTENT_LENGTH) || parts.status == StatusCode::NO_CONTENT;
         end(output, (!is_said).then_some(body.len()), close);
         output.extend_from_slice(&body);
     })
-    .await
 }
 
-async fn whole(body: &mut Body) -> io::Result<Bytes> {
-    match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
-        None => Ok(Bytes::new()),
-        Some(frame) => {
-            frame.map_err(io::Error::other)?.into_data().map_err(|_| io::Error::other("trailers in an answer"))
-        }
-    }
+/// Writes any such response.
+pub async fn write_response(
+    stream: &mut (impl AsyncWrite + Unpin),
+    response: Response,
+    close: bool,
+) -> io::Result<Vec<u8>> {
+    let mut response = Some(response);
+    poll_fn(|context| match response.take() {
+        Some(response) => poll_response(stream, response, close, context),
+        None => Poll::Ready(Err(io::Error::other("the body of an answer is not there at once"))),
+    })
+    .await
 }
 
 fn begin(output: &mut Vec<u8>, status: StatusCode) {
@@ -118,25 +130,24 @@ fn end(output: &mut Vec<u8>, length: Option<usize>, close: bool) {
     output.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Writes what `fill` puts together. Only what the socket does not take at once is kept, and only then is there a timer.
-async fn write(stream: &mut (impl AsyncWrite + Unpin), fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
-    let mut fill = Some(fill);
-    let rest = poll_fn(|context| {
-        OUTPUT.with_borrow_mut(|output| {
-            output.clear();
-            let Some(fill) = fill.take() else { return Poll::Ready(Ok(Vec::new())) };
-            fill(output);
-            let written = match Pin::new(&mut *stream).poll_write(context, output) {
-                Poll::Ready(Ok(written)) => written,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => 0,
-            };
-            Poll::Ready(Ok(output[written..].to_vec()))
-        })
+/// Writes what `fill` puts together, and returns what the socket does not take at once. Always ready.
+pub fn poll_write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    context: &mut Context<'_>,
+    fill: impl FnOnce(&mut Vec<u8>),
+) -> Poll<io::Result<Vec<u8>>> {
+    OUTPUT.with_borrow_mut(|output| {
+        output.clear();
+        fill(output);
+        let written = match Pin::new(stream).poll_write(context, output) {
+            Poll::Ready(written) => written?,
+            Poll::Pending => 0,
+        };
+        Poll::Ready(Ok(output[written..].to_vec()))
     })
-    .await?;
-    if !rest.is_empty() {
-        Box::pin(timeout(WRITE_TIMEOUT, stream.write_all(&rest))).await??;
-    }
-    Ok(())
+}
+
+/// Writes what the socket did not take at once.
+pub async fn write_rest(stream: &mut (impl AsyncWrite + Unpin), rest: Vec<u8>) -> io::Result<()> {
+    timeout(WRITE_TIMEOUT, stream.write_all(&rest)).await?
 }
