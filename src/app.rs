@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::mpsc,
     time::{Instant, sleep},
 };
@@ -14,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{jwt::Verifier, session::Sessions},
     config::Config,
-    db,
+    db::{self, Db},
     events::{outbox::Wake, publisher::Publisher, relay::Relay},
     feed::{self, Feed, redis::Fanout},
     health, idempotency,
@@ -53,7 +54,7 @@ impl Running {
     pub async fn ended(self) -> anyhow::Result<()> {
         self.shutdown.cancelled().await;
         self.tasks.wait().await;
-        self.state.pool.close().await;
+        self.state.db.close().await;
         if self.failed.is_cancelled() {
             bail!("a background task ended unexpectedly; see the log above");
         }
@@ -61,8 +62,8 @@ impl Running {
     }
 }
 
-/// Starts everything and returns once requests are accepted.
-pub async fn start(config: Config) -> anyhow::Result<Running> {
+/// Starts everything and returns once requests are accepted. What is not a poll is served on the runtime `requests`.
+pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> {
     let verifier = Verifier::new(&config.jwt)?;
     let metrics_handle = telemetry::metrics();
     let listener = bind(config.bind_addr, "BIND_ADDR").await?;
@@ -70,15 +71,15 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (addr, metrics_addr) = (listener.local_addr()?, metrics_listener.local_addr()?);
 
     let options = db::options(&config)?;
-    let pool = db::pool(&config)?;
+    let db = Db::new(&config)?;
     // The relay, its listener and the feed's; apart from the requests' pool, which may be used up.
     let background_pool = PgPoolOptions::new()
         .max_connections(6)
         .acquire_timeout(Duration::from_secs(3))
         .connect_lazy_with(options.clone());
-    first_connection(&pool).await?;
+    first_connection(&db).await?;
     if !config.skip_migrations {
-        db::migrate(&pool).await.context("migrating the database")?;
+        db::migrate(&options).await.context("migrating the database")?;
     }
     let limits = Limits {
         community_events: config.community_log_events as usize,
@@ -86,7 +87,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         total_bytes: config.total_log_bytes,
         queue_ttl: Duration::from_secs(config.queue_ttl_seconds),
     };
-    let hub = Arc::new(feed::load(&pool, limits).await.context("loading the recent events")?);
+    let hub = Arc::new(feed::load(&background_pool, limits).await.context("loading the recent events")?);
 
     let shutdown = CancellationToken::new();
     let (fanout, registry) = shared_by_redis(&config)?;
@@ -94,12 +95,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let wake = Arc::new(Wake::default());
     let state = AppState::new(Shared {
         verifier,
-        sessions: Sessions::new(pool.clone()),
+        sessions: Sessions::new(db.clone()),
         hub: Arc::clone(&hub),
         registry: Arc::clone(&registry),
         wake: Arc::clone(&wake),
         shutdown: shutdown.clone(),
-        pool: pool.clone(),
+        db,
         config,
     });
 
@@ -123,9 +124,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     });
     let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    background.spawn("server", Server::new(router::router(&state), shutdown.clone(), direct).run(listener));
+    background
+        .spawn("server", Server::new(router::router(&state), shutdown.clone(), direct, requests.clone()).run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background.spawn("metrics", Server::new(metrics_router, shutdown.clone(), None).run(metrics_listener));
+    background.spawn("metrics", Server::new(metrics_router, shutdown.clone(), None, requests).run(metrics_listener));
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;
@@ -175,10 +177,10 @@ async fn bind(addr: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// A database that is starting at the same time as this program is waited for, for a while.
-async fn first_connection(pool: &PgPool) -> anyhow::Result<()> {
+async fn first_connection(db: &Db) -> anyhow::Result<()> {
     let start = Instant::now();
     loop {
-        match pool.acquire().await {
+        match db.connection().await {
             Ok(_) => return Ok(()),
             Err(error) if start.elapsed() > Duration::from_secs(20) => {
                 return Err(error).context("cannot reach PostgreSQL at DATABASE_URL");
@@ -203,9 +205,10 @@ async fn housekeeping(state: AppState) {
 }
 
 async fn clean(state: &AppState) -> anyhow::Result<()> {
-    idempotency::store::purge(&state.pool).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
     state.sessions.purge().await.context("sessions")?;
+    let mut db = state.db.connection().await?;
+    idempotency::store::purge(&mut *db).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
     let (hours, total) = (state.config.outbox_retention_hours as i32, i64::from(state.config.total_log_events));
-    while feed::postgres::prune(&state.pool, hours, total).await.context("outbox")? > 0 {}
+    while feed::postgres::prune(&mut *db, hours, total).await.context("outbox")? > 0 {}
     Ok(())
 }

@@ -52,9 +52,9 @@ pub struct Config {
     /// Serve polls without hyper, in a fifth of the memory; false if that should ever be the cause of trouble
     #[arg(long, env = "DIRECT_POLLS", default_value_t = true, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub direct_polls: bool,
-    /// Threads that serve; without it half as many as there are cores: the database beside it needs the others
-    #[arg(long, env = "WORKER_THREADS", value_parser = clap::value_parser!(u32).range(1..=1_024))]
-    pub worker_threads: Option<u32>,
+    /// Threads that deliver events, beside those that serve all else; without it half as many as there are cores
+    #[arg(long, env = "POLL_THREADS", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub poll_threads: Option<u32>,
     /// The events of one community that a node keeps
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,

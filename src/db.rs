@@ -1,10 +1,19 @@
-//! The pool and the migrations.
+//! The connections of the request handlers, and the migrations.
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{
-    Connection,
+    Connection as _, PgConnection, Postgres, Transaction,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
 };
 
 use crate::config::Config;
@@ -32,8 +41,105 @@ pub fn options(config: &Config) -> anyhow::Result<PgConnectOptions> {
     ]))
 }
 
-/// The pool of the request handlers. It connects when it is first used.
-pub fn pool(config: &Config) -> anyhow::Result<PgPool> {
+/// The connections of the request handlers: sqlx's pool, and in front of it those that were in use a moment ago.
+///
+/// sqlx's pool asks each connection that comes back whether it is well, a round trip that costs the database and this
+/// process half as much again as a small request. A connection that a request has used to its end, without an error, needs no
+/// such question: [`Connection::done`] keeps it for the next request, which gets the one used last, as that has all it needs
+/// in its caches. Every other way to let go of a connection, be it an error, a time limit or a panic, gives it to the pool
+/// to look at.
+#[derive(Clone, Debug)]
+pub struct Db(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: PgPool,
+    /// As many as there may be connections: whoever has one finds a connection here or in the pool.
+    turns: Arc<Semaphore>,
+    /// The connections used last, the newest at the end. A std mutex: it is held for a push or a pop.
+    warm: Mutex<Vec<(PoolConnection<Postgres>, Instant)>>,
+}
+
+/// A connection, for as long as a request needs it.
+pub struct Connection {
+    connection: PoolConnection<Postgres>,
+    db: Db,
+    turn: OwnedSemaphorePermit,
+}
+
+impl Db {
+    /// The connections that the settings allow. They are made when they are first used.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let turns = Arc::new(Semaphore::new(config.database_connections as usize));
+        Ok(Self(Arc::new(Inner { pool: pool(config)?, turns, warm: Mutex::default() })))
+    }
+
+    /// A connection. `PoolTimedOut` where none is to be had in time.
+    pub async fn connection(&self) -> Result<Connection, sqlx::Error> {
+        let turn = timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.0.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
+        let connection = match self.warm() {
+            Some(connection) => connection,
+            None => self.0.pool.acquire().await?,
+        };
+        Ok(Connection { connection, db: self.clone(), turn })
+    }
+
+    fn warm(&self) -> Option<PoolConnection<Postgres>> {
+        let mut warm = self.0.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        let (connection, since) = warm.pop()?;
+        if since.elapsed() < PING_AFTER {
+            return Some(connection);
+        }
+        // The others have waited for longer still: the pool looks at them all.
+        warm.clear();
+        None
+    }
+
+    /// How many connections there are, and how many of them nobody uses.
+    pub fn size(&self) -> (usize, usize) {
+        let warm = self.0.warm.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (self.0.pool.size() as usize, self.0.pool.num_idle() + warm)
+    }
+
+    /// Closes all connections, when they are not in use any more.
+    pub async fn close(&self) {
+        self.0.turns.close();
+        self.0.warm.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.pool.close().await;
+    }
+}
+
+impl Connection {
+    /// Begins a transaction on it.
+    pub async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        self.connection.begin().await
+    }
+
+    /// All that was asked is answered, without an error: the connection is good for another request.
+    pub fn done(self) {
+        let Self { connection, db, turn } = self;
+        db.0.warm.lock().unwrap_or_else(PoisonError::into_inner).push((connection, Instant::now()));
+        // Only now, so that whoever gets the turn finds the connection.
+        drop(turn);
+    }
+}
+
+impl Deref for Connection {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+fn pool(config: &Config) -> anyhow::Result<PgPool> {
     Ok(PgPoolOptions::new()
         .max_connections(config.database_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -46,11 +152,11 @@ pub fn pool(config: &Config) -> anyhow::Result<PgPool> {
 }
 
 /// Brings the schema up to date.
-pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
-    let mut connection = pool.acquire().await?;
-    // A migration may take its time on a large table. The connection is not given back: it keeps the setting.
-    sqlx::query("set statement_timeout = 0").execute(&mut *connection).await?;
-    let migrated = MIGRATOR.run(&mut *connection).await;
+pub async fn migrate(options: &PgConnectOptions) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    // A migration may take its time on a large table.
+    sqlx::query("set statement_timeout = 0").execute(&mut connection).await?;
+    let migrated = MIGRATOR.run(&mut connection).await;
     connection.close().await?;
     Ok(migrated?)
 }

@@ -10,7 +10,10 @@ use discussions::{
     config::{Config, LogFormat},
     db, demo, load, router, telemetry,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    signal::unix::{SignalKind, signal},
+};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -76,23 +79,30 @@ struct Health {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let mut runtime = Builder::new_multi_thread();
+    let mut requests = None;
     if let Command::Serve(config) = &cli.command {
+        // Deliveries apart from all other requests: they cost least on few threads, and those that write want all cores.
         let half = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
-        runtime.worker_threads(config.worker_threads.map_or(half, |threads| threads as usize));
+        runtime.worker_threads(config.poll_threads.map_or(half, |threads| threads as usize)).thread_name("polls");
+        let threads = Builder::new_multi_thread().thread_name("requests").enable_all().build();
+        requests = Some(threads.context("cannot start threads")?);
     }
-    runtime.enable_all().build().context("cannot start threads")?.block_on(run(cli))
+    let runtime = runtime.enable_all().build().context("cannot start threads")?;
+    runtime.block_on(run(cli, requests.as_ref().map(Runtime::handle)))
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
+async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(config) => {
             telemetry::log(cli.log_format);
-            serve(*config).await
+            serve(*config, requests).await
         }
         Command::Migrate(database) => {
             telemetry::log(cli.log_format);
-            db::migrate(&connect(&database).await?).await
+            db::migrate(&database.database_url.parse().context("DATABASE_URL")?)
+                .await
+                .context("cannot migrate the database at DATABASE_URL")
         }
         Command::Seed(database) => {
             telemetry::log(cli.log_format);
@@ -114,11 +124,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(mut config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<()> {
     // An empty variable is one that is not set: compose files and shells make such.
     config.redis_url = config.redis_url.filter(|url| !url.is_empty());
     let mut terminate = signal(SignalKind::terminate())?;
-    let running = app::start(config).await?;
+    let running = app::start(config, requests.cloned().unwrap_or_else(Handle::current)).await?;
     tracing::info!(addr = %running.addr, metrics = %running.metrics_addr, "serving");
     tokio::select! {
         _ = terminate.recv() => tracing::info!("asked to end: answering the parked polls"),

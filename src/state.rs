@@ -2,12 +2,12 @@
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{jwt::Verifier, session::Sessions},
     config::Config,
+    db::Db,
     error::{ApiError, Result},
     events::outbox::Wake,
     realtime::{hub::Hub, registry::Registry},
@@ -22,7 +22,7 @@ pub struct Shared {
     /// The settings.
     pub config: Config,
     /// Connections to the database.
-    pub pool: PgPool,
+    pub db: Db,
     /// Checks bearer tokens.
     pub verifier: Verifier,
     /// Browser sessions.

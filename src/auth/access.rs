@@ -3,12 +3,14 @@
 //! Public communities are read by anyone, private and hidden ones by members. To others the things of a hidden community
 //! do not exist (404), those of a private one are forbidden (403). Writing takes membership.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgExecutor;
 use utoipa::ToSchema;
 
 use super::viewer::Viewer;
 use crate::{
+    authors::{Author, Identity, store::Signature},
     error::{ErrorCode, Result},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
 };
@@ -122,8 +124,12 @@ pub struct DiscussionAccess {
     pub is_deleted: bool,
     /// Whether new contributions here are signed with a pseudonym.
     pub is_pseudonymous: bool,
+    /// How the viewer signs here; None where they need a pseudonym and have none yet.
+    pub signature: Option<Signature>,
     /// The viewer's role.
     pub role: Role,
+    /// The database's clock.
+    pub now: DateTime<Utc>,
 }
 
 /// Discussion `id`, for `viewer` to write in (comment, edit, delete).
@@ -134,11 +140,15 @@ pub async fn discussion_to_write(
 ) -> Result<DiscussionAccess> {
     let row = sqlx::query!(
         r#"select d.community_id, d.article_id, d.author_id, d.deleted_at is not null as "is_deleted!", ca.is_pseudonymous,
-                  c.kind as "kind: Kind", m.role as "role?: Role"
+                  c.kind as "kind: Kind", m.role as "role?: Role", clock_timestamp() as "now!",
+                  u.username as "username?", u.avatar_url, p.id as "pseudonym_id?", p.name as "pseudonym?"
            from discussions d
            join communities c on c.id = d.community_id
            join community_articles ca on ca.community_id = d.community_id and ca.article_id = d.article_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           left join users u on u.id = m.user_id
+           left join pseudonyms p
+               on ca.is_pseudonymous and p.community_id = c.id and p.article_id = d.article_id and p.user_id = m.user_id
            where d.id = $1"#,
         id,
         viewer.user_id,
@@ -148,7 +158,12 @@ pub async fn discussion_to_write(
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
     let role = Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::DiscussionNotFound)?;
+    let (username, avatar_url) = (row.username.ok_or(ErrorCode::TokenInvalid)?, row.avatar_url);
+    let identity = Identity { user_id: viewer.user_id, username, avatar_url, pseudonym: row.pseudonym };
+    let is_signed = !row.is_pseudonymous || identity.pseudonym.is_some();
     Ok(DiscussionAccess {
+        signature: is_signed.then(|| Signature { pseudonym_id: row.pseudonym_id, author: Author::of(identity) }),
+        now: row.now,
         community_id: row.community_id,
         article_id: row.article_id,
         author_id: row.author_id,

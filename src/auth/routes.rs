@@ -45,7 +45,9 @@ pub fn routes(state: Option<&AppState>) -> OpenApiRouter<AppState> {
 }
 
 async fn info(state: &AppState, viewer: &Viewer) -> Result<Response> {
-    let (user, communities) = memberships::who_is(&state.pool, viewer).await?;
+    let mut db = state.db.connection().await?;
+    let (user, communities) = memberships::who_is(&mut *db, viewer).await?;
+    db.done();
     Ok(([(header::CACHE_CONTROL, "no-store")], Answer(SessionInfo { user, communities })).into_response())
 }
 

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use axum::http::{HeaderMap, header};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use tokio::time::{Instant, timeout};
 use tower_sessions::{
     Expiry, Session, SessionManagerLayer, SessionStore,
@@ -24,6 +23,7 @@ use tower_sessions::{
 use super::viewer::{Scope, Viewer};
 use crate::{
     config::Config,
+    db::Db,
     error::{ApiError, ErrorCode, Result},
     ids::UserId,
 };
@@ -53,8 +53,8 @@ pub struct Sessions {
 
 impl Sessions {
     /// Sessions in this database.
-    pub fn new(pool: PgPool) -> Self {
-        Self { store: Store { pool, read: Arc::new(Cache::new(REMEMBERED)) } }
+    pub fn new(db: Db) -> Self {
+        Self { store: Store { db, read: Arc::new(Cache::new(REMEMBERED)) } }
     }
 
     /// The layer for the routes that begin and end sessions. All others only look, by [`Sessions::viewer`], so that
@@ -101,7 +101,8 @@ impl Sessions {
 
     /// Deletes the sessions that have ended.
     pub async fn purge(&self) -> anyhow::Result<()> {
-        sqlx::query!("delete from sessions where expires_at < now()").execute(&self.store.pool).await?;
+        let mut db = self.store.db.connection().await?;
+        sqlx::query!("delete from sessions where expires_at < now()").execute(&mut *db).await?;
         Ok(())
     }
 }
@@ -122,7 +123,7 @@ pub async fn end(session: &Session) -> Result<()> {
 /// Sessions in the table of that name.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
+    db: Db,
     /// What was read lately, and when.
     read: Arc<Cache<Id, (Viewer, Instant)>>,
 }
@@ -134,6 +135,7 @@ fn backend(error: impl std::fmt::Display) -> session_store::Error {
 #[async_trait]
 impl SessionStore for Store {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
+        let mut db = self.db.connection().await.map_err(backend)?;
         // An id is 128 random bits; one that is taken is a fault of the generator and fails on the primary key.
         let (data, expires_at) =
             (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
@@ -143,13 +145,14 @@ impl SessionStore for Store {
             data,
             expires_at
         )
-        .execute(&self.pool)
+        .execute(&mut *db)
         .await
         .map_err(backend)?;
         Ok(())
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
+        let mut db = self.db.connection().await.map_err(backend)?;
         self.read.remove(&record.id);
         let (data, expires_at) =
             (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
@@ -160,19 +163,20 @@ impl SessionStore for Store {
             data,
             expires_at
         )
-        .execute(&self.pool)
+        .execute(&mut *db)
         .await
         .map_err(backend)?;
         Ok(())
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
+        let mut db = self.db.connection().await.map_err(backend)?;
         let row = sqlx::query!(
             r#"select data, extract(epoch from expires_at)::bigint as "expires_at!" from sessions
                where id = $1 and expires_at > now()"#,
             id.to_string()
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *db)
         .await
         .map_err(backend)?;
         let Some(row) = row else { return Ok(None) };
@@ -184,10 +188,8 @@ impl SessionStore for Store {
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        sqlx::query!("delete from sessions where id = $1", id.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(backend)?;
+        let mut db = self.db.connection().await.map_err(backend)?;
+        sqlx::query!("delete from sessions where id = $1", id.to_string()).execute(&mut *db).await.map_err(backend)?;
         self.read.remove(id);
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// Whose name a new row carries.
+#[derive(Clone, Debug)]
 pub struct Signature {
     /// The pseudonym's id for the row, where there is one.
     pub pseudonym_id: Option<i64>,

@@ -1,10 +1,11 @@
 //! What the routes of comments do.
 
 use axum::{Json as Answer, extract::State, http::StatusCode, response::Response};
+use sqlx::PgConnection;
 
 use super::{
     model::{Comment, CommentPage, CommentPatch, NewComment},
-    store::{self, Written},
+    store,
 };
 use crate::{
     auth::{
@@ -16,6 +17,7 @@ use crate::{
     events::{Change, outbox},
     extract::{self, Json, PathId, Query, TEXT_CHARACTERS},
     idempotency::{self, Claim, IdempotencyKey},
+    ids::DiscussionId,
     openapi::{ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -36,7 +38,10 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Answer<CommentPage>> {
     let (after, limit) = (page.after()?, page.limit()?);
-    store::page(&state.pool, viewer.as_ref(), discussion, after, limit).await.map(Answer)
+    let mut db = state.db.connection().await?;
+    let page = store::page(&mut *db, viewer.as_ref(), discussion, after, limit).await?;
+    db.done();
+    Ok(Answer(page))
 }
 
 /// Write a comment
@@ -53,43 +58,70 @@ pub async fn create(
     Json(new): Json<NewComment>,
 ) -> Result<Response> {
     let new = new.checked()?;
-    let place = access::discussion_to_write(&state.pool, &viewer, discussion).await?;
-
-    let mut transaction = state.pool.begin().await?;
-    let route = format!("POST /discussions/{discussion}/comments");
-    let ticket = match idempotency::claim(&mut transaction, &viewer, key, &route, &new).await? {
-        Claim::First(ticket) => ticket,
-        Claim::Repeat(answer) => return Ok(answer),
+    let mut db = state.db.connection().await?;
+    let place = access::discussion_to_write(&mut *db, &viewer, discussion).await?;
+    let comment = if key.is_given() || place.signature.is_none() {
+        let mut transaction = db.begin().await?;
+        let route = format!("POST /discussions/{discussion}/comments");
+        let ticket = match idempotency::claim(&mut transaction, &viewer, key, &route, &new).await? {
+            Claim::First(ticket) => ticket,
+            Claim::Repeat(answer) => return Ok(answer),
+        };
+        let comment = write(&mut transaction, &viewer, discussion, place, new).await?;
+        ticket.keep(&mut transaction, &comment).await?;
+        transaction.commit().await?;
+        comment
+    } else {
+        // One statement, which is a transaction by itself: begin and commit would be two round trips more.
+        write(&mut db, &viewer, discussion, place, new).await?
     };
-    let parent = match new.parent_id {
-        Some(parent) => Some(store::parent(&mut transaction, discussion, parent).await?),
-        None => None,
-    };
-    let user = viewer.user_id;
-    let signature =
-        authors::store::sign(&mut transaction, user, place.community_id, place.article_id, place.is_pseudonymous)
-            .await?;
-    let written = store::insert(&mut transaction, user, discussion, &new, parent, signature).await?;
-    let written = written.ok_or(ErrorCode::DiscussionDeleted)?;
-    outbox::append(&mut transaction, &new_comment(&place, new.text, &written)?).await?;
-    ticket.keep(&mut transaction, &written.comment).await?;
-    transaction.commit().await?;
+    db.done();
     state.wake.wake();
-    Ok(idempotency::created(&written.comment))
+    Ok(idempotency::created(&comment))
 }
 
-fn new_comment(place: &DiscussionAccess, text: String, Written { comment, comment_count }: &Written) -> Result<Change> {
-    Ok(Change::NewComment {
-        community_id: place.community_id,
-        article_id: place.article_id,
-        discussion_id: comment.discussion_id,
-        comment_id: comment.id,
-        parent_id: comment.parent_id,
-        depth: comment.depth,
-        text,
-        author: comment.author.clone().ok_or(ErrorCode::CommentDeleted)?,
-        comment_count: *comment_count,
-        timestamp: comment.created_at,
+/// Writes the comment and its event.
+async fn write(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    discussion: DiscussionId,
+    place: DiscussionAccess,
+    new: NewComment,
+) -> Result<Comment> {
+    let parent = match new.parent_id {
+        Some(parent) => Some(store::parent(db, discussion, parent).await?),
+        None => None,
+    };
+    let DiscussionAccess { community_id, article_id, is_pseudonymous, now, .. } = place;
+    let signature = match place.signature {
+        Some(signature) => signature,
+        None => authors::store::sign(db, viewer.user_id, community_id, article_id, is_pseudonymous).await?,
+    };
+    let depth = parent.as_ref().map_or(1, |parent| parent.depth);
+    let told = Change::NewComment {
+        community_id,
+        article_id,
+        discussion_id: discussion,
+        comment_id: store::SAID_BY_THE_DATABASE,
+        parent_id: new.parent_id,
+        depth,
+        text: new.text.clone(),
+        author: signature.author.clone(),
+        comment_count: store::SAID_BY_THE_DATABASE,
+        timestamp: now,
+    };
+    let id =
+        store::insert(db, viewer.user_id, discussion, &new.text, parent, signature.pseudonym_id, now, &told).await?;
+    Ok(Comment {
+        id: id.ok_or(ErrorCode::DiscussionDeleted)?,
+        discussion_id: discussion,
+        parent_id: new.parent_id,
+        depth,
+        text: Some(new.text),
+        author: Some(signature.author),
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
     })
 }
 
@@ -103,7 +135,10 @@ pub async fn read(
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId,
 ) -> Result<Answer<Comment>> {
-    store::get(&state.pool, viewer.as_ref(), id).await.map(Answer)
+    let mut db = state.db.connection().await?;
+    let found = store::get(&mut *db, viewer.as_ref(), id).await?;
+    db.done();
+    Ok(Answer(found))
 }
 
 /// Change a comment
@@ -118,11 +153,12 @@ pub async fn update(
     Json(patch): Json<CommentPatch>,
 ) -> Result<Answer<Comment>> {
     let text = extract::text("text", &patch.text, TEXT_CHARACTERS)?;
-    let found = access::comment_to_write(&state.pool, &viewer, id).await?;
+    let mut db = state.db.connection().await?;
+    let found = access::comment_to_write(&mut *db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
         return Err(ErrorCode::NotAuthor.into());
     }
-    let mut transaction = state.pool.begin().await?;
+    let mut transaction = db.begin().await?;
     let changed = store::update(&mut transaction, id, &text).await?.ok_or(ErrorCode::CommentDeleted)?;
     let comment = changed.comment;
     let change = Change::UpdatedComment {
@@ -137,6 +173,7 @@ pub async fn update(
     };
     outbox::append(&mut transaction, &change).await?;
     transaction.commit().await?;
+    db.done();
     state.wake.wake();
     Ok(Answer(comment))
 }
@@ -149,11 +186,12 @@ pub async fn update(
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "It is deleted"), WriteErrors))]
 pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
-    let found = access::comment_to_write(&state.pool, &viewer, id).await?;
+    let mut db = state.db.connection().await?;
+    let found = access::comment_to_write(&mut *db, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.moderates() {
         return Err(ErrorCode::NotAuthor.into());
     }
-    let mut transaction = state.pool.begin().await?;
+    let mut transaction = db.begin().await?;
     if let Some(deleted) = store::delete(&mut transaction, id).await? {
         let change = Change::DeletedComment {
             community_id: deleted.community_id,
@@ -166,6 +204,7 @@ pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): P
         };
         outbox::append(&mut transaction, &change).await?;
         transaction.commit().await?;
+        db.done();
         state.wake.wake();
     }
     Ok(StatusCode::NO_CONTENT)

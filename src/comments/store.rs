@@ -3,15 +3,16 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
-use super::model::{Comment, CommentPage, CommentTree, DEEPEST, NewComment};
+use super::model::{Comment, CommentPage, CommentTree, DEEPEST};
 use crate::{
     auth::{
         Viewer,
         access::{Kind, Role, Standing},
     },
-    authors::{Author, Identity, store::Signature},
+    authors::{Author, Identity},
     discussions::model::{ViewerInfo, ViewerMembership},
     error::{ApiError, ErrorCode, Result},
+    events::{Change, outbox},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
     page,
 };
@@ -204,26 +205,25 @@ pub async fn parent(db: &mut PgConnection, discussion: DiscussionId, id: Comment
     Ok(Parent { id, root_id: row.root_id, depth: row.depth + 1 })
 }
 
-/// A comment just written and what its event tells besides.
-pub struct Written {
-    /// The comment.
-    pub comment: Comment,
-    /// How many comments now live in its discussion.
-    pub comment_count: i64,
-}
+/// Stands in an event for what [`insert`] puts there.
+pub const SAID_BY_THE_DATABASE: i64 = 0;
 
-/// Writes a comment by `user` into a live discussion and counts it. None where the discussion is deleted by now.
+/// Writes a comment by `user` into a live discussion, counts it, and tells of it: all in one statement, so that it commits as a
+/// whole (I1) and takes one round trip. Into the event go the comment's id, which is returned, and the discussion's new count.
+/// None where the discussion is deleted by now.
 ///
 /// The counter's row is locked before the outbox row is written, which gives a discussion's events the order of its commits.
+#[expect(clippy::too_many_arguments, reason = "they are a row's columns")]
 pub async fn insert(
     db: &mut PgConnection,
     user: UserId,
     discussion: DiscussionId,
-    new: &NewComment,
+    text: &str,
     parent: Option<Parent>,
-    signature: Signature,
-) -> Result<Option<Written>> {
-    let depth = parent.as_ref().map_or(1, |parent| parent.depth);
+    pseudonym: Option<i64>,
+    now: DateTime<Utc>,
+    told: &Change,
+) -> Result<Option<CommentId>> {
     let row = sqlx::query!(
         r#"with counted as (
                update discussions set comment_count = comment_count + 1
@@ -232,37 +232,31 @@ pub async fn insert(
            ), numbered as (
                select nextval(pg_get_serial_sequence('comments', 'id')) as id, comment_count from counted
            ), written as (
-               insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text)
+               insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at)
                overriding system value
-               select id, $1, coalesce($2, id), $3, $4, $5, $6, $7 from numbered
-               returning id, created_at, updated_at
+               select id, $1, coalesce($2, id), $3, $4, $5, $6, $7, $8, $8 from numbered
+               returning id
+           ), told as (
+               insert into outbox (community_id, type, payload)
+               select $9, $10, ($11::text::jsonb || jsonb_build_object('comment_id', id, 'comment_count', comment_count))::json
+               from numbered
            )
-           select written.id, written.created_at, written.updated_at, numbered.comment_count as "comment_count!"
-           from written, numbered"#,
+           select id from written"#,
         discussion,
         parent.as_ref().map(|parent| parent.root_id),
         parent.as_ref().map(|parent| parent.id),
-        depth,
+        parent.as_ref().map_or(1, |parent| parent.depth),
         user,
-        signature.pseudonym_id,
-        new.text
+        pseudonym,
+        text,
+        now,
+        told.community_id(),
+        told.kind(),
+        outbox::payload(told)?
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Written {
-        comment: Comment {
-            id: row.id,
-            discussion_id: discussion,
-            parent_id: parent.map(|parent| parent.id),
-            depth,
-            text: Some(new.text.clone()),
-            author: Some(signature.author),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            deleted_at: None,
-        },
-        comment_count: row.comment_count,
-    }))
+    Ok(row.map(|row| row.id))
 }
 
 /// A changed comment and where it is.

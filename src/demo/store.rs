@@ -1,7 +1,7 @@
 //! The SQL of the demo: its people, and what they have written so far.
 
 use serde::Serialize;
-use sqlx::{PgPool, types::Json};
+use sqlx::{PgConnection, PgPool, types::Json};
 
 use crate::{
     auth::access::{Kind, Role},
@@ -40,9 +40,9 @@ struct Community {
 }
 
 /// The first people and articles.
-pub async fn directory(pool: &PgPool) -> Result<Directory> {
+pub async fn directory(db: &mut PgConnection) -> Result<Directory> {
     let users = sqlx::query_as!(User, "select id, username, avatar_url from users order by id limit 12")
-        .fetch_all(pool)
+        .fetch_all(&mut *db)
         .await?;
     let articles = sqlx::query_as!(
         Article,
@@ -53,19 +53,24 @@ pub async fn directory(pool: &PgPool) -> Result<Directory> {
            join communities c on c.id = ca.community_id
            group by a.id order by a.id limit 12"#
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *db)
     .await?;
     Ok(Directory { users, articles })
 }
 
 /// Whether there is such a user.
-pub async fn user_exists(pool: &PgPool, user: UserId) -> Result<bool> {
+pub async fn user_exists(db: &mut PgConnection, user: UserId) -> Result<bool> {
     let found = sqlx::query_scalar!(r#"select exists (select from users where id = $1) as "found!""#, user);
-    Ok(found.fetch_one(pool).await?)
+    Ok(found.fetch_one(db).await?)
 }
 
 /// Sets or, with no role, ends a membership.
-pub async fn set_membership(pool: &PgPool, user: UserId, community: CommunityId, role: Option<Role>) -> Result<()> {
+pub async fn set_membership(
+    db: &mut PgConnection,
+    user: UserId,
+    community: CommunityId,
+    role: Option<Role>,
+) -> Result<()> {
     match role {
         Some(role) => {
             sqlx::query!(
@@ -76,12 +81,12 @@ pub async fn set_membership(pool: &PgPool, user: UserId, community: CommunityId,
                 community,
                 role as Role
             )
-            .execute(pool)
+            .execute(db)
             .await?
         }
         None => {
             sqlx::query!("delete from memberships where user_id = $1 and community_id = $2", user, community)
-                .execute(pool)
+                .execute(db)
                 .await?
         }
     };

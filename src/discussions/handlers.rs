@@ -47,7 +47,10 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Answer<DiscussionPage>> {
     let (before, limit) = (page.after()?, page.limit()?);
-    store::page(&state.pool, viewer.as_ref(), article, place.community_id, before, limit).await.map(Answer)
+    let mut db = state.db.connection().await?;
+    let page = store::page(&mut *db, viewer.as_ref(), article, place.community_id, before, limit).await?;
+    db.done();
+    Ok(Answer(page))
 }
 
 /// Begin a discussion
@@ -64,9 +67,10 @@ pub async fn create(
     Json(new): Json<NewDiscussion>,
 ) -> Result<Response> {
     let new = new.checked()?;
-    let place = access::place_to_write(&state.pool, &viewer, article, new.community_id).await?;
+    let mut db = state.db.connection().await?;
+    let place = access::place_to_write(&mut *db, &viewer, article, new.community_id).await?;
 
-    let mut transaction = state.pool.begin().await?;
+    let mut transaction = db.begin().await?;
     let route = format!("POST /articles/{article}/discussions");
     let ticket = match idempotency::claim(&mut transaction, &viewer, key, &route, &new).await? {
         Claim::First(ticket) => ticket,
@@ -81,6 +85,7 @@ pub async fn create(
     }
     ticket.keep(&mut transaction, &discussion).await?;
     transaction.commit().await?;
+    db.done();
     state.wake.wake();
     Ok(idempotency::created(&discussion))
 }
@@ -95,7 +100,10 @@ pub async fn read(
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId,
 ) -> Result<Answer<Discussion>> {
-    store::get(&state.pool, viewer.as_ref(), id).await.map(Answer)
+    let mut db = state.db.connection().await?;
+    let found = store::get(&mut *db, viewer.as_ref(), id).await?;
+    db.done();
+    Ok(Answer(found))
 }
 
 /// Change a discussion, or resolve it
@@ -110,7 +118,8 @@ pub async fn update(
     Json(patch): Json<DiscussionPatch>,
 ) -> Result<Answer<Discussion>> {
     let patch = patch.checked()?;
-    let found = access::discussion_to_write(&state.pool, &viewer, id).await?;
+    let mut db = state.db.connection().await?;
+    let found = access::discussion_to_write(&mut *db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
         if patch.takes_authorship() {
             return Err(ErrorCode::NotAuthor.into());
@@ -119,12 +128,13 @@ pub async fn update(
             return Err(ErrorCode::NotAllowed.into());
         }
     }
-    let mut transaction = state.pool.begin().await?;
+    let mut transaction = db.begin().await?;
     let discussion = store::update(&mut transaction, id, &patch).await?.ok_or(ErrorCode::DiscussionDeleted)?;
     if let Some(discussion) = discussion.state() {
         outbox::append(&mut transaction, &Change::UpdatedDiscussion(discussion)).await?;
     }
     transaction.commit().await?;
+    db.done();
     state.wake.wake();
     Ok(Answer(discussion))
 }
@@ -137,16 +147,18 @@ pub async fn update(
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "It is deleted"), WriteErrors))]
 pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
-    let found = access::discussion_to_write(&state.pool, &viewer, id).await?;
+    let mut db = state.db.connection().await?;
+    let found = access::discussion_to_write(&mut *db, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.moderates() {
         return Err(ErrorCode::NotAuthor.into());
     }
-    let mut transaction = state.pool.begin().await?;
+    let mut transaction = db.begin().await?;
     if let Some(timestamp) = store::delete(&mut transaction, id).await? {
         let (community_id, article_id) = (found.community_id, found.article_id);
         let change = Change::DeletedDiscussion { community_id, article_id, discussion_id: id, timestamp };
         outbox::append(&mut transaction, &change).await?;
         transaction.commit().await?;
+        db.done();
         state.wake.wake();
     }
     Ok(StatusCode::NO_CONTENT)

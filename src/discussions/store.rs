@@ -90,24 +90,28 @@ pub async fn page(
                select d.* from places
                cross join lateral (
                    select * from discussions
-                   where community_id = places.community_id and article_id = $1 and ($5::bigint is null or id < $5)
+                   where community_id = places.community_id and article_id = $1
+                     and id < coalesce($5, 9223372036854775807)
                    order by id desc limit $6::bigint + 1
                ) d
                where places.kind = 'public' or places.role is not null
                order by d.id desc limit $6::bigint + 1
            )
-           select (select last_assigned from event_head) as "head!",
-                  (select kind from communities where id = $2) as "asked?: Kind",
-                  (select json_agg(places) from places) as "places?: Json<Vec<Place>>",
-                  d.id as "id?", d.community_id as "community_id?", d.topic as "topic?", d.text as "text?",
+           select d.id as "id?", d.community_id as "community_id?", d.topic as "topic?", d.text as "text?",
                   d.is_resolved as "is_resolved?", d.comment_count as "comment_count?", d.created_at as "created_at?",
                   d.updated_at as "updated_at?", d.deleted_at as "deleted_at?", d.author_id as "author_id?",
-                  u.username as "username?", u.avatar_url as "avatar_url?", p.name as "pseudonym?"
-           from (select 1) one
-           left join found d on true
-           left join users u on u.id = d.author_id
+                  u.username as "username?", u.avatar_url as "avatar_url?", p.name as "pseudonym?",
+                  null::bigint as "head?", null::text as "asked?: Kind", null::json as "places?: Json<Vec<Place>>"
+           from found d
+           join users u on u.id = d.author_id
            left join pseudonyms p on p.id = d.pseudonym_id
-           order by d.id desc"#,
+           union all
+           -- What holds for the whole page, in a row of its own and not again in each.
+           select null, null, null, null, null, null, null, null, null, null, null, null, null,
+                  (select last_assigned from event_head),
+                  (select kind from communities where id = $2),
+                  (select json_agg(places) from places)
+           order by 1 desc nulls last"#,
         article,
         community,
         viewer.map(|viewer| viewer.user_id),
@@ -123,7 +127,7 @@ pub async fn page(
     let mut places = Vec::new();
     let mut discussions = Vec::with_capacity(rows.len());
     for row in rows {
-        head = row.head;
+        head = row.head.unwrap_or(head);
         asked = asked.or(row.asked);
         if let Some(Json(found)) = row.places {
             places = found;

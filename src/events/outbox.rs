@@ -8,16 +8,20 @@ use crate::error::{ApiError, Result};
 
 /// Adds `change` to the outbox of this transaction: it is delivered if and only if the transaction commits.
 pub async fn append(transaction: &mut PgConnection, change: &Change) -> Result<()> {
-    let payload = serde_json::to_string(change).map_err(ApiError::internal)?;
     sqlx::query!(
         "insert into outbox (community_id, type, payload) values ($1, $2, $3::text::json)",
         change.community_id(),
         change.kind(),
-        payload
+        payload(change)?
     )
     .execute(transaction)
     .await?;
     Ok(())
+}
+
+/// The change as the outbox holds it, for statements that write their own row.
+pub fn payload(change: &Change) -> Result<String> {
+    serde_json::to_string(change).map_err(ApiError::internal)
 }
 
 /// Wakes the relay after a commit. Many wake-ups in a row are one. It is only a wish: the relay's timer is the net.

@@ -58,7 +58,7 @@ pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(Com
 
 /// Deletes events older than `hours`, but for those that a starting node loads and the memberships' (which say who was
 /// where, and are few), and notes for each community how far that went. Up to 10,000 at a time; returns how many.
-pub async fn prune(db: &PgPool, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
+pub async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with gone as (
                delete from outbox where id in (

@@ -32,7 +32,11 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
     }
-    let head = timeout(PATIENCE, feed::postgres::head(&state.pool)).await;
+    let head = timeout(PATIENCE, async {
+        let mut db = state.db.connection().await?;
+        feed::postgres::head(&mut *db).await
+    });
+    let head = head.await;
     let head = head.map_err(|_| ApiError::from(ErrorCode::Unavailable).message("the database does not answer"))??;
     let mut heads = state.hub.watch_head();
     let caught_up = timeout(PATIENCE, heads.wait_for(|here| *here >= head)).await;
@@ -63,10 +67,15 @@ async fn gauges(state: &AppState) {
     gauge!("discussions_log_events").set(stats.events as f64);
     gauge!("discussions_log_bytes").set(stats.bytes as f64);
     gauge!("discussions_head").set(stats.head as f64);
-    gauge!("discussions_pool_connections").set(f64::from(state.pool.size()));
-    gauge!("discussions_pool_idle").set(state.pool.num_idle() as f64);
+    let (connections, idle) = state.db.size();
+    gauge!("discussions_pool_connections").set(connections as f64);
+    gauge!("discussions_pool_idle").set(idle as f64);
     // With the database down the last values stand; the error is in the log.
-    if let Ok(Ok(waiting)) = timeout(PATIENCE, store::waiting(&state.pool)).await {
+    let waiting = timeout(PATIENCE, async {
+        let mut db = state.db.connection().await?;
+        store::waiting(&mut *db).await
+    });
+    if let Ok(Ok(waiting)) = waiting.await {
         gauge!("discussions_outbox_waiting").set(waiting.rows as f64);
         gauge!("discussions_outbox_oldest_seconds").set(waiting.oldest_seconds);
     }

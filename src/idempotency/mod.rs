@@ -29,6 +29,13 @@ const HEADER: &str = "idempotency-key";
 /// The key of the request, if it has one.
 pub struct IdempotencyKey(Option<String>);
 
+impl IdempotencyKey {
+    /// Whether there is one.
+    pub fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
 

@@ -73,7 +73,9 @@ async fn up_to_date(state: &AppState, viewer: &Viewer) -> Result<History> {
     let mut heads = state.hub.watch_head();
     loop {
         heads.mark_unchanged();
-        let history = memberships::history(&state.pool, viewer.user_id).await?;
+        let mut db = state.db.connection().await?;
+        let history = memberships::history(&mut *db, viewer.user_id).await?;
+        db.done();
         if !history.is_behind || Instant::now() >= deadline {
             return Ok(history);
         }

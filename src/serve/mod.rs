@@ -18,8 +18,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -47,6 +48,8 @@ struct Inner {
     builder: http1::Builder,
     router: Router,
     direct: Option<Direct>,
+    /// Where hyper's connections are served: polls are served where this server runs.
+    requests: Handle,
     /// The end is announced.
     shutdown: CancellationToken,
     /// Connections without a request are to end.
@@ -55,13 +58,14 @@ struct Inner {
 }
 
 impl Server {
-    /// A server of `router`. With `direct`, connections that only poll are served by [`direct`].
-    pub fn new(router: Router, shutdown: CancellationToken, direct: Option<AppState>) -> Self {
+    /// A server of `router`. With `direct`, connections that only poll are served by [`direct`], and all others on the runtime
+    /// `requests`.
+    pub fn new(router: Router, shutdown: CancellationToken, direct: Option<AppState>, requests: Handle) -> Self {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(64 * 1024);
         let direct = direct.map(|state| Direct::new(state, router.clone()));
         let (idle, connections) = (CancellationToken::new(), TaskTracker::new());
-        Self(Arc::new(Inner { builder, router, direct, shutdown, idle, connections }))
+        Self(Arc::new(Inner { builder, router, direct, requests, shutdown, idle, connections }))
     }
 
     /// Accepts connections until the end is announced, then lets the requests under way finish.
@@ -98,23 +102,43 @@ impl Server {
     }
 
     /// Serves one connection, on a task of its own.
-    pub fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S) {
+    pub fn serve<S: Connection>(&self, stream: S) {
         let inner = Arc::clone(&self.0);
-        if inner.direct.is_none() {
-            self.0.connections.spawn(async move { inner.hyper(stream).await });
-            return;
-        }
         self.0.connections.spawn(async move {
-            let Some(direct) = &inner.direct else { return };
-            if let direct::End::Hyper(stream, read) = direct.serve(stream, &inner.idle).await {
-                let stream = Rewound::new(read, stream);
-                // A task of its own, and not a part of this one, which would be as large as both.
-                let hyper = Arc::clone(&inner);
-                inner.connections.spawn(async move { hyper.hyper(stream).await });
-            }
+            let (stream, read) = match &inner.direct {
+                None => (stream, Vec::new()),
+                Some(direct) => match direct.serve(stream, &inner.idle).await {
+                    direct::End::Hyper(stream, read) => (stream, read),
+                    direct::End::Closed => return,
+                },
+            };
+            // A task of its own, and not a part of this one, which would be as large as both.
+            let hyper = Arc::clone(&inner);
+            let served = async move {
+                if let Ok(stream) = stream.moved() {
+                    hyper.hyper(Rewound::new(read, stream)).await;
+                }
+            };
+            inner.connections.spawn_on(served, &inner.requests);
         });
     }
 }
+
+/// What a connection is served over: a socket, or memory.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
+    /// The same in the hands of the runtime that this is called on.
+    fn moved(self) -> io::Result<Self> {
+        Ok(self)
+    }
+}
+
+impl Connection for TcpStream {
+    fn moved(self) -> io::Result<Self> {
+        Self::from_std(self.into_std()?)
+    }
+}
+
+impl Connection for DuplexStream {}
 
 impl Inner {
     async fn hyper(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {

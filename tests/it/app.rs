@@ -103,7 +103,7 @@ impl TestApp {
     pub async fn on(database: std::sync::Arc<TestDatabase>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&database.url);
         change(&mut config);
-        let running = app::start(config).await.unwrap();
+        let running = app::start(config, tokio::runtime::Handle::current()).await.unwrap();
         let pool = PgPoolOptions::new().max_connections(8).connect(&database.url).await.unwrap();
         Self {
             addr: running.addr,

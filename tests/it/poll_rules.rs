@@ -437,7 +437,11 @@ async fn parked_polls_hold_no_connection_and_write_no_session() {
         tokio::spawn(async move { app_client.send(request).await })
     };
     app.until(|| app.state.hub.stats().parked == 6).await;
-    app.until(|| app.state.pool.num_idle() == app.state.pool.size() as usize).await;
+    app.until(|| {
+        let (connections, idle) = app.state.db.size();
+        idle == connections
+    })
+    .await;
     let discussion = ada.discussion(article, community, "Still answering").await;
     for poll in parked.into_iter().chain([by_cookie]) {
         let body = poll.await.unwrap().expect(200);
