@@ -204,7 +204,8 @@ async fn a_public_key_may_be_a_file_or_one_line_and_a_wrong_setting_ends_the_sta
         config.jwt.jwt_algorithm = algorithm;
         config.jwt.jwt_secret = secret.map(str::to_owned);
         config.jwt.jwt_public_key = public_key.map(str::to_owned);
-        let error = app::start(config, tokio::runtime::Handle::current()).await.err().expect("such a setting ends the start");
+        let error =
+            app::start(config, tokio::runtime::Handle::current()).await.err().expect("such a setting ends the start");
         assert!(format!("{error:#}").contains(named), "{error:#}");
     }
 }

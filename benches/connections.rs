@@ -1,0 +1,190 @@
+//! Many polls parked in one process, over connections in memory: `cargo bench --bench connections`, a table on standard output.
+//!
+//! The whole way of a poll but for the kernel: the bytes of a request are read, its token is checked, it is parked in the hub,
+//! an event comes, the answer is put together and written, and the client polls again. Sockets end at the limit of open files
+//! (20,000 on a common machine); this shows that nothing in here does. Every client checks that it gets each event once.
+//!
+//! Memory is what the process grows by from before the server has the connections: both ends' buffers and the clients are
+//! there by then. Times are of one thread, which is the server's and the clients'.
+
+#[path = "hub/measure.rs"]
+#[expect(dead_code, reason = "some of it is for the hub's benchmark")]
+mod measure;
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use discussions::{
+    auth::{
+        Scope,
+        jwt::{self, Verifier},
+        memberships::History,
+        session::Sessions,
+    },
+    config::Config,
+    db::Db,
+    events::{Audience, Relayed, outbox::Wake},
+    ids::EventId,
+    realtime::{
+        hub::{Hub, Limits},
+        registry::Registry,
+    },
+    router,
+    serve::Server,
+    state::{AppState, Shared},
+};
+use measure::{median, resident_bytes};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    runtime::{Builder, Handle},
+    sync::Notify,
+    task::LocalSet,
+};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Room for a request and for an answer.
+const BUFFER: usize = 2_048;
+const SECRET: &str = "a secret of the benchmark, long enough";
+/// Everybody's community.
+const COMMUNITY: i64 = 1;
+const TTL: Duration = Duration::from_secs(3_600);
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    config: Config,
+}
+
+fn main() {
+    println!("\nPolls parked over connections in memory: one event to all, each polls again");
+    for count in [1_000, 3_000, 10_000, 30_000, 100_000] {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let local = LocalSet::new();
+        local.block_on(&runtime, measure(count));
+    }
+}
+
+/// The application without a database: everything that is polled for is in the hub.
+fn application() -> AppState {
+    let arguments = ["bench", "--database-url", "postgres://127.0.0.1:1/none", "--jwt-secret", SECRET];
+    let config = Cli::parse_from(arguments).config;
+    let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 1 << 28, queue_ttl: TTL };
+    let db = Db::new(&config).expect("an address");
+    AppState::new(Shared {
+        verifier: Verifier::new(&config.jwt).expect("a secret"),
+        sessions: Sessions::new(db.clone()),
+        hub: Arc::new(Hub::new(limits, 0, [])),
+        registry: Arc::new(Registry::alone()),
+        wake: Arc::new(Wake::default()),
+        shutdown: CancellationToken::new(),
+        db,
+        config,
+    })
+}
+
+fn register(state: &AppState, user: i64) -> uuid::Uuid {
+    let queue = uuid::Uuid::new_v4();
+    let history = History { head: state.hub.head(), communities: [COMMUNITY].into(), ..History::default() };
+    let now = tokio::time::Instant::now();
+    state.hub.begin(user).install(queue, Scope::default(), &history, TTL, now);
+    queue
+}
+
+fn append(state: &AppState) {
+    let event_id = state.hub.head() + 1;
+    let text = "Some words of a comment. ".repeat(18);
+    let json = format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#);
+    let written_at = chrono::Utc::now();
+    let event =
+        Relayed { event_id, community_id: COMMUNITY, audience: Audience::Community, json: json.into(), written_at };
+    assert!(state.hub.append(&event).is_some(), "it is the next event");
+}
+
+/// How many clients have the event of the round.
+struct Round {
+    count: u32,
+    arrived: Cell<u32>,
+    all: Notify,
+}
+
+async fn measure(count: u32) {
+    let state = application();
+    let shutdown = CancellationToken::new();
+    let server = Server::new(router::router(&state), shutdown, Some(state.clone()), Handle::current());
+    let round = Rc::new(Round { count, arrived: Cell::new(0), all: Notify::new() });
+    let begin = Rc::new(Notify::new());
+    let mut ends = Vec::new();
+    for user in 1..=i64::from(count) {
+        let (mut here, mut there) = duplex(BUFFER);
+        // Both buffers are used once, so that their pages are not counted as the server's.
+        let mut filled = [b'x'; BUFFER];
+        here.write_all(&filled).await.expect("memory");
+        there.read_exact(&mut filled).await.expect("memory");
+        there.write_all(&filled).await.expect("memory");
+        here.read_exact(&mut filled).await.expect("memory");
+        let token = jwt::mint(SECRET, user, None, 3_600).expect("a secret");
+        let queue = register(&state, user);
+        tokio::task::spawn_local(client(here, token, queue, Rc::clone(&round), Rc::clone(&begin)));
+        ends.push(there);
+    }
+    tokio::task::yield_now().await;
+    let before = resident_bytes();
+    ends.into_iter().for_each(|end| server.serve(end));
+    begin.notify_waiters();
+    let all_parked = async || {
+        // To count them looks at each queue: seldom, so that it is no part of what is measured.
+        while state.hub.stats().parked < count as usize {
+            for _ in 0..=count / 32 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    all_parked().await;
+    let parked = (resident_bytes() - before) / f64::from(count);
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        round.arrived.set(0);
+        let start = Instant::now();
+        append(&state);
+        round.all.notified().await;
+        all_parked().await;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    let after = (resident_bytes() - before) / f64::from(count);
+    let each = median(times.into_iter()) / f64::from(count) * 1e9;
+    println!("{count:>8} polls {each:>8.0} ns a delivery {parked:>8.0} bytes a poll {after:>8.0} after the rounds");
+}
+
+async fn client(mut stream: DuplexStream, token: String, queue: uuid::Uuid, round: Rc<Round>, begin: Rc<Notify>) {
+    begin.notified().await;
+    let mut cursor: EventId = 0;
+    let mut answer = [0; BUFFER];
+    loop {
+        let request = format!(
+            "GET /poll?queue_id={queue}&last_event_id={cursor} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("memory");
+        let mut length = 0;
+        // An answer ends with the brace after its last_event_id.
+        while length == 0 || answer[length - 1] != b'}' {
+            length += stream.read(&mut answer[length..]).await.expect("memory");
+        }
+        let text = std::str::from_utf8(&answer[..length]).expect("JSON");
+        let expected = format!("\"event_id\":{}", cursor + 1);
+        assert_eq!(text.matches("{\"event_id\":").count(), 1, "one event and no more: {text}");
+        assert!(text.contains(&expected), "the next event: {text}");
+        cursor += 1;
+        round.arrived.set(round.arrived.get() + 1);
+        if round.arrived.get() == round.count {
+            round.all.notify_one();
+        }
+    }
+}
