@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: the figures of docs/performance.md, measured here and now, and written there.
 #
-#   bench.sh [STAGE...]     fanout requests delivery relay hub; all where none is named
+#   bench.sh [STAGE...]     fanout delivery requests relay hub connections nodes; all where none is named
 #
 # Everything on loopback, against a private PostgreSQL that syncs to disk as in production. What is compared is
 # measured in turns within one run, since two runs an hour apart differ more than what is compared.
@@ -22,9 +22,10 @@ cd "$ROOT"
 . scripts/bench/fanout.sh
 . scripts/bench/requests.sh
 . scripts/bench/relay.sh
+. scripts/bench/nodes.sh
 . scripts/bench/document.sh
 
-all=(fanout delivery requests relay hub)
+all=(fanout delivery requests relay hub connections nodes)
 stages=("$@")
 ((${#stages[@]})) || stages=("${all[@]}")
 for stage in "${stages[@]}"; do
@@ -32,12 +33,14 @@ for stage in "${stages[@]}"; do
 done
 
 work=$ROOT/.data/bench/$$
-SERVER_PID="" PEER_PID=""
+SERVER_PID="" PEER_PID="" NODE_PIDS=()
 finish() {
     local status=$?
     trap '' INT TERM HUP
     [[ -z $SERVER_PID ]] || stop_one "$SERVER_PID"
     [[ -z $PEER_PID ]] || stop_one "$PEER_PID"
+    local node
+    for node in "${NODE_PIDS[@]}"; do stop_one "$node"; done
     stop_all
     [[ ! -f $work/postgres/location ]] || rm -rf -- "$(<"$work/postgres/location")"
     if ((status == 0)); then rm -rf -- "$work"; else say "what was measured is in $work"; rm -rf -- "$work/postgres/data"; fi
@@ -46,7 +49,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
 
-scripts/setup.sh test-rust
+scripts/setup.sh bench
 command -v cargo >/dev/null || PATH=$HOME/.cargo/bin:$PATH
 ulimit -n "$(ulimit -Hn)" || true
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing for a command, from Debian's packages (packages.txt lists them).
 #
-#   setup.sh LEVEL...        a level is run, test-rust, test-client or ci
+#   setup.sh LEVEL...        a level is run, test-rust, test-client, bench or ci
 #
 # Where it may not install, it says what to install, and fails only if something required is missing.
 # When all is there it asks no package manager.
@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 # The tests that packages.txt names.
 have_postgres() { [[ -n ${DATABASE_URL:-} ]] || compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 have_redis() { [[ -n ${REDIS_URL:-} ]] || command -v redis-server; }
+have_nchan() { compgen -G '/usr/lib/nginx/modules/ngx_nchan_module.so'; }
 have_chromium() { [[ -x ${CHROMIUM_PATH:-/usr/bin/chromium} ]]; }
 have_venv() { python3 -c 'import venv, ensurepip'; }
 have_node() {
@@ -35,7 +36,7 @@ missing() {
 }
 
 wanted=("$@")
-((${#wanted[@]})) || die "usage: scripts/setup.sh run|test-rust|test-client|ci ..."
+((${#wanted[@]})) || die "usage: scripts/setup.sh run|test-rust|test-client|bench|ci ..."
 
 command -v cargo >/dev/null || [[ ! -x $HOME/.cargo/bin/cargo ]] || PATH=$HOME/.cargo/bin:$PATH
 command -v cargo >/dev/null || die "cargo was not found: install the Rust toolchain (rustup.rs), then open a new shell"

@@ -21,7 +21,6 @@ gauge() {
 measure_nodes() {
     local node other port pids=() urls=() loads=() status=0 most=0 now
     node_metrics=()
-    NODE_PIDS=()
     own_redis "$work/redis"
     for ((node = 0; node < NODES; node++)); do
         # 100 connections are PostgreSQL's default.

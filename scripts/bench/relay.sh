@@ -85,6 +85,11 @@ relay_steadily() {
     stop_server
 }
 
+measure_connections() {
+    run_child cargo bench --quiet --locked --bench connections >"$work/connections.txt" || die "the connections' benchmark failed"
+    cat "$work/connections.txt" >&2
+}
+
 measure_hub() {
     run_child cargo bench --quiet --locked --bench hub >"$work/hub.txt" || die "the hub's benchmark failed"
     cat "$work/hub.txt" >&2

@@ -96,7 +96,9 @@ impl Asked {
                     queue.replace(Uuid::try_parse_ascii(value.as_bytes()).ok()?).is_some()
                 }
                 "last_event_id" if is_digits => cursor.replace(value.parse().ok()?).is_some(),
-                "timeout" if is_digits => timeout.replace(value.parse().ok()?).is_some(),
+                "timeout" if value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+                    timeout.replace(value.parse().ok()?).is_some()
+                }
                 _ => return None,
             };
             if is_again {

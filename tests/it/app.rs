@@ -68,6 +68,8 @@ pub struct TestApp {
     /// Connections beside the application's own: other programs that write.
     pub pool: PgPool,
     http: reqwest::Client,
+    /// Connections that only poll: these are the ones that are served without hyper.
+    polls: reqwest::Client,
     running: Option<Running>,
     pub database: std::sync::Arc<TestDatabase>,
 }
@@ -111,6 +113,7 @@ impl TestApp {
             state: running.state.clone(),
             pool,
             http: reqwest::Client::builder().pool_max_idle_per_host(4).timeout(4 * PATIENCE).build().unwrap(),
+            polls: reqwest::Client::builder().pool_max_idle_per_host(4).timeout(4 * PATIENCE).build().unwrap(),
             running: Some(running),
             database,
         }
@@ -198,7 +201,8 @@ impl TestApp {
 
     /// A client with no token.
     pub fn anonymous(&self) -> Client {
-        Client { user: 0, token: None, base: format!("http://{}", self.addr), http: self.http.clone() }
+        let (http, polls) = (self.http.clone(), self.polls.clone());
+        Client { user: 0, token: None, base: format!("http://{}", self.addr), http, polls }
     }
 
     /// Waits until everything committed so far is numbered and at the hub; returns the head.
@@ -240,6 +244,7 @@ pub struct Client {
     pub token: Option<String>,
     base: String,
     http: reqwest::Client,
+    polls: reqwest::Client,
 }
 
 /// An answer, read whole.
@@ -276,12 +281,14 @@ impl Client {
             token: Some(token),
             base: format!("http://{addr}"),
             http: reqwest::Client::builder().timeout(4 * PATIENCE).build().unwrap(),
+            polls: reqwest::Client::builder().timeout(4 * PATIENCE).build().unwrap(),
         }
     }
 
     /// A request with the client's token.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let client = if path.starts_with("/poll?") { &self.polls } else { &self.http };
+        let request = client.request(method, format!("{}{path}", self.base));
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -10,7 +10,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::app::{Client, PATIENCE, Queue, TestApp};
+use crate::{
+    app::{Client, PATIENCE, Queue, TestApp},
+    differential,
+};
 
 /// The same application twice: the first with direct polls, the second with hyper alone.
 struct Both {
@@ -248,6 +251,22 @@ async fn a_client_that_goes_away_frees_its_slot_and_one_that_talks_too_soon_keep
 }
 
 proptest! {
+    /// What is taken for a poll is to hyper the same poll: see also `fuzz/`.
+    #[test]
+    fn what_is_understood_is_what_hyper_reads(
+        pieces in proptest::collection::vec(0usize..differential::PIECES.len(), 0..9),
+        bytes in proptest::collection::vec(any::<u8>(), 0..4),
+        at in 0usize..400,
+    ) {
+        let mut head = differential::PLAIN.to_vec();
+        let extra: Vec<u8> = pieces.iter().flat_map(|piece| differential::PIECES[*piece].bytes()).collect();
+        head.splice(head.len() - 2..head.len() - 2, extra);
+        differential::check(&head);
+        let at = at % head.len();
+        head.splice(at..at, bytes);
+        differential::check(&head);
+    }
+
     /// Whatever the bytes, looking at them neither panics nor takes for a poll what is not the whole of one.
     #[test]
     fn only_whole_polls_are_understood(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..400, at in 0usize..400) {

@@ -6,6 +6,7 @@
 mod app;
 mod authentication;
 mod delivery;
+mod differential;
 mod direct;
 mod ending;
 mod health;
