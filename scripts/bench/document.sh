@@ -25,6 +25,7 @@ figures() {
     echo
     echo "Measured on $(date -u +%Y-%m-%d), $(date -u +%H:%M) UTC, at commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown): $(machine | sed 's/, \([0-9.]*\), \([0-9.]*\)$/, PostgreSQL \1, rustc \2/')."
     echo "Command: \`make bench\` (stages: ${stages[*]}). Medians of $REPEATS; smallest and largest in brackets."
+    ((${#stages[@]} < ${#all[@]})) || goals_table
     [[ -z $(values ours."${POLLS[0]}".cpu) ]] || fanout_table
     [[ -z $(values pgbench.list.8) ]] || requests_table
     [[ -z $(values delivery.p50) ]] || delivery_table
@@ -34,6 +35,25 @@ figures() {
     [[ ! -f $work/hub.txt ]] || hub_figures
     [[ ! -f $work/hub.txt || ! -f $work/connections.txt ]] || growth_figures
     echo
+}
+
+# The rows that were promised, each beside its goal.
+goals_table() {
+    local polls most=${POLLS[-1]} cpu=() idle
+    for polls in "${POLLS[@]}"; do cpu+=("$(ratio "ours.$polls.cpu" "floor.$polls.cpu")"); done
+    idle=$(awk '/queues of as many users/ { bytes = $(NF - 2) } END { print bytes }' "$work/hub.txt")
+    echo
+    echo "| figure | goal: first, then | measured |"
+    echo "| --- | --- | --- |"
+    echo "| server CPU a delivery at ${POLLS[*]} polls, x floor | <= 1.3, <= 1.1 | ${cpu[*]} |"
+    echo "| memory a parked poll after the rounds at $most; with a browser's headers | <= 11.5 kB, <= 2.5 kB | $(median "ours.$most.memory" %.0f) B; $(median "ours.${most}browser.memory" %.0f) B |"
+    echo "| publish to last delivery at $most, x floor | <= 1.15 | $(ratio "ours.$most.last" "floor.$most.last") |"
+    echo "| polls parked: sockets in one process; in memory in one process; sockets on $NODES nodes | 19,900; 100,000; 95,000, none missed | $most; $(awk '/ polls .* a delivery/ { most = $1 } END { print most }' "$work/connections.txt"); $(median nodes.parked %d), missed $(values nodes.missed | awk '{ sum += $1 } END { print sum + 0 }') |"
+    echo "| a queue that is registered and not polling, of 100,000 | <= 512 B | $idle B |"
+    echo "| POST of a comment to its delivery, one parked poll, x the transaction; x its commit statement | <= 2 | $(times delivery.p50 pgbench.single.ms); $(times delivery.p50 pgbench.single.commit) |"
+    echo "| list of discussions at 8, 64 connections, x pgbench of the same statement | >= 0.6 | $(ratio ours.list.8 pgbench.list.8), $(ratio ours.list.64 pgbench.list.64) |"
+    echo "| POST of a comment at 8, 64, x pgbench of a transaction of five statements; of the handler's two | >= 0.5 | $(ratio ours.comment.8 pgbench.five.8), $(ratio ours.comment.64 pgbench.five.64); $(ratio ours.comment.8 pgbench.comment.8), $(ratio ours.comment.64 pgbench.comment.64) |"
+    echo "| relay: events a second; most rows waiting at $OFFERED a second offered | >= 10,000; not growing | $(median relay.backlog %.0f); $(median relay.waiting.most %.0f), at the end $(median relay.waiting.last %.0f) |"
 }
 
 # fan_row NAME KEY

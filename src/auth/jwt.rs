@@ -139,3 +139,48 @@ pub fn mint(
     let key = EncodingKey::from_secret(secret.as_bytes());
     Ok(jsonwebtoken::encode(&Header::default(), &claims, &key)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const SECRET: &str = "a secret of the tests, of enough bytes";
+
+    fn verifier() -> Verifier {
+        let config =
+            JwtConfig { jwt_secret: Some(SECRET.to_owned()), jwt_public_key: None, jwt_algorithm: JwtAlgorithm::Hs256 };
+        Verifier::new(&config).unwrap()
+    }
+
+    #[test]
+    fn a_remembered_token_ends_when_it_ends() {
+        let (verifier, mut last) = (verifier(), LastGood::default());
+        let token = mint(SECRET, 7, None, 1).unwrap();
+        assert_eq!(verifier.verify_again(&token, &mut last).unwrap().user_id, 7);
+        let start = Instant::now();
+        let ended = loop {
+            match verifier.verify_again(&token, &mut last) {
+                Ok(_) => assert!(start.elapsed() < Duration::from_secs(5), "it ends after a second"),
+                Err(error) => break error.code(),
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(ended, ErrorCode::TokenExpired);
+    }
+
+    #[test]
+    fn only_the_same_token_is_remembered() {
+        let (verifier, mut last) = (verifier(), LastGood::default());
+        let (ada, grace) = (mint(SECRET, 7, None, 60).unwrap(), mint(SECRET, 8, Some(vec![3]), 60).unwrap());
+        // Grace's claims under Ada's signature.
+        let forged = format!("{}.{}", grace.rsplit_once('.').unwrap().0, ada.rsplit_once('.').unwrap().1);
+        for (token, user) in [(&ada, 7), (&ada, 7), (&grace, 8), (&ada, 7)] {
+            assert_eq!(verifier.verify_again(token, &mut last).unwrap().user_id, user);
+            let refused = verifier.verify_again(&forged, &mut last).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::TokenInvalid);
+        }
+        assert!(!verifier.verify_again(&grace, &mut last).unwrap().scope.allows(4));
+    }
+}

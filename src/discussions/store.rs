@@ -69,7 +69,8 @@ struct Place {
 }
 
 /// A page of the article's discussions, newest first, in one statement and so in one snapshot with its head (I4): of
-/// `community`, or of all the communities that the viewer may read.
+/// `community`, or of all the communities that the viewer may read. What holds for the whole page comes in a row of its own,
+/// and not again in each.
 pub async fn page(
     db: impl PgExecutor<'_>,
     viewer: Option<&Viewer>,
@@ -106,7 +107,6 @@ pub async fn page(
            join users u on u.id = d.author_id
            left join pseudonyms p on p.id = d.pseudonym_id
            union all
-           -- What holds for the whole page, in a row of its own and not again in each.
            select null, null, null, null, null, null, null, null, null, null, null, null, null,
                   (select last_assigned from event_head),
                   (select kind from communities where id = $2),
