@@ -49,7 +49,7 @@ pub struct Config {
     /// The longest a poll is parked, in seconds; keep it below the time limit of any proxy in front
     #[arg(long, env = "POLL_TIMEOUT_SECONDS", default_value_t = 55, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub poll_timeout_seconds: u64,
-    /// Serve polls without hyper, in a fifth of the memory; false if that should ever be the cause of trouble
+    /// Serve polls without hyper, in a tenth of the memory; false if that should ever be the cause of trouble
     #[arg(long, env = "DIRECT_POLLS", default_value_t = true, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub direct_polls: bool,
     /// Threads that deliver events, beside those that serve all else; without it half as many as there are cores

@@ -91,7 +91,7 @@ impl Asked {
             let (name, value) = pair.split_once('=')?;
             let is_digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
             let is_again = match name {
-                // Eight bytes a group and hyphens between: uuid reads more forms than that.
+                // Of the forms in which uuid reads an id only the usual one.
                 "queue_id" if value.len() == 36 => {
                     queue.replace(Uuid::try_parse_ascii(value.as_bytes()).ok()?).is_some()
                 }
