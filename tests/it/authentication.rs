@@ -405,6 +405,20 @@ async fn a_session_ends_with_the_log_out_the_next_sign_in_and_its_time() {
 }
 
 #[tokio::test]
+async fn a_log_out_ends_the_polls_of_a_session_at_once_although_they_do_not_ask_each_time() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", app.community("private").await).await;
+    app.settled().await;
+    let queue = ada.register().await;
+    let browser = Browser::of(&app, &ada).await;
+    let poll = format!("/poll?queue_id={}&last_event_id={}&timeout=0", queue.id, queue.cursor);
+    browser.get(&poll).await.expect(200);
+    browser.get(&poll).await.expect(200);
+    browser.send(Method::DELETE, "/session", Some(PAGE), None).await.expect(204);
+    browser.get(&poll).await.refused(401, "token_missing");
+}
+
+#[tokio::test]
 async fn a_session_is_as_narrow_as_the_token_it_was_given_for() {
     let app = TestApp::start().await;
     let communities = [app.community("private").await, app.community("private").await];

@@ -251,6 +251,31 @@ fn a_parked_poll_is_told_of_its_users_memberships_and_waits_where_they_lead() {
 }
 
 #[test]
+fn what_is_left_in_a_list_of_one_who_has_gone_wakes_nobody() {
+    let (hub, now) = (hub(), Instant::now());
+    // Enough others in the list of community 7 that it is not cleared of single entries.
+    let others: Vec<_> = (100..110).map(|user| (user, register(&hub, user, &member_of(&[7]), now))).collect();
+    let _parked: Vec<_> = others.iter().map(|(user, queue)| parked(&hub, *queue, *user, 0, now)).collect();
+    let leaver = register(&hub, 1, &member_of(&[7, 8]), now);
+    let closer = register(&hub, 2, &member_of(&[7]), now);
+    let _leaves = parked(&hub, leaver, 1, 0, now);
+    let _closes = parked(&hub, closer, 2, 0, now);
+
+    hub.append(&membership(1, change(1, 7, Some(Role::Member), None)));
+    let mut left = parked(&hub, leaver, 1, 1, now);
+    assert!(hub.close(closer, 2));
+    // The next queue has the closed one's slot.
+    let newcomer = register(&hub, 3, &History { head: 1, ..member_of(&[8]) }, now);
+    let mut new = parked(&hub, newcomer, 3, 1, now);
+
+    assert_eq!(hub.append(&event(2, 7, 0)), Some(others.len()));
+    assert!(outcome(&mut left).is_none(), "they have left");
+    assert!(outcome(&mut new).is_none(), "they never were there");
+    assert_eq!(hub.append(&event(3, 8, 0)), Some(2));
+    assert_eq!((told(&mut left), told(&mut new)), ((vec![3], 3), (vec![3], 3)));
+}
+
+#[test]
 fn a_registration_meets_a_snapshot_older_than_the_hub() {
     let (hub, now) = (hub(), Instant::now());
     hub.append(&event(1, 7, 0));
