@@ -38,7 +38,7 @@ lint: ## formatting and clippy, as CI has it
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets -- -D warnings
 
-bench: ## measure the throughput of polls
+bench: ## measure the speed of it all, and write docs/performance.md anew
 	@scripts/bench.sh
 
 chaos: ## kill nodes, Redis and PostgreSQL under load, and look for a lost event

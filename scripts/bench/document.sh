@@ -187,7 +187,7 @@ set yrange [0:*]
 set style data linespoints
 set key left top
 w = system("echo $work")
-set title "a delivery, 1,000 to 100,000 polls in memory"
+set title "a delivery, polls in memory"
 set xlabel "parked polls"; set ylabel "ns"
 plot w."/polls.dat" using 1:2 notitle pt 7
 set title "memory of a poll, and of a queue that only is registered"
