@@ -1,16 +1,16 @@
 import { useMutation } from "@tanstack/react-query";
-import { isApiError, isTransient } from "../api/error.js";
-import { callOptions } from "../api/request.js";
-import * as api from "../generated/api.js";
-import { keys } from "./keys.js";
-import type { Operation } from "./pending.js";
-import { useSession } from "./provider.js";
+import { isApiError, isTransient } from "../core/api/error.js";
+import { callOptions } from "../core/api/request.js";
+import * as api from "../core/generated/api.js";
+import { keys } from "../core/cache/keys.js";
+import type { Operation } from "../core/cache/pending.js";
+import { useLiveConnection } from "./provider.js";
 
 type Result = api.Comment | api.Discussion | void;
 
 /** Sends operations: shown at once, tried again while that may help, under one Idempotency-Key. */
 export function useSend(): (operation: Operation) => Promise<Result> {
-  const { config, pending, queryClient, status, user } = useSession();
+  const { config, pending, queryClient, status, user } = useLiveConnection();
   const { mutateAsync } = useMutation({
     mutationFn: (operation: Operation) => call(operation, config),
     networkMode: "always",

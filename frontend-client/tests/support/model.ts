@@ -7,13 +7,34 @@ export const COMMUNITY = 7;
 
 /** What the server holds after some changes, and the events that it told of them: the protocol in memory. */
 export class Model {
+  /** Those since the last leap. */
   readonly events: Event[] = [];
+  /** The head at which the numbering began, or went on after a leap. */
+  base = 0;
   readonly discussions: Discussion[] = [];
   readonly comments: Comment[] = [];
   #clock = Date.parse("2026-01-01T00:00:00Z");
 
   get head(): number {
-    return this.events.length;
+    return this.base + this.events.length;
+  }
+
+  since(cursor: number): Event[] {
+    return this.events.slice(Math.max(0, cursor - this.base));
+  }
+
+  /** Another history: the numbering goes on from the next multiple of 2^32, and what was told before is gone. */
+  leap(): void {
+    this.base = (Math.floor(this.head / 2 ** 32) + 1) * 2 ** 32;
+    this.events.length = 0;
+  }
+
+  /** Another name or picture for everybody who is this author; pseudonyms stay as they are. */
+  changeAuthor(author: Author): void {
+    for (const item of [...this.discussions, ...this.comments]) {
+      if (item.author && item.author.id !== null && item.author.id === author.id) item.author = author;
+    }
+    this.#emit({ type: "author_changed", community_id: COMMUNITY, author } as never, this.#tick());
   }
 
   createDiscussion(topic: string, text: string, author: Author): Discussion {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { foldComments, foldDiscussions, type CommentPage, type DiscussionPage, type Event } from "../../src/index.js";
-import { ARTICLE, Model } from "../support/model.js";
+import { ARTICLE, COMMUNITY, Model } from "../support/model.js";
 
 /** Numbers choose among what there is at the time, so that every history makes sense. */
 const action = fc.record({ kind: fc.nat({ max: 9 }), a: fc.nat(), b: fc.nat(), text: fc.string({ minLength: 1, maxLength: 8 }) });
@@ -101,4 +101,51 @@ test("an unknown parent asks for a refetch; an irrelevant or covered event chang
   const list = [model.discussionPage(null, 10)];
   for (const event of model.events) expect(foldDiscussions(list, scope, event)).toBe(list);
   expect(foldDiscussions(list, { articleId: 99 }, { ...(model.events[0] as Event), event_id: 99 })).toBe(list);
+});
+
+test("author_changed gives every cached place the new name, and leaves pseudonyms and other communities alone", () => {
+  fc.assert(
+    fc.property(history, history, fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 4 }), (before, after, limit, who) => {
+      const model = new Model();
+      const pseudonym = { id: null, username: "user 1", avatar_url: null };
+      model.createDiscussion("first", "first", { id: 1, username: "user 1", avatar_url: null });
+      model.createComment(1, null, "masked", pseudonym);
+      before.forEach((one) => perform(model, one));
+      const discussions = discussionsOf(model, limit);
+      const comments = commentsOf(model, 1, limit);
+      const since = model.head;
+      model.changeAuthor({ id: who, username: "renamed", avatar_url: "/new.png" });
+      after.forEach((one) => perform(model, one));
+      const events = model.since(since);
+      const folded = events.reduce<readonly DiscussionPage[]>((pages, event) => foldDiscussions(pages, scope, event), discussions);
+      expect(folded.flatMap((page) => page.discussions)).toEqual(discussionsOf(model).flatMap((page) => page.discussions));
+      const trees = foldAll(comments, 1, events).flatMap((page) => page.comments);
+      expect(trees).toEqual(commentsOf(model, 1).flatMap((page) => page.comments));
+      const masks = trees.filter((comment) => comment.author?.id === null);
+      expect(masks.every((comment) => comment.author?.username === "user 1")).toBe(true);
+
+      const elsewhere = { ...(events[0] as Event), community_id: COMMUNITY + 1 };
+      expect(foldDiscussions(discussions, scope, elsewhere)).toBe(discussions);
+      expect(foldComments(comments, 1, elsewhere, COMMUNITY)).toEqual({ kind: "ok", value: comments });
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("an event of a type that this version does not know leaves lists and threads as they are", () => {
+  const known = ["new_discussion", "updated_discussion", "deleted_discussion", "new_comment", "updated_comment", "deleted_comment"];
+  const type = fc.oneof(fc.string(), fc.constantFrom("votes_changed", "toString", "__proto__", "constructor")).filter((one) => !known.includes(one) && one !== "author_changed");
+  const model = new Model();
+  model.createDiscussion("one", "one", { id: 1, username: "ada", avatar_url: null });
+  model.createComment(1, null, "root", { id: 1, username: "ada", avatar_url: null });
+  const list = [model.discussionPage(null, 10)];
+  const thread = [model.commentPage(1, null, 10)];
+  fc.assert(
+    fc.property(type, fc.object(), fc.nat({ max: 2 }), (made_up, fields, id) => {
+      const event = { ...fields, type: made_up, event_id: 99, community_id: COMMUNITY, article_id: ARTICLE, discussion_id: id, comment_id: id };
+      expect(foldDiscussions(list, scope, event as never)).toBe(list);
+      expect((foldComments(thread, 1, event as never) as { value: unknown }).value).toBe(thread);
+    }),
+    { numRuns: 200 },
+  );
 });

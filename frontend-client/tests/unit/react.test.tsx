@@ -60,7 +60,7 @@ async function mount(user: number | null = 1): Promise<void> {
     root.render(
       <StrictMode>
         <QueryClientProvider client={queryClient}>
-          <RealtimeProvider config={{ fetch: server.fetch }} user={user} options={options}>
+          <RealtimeProvider config={{ fetch: server.fetch, token: user === null ? null : `user-${user}` }} user={user} options={options}>
             <Probe />
           </RealtimeProvider>
         </QueryClientProvider>
@@ -240,4 +240,44 @@ test("another user starts with an empty cache and a connection of their own", as
   await mount(null);
   expect(status).toBe("signed_out");
   expect(server.queues.size).toBe(0);
+});
+
+test("after a leap of the numbering everything is fetched anew, and the cursors beyond 2^32 are followed exactly", async () => {
+  await mount();
+  for (const times of [1, 2, 2 ** 20]) {
+    server.model.createComment(1, null, `lost ${times}`, grace);
+    server.deliver();
+    await settled();
+    // The restored database does not have the last comment, and the numbering goes on far ahead.
+    server.model.comments.pop();
+    server.model.base += 2 ** 32 * (times - 1);
+    server.model.leap();
+    server.model.createComment(1, null, `after leap ${times}`, grace);
+    server.deliver();
+    await settled();
+    expect(status).toBe("live");
+    expect(texts()).toEqual(server.model.comments.map((comment) => comment.text));
+    server.model.createComment(1, null, `and live again ${times}`, grace);
+    server.deliver();
+    await settled();
+    expect(texts()).toEqual(server.model.comments.map((comment) => comment.text));
+    expect(list.discussions[0]?.comment_count).toBe(server.model.discussions[0]?.comment_count);
+  }
+  expect(server.model.head).toBeGreaterThan(2 ** 52);
+  expect(Number.isSafeInteger(server.model.head)).toBe(true);
+});
+
+test("an author's new name shows in lists and threads, and an event of an unknown type changes nothing", async () => {
+  await mount();
+  server.model.changeAuthor({ ...grace, username: "grace hopper" });
+  server.deliver();
+  await settled();
+  expect(list.discussions[0]?.author?.username).toBe("grace hopper");
+  expect(thread.comments[0]?.author?.username).toBe("grace hopper");
+  const before = [list.discussions, thread.comments];
+  server.model.events.push({ type: "made_up", event_id: server.model.head + 1, community_id: COMMUNITY, article_id: ARTICLE, discussion_id: 1 } as never);
+  server.deliver();
+  await settled();
+  expect([list.discussions, thread.comments]).toEqual(before);
+  expect(server.count(/comments$/, "GET")).toBe(1);
 });

@@ -1,7 +1,7 @@
 import type { ApiConfig } from "../api/config.js";
-import { isApiError } from "../api/error.js";
+import { isApiError, WrongViewerError } from "../api/error.js";
 import { callOptions } from "../api/request.js";
-import { closeQueueByBeacon, heartbeat, poll, register, type Event, type Registration } from "../generated/api.js";
+import { closeQueueByBeacon, getSession, heartbeat, poll, register, type Event, type Registration } from "../generated/api.js";
 
 /** What one poll brought. */
 export type Answer = { kind: "events"; events: Event[]; head: number } | { kind: "catchup" } | { kind: "gone" };
@@ -13,15 +13,26 @@ export class Queue {
     readonly registration: Registration,
   ) {}
 
-  static async open(config: ApiConfig, signal: AbortSignal): Promise<Queue> {
-    return new Queue(config, await register(callOptions(config, { signal })));
+  /** Registers, and makes sure that the queue is this user's: their events must not reach the page of another. */
+  static async open(config: ApiConfig, user: string | number, signal: AbortSignal): Promise<Queue> {
+    const options = callOptions(config, { signal });
+    const queue = new Queue(config, await register(options));
+    if (typeof user !== "number") return queue;
+    try {
+      const { user: owner } = await getSession(options);
+      if (owner.id === user) return queue;
+      throw new WrongViewerError(user, owner.id);
+    } catch (error) {
+      queue.close();
+      throw error;
+    }
   }
 
   /** `timeoutSeconds` 0 answers at once. */
   async poll(cursor: number, timeoutSeconds: number, signal: AbortSignal): Promise<Answer> {
     const query = { queue_id: this.registration.queue_id, last_event_id: cursor, timeout: timeoutSeconds };
     try {
-      const answer = await poll(query, callOptions(this.config, { signal }));
+      const answer = await poll(query, callOptions({ ...this.config, timeoutMs: undefined }, { signal }));
       if (!("events" in answer)) return { kind: "catchup" };
       return { kind: "events", events: answer.events, head: answer.last_event_id };
     } catch (error) {

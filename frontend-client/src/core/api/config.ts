@@ -15,6 +15,10 @@ export interface ApiConfig {
   token?: TokenSource;
   /** `include` sends the session cookie to another origin; the default sends it to the page's own only. */
   credentials?: RequestCredentials;
+  /** Sent with every call, such as a `Cookie` that a rendering server forwards. */
+  headers?: HeadersInit;
+  /** A call that takes longer fails. Polls have a limit of their own. Default: none in a browser, 3 s where pages are rendered. */
+  timeoutMs?: number | undefined;
   /** For tests and for servers with a fetch of their own. */
   fetch?: typeof fetch;
 }

@@ -18,13 +18,19 @@ export interface Channel {
 
 /** The part of the Web Locks API that is used. */
 export interface Locks {
-  request(name: string, options: { signal?: AbortSignal }, held: () => Promise<void>): Promise<unknown>;
+  request(name: string, options: { signal?: AbortSignal; steal?: boolean }, held: () => Promise<void>): Promise<unknown>;
 }
 
 export interface Timers {
   now(): number;
   set(callback: () => void, ms: number): unknown;
   clear(handle: unknown): void;
+}
+
+/** The time that passed since then; for ever if the clock was set back meanwhile. */
+export function elapsed(timers: Timers, since: number): number {
+  const ms = timers.now() - since;
+  return ms < 0 ? Number.POSITIVE_INFINITY : ms;
 }
 
 /** Everything that the client takes from outside. */
@@ -50,12 +56,21 @@ export function defaultEnvironment(): Environment {
     timers: systemTimers,
     random: Math.random,
     page: inPage ? browserPage() : noPage,
-    locks: inPage && typeof navigator !== "undefined" && "locks" in navigator ? (navigator.locks as Locks) : undefined,
+    locks: inPage ? browserLocks() : undefined,
     openChannel:
       inPage && typeof BroadcastChannel !== "undefined"
         ? (name) => new BroadcastChannel(name) as unknown as Channel
         : undefined,
   };
+}
+
+/** Reading `navigator.locks` throws where a page may not store anything. */
+function browserLocks(): Locks | undefined {
+  try {
+    return "locks" in navigator ? (navigator.locks as Locks) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const noPage: PageSignals = { isVisible: () => true, isOnline: () => true, on: () => () => undefined };

@@ -26,759 +26,41 @@ import type {
   UseQueryResult
 } from '@tanstack/react-query';
 
-import { request } from '../api/request.js';
-/**
- * A picture; never for a pseudonym.
- */
-export type AuthorAvatarUrl = string | null;
+import { request } from '../../core/api/request.js';
+import type {
+  CommentPatch,
+  DiscussionPatch,
+  ErrorBody,
+  Heartbeat,
+  ListCommentsParams,
+  ListDiscussionsParams,
+  NewComment,
+  NewDiscussion,
+  PollParams,
+} from "../../core/generated/api.js";
+import {
+  beginSession,
+  closeQueue,
+  closeQueueByBeacon,
+  createComment,
+  createDiscussion,
+  deleteComment,
+  deleteDiscussion,
+  endSession,
+  getComment,
+  getDiscussion,
+  getSession,
+  heartbeat,
+  listComments,
+  listDiscussions,
+  poll,
+  register,
+  updateComment,
+  updateDiscussion,
+} from "../../core/generated/api.js";
 
-export type AuthorId = number | null;
-
-/**
- * The author of a discussion or comment.
- */
-export interface Author {
-  /** A picture; never for a pseudonym. */
-  avatar_url: AuthorAvatarUrl;
-  id: AuthorId;
-  /** The user's name or the pseudonym. */
-  username: string;
-}
-
-export type CommentAuthor = Author | null;
-
-/**
- * When it was deleted, if it was.
- */
-export type CommentDeletedAt = string | null;
-
-export type CommentParentId = number | null;
-
-/**
- * Its text in Markdown; null in a tombstone.
- */
-export type CommentText = string | null;
-
-/**
- * A comment in a discussion. A deleted one stays as a tombstone without text and author, with its replies below it.
- */
-export interface Comment {
-  author: CommentAuthor;
-  /** When it was written. */
-  created_at: string;
-  /** When it was deleted, if it was. */
-  deleted_at: CommentDeletedAt;
-  /** Its level, 1 to 3. */
-  depth: number;
-  /** The discussion it is in. */
-  discussion_id: number;
-  /** Its id. */
-  id: number;
-  parent_id: CommentParentId;
-  /** Its text in Markdown; null in a tombstone. */
-  text: CommentText;
-  /** When its text last changed. */
-  updated_at: string;
-}
-
-/**
- * For the next page; null on the last.
- */
-export type CommentPageNextCursor = string | null;
-
-export type CommentPageViewer = ViewerInfo | null;
-
-/**
- * A page of comments: some of the first level, oldest first, each with all that hangs below it.
- */
-export interface CommentPage {
-  /** The comments. */
-  comments: CommentTree[];
-  /** Everything up to this event is in the page: poll from here. */
-  last_event_id: number;
-  /** For the next page; null on the last. */
-  next_cursor: CommentPageNextCursor;
-  viewer: CommentPageViewer;
-}
-
-/**
- * What to change of a comment. Takes authorship.
- */
-export interface CommentPatch {
-  /**
-   * 1 to 50,000 characters after trimming, in Markdown.
-   * @minLength 1
-   * @maxLength 50000
-   */
-  text: string;
-}
-
-export type CommentTreeAllOf = {
-  /** The replies to it, oldest first. */
-  replies: CommentTree[];
-};
-
-/**
- * A comment with its replies.
- */
-export type CommentTree = Comment & CommentTreeAllOf;
-
-export type DeletedCommentEventParentId = number | null;
-
-export type DeletedCommentEventType = typeof DeletedCommentEventType[keyof typeof DeletedCommentEventType];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const DeletedCommentEventType = {
-  deleted_comment: 'deleted_comment',
-} as const;
-
-/**
- * A comment was deleted: a tombstone stays, and so do its replies.
- */
-export interface DeletedCommentEvent {
-  /** The article it is about. */
-  article_id: number;
-  /** How many comments now live in the discussion. */
-  comment_count: number;
-  /** The comment. */
-  comment_id: number;
-  /** The community it is in. */
-  community_id: number;
-  /** The discussion it is in. */
-  discussion_id: number;
-  /** Its place in the total order. */
-  event_id: number;
-  parent_id: DeletedCommentEventParentId;
-  /** When it was deleted. */
-  timestamp: string;
-  type: DeletedCommentEventType;
-}
-
-export type DeletedDiscussionEventType = typeof DeletedDiscussionEventType[keyof typeof DeletedDiscussionEventType];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const DeletedDiscussionEventType = {
-  deleted_discussion: 'deleted_discussion',
-} as const;
-
-/**
- * A discussion was deleted: a tombstone stays.
- */
-export interface DeletedDiscussionEvent {
-  /** The article it is about. */
-  article_id: number;
-  /** The community it is in. */
-  community_id: number;
-  /** The discussion. */
-  discussion_id: number;
-  /** Its place in the total order. */
-  event_id: number;
-  /** When it was deleted. */
-  timestamp: string;
-  type: DeletedDiscussionEventType;
-}
-
-export type DiscussionAuthor = Author | null;
-
-/**
- * When it was deleted, if it was.
- */
-export type DiscussionDeletedAt = string | null;
-
-/**
- * Its text in Markdown; null in a tombstone.
- */
-export type DiscussionText = string | null;
-
-/**
- * Its topic; null in a tombstone.
- */
-export type DiscussionTopic = string | null;
-
-/**
- * A topic on an article inside a community. A deleted one stays as a tombstone without topic, text and author.
- */
-export interface Discussion {
-  /** The article it is about. */
-  article_id: number;
-  author: DiscussionAuthor;
-  /** How many comments live in it. */
-  comment_count: number;
-  /** The community it is in. */
-  community_id: number;
-  /** When it was begun. */
-  created_at: string;
-  /** When it was deleted, if it was. */
-  deleted_at: DiscussionDeletedAt;
-  /** Its id. */
-  id: number;
-  /** Whether its question is settled. */
-  is_resolved: boolean;
-  /** Its text in Markdown; null in a tombstone. */
-  text: DiscussionText;
-  /** Its topic; null in a tombstone. */
-  topic: DiscussionTopic;
-  /** When topic, text or `is_resolved` last changed. */
-  updated_at: string;
-}
-
-/**
- * For the next page; null on the last.
- */
-export type DiscussionPageNextCursor = string | null;
-
-export type DiscussionPageViewer = ViewerInfo | null;
-
-/**
- * A page of discussions, newest first.
- */
-export interface DiscussionPage {
-  /** The discussions. */
-  discussions: Discussion[];
-  /** Everything up to this event is in the page: poll from here. */
-  last_event_id: number;
-  /** For the next page; null on the last. */
-  next_cursor: DiscussionPageNextCursor;
-  viewer: DiscussionPageViewer;
-}
-
-/**
- * Takes authorship or the role of an admin.
- */
-export type DiscussionPatchIsResolved = boolean | null;
-
-/**
- * 1 to 50,000 characters after trimming, in Markdown. Takes authorship.
- * @minLength 1
- * @maxLength 50000
- */
-export type DiscussionPatchText = string | null;
-
-/**
- * 1 to 200 characters after trimming. Takes authorship.
- * @minLength 1
- * @maxLength 200
- */
-export type DiscussionPatchTopic = string | null;
-
-/**
- * What to change of a discussion; at least one of these.
- */
-export interface DiscussionPatch {
-  /** Takes authorship or the role of an admin. */
-  is_resolved?: DiscussionPatchIsResolved;
-  /**
-   * 1 to 50,000 characters after trimming, in Markdown. Takes authorship.
-   * @minLength 1
-   * @maxLength 50000
-   */
-  text?: DiscussionPatchText;
-  /**
-   * 1 to 200 characters after trimming. Takes authorship.
-   * @minLength 1
-   * @maxLength 200
-   */
-  topic?: DiscussionPatchTopic;
-}
-
-/**
- * What is wrong with each field, where fields are to blame.
- */
-export type ErrorBodyFields = {[key: string]: string};
-
-/**
- * The body of every error answer.
- */
-export interface ErrorBody {
-  /** What went wrong, for programs. */
-  code: ErrorCode;
-  /** What is wrong with each field, where fields are to blame. */
-  fields?: ErrorBodyFields;
-  /** What went wrong, for people; its wording may change. */
-  message: string;
-}
-
-/**
- * Every code that an error body can carry. Clients match on these, never on the message.
- */
-export type ErrorCode = typeof ErrorCode[keyof typeof ErrorCode];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const ErrorCode = {
-  malformed_json: 'malformed_json',
-  invalid_parameter: 'invalid_parameter',
-  token_missing: 'token_missing',
-  token_invalid: 'token_invalid',
-  token_expired: 'token_expired',
-  not_a_member: 'not_a_member',
-  not_author: 'not_author',
-  not_allowed: 'not_allowed',
-  no_communities: 'no_communities',
-  origin_not_allowed: 'origin_not_allowed',
-  not_found: 'not_found',
-  article_not_found: 'article_not_found',
-  community_not_found: 'community_not_found',
-  discussion_not_found: 'discussion_not_found',
-  comment_not_found: 'comment_not_found',
-  queue_not_found: 'queue_not_found',
-  user_not_found: 'user_not_found',
-  method_not_allowed: 'method_not_allowed',
-  discussion_deleted: 'discussion_deleted',
-  comment_deleted: 'comment_deleted',
-  body_too_large: 'body_too_large',
-  unsupported_media_type: 'unsupported_media_type',
-  invalid_fields: 'invalid_fields',
-  comment_too_deep: 'comment_too_deep',
-  parent_not_found: 'parent_not_found',
-  idempotency_key_reused: 'idempotency_key_reused',
-  unavailable: 'unavailable',
-  internal: 'internal',
-} as const;
-
-/**
- * A committed change at its place in the total order. Apply it by what it says is, not by what it adds.
- */
-export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | MembershipChangedEvent;
-
-/**
- * A sign of life.
- */
-export interface Heartbeat {
-  /** The queue to keep. */
-  queue_id: string;
-}
-
-/**
- * How open a community is.
- */
-export type Kind = typeof Kind[keyof typeof Kind];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const Kind = {
-  public: 'public',
-  private: 'private',
-  hidden: 'hidden',
-} as const;
-
-/**
- * A community of the user.
- */
-export interface Membership {
-  /** The community. */
-  id: number;
-  /** How open it is. */
-  kind: Kind;
-  /** Its name. */
-  name: string;
-  /** The user's role in it. */
-  role: Role;
-  /** Its name in addresses. */
-  slug: string;
-}
-
-export type MembershipChangedEventPreviousRole = Role | null;
-
-export type MembershipChangedEventRole = Role | null;
-
-export type MembershipChangedEventType = typeof MembershipChangedEventType[keyof typeof MembershipChangedEventType];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const MembershipChangedEventType = {
-  membership_changed: 'membership_changed',
-} as const;
-
-/**
- * The user joined, left, was removed or has another role. Sent to that user only.
- */
-export interface MembershipChangedEvent {
-  /** The community. */
-  community_id: number;
-  /** Its place in the total order. */
-  event_id: number;
-  previous_role: MembershipChangedEventPreviousRole;
-  role: MembershipChangedEventRole;
-  /** When it changed. */
-  timestamp: string;
-  type: MembershipChangedEventType;
-  /** The member, who is also the only one to be told. */
-  user_id: number;
-}
-
-export type NewCommentParentId = number | null;
-
-/**
- * A comment to write.
- */
-export interface NewComment {
-  parent_id?: NewCommentParentId;
-  /**
-   * 1 to 50,000 characters after trimming, in Markdown.
-   * @minLength 1
-   * @maxLength 50000
-   */
-  text: string;
-}
-
-export type NewCommentEventParentId = number | null;
-
-export type NewCommentEventType = typeof NewCommentEventType[keyof typeof NewCommentEventType];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const NewCommentEventType = {
-  new_comment: 'new_comment',
-} as const;
-
-/**
- * A comment was written.
- */
-export interface NewCommentEvent {
-  /** The article it is about. */
-  article_id: number;
-  /** Who wrote it. */
-  author: Author;
-  /** How many comments now live in the discussion. */
-  comment_count: number;
-  /** The comment. */
-  comment_id: number;
-  /** The community it is in. */
-  community_id: number;
-  /** Its level, 1 to 3. */
-  depth: number;
-  /** The discussion it is in. */
-  discussion_id: number;
-  /** Its place in the total order. */
-  event_id: number;
-  parent_id: NewCommentEventParentId;
-  /** Its text, in Markdown. */
-  text: string;
-  /** When it was written. */
-  timestamp: string;
-  type: NewCommentEventType;
-}
-
-/**
- * A discussion to begin.
- */
-export interface NewDiscussion {
-  /** The community to begin it in. */
-  community_id: number;
-  /**
-   * 1 to 50,000 characters after trimming, in Markdown.
-   * @minLength 1
-   * @maxLength 50000
-   */
-  text: string;
-  /**
-   * 1 to 200 characters after trimming.
-   * @minLength 1
-   * @maxLength 200
-   */
-  topic: string;
-}
-
-export type NewDiscussionEventType = typeof NewDiscussionEventType[keyof typeof NewDiscussionEventType];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const NewDiscussionEventType = {
-  new_discussion: 'new_discussion',
-} as const;
-
-/**
- * A discussion was begun.
- */
-export interface NewDiscussionEvent {
-  /** The article it is about. */
-  article_id: number;
-  /** Who wrote it. */
-  author: Author;
-  /** How many comments live in it. */
-  comment_count: number;
-  /** The community it is in. */
-  community_id: number;
-  /** The discussion. */
-  discussion_id: number;
-  /** Its place in the total order. */
-  event_id: number;
-  /** Whether its question is settled. */
-  is_resolved: boolean;
-  /** Its text, in Markdown. */
-  text: string;
-  /** When the change was made. */
-  timestamp: string;
-  /** Its topic. */
-  topic: string;
-  type: NewDiscussionEventType;
-}
-
-/**
- * What a poll is answered with.
- */
-export type PollAnswer = PollEvents | PollCatchup;
-
-/**
- * Events after the cursor may be gone: get the lists anew and poll from their `last_event_id`.
- */
-export interface PollCatchup {
-  /** Always true. */
-  catchup_required: boolean;
-}
-
-/**
- * All events after the cursor that the queue may see, up to `last_event_id`; 500 at the most.
- */
-export interface PollEvents {
-  /** In order; none when nothing happened. */
-  events: Event[];
-  /** Poll on from here. */
-  last_event_id: number;
-}
-
-/**
- * A registration for events.
- */
-export interface Registration {
-  /** The communities whose events the queue gets. */
-  communities: number[];
-  /**
-   * Send a heartbeat this often while the person is active.
-   * @minimum 0
-   */
-  heartbeat_interval_seconds: number;
-  /** Where the order is: poll from here, or from an older place that you have seen everything up to. */
-  last_event_id: number;
-  /**
-   * A poll is answered after this long at the latest.
-   * @minimum 0
-   */
-  poll_timeout_seconds: number;
-  /** The queue, known to its user only. */
-  queue_id: string;
-}
-
-/**
- * What a member may do: members and reviewers the same here, moderators and admins also delete, admins also resolve.
- */
-export type Role = typeof Role[keyof typeof Role];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const Role = {
-  member: 'member',
-  reviewer: 'reviewer',
-  moderator: 'moderator',
-  admin: 'admin',
-} as const;
-
-/**
- * Who is signed in.
- */
-export interface SessionInfo {
-  /** The communities of the user, and of the token where that is narrower. */
-  communities: Membership[];
-  user: User;
-}
-
-export type UpdatedCommentEventParentId = number | null;
-
-export type UpdatedCommentEventType = typeof UpdatedCommentEventType[keyof typeof UpdatedCommentEventType];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const UpdatedCommentEventType = {
-  updated_comment: 'updated_comment',
-} as const;
-
-/**
- * A comment's text changed.
- */
-export interface UpdatedCommentEvent {
-  /** The article it is about. */
-  article_id: number;
-  /** Who wrote it. */
-  author: Author;
-  /** The comment. */
-  comment_id: number;
-  /** The community it is in. */
-  community_id: number;
-  /** The discussion it is in. */
-  discussion_id: number;
-  /** Its place in the total order. */
-  event_id: number;
-  parent_id: UpdatedCommentEventParentId;
-  /** Its text, in Markdown. */
-  text: string;
-  /** When it was changed. */
-  timestamp: string;
-  type: UpdatedCommentEventType;
-}
-
-export type UpdatedDiscussionEventType = typeof UpdatedDiscussionEventType[keyof typeof UpdatedDiscussionEventType];
-
-
-// eslint-disable-next-line @typescript-eslint/no-redeclare
-export const UpdatedDiscussionEventType = {
-  updated_discussion: 'updated_discussion',
-} as const;
-
-/**
- * Topic, text or `is_resolved` changed.
- */
-export interface UpdatedDiscussionEvent {
-  /** The article it is about. */
-  article_id: number;
-  /** Who wrote it. */
-  author: Author;
-  /** How many comments live in it. */
-  comment_count: number;
-  /** The community it is in. */
-  community_id: number;
-  /** The discussion. */
-  discussion_id: number;
-  /** Its place in the total order. */
-  event_id: number;
-  /** Whether its question is settled. */
-  is_resolved: boolean;
-  /** Its text, in Markdown. */
-  text: string;
-  /** When the change was made. */
-  timestamp: string;
-  /** Its topic. */
-  topic: string;
-  type: UpdatedDiscussionEventType;
-}
-
-/**
- * Their picture.
- */
-export type UserAvatarUrl = string | null;
-
-/**
- * The user of a session or token.
- */
-export interface User {
-  /** Their picture. */
-  avatar_url: UserAvatarUrl;
-  /** Their id. */
-  id: number;
-  /** Their name. */
-  username: string;
-}
-
-/**
- * Who is looking, and as whom.
- */
-export interface ViewerInfo {
-  /** The user's memberships among the communities of this answer. */
-  memberships: ViewerMembership[];
-  /** The user. */
-  user_id: number;
-}
-
-/**
- * The viewer's own pseudonym on this article, where there is one: what carries it is the viewer's.
- */
-export type ViewerMembershipPseudonym = string | null;
-
-/**
- * A membership of the viewer.
- */
-export interface ViewerMembership {
-  /** The community. */
-  community_id: number;
-  /** The viewer's own pseudonym on this article, where there is one: what carries it is the viewer's. */
-  pseudonym: ViewerMembershipPseudonym;
-  /** The viewer's role. */
-  role: Role;
-}
-
-export type ListDiscussionsParams = {
-/**
- * Only those of this community; without it those of every community that you may read.
- */
-community_id?: number;
-/**
- * `next_cursor` of the page before; without it the first page.
- */
-cursor?: string;
-/**
- * How many items, 1 to 100; 20 without it.
- * @minimum 1
- * @maximum 100
- */
-limit?: number;
-};
-
-export type ListCommentsParams = {
-/**
- * `next_cursor` of the page before; without it the first page.
- */
-cursor?: string;
-/**
- * How many items, 1 to 100; 20 without it.
- * @minimum 1
- * @maximum 100
- */
-limit?: number;
-};
-
-export type PollParams = {
-/**
- * The queue.
- */
-queue_id: string;
-/**
- * The `last_event_id` of the answer before, of `/register`, or of a GET.
- */
-last_event_id: number;
-/**
- * Answer after so many seconds at the latest; 0 is at once. The server's own limit is never exceeded.
- * @minimum 0
- */
-timeout?: number;
-};
 
 type SecondParameter<T extends (...args: never) => unknown> = Parameters<T>[1];
-
-
-
-/**
- * Everything up to `last_event_id` is in the answer: poll from there.
- * @summary The discussions of an article, newest first
- */
-export const getListDiscussionsUrl = (id: number,
-    params?: ListDiscussionsParams,) => {
-  const normalizedParams = new URLSearchParams();
-
-  Object.entries(params || {}).forEach(([key, value]) => {
-    
-    if (value !== undefined) {
-      normalizedParams.append(key, value === null ? 'null' : value.toString())
-    }
-  });
-
-  const stringifiedParams = normalizedParams.toString();
-
-  return stringifiedParams.length > 0 ? `/articles/${id}/discussions?${stringifiedParams}` : `/articles/${id}/discussions`
-}
-
-export const listDiscussions = async (id: number,
-    params?: ListDiscussionsParams, options?: RequestInit): Promise<DiscussionPage> => {
-  
-  return request<DiscussionPage>(getListDiscussionsUrl(id,params),
-  {      
-    ...options,
-    method: 'GET'
-    
-    
-  }
-);}
 
 
 
@@ -864,33 +146,6 @@ export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscuss
 
 
 
-/**
- * @summary Begin a discussion
- */
-export const getCreateDiscussionUrl = (id: number,) => {
-
-
-  
-
-  return `/articles/${id}/discussions`
-}
-
-export const createDiscussion = async (id: number,
-    newDiscussion: NewDiscussion, options?: RequestInit): Promise<Discussion> => {
-  
-  return request<Discussion>(getCreateDiscussionUrl(id),
-  {      
-    ...options,
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json', ...options?.headers },
-    body: JSON.stringify(
-      newDiscussion,)
-  }
-);}
-
-
-
-
 export const getCreateDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof createDiscussion>>, TError,{id: number;data: NewDiscussion}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof createDiscussion>>, TError,{id: number;data: NewDiscussion}, TContext> => {
@@ -936,29 +191,6 @@ export const useCreateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody |
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * A tombstone stays, and so do the replies. Deleting one again changes nothing and is no error.
- * @summary Delete a comment
- */
-export const getDeleteCommentUrl = (id: number,) => {
-
-
-  
-
-  return `/comments/${id}`
-}
-
-export const deleteComment = async (id: number, options?: RequestInit): Promise<void> => {
-  
-  return request<void>(getDeleteCommentUrl(id),
-  {      
-    ...options,
-    method: 'DELETE'
-    
-    
-  }
-);}
 
 
 
@@ -1008,28 +240,6 @@ export const useDeleteComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * @summary A comment
- */
-export const getGetCommentUrl = (id: number,) => {
-
-
-  
-
-  return `/comments/${id}`
-}
-
-export const getComment = async (id: number, options?: RequestInit): Promise<Comment> => {
-  
-  return request<Comment>(getGetCommentUrl(id),
-  {      
-    ...options,
-    method: 'GET'
-    
-    
-  }
-);}
 
 
 
@@ -1109,33 +319,6 @@ export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TE
 
 
 
-/**
- * @summary Change a comment
- */
-export const getUpdateCommentUrl = (id: number,) => {
-
-
-  
-
-  return `/comments/${id}`
-}
-
-export const updateComment = async (id: number,
-    commentPatch: CommentPatch, options?: RequestInit): Promise<Comment> => {
-  
-  return request<Comment>(getUpdateCommentUrl(id),
-  {      
-    ...options,
-    method: 'PATCH',
-    headers: { 'Content-Type': 'application/json', ...options?.headers },
-    body: JSON.stringify(
-      commentPatch,)
-  }
-);}
-
-
-
-
 export const getUpdateCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateComment>>, TError,{id: number;data: CommentPatch}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof updateComment>>, TError,{id: number;data: CommentPatch}, TContext> => {
@@ -1181,29 +364,6 @@ export const useUpdateComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * A tombstone stays. Deleting one again changes nothing and is no error.
- * @summary Delete a discussion
- */
-export const getDeleteDiscussionUrl = (id: number,) => {
-
-
-  
-
-  return `/discussions/${id}`
-}
-
-export const deleteDiscussion = async (id: number, options?: RequestInit): Promise<void> => {
-  
-  return request<void>(getDeleteDiscussionUrl(id),
-  {      
-    ...options,
-    method: 'DELETE'
-    
-    
-  }
-);}
 
 
 
@@ -1253,28 +413,6 @@ export const useDeleteDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody |
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * @summary A discussion
- */
-export const getGetDiscussionUrl = (id: number,) => {
-
-
-  
-
-  return `/discussions/${id}`
-}
-
-export const getDiscussion = async (id: number, options?: RequestInit): Promise<Discussion> => {
-  
-  return request<Discussion>(getGetDiscussionUrl(id),
-  {      
-    ...options,
-    method: 'GET'
-    
-    
-  }
-);}
 
 
 
@@ -1354,33 +492,6 @@ export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion
 
 
 
-/**
- * @summary Change a discussion, or resolve it
- */
-export const getUpdateDiscussionUrl = (id: number,) => {
-
-
-  
-
-  return `/discussions/${id}`
-}
-
-export const updateDiscussion = async (id: number,
-    discussionPatch: DiscussionPatch, options?: RequestInit): Promise<Discussion> => {
-  
-  return request<Discussion>(getUpdateDiscussionUrl(id),
-  {      
-    ...options,
-    method: 'PATCH',
-    headers: { 'Content-Type': 'application/json', ...options?.headers },
-    body: JSON.stringify(
-      discussionPatch,)
-  }
-);}
-
-
-
-
 export const getUpdateDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateDiscussion>>, TError,{id: number;data: DiscussionPatch}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof updateDiscussion>>, TError,{id: number;data: DiscussionPatch}, TContext> => {
@@ -1426,39 +537,6 @@ export const useUpdateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody |
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * A page has so many comments of the first level, each with all replies. Everything up to `last_event_id` is in the
-answer: poll from there.
- * @summary The comments of a discussion as trees, oldest first
- */
-export const getListCommentsUrl = (id: number,
-    params?: ListCommentsParams,) => {
-  const normalizedParams = new URLSearchParams();
-
-  Object.entries(params || {}).forEach(([key, value]) => {
-    
-    if (value !== undefined) {
-      normalizedParams.append(key, value === null ? 'null' : value.toString())
-    }
-  });
-
-  const stringifiedParams = normalizedParams.toString();
-
-  return stringifiedParams.length > 0 ? `/discussions/${id}/comments?${stringifiedParams}` : `/discussions/${id}/comments`
-}
-
-export const listComments = async (id: number,
-    params?: ListCommentsParams, options?: RequestInit): Promise<CommentPage> => {
-  
-  return request<CommentPage>(getListCommentsUrl(id,params),
-  {      
-    ...options,
-    method: 'GET'
-    
-    
-  }
-);}
 
 
 
@@ -1544,33 +622,6 @@ export function useListComments<TData = Awaited<ReturnType<typeof listComments>>
 
 
 
-/**
- * @summary Write a comment
- */
-export const getCreateCommentUrl = (id: number,) => {
-
-
-  
-
-  return `/discussions/${id}/comments`
-}
-
-export const createComment = async (id: number,
-    newComment: NewComment, options?: RequestInit): Promise<Comment> => {
-  
-  return request<Comment>(getCreateCommentUrl(id),
-  {      
-    ...options,
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json', ...options?.headers },
-    body: JSON.stringify(
-      newComment,)
-  }
-);}
-
-
-
-
 export const getCreateCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof createComment>>, TError,{id: number;data: NewComment}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof createComment>>, TError,{id: number;data: NewComment}, TContext> => {
@@ -1616,30 +667,6 @@ export const useCreateComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * It stands for an active person: polls alone do not keep a queue.
- * @summary Keep a queue alive
- */
-export const getHeartbeatUrl = () => {
-
-
-  
-
-  return `/heartbeat`
-}
-
-export const heartbeat = async (heartbeat: Heartbeat, options?: RequestInit): Promise<void> => {
-  
-  return request<void>(getHeartbeatUrl(),
-  {      
-    ...options,
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json', ...options?.headers },
-    body: JSON.stringify(
-      heartbeat,)
-  }
-);}
 
 
 
@@ -1689,37 +716,6 @@ export const useHeartbeat = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorB
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * Answers at once where there is something after `last_event_id`, else when something comes or the time is up. A newer
-poll of the same queue ends an older one, with an empty list.
- * @summary Wait for events
- */
-export const getPollUrl = (params: PollParams,) => {
-  const normalizedParams = new URLSearchParams();
-
-  Object.entries(params || {}).forEach(([key, value]) => {
-    
-    if (value !== undefined) {
-      normalizedParams.append(key, value === null ? 'null' : value.toString())
-    }
-  });
-
-  const stringifiedParams = normalizedParams.toString();
-
-  return stringifiedParams.length > 0 ? `/poll?${stringifiedParams}` : `/poll`
-}
-
-export const poll = async (params: PollParams, options?: RequestInit): Promise<PollAnswer> => {
-  
-  return request<PollAnswer>(getPollUrl(params),
-  {      
-    ...options,
-    method: 'GET'
-    
-    
-  }
-);}
 
 
 
@@ -1799,31 +795,6 @@ export function usePoll<TData = Awaited<ReturnType<typeof poll>>, TError = Error
 
 
 
-/**
- * @summary Close a queue
- */
-export const getCloseQueueUrl = (queueId: string,) => {
-
-
-  
-
-  return `/queues/${queueId}`
-}
-
-export const closeQueue = async (queueId: string, options?: RequestInit): Promise<void> => {
-  
-  return request<void>(getCloseQueueUrl(queueId),
-  {      
-    ...options,
-    method: 'DELETE'
-    
-    
-  }
-);}
-
-
-
-
 export const getCloseQueueMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof closeQueue>>, TError,{queueId: string}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof closeQueue>>, TError,{queueId: string}, TContext> => {
@@ -1869,28 +840,6 @@ export const useCloseQueue = <TError = ErrorBody | ErrorBody | ErrorBody | Error
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * @summary Close a queue, as `navigator.sendBeacon` can
- */
-export const getCloseQueueByBeaconUrl = (queueId: string,) => {
-
-
-  
-
-  return `/queues/${queueId}/close`
-}
-
-export const closeQueueByBeacon = async (queueId: string, options?: RequestInit): Promise<void> => {
-  
-  return request<void>(getCloseQueueByBeaconUrl(queueId),
-  {      
-    ...options,
-    method: 'POST'
-    
-    
-  }
-);}
 
 
 
@@ -1940,29 +889,6 @@ export const useCloseQueueByBeacon = <TError = ErrorBody | ErrorBody | ErrorBody
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * A user may hold 32 queues; the one idle longest makes room for a new one.
- * @summary Register for events
- */
-export const getRegisterUrl = () => {
-
-
-  
-
-  return `/register`
-}
-
-export const register = async ( options?: RequestInit): Promise<Registration> => {
-  
-  return request<Registration>(getRegisterUrl(),
-  {      
-    ...options,
-    method: 'POST'
-    
-    
-  }
-);}
 
 
 
@@ -2012,29 +938,6 @@ export const useRegister = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBo
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * Ends the session of the cookie. Without one there is nothing to end, and that is no error.
- * @summary Log out
- */
-export const getEndSessionUrl = () => {
-
-
-  
-
-  return `/session`
-}
-
-export const endSession = async ( options?: RequestInit): Promise<void> => {
-  
-  return request<void>(getEndSessionUrl(),
-  {      
-    ...options,
-    method: 'DELETE'
-    
-    
-  }
-);}
 
 
 
@@ -2084,28 +987,6 @@ export const useEndSession = <TError = ErrorBody | ErrorBody | ErrorBody | Error
 
       return useMutation(mutationOptions, queryClient);
     }
-    
-/**
- * @summary Who am I
- */
-export const getGetSessionUrl = () => {
-
-
-  
-
-  return `/session`
-}
-
-export const getSession = async ( options?: RequestInit): Promise<SessionInfo> => {
-  
-  return request<SessionInfo>(getGetSessionUrl(),
-  {      
-    ...options,
-    method: 'GET'
-    
-    
-  }
-);}
 
 
 
@@ -2181,31 +1062,6 @@ export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TE
 
   return query;
 }
-
-
-
-
-/**
- * @summary Exchange a bearer token for a session cookie
- */
-export const getBeginSessionUrl = () => {
-
-
-  
-
-  return `/session`
-}
-
-export const beginSession = async ( options?: RequestInit): Promise<SessionInfo> => {
-  
-  return request<SessionInfo>(getBeginSessionUrl(),
-  {      
-    ...options,
-    method: 'POST'
-    
-    
-  }
-);}
 
 
 

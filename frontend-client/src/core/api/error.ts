@@ -21,6 +21,21 @@ export function isApiError(error: unknown, code?: ErrorCode): error is ApiError 
   return error instanceof ApiError && (code === undefined || error.code === code);
 }
 
+/**
+ * The server answered as somebody else than the user that the page is for: their token or cookie is still in use. What it
+ * answered is thrown away.
+ */
+export class WrongViewerError extends Error {
+  override readonly name = "WrongViewerError";
+
+  constructor(
+    readonly expected: string | number | null,
+    readonly actual: number | null,
+  ) {
+    super(`the server answered user ${actual ?? "(none)"}, but this is the page of user ${expected ?? "(none)"}`);
+  }
+}
+
 /** Whether trying the same again may help: the network, the server's trouble, or a limit; never a refusal. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof ApiError) return error.status >= 500 || error.status === 429 || error.status === 408;

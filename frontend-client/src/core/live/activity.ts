@@ -1,4 +1,4 @@
-import type { PageSignals, Timers } from "./environment.js";
+import { elapsed, type PageSignals, type Timers } from "./environment.js";
 
 /** Whether a person is there: the page is visible, or some tab was used lately. */
 export class Activity {
@@ -30,7 +30,7 @@ export class Activity {
   }
 
   isActive(): boolean {
-    return this.page.isVisible() || this.timers.now() - this.#lastUse < this.windowMs;
+    return this.page.isVisible() || elapsed(this.timers, this.#lastUse) < this.windowMs;
   }
 
   close(): void {

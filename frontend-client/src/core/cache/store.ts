@@ -1,3 +1,5 @@
+import { callEach } from "../callbacks.js";
+
 /** A value that React can follow with `useSyncExternalStore`. */
 export class Store<T> {
   readonly #listeners = new Set<() => void>();
@@ -13,6 +15,6 @@ export class Store<T> {
   set(value: T): void {
     if (Object.is(value, this.value)) return;
     this.value = value;
-    for (const listener of [...this.#listeners]) listener();
+    callEach(this.#listeners, undefined);
   }
 }

@@ -1,22 +1,39 @@
-import type { CommentPage, CommentTree, Event } from "../generated/api.js";
+import { insertAt, mapChanged, renamed, replaceAt, type AuthorChanged, type KnownEvent } from "../events.js";
+import type { CommentPage, CommentTree } from "../generated/api.js";
 import { ok, refetch, type Folded } from "./fold.js";
 
-type CommentEvent = Extract<Event, { type: "new_comment" | "updated_comment" | "deleted_comment" }>;
+type CommentEvent = Extract<KnownEvent, { type: "new_comment" | "updated_comment" | "deleted_comment" }>;
 
-/** Whether the event can change this discussion's comments. */
-export function concernsComments(discussionId: number, event: Event): event is CommentEvent {
-  return (
-    (event.type === "new_comment" || event.type === "updated_comment" || event.type === "deleted_comment") &&
-    event.discussion_id === discussionId
-  );
+/** Whether the event can change this discussion's comments. `communityId`: where it is; undefined, it may be anywhere. */
+export function concernsComments(
+  discussionId: number,
+  event: KnownEvent,
+  communityId?: number,
+): event is CommentEvent | AuthorChanged {
+  switch (event.type) {
+    case "new_comment":
+    case "updated_comment":
+    case "deleted_comment":
+      return event.discussion_id === discussionId;
+    case "author_changed":
+      return communityId === undefined || communityId === event.community_id;
+    default:
+      return false;
+  }
 }
 
 /**
  * Folds one event into cached pages of comment trees (roots and replies ascend by id). A parent that should be there and
  * is not means that something was missed: refetch.
  */
-export function foldComments(pages: readonly CommentPage[], discussionId: number, event: Event): Folded<readonly CommentPage[]> {
-  if (!concernsComments(discussionId, event)) return ok(pages);
+export function foldComments(
+  pages: readonly CommentPage[],
+  discussionId: number,
+  event: KnownEvent,
+  communityId?: number,
+): Folded<readonly CommentPage[]> {
+  if (!concernsComments(discussionId, event, communityId)) return ok(pages);
+  if (event.type === "author_changed") return ok(mapChanged(pages, (page) => renameIn(page, event)));
   // The page that has the comment or its parent; a page that is not loaded yet may have it, too.
   const target = event.type === "new_comment" ? (event.parent_id ?? undefined) : event.comment_id;
   if (target === undefined && event.type === "new_comment") return ok(insertRoot(pages, fromEvent(event), event.event_id));
@@ -24,11 +41,21 @@ export function foldComments(pages: readonly CommentPage[], discussionId: number
     const comments = update(page.comments, target as number, (comment) => apply(comment, event));
     if (comments === undefined) continue;
     if (event.event_id <= page.last_event_id) return ok(pages);
-    return ok(pages.with(at, { ...page, comments, last_event_id: event.event_id }));
+    return ok(replaceAt(pages, at, { ...page, comments, last_event_id: event.event_id }));
   }
-  const complete = pages.at(-1)?.next_cursor === null;
+  const complete = pages[pages.length - 1]?.next_cursor === null;
   const covered = pages.every((page) => event.event_id <= page.last_event_id);
   return complete && !covered ? refetch : ok(pages);
+}
+
+function renameIn(page: CommentPage, event: AuthorChanged): CommentPage {
+  if (event.event_id <= page.last_event_id) return page;
+  const rename = (tree: CommentTree): CommentTree => {
+    const replies = mapChanged(tree.replies, rename);
+    return renamed(replies === tree.replies ? tree : { ...tree, replies }, event);
+  };
+  const comments = mapChanged(page.comments, rename);
+  return comments === page.comments ? page : { ...page, comments, last_event_id: event.event_id };
 }
 
 /** `comment` is the one concerned, or the parent of a new one. */
@@ -44,7 +71,7 @@ function apply(comment: CommentTree, event: CommentEvent): CommentTree {
   }
 }
 
-function fromEvent(event: Extract<Event, { type: "new_comment" }>): CommentTree {
+function fromEvent(event: Extract<KnownEvent, { type: "new_comment" }>): CommentTree {
   const { comment_id: id, discussion_id, parent_id, depth, text, author, timestamp } = event;
   const times = { created_at: timestamp, updated_at: timestamp, deleted_at: null };
   return { id, discussion_id, parent_id, depth, text, author, ...times, replies: [] };
@@ -53,9 +80,9 @@ function fromEvent(event: Extract<Event, { type: "new_comment" }>): CommentTree 
 /** The trees with the comment `id` changed, at any depth; undefined if it is in none of them. */
 function update(trees: CommentTree[], id: number, change: (comment: CommentTree) => CommentTree): CommentTree[] | undefined {
   for (const [at, tree] of trees.entries()) {
-    if (tree.id === id) return trees.with(at, change(tree));
+    if (tree.id === id) return replaceAt(trees, at, change(tree));
     const replies = update(tree.replies, id, change);
-    if (replies) return trees.with(at, { ...tree, replies });
+    if (replies) return replaceAt(trees, at, { ...tree, replies });
   }
   return undefined;
 }
@@ -64,13 +91,16 @@ function insertSorted(trees: CommentTree[], comment: CommentTree): CommentTree[]
   const at = trees.findIndex((other) => other.id >= comment.id);
   if (at < 0) return [...trees, comment];
   // Already there, perhaps newer: the events after this one say so again.
-  return trees[at]?.id === comment.id ? trees : trees.toSpliced(at, 0, comment);
+  return trees[at]?.id === comment.id ? trees : insertAt(trees, at, comment);
 }
 
 /** A root beyond the last loaded page comes with its page. */
 function insertRoot(pages: readonly CommentPage[], comment: CommentTree, eventId: number): readonly CommentPage[] {
-  const at = pages.findIndex((page) => page.next_cursor === null || (page.comments.at(-1)?.id ?? 0) >= comment.id);
+  const at = pages.findIndex((page) => {
+    const last = page.comments[page.comments.length - 1];
+    return page.next_cursor === null || (last?.id ?? 0) >= comment.id;
+  });
   const page = pages[at];
   if (page === undefined || eventId <= page.last_event_id) return pages;
-  return pages.with(at, { ...page, comments: insertSorted(page.comments, comment), last_event_id: eventId });
+  return replaceAt(pages, at, { ...page, comments: insertSorted(page.comments, comment), last_event_id: eventId });
 }

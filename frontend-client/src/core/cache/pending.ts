@@ -1,3 +1,4 @@
+import { callEach } from "../callbacks.js";
 import type { Comment, Discussion, DiscussionPatch, NewComment, NewDiscussion } from "../generated/api.js";
 
 /**
@@ -49,6 +50,6 @@ export class Pending {
 
   #set(operations: readonly Operation[]): void {
     this.#operations = operations;
-    for (const listener of [...this.#listeners]) listener();
+    callEach(this.#listeners, undefined);
   }
 }

@@ -29,7 +29,7 @@ export class Backoff {
 }
 
 /** A wait that `wake` or the signal ends early. No timer is left behind. */
-export class Sleeper {
+export class AbortableSleep {
   #wake: (() => void) | undefined;
 
   constructor(private readonly timers: Timers) {}

@@ -1,4 +1,5 @@
 import type { Author, Comment, CommentTree, Discussion, ViewerInfo } from "../generated/api.js";
+import type { DiscussionScope } from "../reducers/discussions.js";
 import type { Operation } from "./pending.js";
 
 /** How an item stands with the server. */
@@ -39,7 +40,7 @@ export function isMine(author: Author | null, viewer: ViewerInfo | null, communi
 export function overlayDiscussions(
   discussions: readonly Discussion[],
   operations: readonly Operation[],
-  articleId: number,
+  { articleId, communityId }: DiscussionScope,
   viewer: ViewerInfo | null,
   keys: StableKeys,
 ): Overlaid<DiscussionItem> {
@@ -48,6 +49,8 @@ export function overlayDiscussions(
   const created: DiscussionItem[] = [];
   for (const operation of operations) {
     if (operation.kind !== "create_discussion" || operation.articleId !== articleId) continue;
+    // A draft for one community does not show in another's list.
+    if (communityId !== undefined && operation.input.community_id !== communityId) continue;
     const found = discussions.find((discussion) =>
       operation.result
         ? discussion.id === operation.result.id

@@ -1,0 +1,49 @@
+"use client";
+import { useInfiniteQuery, type InfiniteData } from "@tanstack/react-query";
+import { useMemo } from "react";
+import type { Page, PagesQuery } from "../core/cache/queries.js";
+import { isOwn } from "../core/cache/sync.js";
+import { useAccess } from "./access.js";
+import { useLiveConnection } from "./provider.js";
+import { useSend } from "./send.js";
+
+/** What the hooks of lists share: the pages that this user may see, and how it stands with them. */
+export function usePages<P extends Page>(options: PagesQuery<P>, communityId: number | undefined, enabled: boolean) {
+  const connection = useLiveConnection();
+  const query = useInfiniteQuery<P, Error, InfiniteData<P, string | null>, readonly unknown[], string | null>({ ...options, enabled });
+  // A failure to load more takes nothing away.
+  const error = query.isFetchNextPageError ? null : query.error;
+  const access = useAccess(communityId, error);
+  const hidden = access.state === "denied" || (access.state === "removed" && error);
+  // Made for another user: it is fetched again.
+  const foreign = query.data !== undefined && !isOwn(connection.user, query.data);
+  const pages = hidden || foreign ? undefined : query.data?.pages;
+  const state = {
+    viewer: pages?.[0]?.viewer ?? null,
+    access,
+    isPending: query.isPending || foreign,
+    error: query.error,
+    hasMore: query.hasNextPage,
+    isFetchingMore: query.isFetchingNextPage,
+    fetchMore: query.fetchNextPage,
+    refetch: query.refetch,
+  };
+  return { connection, pages, state };
+}
+
+/** What can be done with an item that could not be sent. */
+export function useRepeat() {
+  const { pending } = useLiveConnection();
+  const send = useSend();
+  return useMemo(
+    () => ({
+      /** Sends a failed item again, under its own Idempotency-Key. */
+      retry: async (key: string) => {
+        const operation = pending.get(key);
+        if (operation) await send(operation);
+      },
+      discard: (key: string) => pending.remove(key),
+    }),
+    [pending, send],
+  );
+}
