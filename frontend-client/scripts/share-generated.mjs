@@ -11,8 +11,11 @@ const parse = (path) => ts.createSourceFile(path, readFileSync(path, "utf8"), ts
 /** The names that a statement exports, with whether they are types alone. */
 function exported(statement) {
   if (!statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)) return [];
-  if (ts.isVariableStatement(statement)) return statement.declarationList.declarations.map(({ name }) => [name.text, false]);
-  return statement.name ? [[statement.name.text, ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)]] : [];
+  if (ts.isVariableStatement(statement))
+    return statement.declarationList.declarations.map(({ name }) => [name.text, false]);
+  return statement.name
+    ? [[statement.name.text, ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)]]
+    : [];
 }
 
 const shared = new Map();
@@ -33,7 +36,9 @@ const rest = kept.join("");
 const used = [...dropped].filter((name) => new RegExp(`\\b${name}\\b`).test(rest)).sort();
 const line = (type) => {
   const names = used.filter((name) => shared.get(name) === type);
-  return names.length > 0 ? `import ${type ? "type " : ""}{\n  ${names.join(",\n  ")},\n} from "../../core/generated/api.js";\n` : "";
+  return names.length > 0
+    ? `import ${type ? "type " : ""}{\n  ${names.join(",\n  ")},\n} from "../../core/generated/api.js";\n`
+    : "";
 };
 const at = rest.lastIndexOf("from '", rest.indexOf("request.js'"));
 const end = rest.indexOf(";", at) + 1;

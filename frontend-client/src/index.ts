@@ -2,7 +2,12 @@ export * from "./core/generated/api.js";
 export { configureApi, type ApiConfig, type TokenRequest, type TokenSource } from "./core/api/config.js";
 export { ApiError, isApiError, isTransient, WrongViewerError } from "./core/api/error.js";
 export { callOptions, type RequestOptions } from "./core/api/request.js";
-export { RealtimeClient, type ChangeListener, type LogChange, type RealtimeOptions } from "./core/live/realtime-client.js";
+export {
+  RealtimeClient,
+  type ChangeListener,
+  type LogChange,
+  type RealtimeOptions,
+} from "./core/live/realtime-client.js";
 export type { BackoffOptions } from "./core/live/backoff.js";
 export type { Channel, Environment, Locks, PageSignal, PageSignals, Timers } from "./core/live/environment.js";
 export { EventLog } from "./core/live/log.js";

@@ -19,14 +19,20 @@ export interface ArticlePageProps {
 }
 
 export function ArticlePage({ article, user, config, view, setView }: ArticlePageProps) {
-  const communityId = article.communities.some((community) => community.id === view.community) ? view.community : undefined;
+  const communityId = article.communities.some((community) => community.id === view.community)
+    ? view.community
+    : undefined;
   const list = useDiscussions(article.id, { communityId });
   const name = (id: number) => article.communities.find((community) => community.id === id)?.name ?? "this community";
   const open = typeof view.discussion === "number" ? view.discussion : undefined;
   const listed = list.discussions.find((discussion) => discussion.id === open);
   // A linked discussion that is not on a loaded page of the list, or no longer in the list.
   const linked = useGetDiscussion(open ?? 0, {
-    query: { enabled: open !== undefined && !listed && !list.isPending, queryKey: ["demo", user.id, "discussion", open], retry: 1 },
+    query: {
+      enabled: open !== undefined && !listed && !list.isPending,
+      queryKey: ["demo", user.id, "discussion", open],
+      retry: 1,
+    },
     request: { config },
   });
   // What was open stays the subject when it leaves the list, so that the page can say why.
@@ -34,9 +40,21 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
   useEffect(() => {
     if (listed) setKept(listed);
   }, [listed]);
-  const fallback = kept?.id === open ? kept : linked.data && { ...linked.data, key: "", pending: false, error: undefined, mine: linked.data.author?.id === user.id };
+  const fallback =
+    kept?.id === open
+      ? kept
+      : linked.data && {
+          ...linked.data,
+          key: "",
+          pending: false,
+          error: undefined,
+          mine: linked.data.author?.id === user.id,
+        };
   const shown = open === undefined ? undefined : (listed ?? fallback);
-  const writable = list.viewer?.memberships.filter((membership) => article.communities.some((one) => one.id === membership.community_id)) ?? [];
+  const writable =
+    list.viewer?.memberships.filter((membership) =>
+      article.communities.some((one) => one.id === membership.community_id),
+    ) ?? [];
   return (
     <main data-open={view.discussion !== undefined || undefined}>
       <header className="article">
@@ -67,7 +85,9 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
               </button>
             )}
           </div>
-          {open === undefined && <AccessNotice access={list.access} community={communityId ? name(communityId) : "this community"} />}
+          {open === undefined && (
+            <AccessNotice access={list.access} community={communityId ? name(communityId) : "this community"} />
+          )}
           {list.isPending && <p className="muted">Loading…</p>}
           {list.error && list.access.state === "granted" && list.discussions.length === 0 && (
             <p role="alert" className="notice">
@@ -77,7 +97,9 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
               </button>
             </p>
           )}
-          {!list.isPending && !list.error && list.discussions.length === 0 && <p className="muted">No discussion yet.</p>}
+          {!list.isPending && !list.error && list.discussions.length === 0 && (
+            <p className="muted">No discussion yet.</p>
+          )}
           <DiscussionList
             discussions={list.discussions}
             current={view.discussion}
@@ -89,7 +111,12 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
             onDiscard={list.discard}
           />
           {list.hasMore && (
-            <button type="button" className="quiet" disabled={list.isFetchingMore} onClick={() => void list.fetchMore()}>
+            <button
+              type="button"
+              className="quiet"
+              disabled={list.isFetchingMore}
+              onClick={() => void list.fetchMore()}
+            >
               Show older
             </button>
           )}
@@ -97,7 +124,10 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
         <div className="detail">
           {view.discussion === "new" && writable.length > 0 ? (
             <NewDiscussion
-              communities={writable.map((membership) => ({ id: membership.community_id, name: name(membership.community_id) }))}
+              communities={writable.map((membership) => ({
+                id: membership.community_id,
+                name: name(membership.community_id),
+              }))}
               initial={communityId}
               onCancel={() => setView({ discussion: undefined })}
               onSend={async (community_id, topic, text) => {
@@ -151,7 +181,15 @@ function NewDiscussion({ communities, initial, onSend, onCancel }: NewDiscussion
           ))}
         </select>
       </label>
-      <Composer label="Text" action="Start discussion" withTopic autoFocus wait onCancel={onCancel} onSend={(text, topic) => onSend(community, topic, text)} />
+      <Composer
+        label="Text"
+        action="Start discussion"
+        withTopic
+        autoFocus
+        wait
+        onCancel={onCancel}
+        onSend={(text, topic) => onSend(community, topic, text)}
+      />
     </section>
   );
 }

@@ -28,7 +28,11 @@ export function Byline({ author, mine, myName, created, updated, pending }: Byli
 export function Avatar({ name, pseudonym = false }: { name: string; pseudonym?: boolean }) {
   const hue = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7);
   return (
-    <span aria-hidden="true" className={pseudonym ? "avatar masked" : "avatar"} style={{ "--hue": hue } as React.CSSProperties}>
+    <span
+      aria-hidden="true"
+      className={pseudonym ? "avatar masked" : "avatar"}
+      style={{ "--hue": hue } as React.CSSProperties}
+    >
       {name.slice(0, 1).toUpperCase()}
     </span>
   );

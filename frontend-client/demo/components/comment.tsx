@@ -37,12 +37,21 @@ export function Comment({ comment, actions, ...shared }: CommentProps) {
   };
   return (
     <li className="comment" id={`comment-${comment.id}`} data-fresh={fresh.has(comment.id) || undefined}>
-      <article aria-label={deleted ? "Deleted comment" : `Comment by ${name}`} data-pending={comment.pending || undefined}>
+      <article
+        aria-label={deleted ? "Deleted comment" : `Comment by ${name}`}
+        data-pending={comment.pending || undefined}
+      >
         {deleted ? (
           <p className="muted gone">This comment was deleted.</p>
         ) : (
           <>
-            <Byline {...comment} myName={myName} created={comment.created_at} updated={comment.updated_at} pending={comment.pending && !sent} />
+            <Byline
+              {...comment}
+              myName={myName}
+              created={comment.created_at}
+              updated={comment.updated_at}
+              pending={comment.pending && !sent}
+            />
             {mode === "edit" ? (
               <Composer
                 label="Edit your comment"
@@ -62,7 +71,11 @@ export function Comment({ comment, actions, ...shared }: CommentProps) {
             {comment.error !== undefined && (
               <p role="alert" className="failure">
                 Not sent.{" "}
-                <button type="button" className="link" onClick={() => void actions.retry(comment.key).catch(() => undefined)}>
+                <button
+                  type="button"
+                  className="link"
+                  onClick={() => void actions.retry(comment.key).catch(() => undefined)}
+                >
                   Try again
                 </button>{" "}
                 <button type="button" className="link" onClick={() => actions.discard(comment.key)}>
@@ -73,7 +86,12 @@ export function Comment({ comment, actions, ...shared }: CommentProps) {
             {mode === "read" && sent && mayWrite && (
               <p className="actions">
                 {comment.depth < DEEPEST && (
-                  <button type="button" className="link" onClick={() => setMode("reply")} aria-label={`Reply to ${name}`}>
+                  <button
+                    type="button"
+                    className="link"
+                    onClick={() => setMode("reply")}
+                    aria-label={`Reply to ${name}`}
+                  >
                     Reply
                   </button>
                 )}
@@ -91,7 +109,11 @@ export function Comment({ comment, actions, ...shared }: CommentProps) {
             )}
           </>
         )}
-        {failure && <p role="alert" className="failure">{failure}</p>}
+        {failure && (
+          <p role="alert" className="failure">
+            {failure}
+          </p>
+        )}
         {mode === "reply" && (
           <Composer
             label={`Reply to ${name}`}

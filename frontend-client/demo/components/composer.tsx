@@ -18,7 +18,15 @@ export interface ComposerProps {
 
 /** A Markdown field. Ctrl+Enter or Cmd+Enter sends, Escape cancels. */
 export function Composer(props: ComposerProps) {
-  const { label, action, initialText = "", initialTopic = "", withTopic = false, autoFocus = false, wait = false } = props;
+  const {
+    label,
+    action,
+    initialText = "",
+    initialTopic = "",
+    withTopic = false,
+    autoFocus = false,
+    wait = false,
+  } = props;
   const [text, setText] = useState(initialText);
   const [topic, setTopic] = useState(initialTopic);
   const [error, setError] = useState<string>();
@@ -56,7 +64,13 @@ export function Composer(props: ComposerProps) {
       {withTopic && (
         <>
           <label htmlFor={`${id}-topic`}>Topic</label>
-          <input id={`${id}-topic`} ref={first} value={topic} maxLength={200} onChange={(event) => setTopic(event.target.value)} />
+          <input
+            id={`${id}-topic`}
+            ref={first}
+            value={topic}
+            maxLength={200}
+            onChange={(event) => setTopic(event.target.value)}
+          />
         </>
       )}
       <label htmlFor={`${id}-text`}>{label}</label>
@@ -81,7 +95,11 @@ export function Composer(props: ComposerProps) {
           {action}
         </button>
       </div>
-      {error && <p role="alert" className="failure">{error}</p>}
+      {error && (
+        <p role="alert" className="failure">
+          {error}
+        </p>
+      )}
     </form>
   );
 }

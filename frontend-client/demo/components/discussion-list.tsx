@@ -14,7 +14,16 @@ export interface DiscussionListProps {
   onDiscard: (key: string) => void;
 }
 
-export function DiscussionList({ discussions, current, communityName, showCommunity, myName, onOpen, onRetry, onDiscard }: DiscussionListProps) {
+export function DiscussionList({
+  discussions,
+  current,
+  communityName,
+  showCommunity,
+  myName,
+  onOpen,
+  onRetry,
+  onDiscard,
+}: DiscussionListProps) {
   return (
     <ul className="list">
       {discussions.map((discussion) => {
@@ -34,10 +43,16 @@ export function DiscussionList({ discussions, current, communityName, showCommun
                 {discussion.is_resolved && <span className="resolved">Resolved</span>}
               </span>
               <span className="meta">
-                {name && <Avatar name={name} pseudonym={discussion.author?.id === null && discussion.author.username !== ""} />}
+                {name && (
+                  <Avatar name={name} pseudonym={discussion.author?.id === null && discussion.author.username !== ""} />
+                )}
                 {name && <span>{name}</span>}
                 {showCommunity && <span>{communityName(discussion.community_id)}</span>}
-                {discussion.pending && discussion.id < 0 ? <span>sending…</span> : <Time value={discussion.created_at} />}
+                {discussion.pending && discussion.id < 0 ? (
+                  <span>sending…</span>
+                ) : (
+                  <Time value={discussion.created_at} />
+                )}
                 <span className="comments-count">{comments}</span>
               </span>
             </button>

@@ -66,7 +66,12 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
             </h2>
             {discussion.deleted_at === null ? (
               <>
-                <Byline {...discussion} myName={myName} created={discussion.created_at} updated={discussion.updated_at} />
+                <Byline
+                  {...discussion}
+                  myName={myName}
+                  created={discussion.created_at}
+                  updated={discussion.updated_at}
+                />
                 {editing ? (
                   <Composer
                     label="Text"
@@ -88,7 +93,11 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
                 {mayWrite && !editing && (
                   <p className="actions">
                     {(discussion.mine || role === "admin") && (
-                      <button type="button" className="link" onClick={() => attempt(update(discussion.id, { is_resolved: !discussion.is_resolved }))}>
+                      <button
+                        type="button"
+                        className="link"
+                        onClick={() => attempt(update(discussion.id, { is_resolved: !discussion.is_resolved }))}
+                      >
                         {discussion.is_resolved ? "Reopen" : "Mark as resolved"}
                       </button>
                     )}
@@ -108,7 +117,11 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
             ) : (
               <p className="muted gone">This discussion was deleted. Its comments stay readable.</p>
             )}
-            {failure && <p role="alert" className="failure">{failure}</p>}
+            {failure && (
+              <p role="alert" className="failure">
+                {failure}
+              </p>
+            )}
           </header>
           <h3 className="count">
             {discussion.comment_count === 1 ? "1 comment" : `${discussion.comment_count} comments`}
@@ -134,7 +147,12 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
             </ul>
           )}
           {thread.hasMore && (
-            <button type="button" className="quiet" disabled={thread.isFetchingMore} onClick={() => void thread.fetchMore()}>
+            <button
+              type="button"
+              className="quiet"
+              disabled={thread.isFetchingMore}
+              onClick={() => void thread.fetchMore()}
+            >
               Show more comments
             </button>
           )}

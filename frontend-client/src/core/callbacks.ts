@@ -13,7 +13,8 @@ export function callEach<T>(listeners: Iterable<(value: T) => unknown>, value: T
 /** As an uncaught error: the page's error handlers hear of it. */
 export function report(error: unknown): void {
   if (typeof reportError === "function") reportError(error);
-  else setTimeout(() => {
-    throw error;
-  });
+  else
+    setTimeout(() => {
+      throw error;
+    });
 }

@@ -1,13 +1,13 @@
 "use client";
-import { useMemo } from "react";
+import { useCallback, useMemo } from "react";
 import { newKey } from "../core/cache/new-key.js";
-import { overlayComments } from "../core/cache/overlay.js";
+import { overlayComments, type CommentItem } from "../core/cache/overlay.js";
 import { commentsQuery } from "../core/cache/queries.js";
 import { findDiscussion } from "../core/cache/sync.js";
 import type { Comment, CommentTree, NewComment } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
 import { useSend } from "./send.js";
-import { useOverlay } from "./use-overlay.js";
+import { useOverlay, type Overlay } from "./use-overlay.js";
 import { usePages, useRepeat } from "./use-pages.js";
 
 export interface UseCommentsOptions {
@@ -26,10 +26,11 @@ export function useComments(discussionId: number, { communityId, pageSize, enabl
   const { pages, state } = usePages(commentsQuery(discussionId, { config, user, pageSize }), community, enabled);
   const { viewer } = state;
   const cached = useMemo(() => pages?.flatMap((page) => page.comments) ?? none, [pages]);
-  const comments = useOverlay(
+  const overlay = useCallback<Overlay<CommentItem>>(
     (operations, stable) => overlayComments(cached, operations, discussionId, viewer, stable),
     [cached, discussionId, viewer],
   );
+  const comments = useOverlay(overlay);
   const send = useSend();
   const repeat = useRepeat();
   const actions = useMemo(() => {

@@ -1,12 +1,12 @@
 "use client";
-import { useMemo } from "react";
+import { useCallback, useMemo } from "react";
 import { newKey } from "../core/cache/new-key.js";
-import { overlayDiscussions } from "../core/cache/overlay.js";
+import { overlayDiscussions, type DiscussionItem } from "../core/cache/overlay.js";
 import { discussionsQuery } from "../core/cache/queries.js";
 import type { Discussion, DiscussionPatch, NewDiscussion } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
 import { useSend } from "./send.js";
-import { useOverlay } from "./use-overlay.js";
+import { useOverlay, type Overlay } from "./use-overlay.js";
 import { usePages, useRepeat } from "./use-pages.js";
 
 export interface UseDiscussionsOptions {
@@ -19,15 +19,23 @@ export interface UseDiscussionsOptions {
 const none: never[] = [];
 
 /** An article's discussions, newest first, live, and what one can do with them. */
-export function useDiscussions(articleId: number, { communityId, pageSize, enabled = true }: UseDiscussionsOptions = {}) {
+export function useDiscussions(
+  articleId: number,
+  { communityId, pageSize, enabled = true }: UseDiscussionsOptions = {},
+) {
   const { config, user } = useLiveConnection();
-  const { pages, state } = usePages(discussionsQuery({ articleId, communityId }, { config, user, pageSize }), communityId, enabled);
+  const { pages, state } = usePages(
+    discussionsQuery({ articleId, communityId }, { config, user, pageSize }),
+    communityId,
+    enabled,
+  );
   const { viewer } = state;
   const cached = useMemo(() => pages?.flatMap((page) => page.discussions) ?? none, [pages]);
-  const discussions = useOverlay(
+  const overlay = useCallback<Overlay<DiscussionItem>>(
     (operations, keys) => overlayDiscussions(cached, operations, { articleId, communityId }, viewer, keys),
     [cached, articleId, communityId, viewer],
   );
+  const discussions = useOverlay(overlay);
   const send = useSend();
   const repeat = useRepeat();
   const actions = useMemo(() => {

@@ -10,7 +10,10 @@ import { useSend } from "./send.js";
 /** What the hooks of lists share: the pages that this user may see, and how it stands with them. */
 export function usePages<P extends Page>(options: PagesQuery<P>, communityId: number | undefined, enabled: boolean) {
   const connection = useLiveConnection();
-  const query = useInfiniteQuery<P, Error, InfiniteData<P, string | null>, readonly unknown[], string | null>({ ...options, enabled });
+  const query = useInfiniteQuery<P, Error, InfiniteData<P, string | null>, readonly unknown[], string | null>({
+    ...options,
+    enabled,
+  });
   // A failure to load more takes nothing away.
   const error = query.isFetchNextPageError ? null : query.error;
   const access = useAccess(communityId, error);

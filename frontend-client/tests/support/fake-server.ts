@@ -68,8 +68,8 @@ export class FakeServer {
     const queue = query.get("queue_id") ?? "";
     const cursor = Number(query.get("last_event_id"));
     if (!this.queues.has(queue)) return Promise.resolve(coded(404, "queue_not_found"));
-    if (cursor < Math.max(this.forgotten, this.model.base) || cursor > this.model.head) return Promise.resolve(Response.json({ catchup_required: true }));
-    if (cursor < this.model.head || query.get("timeout") === "0") return Promise.resolve(this.#events(cursor));
+    if (this.#lacks(cursor) || cursor < this.model.head || query.get("timeout") === "0")
+      return Promise.resolve(this.#events(cursor));
     return new Promise((answer, reject) => {
       const poll = { queue, cursor, answer };
       this.parked.push(poll);
@@ -81,7 +81,12 @@ export class FakeServer {
     });
   }
 
+  #lacks(cursor: number): boolean {
+    return cursor < Math.max(this.forgotten, this.model.base) || cursor > this.model.head;
+  }
+
   #events(cursor: number): Response {
+    if (this.#lacks(cursor)) return Response.json({ catchup_required: true });
     return Response.json({ events: this.model.since(cursor), last_event_id: this.model.head });
   }
 
@@ -103,10 +108,18 @@ export class FakeServer {
       case "POST register": {
         const queue_id = `queue-${(this.#last += 1)}`;
         this.queues.add(queue_id);
-        return made({ queue_id, last_event_id: this.model.head, communities: [COMMUNITY], heartbeat_interval_seconds: 60, poll_timeout_seconds: 55 });
+        return made({
+          queue_id,
+          last_event_id: this.model.head,
+          communities: [COMMUNITY],
+          heartbeat_interval_seconds: 60,
+          poll_timeout_seconds: 55,
+        });
       }
       case "GET session":
-        return viewer ? made({ user: { id: viewer.user_id, username: "", avatar_url: null }, communities: [] }) : coded(401, "token_missing");
+        return viewer
+          ? made({ user: { id: viewer.user_id, username: "", avatar_url: null }, communities: [] })
+          : coded(401, "token_missing");
       case "POST heartbeat":
         return this.queues.has(body["queue_id"] as unknown as string) ? done() : coded(404, "queue_not_found");
       case "POST queues/close":
@@ -119,7 +132,10 @@ export class FakeServer {
       case "POST discussions/comments": {
         const key = headers.get("idempotency-key") ?? "";
         if (!this.#answered.has(key)) {
-          this.#answered.set(key, this.model.createComment(Number(id), body["parent_id"] ?? null, body["text"] as unknown as string, this.me));
+          this.#answered.set(
+            key,
+            this.model.createComment(Number(id), body["parent_id"] ?? null, body["text"] as unknown as string, this.me),
+          );
         }
         return made(this.#answered.get(key), 201);
       }

@@ -1,4 +1,14 @@
-import type { Author, Comment, CommentPage, CommentTree, Discussion, DiscussionPage, ErrorCode, Event, ViewerInfo } from "../../src/index.js";
+import type {
+  Author,
+  Comment,
+  CommentPage,
+  CommentTree,
+  Discussion,
+  DiscussionPage,
+  ErrorCode,
+  Event,
+  ViewerInfo,
+} from "../../src/index.js";
 
 type Change = Event extends infer E ? (E extends Event ? Omit<E, "event_id" | "timestamp"> : never) : never;
 
@@ -41,13 +51,26 @@ export class Model {
     const time = this.#tick();
     const id = this.discussions.length + 1;
     const times = { created_at: time, updated_at: time, deleted_at: null };
-    const discussion = { id, community_id: COMMUNITY, article_id: ARTICLE, topic, text, author, is_resolved: false, comment_count: 0, ...times };
+    const discussion = {
+      id,
+      community_id: COMMUNITY,
+      article_id: ARTICLE,
+      topic,
+      text,
+      author,
+      is_resolved: false,
+      comment_count: 0,
+      ...times,
+    };
     this.discussions.push(discussion);
     this.#emit({ type: "new_discussion", ...this.#state(discussion) }, time);
     return discussion;
   }
 
-  updateDiscussion(id: number, patch: { topic?: string; text?: string; is_resolved?: boolean }): Discussion | undefined {
+  updateDiscussion(
+    id: number,
+    patch: { topic?: string; text?: string; is_resolved?: boolean },
+  ): Discussion | undefined {
     const discussion = this.discussions.find((one) => one.id === id);
     if (!discussion || discussion.deleted_at) return undefined;
     const time = this.#tick();
@@ -69,7 +92,11 @@ export class Model {
     const discussion = this.discussions.find((one) => one.id === discussionId);
     const parent = parentId === null ? undefined : this.comments.find((one) => one.id === parentId);
     if (!discussion || discussion.deleted_at) return undefined;
-    if (parentId !== null && (!parent || parent.discussion_id !== discussionId || parent.depth > 2 || parent.deleted_at)) return undefined;
+    if (
+      parentId !== null &&
+      (!parent || parent.discussion_id !== discussionId || parent.depth > 2 || parent.deleted_at)
+    )
+      return undefined;
     const time = this.#tick();
     const depth = (parent?.depth ?? 0) + 1;
     const id = this.comments.length + 1;
@@ -78,7 +105,19 @@ export class Model {
     this.comments.push(comment);
     discussion.comment_count += 1;
     const { comment_count } = discussion;
-    this.#emit({ type: "new_comment", ...this.#place(discussion), comment_id: id, parent_id: parentId, depth, text, author, comment_count }, time);
+    this.#emit(
+      {
+        type: "new_comment",
+        ...this.#place(discussion),
+        comment_id: id,
+        parent_id: parentId,
+        depth,
+        text,
+        author,
+        comment_count,
+      },
+      time,
+    );
     return comment;
   }
 
@@ -101,12 +140,24 @@ export class Model {
     Object.assign(comment, { text: null, author: null, deleted_at: time });
     discussion.comment_count -= 1;
     const { comment_count } = discussion;
-    this.#emit({ type: "deleted_comment", ...this.#place(discussion), comment_id: id, parent_id: comment.parent_id, comment_count }, time);
+    this.#emit(
+      {
+        type: "deleted_comment",
+        ...this.#place(discussion),
+        comment_id: id,
+        parent_id: comment.parent_id,
+        comment_count,
+      },
+      time,
+    );
     return true;
   }
 
   membership(user_id: number, role: "member" | null): void {
-    this.#emit({ type: "membership_changed", community_id: COMMUNITY, user_id, role, previous_role: role ? null : "member" }, this.#tick());
+    this.#emit(
+      { type: "membership_changed", community_id: COMMUNITY, user_id, role, previous_role: role ? null : "member" },
+      this.#tick(),
+    );
   }
 
   discussionPage(cursor: string | null, limit: number, viewer: ViewerInfo | null = null): DiscussionPage {
@@ -116,7 +167,12 @@ export class Model {
     return { discussions, last_event_id: this.head, next_cursor, viewer };
   }
 
-  commentPage(discussionId: number, cursor: string | null, limit: number, viewer: ViewerInfo | null = null): CommentPage {
+  commentPage(
+    discussionId: number,
+    cursor: string | null,
+    limit: number,
+    viewer: ViewerInfo | null = null,
+  ): CommentPage {
     const all = this.comments.filter((one) => one.discussion_id === discussionId);
     const grow = (parent: number | null): CommentTree[] =>
       all.filter((one) => one.parent_id === parent).map((one) => ({ ...structuredClone(one), replies: grow(one.id) }));

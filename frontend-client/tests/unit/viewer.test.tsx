@@ -73,8 +73,15 @@ test("a token that stays another user's shows nothing and says that one has to s
   const config = { fetch: page.server.fetch, token: "user-1" };
   // No retries: the page would try for some seconds.
   page.queryClient.setDefaultOptions({ queries: { retry: false } });
-  await page.queryClient.prefetchInfiniteQuery({ ...discussionsQuery({ articleId: ARTICLE, communityId: COMMUNITY }, { config, user: 2 }), retry: false });
-  expect(page.queryClient.getQueryCache().getAll()[0]?.state.error).toMatchObject({ name: "WrongViewerError", expected: 2, actual: 1 });
+  await page.queryClient.prefetchInfiniteQuery({
+    ...discussionsQuery({ articleId: ARTICLE, communityId: COMMUNITY }, { config, user: 2 }),
+    retry: false,
+  });
+  expect(page.queryClient.getQueryCache().getAll()[0]?.state.error).toMatchObject({
+    name: "WrongViewerError",
+    expected: 2,
+    actual: 1,
+  });
   await page.show(<Probe />, 2, config);
   expect(shown).toEqual(new Set());
   expect(status.state).not.toBe("live");
@@ -84,7 +91,10 @@ test("a token that stays another user's shows nothing and says that one has to s
 test("what a server prefetched without the user's cookie is not taken for theirs", async () => {
   const onServer = new QueryClient();
   const context = { config: { fetch: page.server.fetch, token: "anonymous" }, user: "1" };
-  await onServer.prefetchInfiniteQuery({ ...discussionsQuery({ articleId: ARTICLE, communityId: COMMUNITY }, context), retry: false });
+  await onServer.prefetchInfiniteQuery({
+    ...discussionsQuery({ articleId: ARTICLE, communityId: COMMUNITY }, context),
+    retry: false,
+  });
   expect(dehydrate(onServer).queries).toEqual([]);
   // An older server may hand it on all the same.
   const foreign = { pages: [page.server.model.commentPage(1, null, 10, null)], pageParams: [null] };
@@ -121,7 +131,8 @@ test("calls that meet an expired token at the same time ask for one refresh", as
     }
     return current;
   };
-  page.server.trouble = (_, __, headers) => (headers.get("authorization") === "Bearer expired" ? coded(401, "token_expired") : undefined);
+  page.server.trouble = (_, __, headers) =>
+    headers.get("authorization") === "Bearer expired" ? coded(401, "token_expired") : undefined;
   await page.show(<Probe />, 1, { token });
   const refused = tokens().filter((one) => one === "Bearer expired").length;
   expect(refused).toBeGreaterThanOrEqual(3);
@@ -134,7 +145,8 @@ test("calls that meet an expired token at the same time ask for one refresh", as
 
 test("signed_out is not for ever: reconnect() begins again, and so does a new token", async () => {
   let valid = false;
-  page.server.trouble = (_, __, headers) => (valid || headers.get("authorization") === "Bearer user-1-new" ? undefined : coded(401, "token_expired"));
+  page.server.trouble = (_, __, headers) =>
+    valid || headers.get("authorization") === "Bearer user-1-new" ? undefined : coded(401, "token_expired");
   await page.show(<Probe />, 1);
   expect(status).toEqual({ state: "signed_out", code: "token_expired" });
   expect(list.access).toEqual({ state: "denied", reason: "sign_in" });

@@ -28,13 +28,16 @@ export const keys = {
 
 /** What a key of this package stands for. */
 export type Subject =
-  | { kind: "discussions"; user: User; scope: DiscussionScope }
-  | { kind: "comments"; user: User; discussionId: number };
+  { kind: "discussions"; user: User; scope: DiscussionScope } | { kind: "comments"; user: User; discussionId: number };
 
 export function subjectOf(key: readonly unknown[]): Subject | undefined {
   const [first, user, kind, id, communityId] = key;
   if (first !== root || typeof id !== "number") return undefined;
   if (kind === "comments") return { kind, user: user as User, discussionId: id };
   if (kind !== "discussions") return undefined;
-  return { kind, user: user as User, scope: { articleId: id, communityId: (communityId as number | null) ?? undefined } };
+  return {
+    kind,
+    user: user as User,
+    scope: { articleId: id, communityId: (communityId as number | null) ?? undefined },
+  };
 }

@@ -33,7 +33,8 @@ export function isMine(author: Author | null, viewer: ViewerInfo | null, communi
   if (author.id !== null) return author.id === viewer.user_id;
   return viewer.memberships.some(
     (membership) =>
-      membership.pseudonym === author.username && (communityId === undefined || membership.community_id === communityId),
+      membership.pseudonym === author.username &&
+      (communityId === undefined || membership.community_id === communityId),
   );
 }
 
@@ -67,11 +68,17 @@ export function overlayDiscussions(
     } else created.push(draftDiscussion(operation, viewer));
   }
   const items = discussions.map((discussion) => {
-    let shown = { ...discussion, key: keys.get(discussion.id) ?? String(discussion.id), pending: false, error: undefined as unknown };
+    let shown = {
+      ...discussion,
+      key: keys.get(discussion.id) ?? String(discussion.id),
+      pending: false,
+      error: undefined as unknown,
+    };
     for (const operation of operations) {
       if (operation.kind === "update_discussion" && operation.id === discussion.id) {
         if (showsUpdate(operation, discussion, () => matches(discussion, operation.patch))) settled.push(operation.key);
-        else if (operation.state !== "failed") shown = { ...shown, ...defined(operation.patch), pending: operation.state === "sending" };
+        else if (operation.state !== "failed")
+          shown = { ...shown, ...defined(operation.patch), pending: operation.state === "sending" };
       }
       if (operation.kind === "delete_discussion" && operation.id === discussion.id) {
         if (discussion.deleted_at !== null) settled.push(operation.key);
@@ -101,7 +108,9 @@ export function overlayComments(
       const found = comments.find((comment) =>
         operation.result
           ? comment.id === operation.result.id
-          : isNew(operation, comment, claimed) && isMine(comment.author, viewer) && comment.text === operation.input.text.trim(),
+          : isNew(operation, comment, claimed) &&
+            isMine(comment.author, viewer) &&
+            comment.text === operation.input.text.trim(),
       );
       if (!found) return true;
       claimed.add(found.id);
@@ -111,7 +120,12 @@ export function overlayComments(
     });
     const items = comments.map((comment) => {
       const replies = level(comment.replies, comment.id, depth + 1);
-      return { ...overlayComment(comment, own, settled), key: keys.get(comment.id) ?? String(comment.id), mine: isMine(comment.author, viewer), replies };
+      return {
+        ...overlayComment(comment, own, settled),
+        key: keys.get(comment.id) ?? String(comment.id),
+        mine: isMine(comment.author, viewer),
+        replies,
+      };
     });
     return [...items, ...waiting.map((operation) => draftComment(operation, depth, viewer))];
   };
@@ -123,7 +137,8 @@ function overlayComment(comment: CommentTree, operations: readonly Operation[], 
   for (const operation of operations) {
     if (operation.kind === "update_comment" && operation.id === comment.id) {
       if (showsUpdate(operation, comment, () => comment.text === operation.text.trim())) settled.push(operation.key);
-      else if (operation.state !== "failed") shown = { ...shown, text: operation.text, pending: operation.state === "sending" };
+      else if (operation.state !== "failed")
+        shown = { ...shown, text: operation.text, pending: operation.state === "sending" };
     }
     if (operation.kind === "delete_comment" && operation.id === comment.id) {
       if (comment.deleted_at !== null) settled.push(operation.key);
@@ -162,8 +177,14 @@ function defined(patch: Of<"update_discussion">["patch"]): Partial<Pick<Discussi
 const tombstone = (at: number) => ({ text: null, author: null, deleted_at: new Date(at).toISOString(), pending: true });
 
 function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: number) {
-  const pseudonym = viewer?.memberships.find((one) => communityId === undefined || one.community_id === communityId)?.pseudonym;
-  const author: Author = { id: pseudonym ? null : (viewer?.user_id ?? null), username: pseudonym ?? "", avatar_url: null };
+  const pseudonym = viewer?.memberships.find(
+    (one) => communityId === undefined || one.community_id === communityId,
+  )?.pseudonym;
+  const author: Author = {
+    id: pseudonym ? null : (viewer?.user_id ?? null),
+    username: pseudonym ?? "",
+    avatar_url: null,
+  };
   const time = new Date(operation.at).toISOString();
   return {
     author,
@@ -182,7 +203,13 @@ const draftId = (operation: Operation) => -operation.at;
 
 function draftComment(operation: Of<"create_comment">, depth: number, viewer: ViewerInfo | null): CommentItem {
   const { discussionId: discussion_id, input, result } = operation;
-  const base = { id: result?.id ?? draftId(operation), discussion_id, parent_id: input.parent_id ?? null, depth, text: input.text };
+  const base = {
+    id: result?.id ?? draftId(operation),
+    discussion_id,
+    parent_id: input.parent_id ?? null,
+    depth,
+    text: input.text,
+  };
   return { ...base, ...draft(operation, viewer), ...(result && { ...result, pending: false }), replies: [] };
 }
 

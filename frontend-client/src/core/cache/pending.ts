@@ -41,7 +41,11 @@ export class Pending {
   }
 
   change(key: string, change: Partial<Operation>): void {
-    this.#set(this.#operations.map((operation) => (operation.key === key ? ({ ...operation, ...change } as Operation) : operation)));
+    this.#set(
+      this.#operations.map((operation) =>
+        operation.key === key ? ({ ...operation, ...change } as Operation) : operation,
+      ),
+    );
   }
 
   remove(...gone: string[]): void {

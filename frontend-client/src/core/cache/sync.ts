@@ -29,7 +29,8 @@ export class CacheSync {
   ) {
     this.#user = normalUser(user);
     this.#off = client.getQueryCache().subscribe((event) => {
-      const landed = event.type === "added" || (event.type === "updated" && event.action.type === "success" && !event.action.manual);
+      const landed =
+        event.type === "added" || (event.type === "updated" && event.action.type === "success" && !event.action.manual);
       // A snapshot that is hydrated over an older one lands with `setState`, which has a type of its own.
       const hydrated = event.type === "updated" && event.action.type === "setState";
       if (landed || hydrated) this.#sync(event.query);
@@ -61,7 +62,10 @@ export class CacheSync {
 
   /** Fetches anew what could not be fetched. */
   async refetchFailed(): Promise<void> {
-    await this.client.invalidateQueries({ queryKey: keys.all(this.#user), predicate: (query) => query.state.error !== null });
+    await this.client.invalidateQueries({
+      queryKey: keys.all(this.#user),
+      predicate: (query) => query.state.error !== null,
+    });
   }
 
   #sync(query: Query): void {
@@ -82,9 +86,16 @@ export class CacheSync {
       return;
     }
     const head = this.log.head;
-    const moved = head - oldest > LAG ? pages.map((page) => ({ ...page, last_event_id: Math.max(page.last_event_id, head) })) : pages;
+    const moved =
+      head - oldest > LAG
+        ? pages.map((page) => ({ ...page, last_event_id: Math.max(page.last_event_id, head) }))
+        : pages;
     if (moved === data.pages) return;
-    this.client.setQueryData<CachedPages>(query.queryKey, { ...data, pages: moved }, { updatedAt: query.state.dataUpdatedAt });
+    this.client.setQueryData<CachedPages>(
+      query.queryKey,
+      { ...data, pages: moved },
+      { updatedAt: query.state.dataUpdatedAt },
+    );
   }
 }
 
@@ -94,7 +105,12 @@ export function isOwn(user: User, data: CachedPages): boolean {
 }
 
 /** The pages at the end of the events, or undefined when they have to be fetched. */
-function foldPages(pages: Page[], subject: Subject, events: readonly KnownEvent[], community?: number): Page[] | undefined {
+function foldPages(
+  pages: Page[],
+  subject: Subject,
+  events: readonly KnownEvent[],
+  community?: number,
+): Page[] | undefined {
   if (subject.kind === "discussions") {
     return events.reduce<readonly DiscussionPage[]>(
       (folded, event) => foldDiscussions(folded, subject.scope, event),
@@ -112,7 +128,9 @@ function foldPages(pages: Page[], subject: Subject, events: readonly KnownEvent[
 
 /** Where a discussion is, if a list that is cached says so. */
 function communityOf(client: QueryClient, subject: Subject): number | undefined {
-  return subject.kind === "comments" ? findDiscussion(client, subject.user, subject.discussionId)?.community_id : undefined;
+  return subject.kind === "comments"
+    ? findDiscussion(client, subject.user, subject.discussionId)?.community_id
+    : undefined;
 }
 
 /** A discussion in one of the user's cached lists. */

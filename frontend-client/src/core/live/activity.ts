@@ -17,10 +17,7 @@ export class Activity {
       this.note();
       onUse();
     };
-    const offs = [
-      page.on("used", use),
-      page.on("visibility", () => (page.isVisible() ? use() : this.note())),
-    ];
+    const offs = [page.on("used", use), page.on("visibility", () => (page.isVisible() ? use() : this.note()))];
     this.#off = () => offs.forEach((off) => off());
   }
 

@@ -18,7 +18,11 @@ export interface Channel {
 
 /** The part of the Web Locks API that is used. */
 export interface Locks {
-  request(name: string, options: { signal?: AbortSignal; steal?: boolean }, held: () => Promise<void>): Promise<unknown>;
+  request(
+    name: string,
+    options: { signal?: AbortSignal; steal?: boolean },
+    held: () => Promise<void>,
+  ): Promise<unknown>;
 }
 
 export interface Timers {

@@ -1,7 +1,15 @@
 import type { ApiConfig } from "../api/config.js";
 import { isApiError, WrongViewerError } from "../api/error.js";
 import { callOptions } from "../api/request.js";
-import { closeQueueByBeacon, getSession, heartbeat, poll, register, type Event, type Registration } from "../generated/api.js";
+import {
+  closeQueueByBeacon,
+  getSession,
+  heartbeat,
+  poll,
+  register,
+  type Event,
+  type Registration,
+} from "../generated/api.js";
 
 /** What one poll brought. */
 export type Answer = { kind: "events"; events: Event[]; head: number } | { kind: "catchup" } | { kind: "gone" };

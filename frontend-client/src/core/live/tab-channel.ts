@@ -65,8 +65,11 @@ function isTabMessage(data: unknown): data is TabMessage {
   switch (data["kind"]) {
     case "answer": {
       const { from, head, events } = data;
-      if (!isCursor(from) || !isCursor(head) || (head as number) < (from as number) || !Array.isArray(events)) return false;
-      return events.every((event) => isRecord(event) && isCursor(event["event_id"]) && (event["event_id"] as number) <= (head as number));
+      if (!isCursor(from) || !isCursor(head) || (head as number) < (from as number) || !Array.isArray(events))
+        return false;
+      return events.every(
+        (event) => isRecord(event) && isCursor(event["event_id"]) && (event["event_id"] as number) <= (head as number),
+      );
     }
     case "status":
       return isRecord(data["status"]) && typeof data["status"]["state"] === "string";

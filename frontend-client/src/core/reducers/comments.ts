@@ -36,7 +36,8 @@ export function foldComments(
   if (event.type === "author_changed") return ok(mapChanged(pages, (page) => renameIn(page, event)));
   // The page that has the comment or its parent; a page that is not loaded yet may have it, too.
   const target = event.type === "new_comment" ? (event.parent_id ?? undefined) : event.comment_id;
-  if (target === undefined && event.type === "new_comment") return ok(insertRoot(pages, fromEvent(event), event.event_id));
+  if (target === undefined && event.type === "new_comment")
+    return ok(insertRoot(pages, fromEvent(event), event.event_id));
   for (const [at, page] of pages.entries()) {
     const comments = update(page.comments, target as number, (comment) => apply(comment, event));
     if (comments === undefined) continue;
@@ -78,7 +79,11 @@ function fromEvent(event: Extract<KnownEvent, { type: "new_comment" }>): Comment
 }
 
 /** The trees with the comment `id` changed, at any depth; undefined if it is in none of them. */
-function update(trees: CommentTree[], id: number, change: (comment: CommentTree) => CommentTree): CommentTree[] | undefined {
+function update(
+  trees: CommentTree[],
+  id: number,
+  change: (comment: CommentTree) => CommentTree,
+): CommentTree[] | undefined {
   for (const [at, tree] of trees.entries()) {
     if (tree.id === id) return replaceAt(trees, at, change(tree));
     const replies = update(tree.replies, id, change);

@@ -73,7 +73,17 @@ export function applyToDiscussion(discussion: Discussion, event: DiscussionEvent
 }
 
 function fromEvent(event: Extract<KnownEvent, { type: "new_discussion" }>): Discussion {
-  const { discussion_id: id, community_id, article_id, topic, text, author, is_resolved, comment_count, timestamp } = event;
+  const {
+    discussion_id: id,
+    community_id,
+    article_id,
+    topic,
+    text,
+    author,
+    is_resolved,
+    comment_count,
+    timestamp,
+  } = event;
   const times = { created_at: timestamp, updated_at: timestamp, deleted_at: null };
   return { id, community_id, article_id, topic, text, author, is_resolved, comment_count, ...times };
 }
@@ -92,7 +102,12 @@ function insert(pages: readonly DiscussionPage[], discussion: Discussion, eventI
 
 type Change = (discussions: Discussion[]) => Discussion[];
 
-function patchAt(pages: readonly DiscussionPage[], at: number, eventId: number, change: Change): readonly DiscussionPage[] {
+function patchAt(
+  pages: readonly DiscussionPage[],
+  at: number,
+  eventId: number,
+  change: Change,
+): readonly DiscussionPage[] {
   const page = pages[at];
   if (page === undefined) return pages;
   const patched = patch(page, eventId, change);
