@@ -16,3 +16,5 @@ export { concernsDiscussions, foldDiscussions, type DiscussionScope } from "./co
 export { concernsComments, foldComments } from "./core/reducers/comments.js";
 export type { AuthorChanged, KnownEvent } from "./core/events.js";
 export type { Folded } from "./core/reducers/fold.js";
+export { countCharacters, firstGrapheme, limits } from "./core/text.js";
+export { DiscardedError, explain } from "./core/cache/outbox.js";

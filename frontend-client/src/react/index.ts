@@ -11,3 +11,6 @@ export { useComments, type UseCommentsOptions } from "./use-comments.js";
 export { isMine, type CommentItem, type DiscussionItem, type ItemState } from "../core/cache/overlay.js";
 export type { Access } from "./access.js";
 export type { User } from "../core/cache/keys.js";
+export { useDraft } from "./use-draft.js";
+export { places } from "../core/cache/drafts.js";
+export type { RemoveOptions, SendOptions } from "./use-pages.js";

@@ -6,9 +6,8 @@ import { commentsQuery } from "../core/cache/queries.js";
 import { findDiscussion } from "../core/cache/sync.js";
 import type { Comment, CommentTree, NewComment } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
-import { useSend } from "./send.js";
 import { useOverlay, type Overlay } from "./use-overlay.js";
-import { usePages, useRepeat } from "./use-pages.js";
+import { usePages, useRepeat, type RemoveOptions, type SendOptions } from "./use-pages.js";
 
 export interface UseCommentsOptions {
   /** Where the discussion is. Found by itself when a list with the discussion is cached. */
@@ -21,7 +20,7 @@ const none: never[] = [];
 
 /** A discussion's comments as trees, oldest first, live, and what one can do with them. */
 export function useComments(discussionId: number, { communityId, pageSize, enabled = true }: UseCommentsOptions = {}) {
-  const { config, queryClient, user } = useLiveConnection();
+  const { config, outbox, queryClient, user } = useLiveConnection();
   const community = communityId ?? findDiscussion(queryClient, user, discussionId)?.community_id;
   const { pages, state } = usePages(commentsQuery(discussionId, { config, user, pageSize }), community, enabled);
   const { viewer } = state;
@@ -31,17 +30,18 @@ export function useComments(discussionId: number, { communityId, pageSize, enabl
     [cached, discussionId, viewer],
   );
   const comments = useOverlay(overlay);
-  const send = useSend();
   const repeat = useRepeat();
   const actions = useMemo(() => {
-    const base = () => ({ key: newKey(), at: Date.now(), state: "sending" as const, discussionId });
+    const base = (key = newKey()) => ({ key, at: Date.now(), state: "sending" as const, discussionId });
     return {
-      create: (input: NewComment) =>
-        send({ ...base(), kind: "create_comment", input, after: newest(cached) }) as Promise<Comment>,
-      update: (id: number, text: string) => send({ ...base(), kind: "update_comment", id, text }) as Promise<Comment>,
-      remove: (id: number) => send({ ...base(), kind: "delete_comment", id }) as Promise<void>,
+      create: (input: NewComment, { key }: SendOptions = {}) =>
+        outbox.send({ ...base(key), kind: "create_comment", input, after: newest(cached) }) as Promise<Comment>,
+      update: (id: number, text: string) =>
+        outbox.send({ ...base(), kind: "update_comment", id, text }) as Promise<Comment>,
+      remove: (id: number, { undoMs = 0 }: RemoveOptions = {}) =>
+        outbox.send({ ...base(), kind: "delete_comment", id }, undoMs) as Promise<void>,
     };
-  }, [cached, discussionId, send]);
+  }, [cached, discussionId, outbox]);
   return { comments, ...state, ...actions, ...repeat };
 }
 

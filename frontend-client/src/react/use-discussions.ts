@@ -5,9 +5,8 @@ import { overlayDiscussions, type DiscussionItem } from "../core/cache/overlay.j
 import { discussionsQuery } from "../core/cache/queries.js";
 import type { Discussion, DiscussionPatch, NewDiscussion } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
-import { useSend } from "./send.js";
 import { useOverlay, type Overlay } from "./use-overlay.js";
-import { usePages, useRepeat } from "./use-pages.js";
+import { usePages, useRepeat, type RemoveOptions, type SendOptions } from "./use-pages.js";
 
 export interface UseDiscussionsOptions {
   /** Undefined: all communities that the viewer may read. */
@@ -23,7 +22,7 @@ export function useDiscussions(
   articleId: number,
   { communityId, pageSize, enabled = true }: UseDiscussionsOptions = {},
 ) {
-  const { config, user } = useLiveConnection();
+  const { config, outbox, user } = useLiveConnection();
   const { pages, state } = usePages(
     discussionsQuery({ articleId, communityId }, { config, user, pageSize }),
     communityId,
@@ -36,19 +35,19 @@ export function useDiscussions(
     [cached, articleId, communityId, viewer],
   );
   const discussions = useOverlay(overlay);
-  const send = useSend();
   const repeat = useRepeat();
   const actions = useMemo(() => {
-    const base = () => ({ key: newKey(), at: Date.now(), state: "sending" as const });
+    const base = (key = newKey()) => ({ key, at: Date.now(), state: "sending" as const });
     return {
-      create: (input: NewDiscussion) => {
+      create: (input: NewDiscussion, { key }: SendOptions = {}) => {
         const after = Math.max(0, ...cached.map((discussion) => discussion.id));
-        return send({ ...base(), kind: "create_discussion", articleId, input, after }) as Promise<Discussion>;
+        return outbox.send({ ...base(key), kind: "create_discussion", articleId, input, after }) as Promise<Discussion>;
       },
       update: (id: number, patch: DiscussionPatch) =>
-        send({ ...base(), kind: "update_discussion", id, patch }) as Promise<Discussion>,
-      remove: (id: number) => send({ ...base(), kind: "delete_discussion", id }) as Promise<void>,
+        outbox.send({ ...base(), kind: "update_discussion", id, patch }) as Promise<Discussion>,
+      remove: (id: number, { undoMs = 0 }: RemoveOptions = {}) =>
+        outbox.send({ ...base(), kind: "delete_discussion", id }, undoMs) as Promise<void>,
     };
-  }, [articleId, cached, send]);
+  }, [articleId, cached, outbox]);
   return { discussions, ...state, ...actions, ...repeat };
 }

@@ -5,7 +5,16 @@ import type { Page, PagesQuery } from "../core/cache/queries.js";
 import { isOwn } from "../core/cache/sync.js";
 import { useAccess } from "./access.js";
 import { useLiveConnection } from "./provider.js";
-import { useSend } from "./send.js";
+
+export interface SendOptions {
+  /** The Idempotency-Key, such as a draft's: two calls with the same one make one thing. */
+  key?: string;
+}
+
+export interface RemoveOptions {
+  /** The deletion is sent after so many milliseconds. Until then `discard(item.undo)` takes it back. Default: at once. */
+  undoMs?: number;
+}
 
 /** What the hooks of lists share: the pages that this user may see, and how it stands with them. */
 export function usePages<P extends Page>(options: PagesQuery<P>, communityId: number | undefined, enabled: boolean) {
@@ -34,19 +43,27 @@ export function usePages<P extends Page>(options: PagesQuery<P>, communityId: nu
   return { connection, pages, state };
 }
 
-/** What can be done with an item that could not be sent. */
+/** What can be done with an item that is not sent yet. */
 export function useRepeat() {
-  const { pending } = useLiveConnection();
-  const send = useSend();
+  const { outbox, pending } = useLiveConnection();
   return useMemo(
     () => ({
       /** Sends a failed item again, under its own Idempotency-Key. */
       retry: async (key: string) => {
         const operation = pending.get(key);
-        if (operation) await send(operation);
+        if (operation) await outbox.send(operation);
       },
-      discard: (key: string) => pending.remove(key),
+      /** Takes an unsent item back to edit it: gives its words. */
+      edit: (key: string): { text: string; topic: string } | undefined => {
+        const operation = pending.get(key);
+        if (operation?.kind !== "create_comment" && operation?.kind !== "create_discussion") return undefined;
+        const { input } = operation;
+        outbox.discard(key);
+        return { text: input.text, topic: "topic" in input ? input.topic : "" };
+      },
+      /** Throws an unsent item away, or takes a deletion back while it is held. */
+      discard: (key: string) => outbox.discard(key),
     }),
-    [pending, send],
+    [outbox, pending],
   );
 }

@@ -13,7 +13,8 @@ notifyManager.setScheduler(queueMicrotask);
 
 /** A page of the application: a provider over `children`, a server and a browser. */
 export class TestPage {
-  readonly server = new FakeServer();
+  constructor(readonly server = new FakeServer()) {}
+
   readonly browser = new FakeBrowser();
   readonly queryClient = new QueryClient();
   readonly #root: Root = createRoot(document.createElement("div"));

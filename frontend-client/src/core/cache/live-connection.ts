@@ -7,7 +7,10 @@ import { EventLog } from "../live/log.js";
 import type { RealtimeStatus } from "../live/status.js";
 import { keys, normalUser, type User } from "./keys.js";
 import type { StableKeys } from "./overlay.js";
+import { Drafts } from "./drafts.js";
+import { Outbox } from "./outbox.js";
 import { Pending } from "./pending.js";
+import { pageStorage, type KeptStorage } from "./storage.js";
 import { Store } from "./store.js";
 import { CacheSync } from "./sync.js";
 
@@ -15,7 +18,10 @@ async function tokenOf(source: TokenSource | undefined, request: TokenRequest): 
   return typeof source === "function" ? await source(request) : (source ?? null);
 }
 
-export type LiveConnectionOptions = Omit<RealtimeOptions, "config" | "user" | "initialCursor">;
+export interface LiveConnectionOptions extends Omit<RealtimeOptions, "config" | "user" | "initialCursor"> {
+  /** Where drafts and unsent things are kept. Default: the page's `localStorage`; null keeps them in memory alone. */
+  storage?: KeptStorage | null;
+}
 
 /**
  * One user's live connection to a query cache: what `RealtimeProvider` holds.
@@ -27,6 +33,8 @@ export class LiveConnection {
   /** Follows what `configure` is given. Its parts keep their identity, so that calls share one refresh of a token. */
   readonly config: ApiConfig;
   readonly pending = new Pending();
+  readonly outbox: Outbox;
+  readonly drafts: Drafts;
   readonly stableKeys: StableKeys = new Map();
   readonly status: Store<RealtimeStatus>;
   /** Communities that the user left or was removed from while this page was open, and when. */
@@ -48,6 +56,11 @@ export class LiveConnection {
     this.#latest = config;
     this.config = this.#following();
     this.status = new Store<RealtimeStatus>({ state: user === null ? "signed_out" : "connecting" });
+    const storage = options.storage === undefined ? pageStorage() : (options.storage ?? undefined);
+    const timers = options.environment?.timers;
+    const { pending, status } = this;
+    this.drafts = new Drafts(this.user, storage);
+    this.outbox = new Outbox({ config: this.config, user: this.user, queryClient, status, pending, storage, timers });
   }
 
   /** The same user asks in another way from now on. A new token is a reason to try again after `signed_out`. */
@@ -73,7 +86,11 @@ export class LiveConnection {
     client.onStatus((status) => this.status.set(status));
     client.onChange((change) => this.#onChange(change, sync));
     client.start();
+    const stopOutbox = this.outbox.start();
+    const stopDrafts = this.drafts.start();
     return () => {
+      stopOutbox();
+      stopDrafts();
       client.close();
       sync.close();
       this.#client = undefined;

@@ -7,8 +7,10 @@ export interface ItemState {
   /** Stays the same from the moment the user sends until long after: for React's `key`. */
   key: string;
   pending: boolean;
-  /** Why it was not sent; `retry(key)` and `discard(key)` of the hook's actions take the key. */
+  /** Why it was not sent; while `pending` it is sent by itself later. The hook's `retry`, `edit` and `discard` take the key. */
   error: unknown;
+  /** While a deletion can be taken back: what `discard` takes to do so. */
+  undo: string | undefined;
   /** The viewer wrote it. */
   mine: boolean;
 }
@@ -73,16 +75,22 @@ export function overlayDiscussions(
       key: keys.get(discussion.id) ?? String(discussion.id),
       pending: false,
       error: undefined as unknown,
+      undo: undefined as string | undefined,
     };
     for (const operation of operations) {
       if (operation.kind === "update_discussion" && operation.id === discussion.id) {
         if (showsUpdate(operation, discussion, () => matches(discussion, operation.patch))) settled.push(operation.key);
         else if (operation.state !== "failed")
-          shown = { ...shown, ...defined(operation.patch), pending: operation.state === "sending" };
+          shown = {
+            ...shown,
+            ...defined(operation.patch),
+            pending: operation.state !== "confirmed",
+            error: operation.error,
+          };
       }
       if (operation.kind === "delete_discussion" && operation.id === discussion.id) {
         if (discussion.deleted_at !== null) settled.push(operation.key);
-        else if (operation.state !== "failed") shown = { ...shown, ...tombstone(operation.at) };
+        else if (operation.state !== "failed") shown = { ...shown, ...tombstone(operation) };
       }
     }
     return { ...shown, mine: isMine(discussion.author, viewer, discussion.community_id) };
@@ -133,16 +141,16 @@ export function overlayComments(
 }
 
 function overlayComment(comment: CommentTree, operations: readonly Operation[], settled: string[]) {
-  let shown = { ...comment, pending: false, error: undefined as unknown };
+  let shown = { ...comment, pending: false, error: undefined as unknown, undo: undefined as string | undefined };
   for (const operation of operations) {
     if (operation.kind === "update_comment" && operation.id === comment.id) {
       if (showsUpdate(operation, comment, () => comment.text === operation.text.trim())) settled.push(operation.key);
       else if (operation.state !== "failed")
-        shown = { ...shown, text: operation.text, pending: operation.state === "sending" };
+        shown = { ...shown, text: operation.text, pending: operation.state !== "confirmed", error: operation.error };
     }
     if (operation.kind === "delete_comment" && operation.id === comment.id) {
       if (comment.deleted_at !== null) settled.push(operation.key);
-      else if (operation.state !== "failed") shown = { ...shown, ...tombstone(operation.at) };
+      else if (operation.state !== "failed") shown = { ...shown, ...tombstone(operation) };
     }
   }
   return shown;
@@ -174,7 +182,13 @@ function defined(patch: Of<"update_discussion">["patch"]): Partial<Pick<Discussi
   return Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined && value !== null));
 }
 
-const tombstone = (at: number) => ({ text: null, author: null, deleted_at: new Date(at).toISOString(), pending: true });
+const tombstone = ({ at, key, state }: Operation) => ({
+  text: null,
+  author: null,
+  deleted_at: new Date(at).toISOString(),
+  pending: true,
+  undo: state === "held" ? key : undefined,
+});
 
 function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: number) {
   const pseudonym = viewer?.memberships.find(
@@ -193,7 +207,8 @@ function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: nu
     deleted_at: null,
     key: operation.key,
     pending: operation.state !== "failed",
-    error: operation.state === "failed" ? operation.error : undefined,
+    error: operation.error,
+    undo: undefined,
     mine: true,
   };
 }

@@ -10,7 +10,8 @@ export type Operation = {
   /** Names the attempt for good: the Idempotency-Key of every retry, and the item's key on screen. */
   key: string;
   at: number;
-  state: "sending" | "confirmed" | "failed";
+  /** `held`: it can be taken back still. `waiting`: the server cannot be reached; it is sent when it can. `failed`: it was refused. */
+  state: "held" | "sending" | "waiting" | "confirmed" | "failed";
   error?: unknown;
 } & (
   | { kind: "create_comment"; discussionId: number; input: NewComment; result?: Comment; after: number }

@@ -1,0 +1,23 @@
+/** What the server takes, in code points after trimming. */
+export const limits = { topic: 200, text: 50_000 } as const;
+
+/** Without white space at its ends, as the server sees it: its idea of white space is Unicode's. */
+export function trimmed(text: string): string {
+  return text.replace(/^\p{White_Space}+/u, "").replace(/\p{White_Space}+$/u, "");
+}
+
+/** How many characters the server counts: code points after trimming. */
+export function countCharacters(text: string): number {
+  let count = 0;
+  for (const _ of trimmed(text)) count += 1;
+  return count;
+}
+
+/** The first sign as a reader sees it, such as a flag or a letter with its accents; for an avatar. */
+export function firstGrapheme(text: string): string {
+  if (typeof Intl !== "undefined" && "Segmenter" in Intl) {
+    const [first] = new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text);
+    return first?.segment ?? "";
+  }
+  return [...text][0] ?? "";
+}
