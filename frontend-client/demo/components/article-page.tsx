@@ -1,5 +1,5 @@
 "use client";
-import { useDiscussions } from "@scicommons/discussions-client/react";
+import { places, useDiscussions } from "@scicommons/discussions-client/react";
 import { useGetDiscussion } from "@scicommons/discussions-client/query";
 import type { ApiConfig } from "@scicommons/discussions-client";
 import type { DemoArticle, DemoUser } from "../lib/demo-api";
@@ -7,8 +7,8 @@ import type { View } from "../lib/view";
 import { AccessNotice } from "./access-notice";
 import { Composer } from "./composer";
 import { DiscussionList } from "./discussion-list";
-import { Thread } from "./thread";
-import { useEffect, useState } from "react";
+import { Thread, UNDO_MS } from "./thread";
+import { useEffect, useRef, useState } from "react";
 
 export interface ArticlePageProps {
   article: DemoArticle;
@@ -37,9 +37,7 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
   });
   // What was open stays the subject when it leaves the list, so that the page can say why.
   const [kept, setKept] = useState(listed);
-  useEffect(() => {
-    if (listed) setKept(listed);
-  }, [listed]);
+  if (listed && listed !== kept) setKept(listed);
   const fallback =
     kept?.id === open
       ? kept
@@ -48,9 +46,14 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
           key: "",
           pending: false,
           error: undefined,
+          undo: undefined,
           mine: linked.data.author?.id === user.id,
         };
   const shown = open === undefined ? undefined : (listed ?? fallback);
+  const latestView = useRef(view);
+  useEffect(() => {
+    latestView.current = view;
+  });
   const writable =
     list.viewer?.memberships.filter((membership) =>
       article.communities.some((one) => one.id === membership.community_id),
@@ -130,9 +133,11 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
               }))}
               initial={communityId}
               onCancel={() => setView({ discussion: undefined })}
-              onSend={async (community_id, topic, text) => {
-                const discussion = await list.create({ community_id, topic, text });
-                setView({ discussion: discussion.id });
+              articleId={article.id}
+              onSend={async (community_id, topic, text, key) => {
+                const discussion = await list.create({ community_id, topic, text }, { key });
+                // Whoever has gone on to other things stays there.
+                if (latestView.current.discussion === "new") setView({ discussion: discussion.id });
               }}
             />
           ) : shown ? (
@@ -143,7 +148,8 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
               community={name(shown.community_id)}
               myName={user.username}
               update={list.update}
-              remove={list.remove}
+              remove={(id) => list.remove(id, { undoMs: UNDO_MS })}
+              undo={list.discard}
               onBack={() => setView({ discussion: undefined })}
             />
           ) : open !== undefined && linked.error ? (
@@ -162,11 +168,12 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
 interface NewDiscussionProps {
   communities: { id: number; name: string }[];
   initial: number | undefined;
-  onSend: (community: number, topic: string, text: string) => Promise<void>;
+  articleId: number;
+  onSend: (community: number, topic: string, text: string, key: string | undefined) => Promise<void>;
   onCancel: () => void;
 }
 
-function NewDiscussion({ communities, initial, onSend, onCancel }: NewDiscussionProps) {
+function NewDiscussion({ articleId, communities, initial, onSend, onCancel }: NewDiscussionProps) {
   const [community, setCommunity] = useState(initial ?? communities[0]?.id ?? 0);
   return (
     <section className="thread" aria-labelledby="new-title">
@@ -182,13 +189,14 @@ function NewDiscussion({ communities, initial, onSend, onCancel }: NewDiscussion
         </select>
       </label>
       <Composer
+        place={places.newDiscussion(articleId)}
         label="Text"
         action="Start discussion"
         withTopic
-        autoFocus
+        focus
         wait
         onCancel={onCancel}
-        onSend={(text, topic) => onSend(community, topic, text)}
+        onSend={(text, topic, key) => onSend(community, topic, text, key)}
       />
     </section>
   );

@@ -2,6 +2,7 @@
 import type { DiscussionItem } from "@scicommons/discussions-client/react";
 import { Avatar } from "./byline";
 import { Time } from "./time";
+import { Unsent } from "./unsent";
 
 export interface DiscussionListProps {
   discussions: DiscussionItem[];
@@ -38,7 +39,7 @@ export function DiscussionList({
               disabled={discussion.id < 0}
               onClick={() => onOpen(discussion.id)}
             >
-              <span className="topic">
+              <span className="topic" dir="auto">
                 {discussion.topic ?? <em>Deleted discussion</em>}
                 {discussion.is_resolved && <span className="resolved">Resolved</span>}
               </span>
@@ -46,7 +47,7 @@ export function DiscussionList({
                 {name && (
                   <Avatar name={name} pseudonym={discussion.author?.id === null && discussion.author.username !== ""} />
                 )}
-                {name && <span>{name}</span>}
+                {name && <bdi>{name}</bdi>}
                 {showCommunity && <span>{communityName(discussion.community_id)}</span>}
                 {discussion.pending && discussion.id < 0 ? (
                   <span>sending…</span>
@@ -57,15 +58,12 @@ export function DiscussionList({
               </span>
             </button>
             {discussion.error !== undefined && (
-              <p role="alert" className="failure">
-                Not sent.{" "}
-                <button type="button" className="link" onClick={() => onRetry(discussion.key)}>
-                  Try again
-                </button>{" "}
-                <button type="button" className="link" onClick={() => onDiscard(discussion.key)}>
-                  Discard
-                </button>
-              </p>
+              <Unsent
+                pending={discussion.pending}
+                error={discussion.error}
+                onRetry={() => onRetry(discussion.key)}
+                onDiscard={() => onDiscard(discussion.key)}
+              />
             )}
           </li>
         );

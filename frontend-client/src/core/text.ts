@@ -15,9 +15,17 @@ export function countCharacters(text: string): number {
 
 /** The first sign as a reader sees it, such as a flag or a letter with its accents; for an avatar. */
 export function firstGrapheme(text: string): string {
-  if (typeof Intl !== "undefined" && "Segmenter" in Intl) {
-    const [first] = new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text);
-    return first?.segment ?? "";
-  }
-  return [...text][0] ?? "";
+  // Younger than the oldest browsers that the package supports.
+  const { Segmenter } = Intl as typeof Intl & {
+    Segmenter?: new (locale?: string, options?: { granularity: "grapheme" }) => GraphemeSegmenter;
+  };
+  const letters: Iterable<string | { segment: string }> = Segmenter
+    ? new Segmenter(undefined, { granularity: "grapheme" }).segment(text)
+    : text;
+  for (const letter of letters) return typeof letter === "string" ? letter : letter.segment;
+  return "";
+}
+
+interface GraphemeSegmenter {
+  segment(text: string): Iterable<{ segment: string }>;
 }

@@ -1,5 +1,5 @@
 "use client";
-import { useMemo, useSyncExternalStore } from "react";
+import { useCallback, useMemo, useSyncExternalStore } from "react";
 import { useLiveConnection } from "./provider.js";
 
 const empty = { text: "", topic: "" };
@@ -10,7 +10,7 @@ const empty = { text: "", topic: "" };
  */
 export function useDraft(place: string, initial: { text: string; topic?: string } = empty) {
   const { drafts } = useLiveConnection();
-  const get = () => drafts.get(place);
+  const get = useCallback(() => drafts.get(place), [drafts, place]);
   const draft = useSyncExternalStore(drafts.subscribe, get, () => undefined);
   const before = { topic: "", ...initial };
   const words = draft ?? before;
@@ -20,11 +20,13 @@ export function useDraft(place: string, initial: { text: string; topic?: string 
       discard: () => drafts.discard(place),
       /** The Idempotency-Key of what is written now. */
       key: () => drafts.get(place)?.key,
-      /** It was sent as it was then: forgets it, but keeps what was written since. */
+      /** It was sent as it was then: forgets it, but keeps what was written since. False: there is something left. */
       sent: (sent: { text: string; topic: string }) => {
         const now = drafts.get(place);
         drafts.discard(place);
-        if (now && (now.text !== sent.text || now.topic !== sent.topic)) drafts.set(place, now);
+        if (!now || (now.text === sent.text && now.topic === sent.topic)) return true;
+        drafts.set(place, now);
+        return false;
       },
     }),
     [drafts, place],

@@ -1,6 +1,8 @@
 "use client";
 import { useInfiniteQuery, type InfiniteData } from "@tanstack/react-query";
 import { useMemo } from "react";
+import { places } from "../core/cache/drafts.js";
+import type { Operation } from "../core/cache/pending.js";
 import type { Page, PagesQuery } from "../core/cache/queries.js";
 import { isOwn } from "../core/cache/sync.js";
 import { useAccess } from "./access.js";
@@ -8,7 +10,7 @@ import { useLiveConnection } from "./provider.js";
 
 export interface SendOptions {
   /** The Idempotency-Key, such as a draft's: two calls with the same one make one thing. */
-  key?: string;
+  key?: string | undefined;
 }
 
 export interface RemoveOptions {
@@ -45,7 +47,7 @@ export function usePages<P extends Page>(options: PagesQuery<P>, communityId: nu
 
 /** What can be done with an item that is not sent yet. */
 export function useRepeat() {
-  const { outbox, pending } = useLiveConnection();
+  const { drafts, outbox, pending } = useLiveConnection();
   return useMemo(
     () => ({
       /** Sends a failed item again, under its own Idempotency-Key. */
@@ -53,17 +55,25 @@ export function useRepeat() {
         const operation = pending.get(key);
         if (operation) await outbox.send(operation);
       },
-      /** Takes an unsent item back to edit it: gives its words. */
-      edit: (key: string): { text: string; topic: string } | undefined => {
+      /** Takes an unsent item back into the draft that it came from, to edit it. */
+      edit: (key: string) => {
         const operation = pending.get(key);
-        if (operation?.kind !== "create_comment" && operation?.kind !== "create_discussion") return undefined;
-        const { input } = operation;
+        if (operation?.kind !== "create_comment" && operation?.kind !== "create_discussion") return;
         outbox.discard(key);
-        return { text: input.text, topic: "topic" in input ? input.topic : "" };
+        drafts.prepend(placeOf(operation), {
+          topic: "topic" in operation.input ? operation.input.topic : "",
+          text: operation.input.text,
+        });
       },
       /** Throws an unsent item away, or takes a deletion back while it is held. */
       discard: (key: string) => outbox.discard(key),
     }),
-    [outbox, pending],
+    [drafts, outbox, pending],
   );
+}
+
+function placeOf(operation: Extract<Operation, { kind: "create_comment" | "create_discussion" }>): string {
+  if (operation.kind === "create_discussion") return places.newDiscussion(operation.articleId);
+  const parent = operation.input.parent_id ?? null;
+  return parent === null ? places.comment(operation.discussionId) : places.reply(parent);
 }

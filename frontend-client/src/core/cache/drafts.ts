@@ -70,6 +70,13 @@ export class Drafts {
     callEach(this.#listeners, undefined);
   }
 
+  /** Puts words back, before those that stand there by now. */
+  prepend(place: string, words: { text: string; topic: string }): void {
+    const now = this.get(place);
+    const text = now?.text ? `${words.text}\n\n${now.text}` : words.text;
+    this.set(place, { text, topic: now?.topic || words.topic });
+  }
+
   /** It was sent, or thrown away. */
   discard(place: string): void {
     if (this.get(place) === undefined) return;
