@@ -34,12 +34,15 @@ async function open(one: Person, query: string): Promise<Page> {
 
 const field = (page: Page) => page.getByLabel("Write a comment");
 const send = (page: Page) => page.getByRole("button", { name: "Comment", exact: true }).click();
-const shown = (page: Page, text: string) => page.locator(".comment article", { has: page.getByText(text, { exact: true }) });
+const shown = (page: Page, text: string) =>
+  page.locator(".comment article", { has: page.getByText(text, { exact: true }) });
 
 /** Whose a bearer token is. */
 function userOf(authorization: string | undefined): number | undefined {
   const payload = authorization?.split(".")[1];
-  return payload ? Number((JSON.parse(Buffer.from(payload, "base64url").toString()) as { user_id: number }).user_id) : undefined;
+  return payload
+    ? Number((JSON.parse(Buffer.from(payload, "base64url").toString()) as { user_id: number }).user_id)
+    : undefined;
 }
 
 test("who chooses another user at the same browser sees nothing of the one before", async () => {
@@ -47,7 +50,8 @@ test("who chooses another user at the same browser sees nothing of the one befor
   const page = await open(one, `user=${ADA}`);
   const callers: (number | undefined)[] = [];
   page.on("request", (request) => {
-    if (/\/(discussions|comments|register|poll)/.test(new URL(request.url()).pathname)) callers.push(userOf(request.headers()["authorization"]));
+    if (/\/(discussions|comments|register|poll)/.test(new URL(request.url()).pathname))
+      callers.push(userOf(request.headers()["authorization"]));
   });
   for (const [user, name] of [
     [GRACE, "grace"],
@@ -56,7 +60,10 @@ test("who chooses another user at the same browser sees nothing of the one befor
   ] as const) {
     callers.length = 0;
     await page.getByLabel("You are").selectOption({ value: String(user) });
-    await until(`${name} is live`, async () => callers.length > 1 && (await page.locator('[data-state="live"]').count()) > 0);
+    await until(
+      `${name} is live`,
+      async () => callers.length > 1 && (await page.locator('[data-state="live"]').count()) > 0,
+    );
     expect(new Set(callers)).toEqual(new Set([user]));
   }
 });
@@ -85,7 +92,9 @@ test("what one types is there after another discussion, a chip, Escape and a rel
 
 test("what is sent while the server is away is kept over a reload and comes by itself, once", async () => {
   const ada = await open(await enter(), `user=${ADA}&discussion=1`);
-  await ada.route("**/discussions/*/comments", (route) => (route.request().method() === "POST" ? route.abort() : route.continue()));
+  await ada.route("**/discussions/*/comments", (route) =>
+    route.request().method() === "POST" ? route.abort() : route.continue(),
+  );
   await field(ada).fill("Written in a tunnel.");
   await send(ada);
   await shown(ada, "Written in a tunnel.").getByText("Not sent yet").waitFor();
