@@ -2,7 +2,7 @@
 import { explain } from "@scicommons/discussions-client";
 import { isDiscarded } from "../lib/discarded";
 import { places, type CommentItem } from "@scicommons/discussions-client/react";
-import { useState } from "react";
+import { memo, useState } from "react";
 import { Byline } from "./byline";
 import { Composer } from "./composer";
 import { Markdown } from "./markdown";
@@ -34,7 +34,8 @@ export interface CommentProps {
 
 const DEEPEST = 3;
 
-export function Comment({ comment, actions, ...shared }: CommentProps) {
+/** Renders anew when something below it changed, and not for what arrives elsewhere. */
+export const Comment = memo(function Comment({ comment, actions, ...shared }: CommentProps) {
   const { myName, mayWrite, mayDeleteAny, fresh, reopened } = shared;
   const [mode, setMode] = useState<"read" | "reply" | "edit">("read");
   const [failure, setFailure] = useState<string>();
@@ -155,4 +156,14 @@ export function Comment({ comment, actions, ...shared }: CommentProps) {
       )}
     </li>
   );
+}, unchanged);
+
+function unchanged(before: CommentProps, after: CommentProps): boolean {
+  const { fresh, reopened, ...rest } = after;
+  const same = Object.entries(rest).every(([name, value]) => Object.is(before[name as keyof CommentProps], value));
+  if (!same) return false;
+  const ids = idsOf(after.comment);
+  return ids.every((id) => before.fresh.has(id) === fresh.has(id) && (before.reopened === id) === (reopened === id));
 }
+
+const idsOf = (comment: CommentItem): number[] => [comment.id, ...comment.replies.flatMap(idsOf)];

@@ -1,25 +1,32 @@
-import { useSyncExternalStore } from "react";
+import { useCallback, useSyncExternalStore } from "react";
 import { ago } from "../lib/time";
 
 let now = Date.now();
+const listeners = new Set<() => void>();
+let timer: ReturnType<typeof setInterval> | undefined;
 
+/** One clock for the whole page. */
 function everyMinute(listener: () => void) {
-  const timer = setInterval(() => {
+  listeners.add(listener);
+  timer ??= setInterval(() => {
     now = Date.now();
-    listener();
+    for (const one of [...listeners]) one();
   }, 60_000);
-  return () => clearInterval(timer);
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size > 0) return;
+    clearInterval(timer);
+    timer = undefined;
+  };
 }
 
+/** How long ago it was. It renders anew only when its words change. */
 export function Time({ value }: { value: string }) {
-  const current = useSyncExternalStore(
-    everyMinute,
-    () => now,
-    () => now,
-  );
+  const words = useCallback(() => ago(value, now), [value]);
+  const shown = useSyncExternalStore(everyMinute, words, words);
   return (
     <time dateTime={value} title={new Date(value).toLocaleString("en")}>
-      {ago(value, current)}
+      {shown}
     </time>
   );
 }

@@ -3,8 +3,9 @@ import { useCallback, useMemo } from "react";
 import { newKey } from "../core/cache/new-key.js";
 import { overlayComments, type CommentItem } from "../core/cache/overlay.js";
 import { commentsQuery } from "../core/cache/queries.js";
-import { findDiscussion } from "../core/cache/sync.js";
-import type { Comment, CommentTree, NewComment } from "../core/generated/api.js";
+import { keys } from "../core/cache/keys.js";
+import { findDiscussion, type CachedPages } from "../core/cache/sync.js";
+import type { Comment, CommentPage, CommentTree, NewComment } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
 import { useOverlay, type Overlay } from "./use-overlay.js";
 import { usePages, useRepeat, type RemoveOptions, type SendOptions } from "./use-pages.js";
@@ -33,15 +34,22 @@ export function useComments(discussionId: number, { communityId, pageSize, enabl
   const repeat = useRepeat();
   const actions = useMemo(() => {
     const base = (key = newKey()) => ({ key, at: Date.now(), state: "sending" as const, discussionId });
+    const known = () =>
+      queryClient.getQueryData<CachedPages<CommentPage>>(keys.comments(user, discussionId))?.pages ?? [];
     return {
       create: (input: NewComment, { key }: SendOptions = {}) =>
-        outbox.send({ ...base(key), kind: "create_comment", input, after: newest(cached) }) as Promise<Comment>,
+        outbox.send({
+          ...base(key),
+          kind: "create_comment",
+          input,
+          after: newest(known().flatMap((page) => page.comments)),
+        }) as Promise<Comment>,
       update: (id: number, text: string) =>
         outbox.send({ ...base(), kind: "update_comment", id, text }) as Promise<Comment>,
       remove: (id: number, { undoMs = 0 }: RemoveOptions = {}) =>
         outbox.send({ ...base(), kind: "delete_comment", id }, undoMs) as Promise<void>,
     };
-  }, [cached, discussionId, outbox]);
+  }, [discussionId, outbox, queryClient, user]);
   return { comments, ...state, ...actions, ...repeat };
 }
 

@@ -1,9 +1,11 @@
 "use client";
 import { useCallback, useMemo } from "react";
+import { keys } from "../core/cache/keys.js";
+import type { CachedPages } from "../core/cache/sync.js";
 import { newKey } from "../core/cache/new-key.js";
 import { overlayDiscussions, type DiscussionItem } from "../core/cache/overlay.js";
 import { discussionsQuery } from "../core/cache/queries.js";
-import type { Discussion, DiscussionPatch, NewDiscussion } from "../core/generated/api.js";
+import type { Discussion, DiscussionPage, DiscussionPatch, NewDiscussion } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
 import { useOverlay, type Overlay } from "./use-overlay.js";
 import { usePages, useRepeat, type RemoveOptions, type SendOptions } from "./use-pages.js";
@@ -22,7 +24,7 @@ export function useDiscussions(
   articleId: number,
   { communityId, pageSize, enabled = true }: UseDiscussionsOptions = {},
 ) {
-  const { config, outbox, user } = useLiveConnection();
+  const { config, outbox, queryClient, user } = useLiveConnection();
   const { pages, state } = usePages(
     discussionsQuery({ articleId, communityId }, { config, user, pageSize }),
     communityId,
@@ -40,7 +42,10 @@ export function useDiscussions(
     const base = (key = newKey()) => ({ key, at: Date.now(), state: "sending" as const });
     return {
       create: (input: NewDiscussion, { key }: SendOptions = {}) => {
-        const after = Math.max(0, ...cached.map((discussion) => discussion.id));
+        const known = queryClient.getQueryData<CachedPages<DiscussionPage>>(
+          keys.discussions(user, { articleId, communityId }),
+        );
+        const after = Math.max(0, ...(known?.pages ?? []).flatMap((page) => page.discussions.map(({ id }) => id)));
         return outbox.send({ ...base(key), kind: "create_discussion", articleId, input, after }) as Promise<Discussion>;
       },
       update: (id: number, patch: DiscussionPatch) =>
@@ -48,6 +53,6 @@ export function useDiscussions(
       remove: (id: number, { undoMs = 0 }: RemoveOptions = {}) =>
         outbox.send({ ...base(), kind: "delete_discussion", id }, undoMs) as Promise<void>,
     };
-  }, [articleId, cached, outbox]);
+  }, [articleId, communityId, outbox, queryClient, user]);
   return { discussions, ...state, ...actions, ...repeat };
 }

@@ -1,0 +1,43 @@
+/** What a list on screen is made of. */
+interface Item {
+  key: string;
+  replies?: readonly Item[];
+}
+
+/**
+ * Gives the items of before for those that did not change, so that a page renders anew what did and nothing else: an arrival
+ * among a thousand comments is the work of one.
+ */
+export class ItemCache<T extends Item> {
+  #items: T[] = [];
+
+  keep(items: T[]): T[] {
+    return (this.#items = keepSame(this.#items, items));
+  }
+}
+
+function keepSame<T extends Item>(before: readonly T[], items: T[]): T[] {
+  const known = new Map(before.map((item) => [item.key, item]));
+  const kept = items.map((item) => {
+    const old = known.get(item.key);
+    if (!old) return item;
+    const next = item.replies
+      ? { ...item, replies: keepSame((old.replies ?? []) as Item[], item.replies as Item[]) }
+      : item;
+    return isSame(old, next) ? old : next;
+  });
+  const unchanged = kept.length === before.length && kept.every((item, at) => item === before[at]);
+  return unchanged ? (before as T[]) : kept;
+}
+
+function isSame(a: object, b: object): boolean {
+  const names = Object.keys(a) as (keyof typeof a)[];
+  return (
+    names.length === Object.keys(b).length &&
+    names.every((name) => Object.is(a[name], b[name]) || (name === ("author" as never) && sameAuthor(a[name], b[name])))
+  );
+}
+
+function sameAuthor(a: unknown, b: unknown): boolean {
+  return typeof a === "object" && typeof b === "object" && a !== null && b !== null && isSame(a, b);
+}
