@@ -1,2 +1,8 @@
 /** What a server prefetches with: no React hooks, no "use client". */
-export { commentsQuery, discussionsQuery, type PagesQuery, type QueryContext } from "./core/cache/queries.js";
+export {
+  commentsQuery,
+  discussionQuery,
+  discussionsQuery,
+  type PagesQuery,
+  type QueryContext,
+} from "./core/cache/queries.js";

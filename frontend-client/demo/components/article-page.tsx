@@ -1,7 +1,5 @@
 "use client";
-import { places, useDiscussions } from "@scicommons/discussions-client/react";
-import { useGetDiscussion } from "@scicommons/discussions-client/query";
-import type { ApiConfig } from "@scicommons/discussions-client";
+import { places, useDiscussion, useDiscussions } from "@scicommons/discussions-client/react";
 import type { DemoArticle, DemoUser } from "../lib/demo-api";
 import type { View } from "../lib/view";
 import { AccessNotice } from "./access-notice";
@@ -13,43 +11,23 @@ import { useEffect, useRef, useState } from "react";
 export interface ArticlePageProps {
   article: DemoArticle;
   user: DemoUser;
-  config: ApiConfig;
   view: View;
   setView: (change: Partial<View>) => void;
 }
 
-export function ArticlePage({ article, user, config, view, setView }: ArticlePageProps) {
+export function ArticlePage({ article, user, view, setView }: ArticlePageProps) {
   const communityId = article.communities.some((community) => community.id === view.community)
     ? view.community
     : undefined;
   const list = useDiscussions(article.id, { communityId });
   const name = (id: number) => article.communities.find((community) => community.id === id)?.name ?? "this community";
   const open = typeof view.discussion === "number" ? view.discussion : undefined;
-  const listed = list.discussions.find((discussion) => discussion.id === open);
-  // A linked discussion that is not on a loaded page of the list, or no longer in the list.
-  const linked = useGetDiscussion(open ?? 0, {
-    query: {
-      enabled: open !== undefined && !listed && !list.isPending,
-      queryKey: ["demo", user.id, "discussion", open],
-      retry: 1,
-    },
-    request: { config },
-  });
-  // What was open stays the subject when it leaves the list, so that the page can say why.
-  const [kept, setKept] = useState(listed);
-  if (listed && listed !== kept) setKept(listed);
-  const fallback =
-    kept?.id === open
-      ? kept
-      : linked.data && {
-          ...linked.data,
-          key: "",
-          pending: false,
-          error: undefined,
-          undo: undefined,
-          mine: linked.data.author?.id === user.id,
-        };
-  const shown = open === undefined ? undefined : (listed ?? fallback);
+  const opened = useDiscussion(open ?? 0, { enabled: open !== undefined && !list.isPending });
+  const current = open === undefined ? undefined : opened.discussion;
+  // What was open stays the subject when it may not be read any more, so that the page can say why.
+  const [kept, setKept] = useState(current);
+  if (current && current !== kept) setKept(current);
+  const shown = current ?? (kept?.id === open ? kept : undefined);
   const latestView = useRef(view);
   useEffect(() => {
     latestView.current = view;
@@ -152,7 +130,7 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
               undo={list.discard}
               onBack={() => setView({ discussion: undefined })}
             />
-          ) : open !== undefined && linked.error ? (
+          ) : open !== undefined && opened.error ? (
             <div role="alert" className="notice">
               <strong>This discussion is not there, or not for you to see.</strong>
             </div>

@@ -85,14 +85,7 @@ function SignedIn({ directory }: { directory: DemoDirectory }) {
         </div>
       </header>
       <div id="content" tabIndex={-1}>
-        <ArticlePage
-          key={`${user.id}-${article.id}`}
-          article={article}
-          user={user}
-          config={config}
-          view={view}
-          setView={setView}
-        />
+        <ArticlePage key={`${user.id}-${article.id}`} article={article} user={user} view={view} setView={setView} />
       </div>
     </RealtimeProvider>
   );

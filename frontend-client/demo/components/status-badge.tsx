@@ -1,5 +1,5 @@
 "use client";
-import { useRealtimeStatus } from "@scicommons/discussions-client/react";
+import { useRealtimeStatus, useReconnect } from "@scicommons/discussions-client/react";
 
 const words = {
   connecting: "Connecting",
@@ -12,16 +12,25 @@ const words = {
 
 export function StatusBadge() {
   const status = useRealtimeStatus();
+  const reconnect = useReconnect();
   const since =
     "since" in status
       ? new Date(status.since).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit" })
       : undefined;
   const none = status.state === "stale" && status.code === "no_communities";
+  const lost = !none && (status.state === "stale" || status.state === "offline" || status.state === "signed_out");
   return (
-    <span role="status" className="badge" data-state={status.state}>
-      <span aria-hidden="true" className="dot" />
-      {none ? "No community" : words[status.state]}
-      {since && !none && <span className="since"> · as of {since}</span>}
-    </span>
+    <>
+      <span role="status" className="badge" data-state={status.state}>
+        <span aria-hidden="true" className="dot" />
+        {none ? "No community" : words[status.state]}
+        {since && !none && <span className="since"> · as of {since}</span>}
+      </span>
+      {lost && (
+        <button type="button" className="link" onClick={reconnect}>
+          {status.state === "signed_out" ? "Sign in again" : "Try now"}
+        </button>
+      )}
+    </>
   );
 }

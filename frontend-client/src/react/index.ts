@@ -7,6 +7,7 @@ export {
   type RealtimeProviderProps,
 } from "./provider.js";
 export { useDiscussions, type UseDiscussionsOptions } from "./use-discussions.js";
+export { useDiscussion, type UseDiscussionOptions } from "./use-discussion.js";
 export { useComments, type UseCommentsOptions } from "./use-comments.js";
 export { isMine, type CommentItem, type DiscussionItem, type ItemState } from "../core/cache/overlay.js";
 export type { Access } from "./access.js";

@@ -19,11 +19,23 @@ export interface RemoveOptions {
 }
 
 /** What the hooks of lists share: the pages that this user may see, and how it stands with them. */
-export function usePages<P extends Page>(options: PagesQuery<P>, communityId: number | undefined, enabled: boolean) {
+export function usePages<P extends Page>(
+  options: PagesQuery<P>,
+  communityId: number | undefined,
+  enabled: boolean,
+  /** What is cached elsewhere. */
+  initialPage?: () => P | undefined,
+) {
   const connection = useLiveConnection();
   const query = useInfiniteQuery<P, Error, InfiniteData<P, string | null>, readonly unknown[], string | null>({
     ...options,
     enabled,
+    ...(initialPage && {
+      initialData: () => {
+        const page = initialPage();
+        return page && { pages: [page], pageParams: [null] };
+      },
+    }),
   });
   // A failure to load more takes nothing away.
   const error = query.isFetchNextPageError ? null : query.error;

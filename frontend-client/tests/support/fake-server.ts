@@ -127,6 +127,12 @@ export class FakeServer {
         return done();
       case "GET articles/discussions":
         return made(this.model.discussionPage(...page));
+      case "GET discussions":
+        return made(structuredClone(this.model.discussions.find((one) => one.id === Number(id))));
+      case "PATCH discussions":
+        return made(this.model.updateDiscussion(Number(id), body));
+      case "DELETE discussions":
+        return this.model.deleteDiscussion(Number(id)) ? done() : coded(404, "discussion_not_found");
       case "GET discussions/comments":
         return made(this.model.commentPage(Number(id), ...page));
       case "POST discussions/comments": {

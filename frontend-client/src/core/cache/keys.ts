@@ -33,7 +33,7 @@ export type Subject =
 export function subjectOf(key: readonly unknown[]): Subject | undefined {
   const [first, user, kind, id, communityId] = key;
   if (first !== root || typeof id !== "number") return undefined;
-  if (kind === "comments") return { kind, user: user as User, discussionId: id };
+  if (kind === "comments" || kind === "discussion") return { kind, user: user as User, discussionId: id };
   if (kind !== "discussions") return undefined;
   return {
     kind,

@@ -2,7 +2,13 @@ import type { DataTag, InfiniteData } from "@tanstack/react-query";
 import type { ApiConfig } from "../api/config.js";
 import { isTransient, WrongViewerError } from "../api/error.js";
 import { callOptions, type RequestOptions } from "../api/request.js";
-import { listComments, listDiscussions, type CommentPage, type DiscussionPage } from "../generated/api.js";
+import {
+  getDiscussion,
+  listComments,
+  listDiscussions,
+  type CommentPage,
+  type DiscussionPage,
+} from "../generated/api.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
 import { isFor, keys, normalUser, type User } from "./keys.js";
 
@@ -83,4 +89,15 @@ export function commentsQuery(discussionId: number, context: QueryContext): Page
   return pagesQuery(keys.comments(context.user, discussionId), context, (cursor, options) =>
     listComments(discussionId, { ...cursor, limit: context.pageSize ?? 100 }, options),
   );
+}
+
+/**
+ * One discussion, as the only one of a page. The comments' page is read first: it says for whom the server answers, and up to
+ * which event the discussion is good.
+ */
+export function discussionQuery(discussionId: number, context: QueryContext): PagesQuery<DiscussionPage> {
+  return pagesQuery<DiscussionPage>(keys.discussion(context.user, discussionId), context, async (_, options) => {
+    const { last_event_id, viewer } = await listComments(discussionId, { limit: 1 }, options);
+    return { discussions: [await getDiscussion(discussionId, options)], last_event_id, viewer, next_cursor: null };
+  });
 }

@@ -1,9 +1,9 @@
 import type { InfiniteData, Query, QueryClient } from "@tanstack/react-query";
-import type { KnownEvent } from "../events.js";
-import type { CommentPage, DiscussionPage } from "../generated/api.js";
+import { mapChanged, type KnownEvent } from "../events.js";
+import type { CommentPage, Discussion, DiscussionPage } from "../generated/api.js";
 import type { EventLog } from "../live/log.js";
 import { foldComments } from "../reducers/comments.js";
-import { foldDiscussions } from "../reducers/discussions.js";
+import { foldDiscussion, foldDiscussions } from "../reducers/discussions.js";
 import { isFor, keys, normalUser, subjectOf, type Subject, type User } from "./keys.js";
 import type { Page } from "./queries.js";
 
@@ -117,6 +117,9 @@ function foldPages(
       pages as DiscussionPage[],
     ) as Page[];
   }
+  if (subject.kind === "discussion") {
+    return mapChanged(pages as DiscussionPage[], (page) => events.reduce(foldDiscussion, page));
+  }
   let folded: readonly CommentPage[] = pages as CommentPage[];
   for (const event of events) {
     const next = foldComments(folded, subject.discussionId, event, community);
@@ -134,12 +137,17 @@ function communityOf(client: QueryClient, subject: Subject): number | undefined 
 }
 
 /** A discussion in one of the user's cached lists. */
-export function findDiscussion(client: QueryClient, user: User, discussionId: number) {
+export function findDiscussion(client: QueryClient, user: User, discussionId: number): Discussion | undefined {
+  return findPageOf(client, user, discussionId)?.discussions[0];
+}
+
+/** The same as a page that holds it alone, good up to where its list is. */
+export function findPageOf(client: QueryClient, user: User, discussionId: number): DiscussionPage | undefined {
   for (const [, subject, data] of cached(client, user)) {
-    if (subject.kind !== "discussions" || !isOwn(user, data)) continue;
+    if (subject.kind === "comments" || !isOwn(user, data)) continue;
     for (const page of data.pages as DiscussionPage[]) {
       const found = page.discussions.find((discussion) => discussion.id === discussionId);
-      if (found) return found;
+      if (found) return { ...page, discussions: [found], next_cursor: null };
     }
   }
   return undefined;

@@ -54,8 +54,18 @@ export function foldDiscussions(
   );
 }
 
+/** Folds one event into a discussion that is cached by itself, in a page of its own. */
+export function foldDiscussion(page: DiscussionPage, event: KnownEvent): DiscussionPage {
+  return patch(page, event.event_id, (discussions) =>
+    mapChanged(discussions, (one) => {
+      if (event.type === "author_changed") return one.community_id === event.community_id ? renamed(one, event) : one;
+      return isOfArticle(event, one.article_id) && event.discussion_id === one.id ? applyToDiscussion(one, event) : one;
+    }),
+  );
+}
+
 /** One discussion after an event about it. */
-export function applyToDiscussion(discussion: Discussion, event: DiscussionEvent): Discussion {
+function applyToDiscussion(discussion: Discussion, event: DiscussionEvent): Discussion {
   switch (event.type) {
     case "updated_discussion": {
       if (discussion.deleted_at !== null) return discussion;

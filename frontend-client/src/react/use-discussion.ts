@@ -1,0 +1,44 @@
+"use client";
+import { useCallback, useMemo } from "react";
+import { newKey } from "../core/cache/new-key.js";
+import { overlayDiscussions, type DiscussionItem } from "../core/cache/overlay.js";
+import { discussionQuery } from "../core/cache/queries.js";
+import { findPageOf } from "../core/cache/sync.js";
+import type { Discussion, DiscussionPatch } from "../core/generated/api.js";
+import { useLiveConnection } from "./provider.js";
+import { useOverlay, type Overlay } from "./use-overlay.js";
+import { usePages, useRepeat, type RemoveOptions } from "./use-pages.js";
+
+export interface UseDiscussionOptions {
+  enabled?: boolean;
+}
+
+/** One discussion, live wherever it stands in the list, and what one can do with it. */
+export function useDiscussion(discussionId: number, { enabled = true }: UseDiscussionOptions = {}) {
+  const { config, outbox, queryClient, user } = useLiveConnection();
+  const listed = useCallback(() => findPageOf(queryClient, user, discussionId), [discussionId, queryClient, user]);
+  const community = listed()?.discussions[0]?.community_id;
+  const { pages, state } = usePages(discussionQuery(discussionId, { config, user }), community, enabled, listed);
+  const { viewer, access, isPending, error, refetch } = state;
+  const cached = pages?.[0]?.discussions[0];
+  const overlay = useCallback<Overlay<DiscussionItem>>(
+    (operations, keys) => {
+      const scope = { articleId: cached?.article_id ?? 0, communityId: cached?.community_id };
+      const others = operations.filter(({ kind }) => kind !== "create_discussion");
+      return overlayDiscussions(cached ? [cached] : [], others, scope, viewer, keys);
+    },
+    [cached, viewer],
+  );
+  const [discussion] = useOverlay(overlay);
+  const repeat = useRepeat();
+  const actions = useMemo(() => {
+    const base = () => ({ key: newKey(), at: Date.now(), state: "sending" as const, id: discussionId });
+    return {
+      update: (patch: DiscussionPatch) =>
+        outbox.send({ ...base(), kind: "update_discussion", patch }) as Promise<Discussion>,
+      remove: ({ undoMs = 0 }: RemoveOptions = {}) =>
+        outbox.send({ ...base(), kind: "delete_discussion" }, undoMs) as Promise<void>,
+    };
+  }, [discussionId, outbox]);
+  return { discussion, viewer, access, isPending, error, refetch, ...actions, ...repeat };
+}
