@@ -28,7 +28,8 @@ export const keys = {
 
 /** What a key of this package stands for. */
 export type Subject =
-  { kind: "discussions"; user: User; scope: DiscussionScope } | { kind: "comments"; user: User; discussionId: number };
+  | { kind: "discussions"; user: User; scope: DiscussionScope }
+  | { kind: "comments" | "discussion"; user: User; discussionId: number };
 
 export function subjectOf(key: readonly unknown[]): Subject | undefined {
   const [first, user, kind, id, communityId] = key;

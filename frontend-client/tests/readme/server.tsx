@@ -1,0 +1,24 @@
+import { dehydrate, HydrationBoundary, QueryClient } from "@tanstack/react-query";
+import { discussionsQuery } from "@scicommons/discussions-client/server";
+import { cookies } from "next/headers";
+import { Discussions } from "./live";
+
+export async function Page({
+  articleId,
+  communityId,
+  user,
+}: {
+  articleId: number;
+  communityId: number;
+  user: number | null;
+}) {
+  const queryClient = new QueryClient();
+  const headers = { Cookie: (await cookies()).toString() };
+  const context = { config: { baseUrl: "https://live.example.org", headers }, user };
+  await queryClient.prefetchInfiniteQuery(discussionsQuery({ articleId, communityId }, context));
+  return (
+    <HydrationBoundary state={dehydrate(queryClient)}>
+      <Discussions articleId={articleId} communityId={communityId} />
+    </HydrationBoundary>
+  );
+}
