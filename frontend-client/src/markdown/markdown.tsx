@@ -81,8 +81,7 @@ function Formula({ tex, display }: { tex: string; display: boolean }) {
     maxSize: 20,
   } as const;
   const html = katex.renderToString(tex, options);
-  const Tag = display ? "div" : "span";
-  return <Tag dir="ltr" className={display ? "formula" : undefined} dangerouslySetInnerHTML={{ __html: html }} />;
+  return <span dir="ltr" className={display ? "formula" : undefined} dangerouslySetInnerHTML={{ __html: html }} />;
 }
 
 function Code({ children }: { children?: ReactNode }) {
@@ -154,6 +153,7 @@ const components: Components = {
   },
   code: ({ className, children }) => {
     if (/\bmath-inline\b/.test(className ?? "")) return <Formula display={false} tex={String(children)} />;
+    if (/\bmath-display\b/.test(className ?? "")) return <Formula display tex={String(children)} />;
     return (
       <code className={className} dir="ltr">
         {children}

@@ -32,6 +32,13 @@ function walk(parent: Parent, source: string, inLink: boolean): void {
       children.push(...inline(sliceOf(child, source)));
       continue;
     }
+    if ((child.type as string) === "inlineMath" && sliceOf(child, source).startsWith("$$")) {
+      // $$..$$ on one line is meant to stand by itself, too.
+      child.data = {
+        ...child.data,
+        hProperties: { className: ["language-math", "math-display"] },
+      } as typeof child.data;
+    }
     if ("children" in child) walk(child, source, inLink || child.type === "link" || child.type === "linkReference");
     children.push(child);
   }

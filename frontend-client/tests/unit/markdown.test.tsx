@@ -127,6 +127,13 @@ test.each(formulas)("a formula is what was typed: %s", (text, tex) => {
   expect(page.querySelector(".katex-error")).toBeNull();
 });
 
+test.each(["$$\\frac{a}{b}$$", "$$\n\\frac{a}{b}\n$$", "\\[\\frac{a}{b}\\]", "so $$\\frac{a}{b}$$ holds"])(
+  "stands by itself: %s",
+  (text) => {
+    expect(render(text).querySelectorAll(".formula .katex-display")).toHaveLength(1);
+  },
+);
+
 test("dollar signs in code are no formula, and escaped brackets stay brackets", () => {
   expect(words("`echo $HOME $PATH` and `\\(x^2\\)`")).toBe("echo $HOME $PATH and \\(x^2\\)");
   expect(words("\\[citation needed\\]")).toBe("[citation needed]");

@@ -116,6 +116,8 @@ export class LiveConnection {
 
   #onChange(change: LogChange, sync: CacheSync): void | Promise<void> {
     sync.syncAll();
+    // What was missed may have been a rejoin: everything is asked anew, and the server refuses what is still lost.
+    if (change.reset && this.lost.get().size > 0) this.lost.set(new Map());
     const memberships = change.events.filter((event) => event.type === "membership_changed");
     if (memberships.length > 0) {
       const lost = new Map(this.lost.get());

@@ -1,0 +1,89 @@
+// @vitest-environment happy-dom
+import { QueryClient, dehydrate, hydrate } from "@tanstack/react-query";
+import { act } from "react";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { useComments, useDiscussions } from "../../src/react/index.js";
+import { discussionsQuery } from "../../src/server.js";
+import { ARTICLE, coded, COMMUNITY } from "../support/model.js";
+import { TestPage } from "../support/react.js";
+
+const grace = { id: 2, username: "grace", avatar_url: null };
+let page: TestPage;
+let list: ReturnType<typeof useDiscussions>;
+let other: ReturnType<typeof useDiscussions>;
+let thread: ReturnType<typeof useComments>;
+
+function Probe() {
+  list = useDiscussions(ARTICLE, { communityId: COMMUNITY, pageSize: 20 });
+  other = useDiscussions(ARTICLE, { communityId: COMMUNITY + 1 });
+  thread = useComments(1);
+  return null;
+}
+
+beforeEach(() => {
+  localStorage.clear();
+  page = new TestPage();
+  for (let count = 1; count <= 25; count += 1) page.server.model.createDiscussion(`topic ${count}`, "text", grace);
+});
+
+afterEach(() => page.close());
+
+const topics = () => list.discussions.map((one) => one.topic);
+
+test("a server's snapshot that is hydrated over the page's newer list gets what came in between", async () => {
+  const onServer = new QueryClient();
+  await page.show(<Probe />);
+  const context = { config: { fetch: page.server.fetch, token: "user-1" }, user: 1 };
+  await onServer.prefetchInfiniteQuery(discussionsQuery({ articleId: ARTICLE, communityId: COMMUNITY }, context));
+  const state = JSON.parse(JSON.stringify(dehydrate(onServer))) as ReturnType<typeof dehydrate>;
+  page.server.model.createDiscussion("in between", "text", grace);
+  page.server.deliver();
+  await page.settle();
+  expect(topics()[0]).toBe("in between");
+  for (const query of state.queries) query.state.dataUpdatedAt = Date.now() + 60_000;
+  await act(async () => hydrate(page.queryClient, state));
+  await page.settle();
+  expect(topics()[0]).toBe("in between");
+});
+
+test("a refusal on the next page leaves what is there", async () => {
+  await page.show(<Probe />);
+  expect(list.hasMore).toBe(true);
+  page.server.trouble = (path, method) =>
+    method === "GET" && path.endsWith("/discussions") ? coded(401, "token_expired") : undefined;
+  await act(async () => void list.fetchMore());
+  await page.settle();
+  expect(list.error).toMatchObject({ code: "token_expired" });
+  expect(list.access).toEqual({ state: "granted" });
+  expect(topics()).toHaveLength(20);
+});
+
+test("a draft for one community shows in its list, and not in another's", async () => {
+  await page.show(<Probe />);
+  page.server.trouble = (_, method) => (method === "POST" ? "down" : undefined);
+  await act(
+    async () => void list.create({ community_id: COMMUNITY, topic: "hidden", text: "text" }).catch(() => undefined),
+  );
+  expect(topics()[0]).toBe("hidden");
+  expect(other.discussions.map((one) => one.topic)).not.toContain("hidden");
+});
+
+test("a membership that came back while the page was away is no longer shown as lost", async () => {
+  await page.show(<Probe />);
+  const { server } = page;
+  server.trouble = (path, method) =>
+    method === "GET" && /comments$|discussions$/.test(path) ? coded(403, "not_a_member") : undefined;
+  server.model.membership(1, null);
+  server.deliver();
+  await page.settle();
+  expect(list.access.state).toBe("removed");
+  // Away long enough that the server says catch-up, and a member again meanwhile.
+  server.trouble = undefined;
+  server.model.membership(1, "member");
+  server.forgotten = server.model.head;
+  server.expire();
+  await page.settle();
+  expect(list.access).toEqual({ state: "granted" });
+  expect(thread.access).toEqual({ state: "granted" });
+  expect(topics()).toHaveLength(20);
+});
