@@ -1,5 +1,5 @@
 "use client";
-import { places, useDiscussion, useDiscussions } from "@scicommons/discussions-client/react";
+import { places, useDiscussion, useDiscussions, useRealtimeStatus } from "@scicommons/discussions-client/react";
 import type { DemoArticle, DemoUser } from "../lib/demo-api";
 import type { View } from "../lib/view";
 import { AccessNotice } from "./access-notice";
@@ -20,6 +20,7 @@ export function ArticlePage({ article, user, view, setView }: ArticlePageProps) 
     ? view.community
     : undefined;
   const list = useDiscussions(article.id, { communityId });
+  const status = useRealtimeStatus();
   const name = (id: number) => article.communities.find((community) => community.id === id)?.name ?? "this community";
   const open = typeof view.discussion === "number" ? view.discussion : undefined;
   const opened = useDiscussion(open ?? 0, { enabled: open !== undefined && !list.isPending });
@@ -80,6 +81,9 @@ export function ArticlePage({ article, user, view, setView }: ArticlePageProps) 
           )}
           {!list.isPending && !list.error && list.discussions.length === 0 && (
             <p className="muted">No discussion yet.</p>
+          )}
+          {status.state === "live" && !list.isLive && list.discussions.length > 0 && (
+            <p className="hint">You are no member here: the list is refreshed once a minute.</p>
           )}
           <DiscussionList
             discussions={list.discussions}

@@ -6,7 +6,7 @@ import type { Operation } from "../core/cache/pending.js";
 import type { Page, PagesQuery } from "../core/cache/queries.js";
 import { isOwn } from "../core/cache/sync.js";
 import { useAccess } from "./access.js";
-import { useLiveConnection } from "./provider.js";
+import { useLiveConnection, useRealtimeStatus } from "./provider.js";
 
 export interface SendOptions {
   /** The Idempotency-Key, such as a draft's: two calls with the same one make one thing. */
@@ -18,6 +18,18 @@ export interface RemoveOptions {
   undoMs?: number;
 }
 
+/** No event comes from a public community that one only reads. */
+const UNFOLLOWED_REFRESH_MS = 60_000;
+
+/** Whether the viewer is a member wherever the pages are: events come from there. */
+function isFollowed(pages: readonly Page[], communityId: number | undefined): boolean {
+  const viewer = pages[0]?.viewer ?? null;
+  if (!viewer) return false;
+  const shown = pages.flatMap((page) => ("discussions" in page ? page.discussions.map((one) => one.community_id) : []));
+  const communities = communityId === undefined ? shown : [communityId];
+  return communities.every((id) => viewer.memberships.some((membership) => membership.community_id === id));
+}
+
 /** What the hooks of lists share: the pages that this user may see, and how it stands with them. */
 export function usePages<P extends Page>(
   options: PagesQuery<P>,
@@ -27,9 +39,12 @@ export function usePages<P extends Page>(
   initialPage?: () => P | undefined,
 ) {
   const connection = useLiveConnection();
+  const status = useRealtimeStatus().state;
   const query = useInfiniteQuery<P, Error, InfiniteData<P, string | null>, readonly unknown[], string | null>({
     ...options,
     enabled,
+    refetchInterval: ({ state }) =>
+      state.data && !isFollowed(state.data.pages, communityId) ? UNFOLLOWED_REFRESH_MS : false,
     ...(initialPage && {
       initialData: () => {
         const page = initialPage();
@@ -47,6 +62,8 @@ export function usePages<P extends Page>(
   const state = {
     viewer: pages?.[0]?.viewer ?? null,
     access,
+    /** Changes arrive as they happen. Otherwise, as for a reader who is no member, the list is refreshed now and then. */
+    isLive: status === "live" && pages !== undefined && isFollowed(pages, communityId),
     isPending: query.isPending || foreign,
     error: query.error,
     hasMore: query.hasNextPage,

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { QueryClient, dehydrate, hydrate } from "@tanstack/react-query";
 import { act } from "react";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { useComments, useDiscussions } from "../../src/react/index.js";
 import { discussionsQuery } from "../../src/server.js";
 import { ARTICLE, coded, COMMUNITY } from "../support/model.js";
@@ -86,4 +86,22 @@ test("a membership that came back while the page was away is no longer shown as 
   expect(list.access).toEqual({ state: "granted" });
   expect(thread.access).toEqual({ state: "granted" });
   expect(topics()).toHaveLength(20);
+});
+
+test("a reader who is no member is not told that the list is live, and it is refreshed now and then", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  try {
+    await page.show(<Probe />);
+    expect(list.isLive).toBe(true);
+    page.server.viewer = { user_id: 1, memberships: [] };
+    await page.show(<Probe />, 3);
+    expect(list.isLive).toBe(false);
+    page.server.model.createDiscussion("nobody told", "text", grace);
+    expect(topics()[0]).toBe("topic 25");
+    await act(async () => void vi.advanceTimersByTime(60_000));
+    await page.settle();
+    expect(topics()[0]).toBe("nobody told");
+  } finally {
+    vi.useRealTimers();
+  }
 });

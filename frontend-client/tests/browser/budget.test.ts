@@ -1,0 +1,20 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const out = fileURLToPath(new URL("../../demo/out", import.meta.url));
+
+/** What the first view loads, compressed. At 400 kbit/s 350 kB take seven seconds. */
+const BUDGET_KB = 350;
+
+test("the demo's first view keeps to its budget", async () => {
+  const page = await readFile(join(out, "index.html"), "utf8");
+  const files = (await readdir(out, { recursive: true })).filter(
+    (file) => /\.(js|css)$/.test(file) && page.includes(file.replace(/\\/g, "/")),
+  );
+  expect(files.length).toBeGreaterThan(2);
+  const sizes = await Promise.all(files.map(async (file) => gzipSync(await readFile(join(out, file))).length));
+  expect(sizes.reduce((sum, size) => sum + size, 0) / 1000).toBeLessThan(BUDGET_KB);
+});
