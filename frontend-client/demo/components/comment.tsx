@@ -2,7 +2,7 @@
 import { explain } from "@scicommons/discussions-client";
 import { isDiscarded } from "../lib/discarded";
 import { places, type CommentItem } from "@scicommons/discussions-client/react";
-import { memo, useState } from "react";
+import { memo, useRef, useState } from "react";
 import { Byline } from "./byline";
 import { Composer } from "./composer";
 import { Markdown } from "./markdown";
@@ -40,8 +40,14 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
   const [mode, setMode] = useState<"read" | "reply" | "edit">("read");
   const [failure, setFailure] = useState<string>();
   const replying = mode === "reply" || reopened === comment.id;
-  const closeReply = () => {
+  const article = useRef<HTMLElement>(null);
+  /** The focus returns to the comment, as its field or button goes away. */
+  const read = () => {
     setMode("read");
+    article.current?.focus({ preventScroll: true });
+  };
+  const closeReply = () => {
+    read();
     if (reopened === comment.id) actions.closeReply();
   };
   const deleted = comment.deleted_at !== null;
@@ -49,6 +55,7 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
   const name = comment.author?.username || myName;
   const remove = () => {
     setFailure(undefined);
+    article.current?.focus({ preventScroll: true });
     actions.remove(comment.id).catch((error) => {
       if (!isDiscarded(error)) setFailure(`It could not be deleted: ${explain(error)}`);
     });
@@ -56,6 +63,8 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
   return (
     <li className="comment" id={`comment-${comment.id}`} data-fresh={fresh.has(comment.id) || undefined}>
       <article
+        ref={article}
+        tabIndex={-1}
         aria-label={deleted ? "Deleted comment" : `Comment by ${name}`}
         data-pending={comment.pending || undefined}
       >
@@ -63,7 +72,14 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
           <p className="muted gone">
             This comment was deleted.{" "}
             {comment.undo && (
-              <button type="button" className="link" onClick={() => actions.discard(comment.undo ?? "")}>
+              <button
+                type="button"
+                className="link"
+                onClick={() => {
+                  actions.discard(comment.undo ?? "");
+                  article.current?.focus({ preventScroll: true });
+                }}
+              >
                 Undo
               </button>
             )}
@@ -85,9 +101,9 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
                 initialText={comment.text ?? ""}
                 focus
                 wait
-                onCancel={() => setMode("read")}
+                onCancel={read}
                 onSend={(text) => actions.update(comment.id, text)}
-                onSent={() => setMode("read")}
+                onSent={read}
               />
             ) : (
               <Markdown text={comment.text ?? ""} />
@@ -114,12 +130,17 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
                   </button>
                 )}
                 {comment.mine && (
-                  <button type="button" className="link" onClick={() => setMode("edit")}>
+                  <button
+                    type="button"
+                    className="link"
+                    aria-label={`Edit the comment by ${name}`}
+                    onClick={() => setMode("edit")}
+                  >
                     Edit
                   </button>
                 )}
                 {(comment.mine || mayDeleteAny) && (
-                  <button type="button" className="link" onClick={remove}>
+                  <button type="button" className="link" aria-label={`Delete the comment by ${name}`} onClick={remove}>
                     Delete
                   </button>
                 )}

@@ -140,3 +140,30 @@ test("formulas have their fonts from here, a preview shows them, and words are a
   await until("a font is loaded", () => fonts.length > 0);
   expect(elsewhere).toEqual([]);
 });
+
+test("the focus returns to the comment after Escape, Save, Reply, Delete and Undo", async () => {
+  const page = await open(await enter(), `user=${ADA}&discussion=1`);
+  await field(page).fill("Where the focus goes.");
+  await send(page);
+  const mine = shown(page, "Where the focus goes.");
+  const focused = () => page.evaluate(() => document.activeElement?.getAttribute("aria-label"));
+  await mine.getByRole("button", { name: "Edit the comment by ada" }).click();
+  await page.getByRole("textbox", { name: "Edit your comment" }).press("Escape");
+  expect(await focused()).toBe("Comment by ada");
+  await mine.getByRole("button", { name: "Edit the comment by ada" }).click();
+  await page.getByRole("textbox", { name: "Edit your comment" }).fill("Where the focus went.");
+  await page.keyboard.press("Control+Enter");
+  const edited = shown(page, "Where the focus went.");
+  await edited.getByRole("button", { name: "Edit the comment by ada" }).waitFor();
+  await until("it is at the comment", async () => (await focused()) === "Comment by ada");
+  await edited.getByRole("button", { name: "Reply to ada" }).click();
+  await page.getByRole("textbox", { name: "Reply to ada" }).fill("A reply.");
+  await page.keyboard.press("Control+Enter");
+  await shown(page, "A reply.").waitFor();
+  expect(await focused()).toBe("Comment by ada");
+  await shown(page, "A reply.").getByRole("button", { name: "Delete the comment by ada" }).first().click();
+  await until("it is at the tombstone", async () => (await focused()) !== null && (await focused()) !== undefined);
+  await page.getByRole("button", { name: "Undo" }).click();
+  await shown(page, "A reply.").waitFor();
+  expect(await focused()).not.toBeUndefined();
+});
