@@ -179,12 +179,11 @@ impl Cluster {
         self.database.fail_over(&links, old).await
     }
 
-    /// How many sessions of the nodes are idle in a transaction since before `since`.
-    pub async fn idle_in_transaction(&self, since: DateTime<Utc>) -> Result<usize> {
-        let sql = "select count(*) from pg_stat_activity
-                   where application_name = 'discussions' and state like 'idle in transaction%' and state_change < $1";
-        let count: i64 = sqlx::query_scalar(sql).bind(since).fetch_one(&self.pool).await?;
-        Ok(count as usize)
+    /// The nodes' transactions that began before `since` and are still open, by process and beginning.
+    pub async fn open_transactions(&self, since: DateTime<Utc>) -> Result<Vec<(i32, DateTime<Utc>)>> {
+        let sql = "select pid, xact_start from pg_stat_activity
+                   where application_name = 'discussions' and backend_type = 'client backend' and xact_start < $1";
+        Ok(sqlx::query_as(sql).bind(since).fetch_all(&self.pool).await?)
     }
 
     /// Removes its folder: for a test that has passed. Otherwise the logs in it may say why.

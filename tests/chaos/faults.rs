@@ -1,6 +1,9 @@
 //! Makes faults, by a seeded plan, and heals each after a while.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
@@ -14,8 +17,8 @@ use crate::{
     link::{Flow, Old},
 };
 
-/// A session that is idle in a transaction so long after the clients have hung up is one that stays so.
-const SESSION_PATIENCE: Duration = Duration::from_millis(1_500);
+/// A transaction that is open for so long is one that nobody ends.
+const TRANSACTION_PATIENCE: Duration = Duration::from_secs(2);
 /// Alone, a fault is waited for so long: until it can be made, and until everyone has heard something after it.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -33,8 +36,8 @@ pub struct Outcome {
     pub made: Vec<Made>,
     /// Nodes that ended although nobody ended them, and were started again, as a supervisor does.
     pub ended: usize,
-    /// Sessions that stayed idle in a transaction after clients had hung up.
-    pub idle_in_transaction: usize,
+    /// Transactions that nobody ended, while or after clients hung up: by process and beginning.
+    pub left_open: HashSet<(i32, DateTime<Utc>)>,
 }
 
 enum Heal {
@@ -44,8 +47,8 @@ enum Heal {
     StartRedis,
     StartPostgres,
     FailOver(Old),
-    /// Sessions that are idle in a transaction since before this time are counted.
-    CountIdle(DateTime<Utc>),
+    /// By then, what the hung-up clients began should have ended.
+    LookForTransactions,
     /// Time alone heals it.
     Nothing,
 }
@@ -145,6 +148,10 @@ impl<'a> Faults<'a> {
             };
             timeout(PATIENCE, made).await.with_context(|| format!("alone, no: {}", kind.words()))??;
             let over = self.healing.iter().map(|(at, _)| *at).max().unwrap_or_else(Instant::now);
+            while Instant::now() < over {
+                sleep_until(over.min(Instant::now() + Duration::from_millis(200))).await;
+                self.supervise().await?;
+            }
             self.heal(over).await?;
             if kind.ends_with_postgres() {
                 self.cluster.reachable().await?;
@@ -185,7 +192,7 @@ impl<'a> Faults<'a> {
         let now = Utc::now();
         println!("{}  {} for {:.1} s", now.format("%T%.3f"), kind.words(), lasting.as_secs_f64());
         self.outcome.made.push(Made { kind, from: now, to: now + lasting });
-        let patience = if matches!(heal, Heal::CountIdle(_)) { SESSION_PATIENCE } else { Duration::ZERO };
+        let patience = if kind == Kind::HungUp { TRANSACTION_PATIENCE } else { Duration::ZERO };
         self.healing.push((Instant::now() + lasting + patience, heal));
         Ok(true)
     }
@@ -234,7 +241,7 @@ impl<'a> Faults<'a> {
             }
             Kind::HungUp => {
                 self.clients.hang_up(lasting)?;
-                Heal::CountIdle(Utc::now() + lasting)
+                Heal::LookForTransactions
             }
         }))
     }
@@ -288,7 +295,7 @@ impl<'a> Faults<'a> {
                 Heal::StartRedis => self.cluster.redis.start()?,
                 Heal::StartPostgres => self.cluster.database.primary.start()?,
                 Heal::FailOver(old) => self.fail_over(old).await?,
-                Heal::CountIdle(since) => self.count_idle(since).await?,
+                Heal::LookForTransactions => self.look_for_transactions().await?,
                 Heal::Nothing => {}
             }
         }
@@ -306,13 +313,13 @@ impl<'a> Faults<'a> {
         Ok(())
     }
 
-    /// A node that was paused, or lost its database, leaves sessions behind as well: only what hung-up clients left is
-    /// counted.
-    async fn count_idle(&mut self, since: DateTime<Utc>) -> Result<()> {
-        let long_ago = since - Duration::from_secs(15);
-        let is_other = |made: &&Made| made.kind != Kind::HungUp && made.to >= long_ago;
-        if self.outcome.made.iter().rfind(is_other).is_none() {
-            self.outcome.idle_in_transaction += self.cluster.idle_in_transaction(since).await?;
+    /// Notes the transactions that are open for too long. Other faults leave some behind as well, of a node that is paused
+    /// or cut off, until the time limit of idle transactions ends them: then it does not look.
+    async fn look_for_transactions(&mut self) -> Result<()> {
+        let now = Utc::now();
+        let is_other = |made: &Made| made.kind != Kind::HungUp && made.to + Duration::from_secs(11) > now;
+        if !self.outcome.made.iter().any(is_other) {
+            self.outcome.left_open.extend(self.cluster.open_transactions(now - TRANSACTION_PATIENCE).await?);
         }
         Ok(())
     }
@@ -334,6 +341,9 @@ impl<'a> Faults<'a> {
         let is_down = self.healing.iter().any(|(_, heal)| matches!(heal, Heal::StartRedis));
         if !is_down && !self.cluster.redis.runs()? {
             self.cluster.redis.start()?;
+        }
+        if self.healing.iter().any(|(_, heal)| matches!(heal, Heal::LookForTransactions)) {
+            self.look_for_transactions().await?;
         }
         self.cluster.database.supervise().await
     }

@@ -3,7 +3,7 @@
 //!
 //! Settings: `CHAOS_SECONDS` of faults, `CHAOS_SEED`, `CHAOS_REPORT` (a file to write), `DISCUSSIONS_BIN` (another build);
 //! `CHAOS_ALONE=true` makes each kind of fault by itself, twice; `CHAOS_KINDS` are the kinds to make, by their names in
-//! `kind.rs`, separated by commas (without it, all of them).
+//! `kind.rs`, separated by commas (without it, all of them); `CHAOS_KEEP` keeps the logs of a run that passed.
 
 mod balancer;
 mod checker;
@@ -95,13 +95,13 @@ async fn run(plan: Plan) -> Result<Report> {
         node.ready(&cluster.http, HEALING).await?;
     }
     let head = settled(&cluster).await?;
-    outcome.idle_in_transaction += cluster.idle_in_transaction(Utc::now() - Duration::from_secs(1)).await?;
+    outcome.left_open.extend(cluster.open_transactions(Utc::now() - Duration::from_secs(1)).await?);
     let seen = clients.finish(head, HEALING).await?;
     whole_again(&cluster, head).await?;
     let truth = truth(&mut cluster).await?;
     let verdict = checker::check(&truth, &seen.writes, &seen.histories);
     let report = Report { plan, lasted, rolling, outcome, truth, seen, verdict };
-    if report.complaints().is_empty() {
+    if report.complaints().is_empty() && std::env::var_os("CHAOS_KEEP").is_none() {
         cluster.remove().await?;
     } else {
         println!("what the processes logged is in {:?}", cluster.dir);

@@ -56,7 +56,7 @@ impl Report {
             complain(count, what);
         }
         complain(outcome.ended, "nodes that ended by themselves");
-        complain(outcome.idle_in_transaction, "sessions that stayed idle in a transaction");
+        complain(outcome.left_open.len(), "transactions that nobody ended");
         complain(rolling.errors.values().sum(), "errors during the rolling restart");
         complaints.extend(rolling.errors.keys().cloned());
         complaints.extend(verdict.examples.iter().cloned());
@@ -225,7 +225,7 @@ impl Display for Report {
         for (what, count) in verdict.faults() {
             writeln!(f, "| {what} | {count} |")?;
         }
-        writeln!(f, "| sessions that stayed idle in a transaction | {} |", self.outcome.idle_in_transaction)?;
+        writeln!(f, "| transactions that nobody ended | {} |", self.outcome.left_open.len())?;
         writeln!(f, "| errors that no fault excuses | {} |", seen.unexpected.len() + self.missing().len())
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 use super::Client;
 
 /// So many of each at a time.
-pub const HANG_UPS: usize = 6;
+pub const HANG_UPS: usize = 8;
 pub const BUSY_WRITERS: usize = 4;
 /// A client hangs up so long after it has sent its request, at most.
 const LONGEST_MICROSECONDS: u64 = 10_000;
