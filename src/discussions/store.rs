@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use sqlx::{PgConnection, PgExecutor, types::Json};
+use sqlx::{PgExecutor, types::Json};
 
 use super::model::{Discussion, DiscussionPage, DiscussionPatch, NewDiscussion, ViewerInfo, ViewerMembership};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         access::{Kind, Role, Standing},
     },
     authors::{Author, Identity, store::Signature},
+    db::Write,
     error::{ErrorCode, Result},
     ids::{ArticleId, CommunityId, DiscussionId, UserId},
     page,
@@ -88,9 +89,13 @@ pub async fn page(
                left join pseudonyms p on p.community_id = c.id and p.article_id = ca.article_id and p.user_id = m.user_id
                where ca.article_id = $1 and ($2::bigint is null or c.id = $2)
            ), found as (
-               select d.* from places
+               select d.id, d.community_id, d.topic, d.text, d.is_resolved, d.comment_count, d.created_at, d.updated_at,
+                      d.deleted_at, d.author_id, d.pseudonym_id
+               from places
                cross join lateral (
-                   select * from discussions
+                   select id, community_id, topic, text, is_resolved, comment_count, created_at, updated_at, deleted_at,
+                          author_id, pseudonym_id
+                   from discussions
                    where community_id = places.community_id and article_id = $1
                      and id < coalesce($5, 9223372036854775807)
                    order by id desc limit $6::bigint + 1
@@ -202,7 +207,9 @@ fn viewer_info(viewer: Option<&Viewer>, places: Vec<Place>) -> Option<ViewerInfo
 /// Discussion `id` for `viewer` to read.
 pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Kind", m.role as "role?: Role", d.*, u.username, u.avatar_url, p.name as "pseudonym?"
+        r#"select c.kind as "kind: Kind", m.role as "role?: Role", d.id, d.community_id, d.article_id, d.topic, d.text,
+                  d.is_resolved, d.comment_count, d.created_at, d.updated_at, d.deleted_at, d.author_id, u.username,
+                  u.avatar_url, p.name as "pseudonym?"
            from discussions d
            join communities c on c.id = d.community_id
            join users u on u.id = d.author_id
@@ -238,7 +245,7 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Discussio
 
 /// Begins a discussion by `user`, signed as `signature` says.
 pub async fn insert(
-    db: &mut PgConnection,
+    write: &mut Write,
     user: UserId,
     article: ArticleId,
     new: &NewDiscussion,
@@ -255,7 +262,7 @@ pub async fn insert(
         new.topic,
         new.text
     )
-    .fetch_one(db)
+    .fetch_one(write)
     .await?;
     Ok(Discussion {
         id: row.id,
@@ -273,7 +280,7 @@ pub async fn insert(
 }
 
 /// Changes a live discussion. None where it is deleted by now.
-pub async fn update(db: &mut PgConnection, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
+pub async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
     let row = sqlx::query_as!(
         Row,
         r#"with changed as (
@@ -281,7 +288,8 @@ pub async fn update(db: &mut PgConnection, id: DiscussionId, patch: &DiscussionP
                set topic = coalesce($2, topic), text = coalesce($3, text), is_resolved = coalesce($4, is_resolved),
                    updated_at = clock_timestamp()
                where id = $1 and deleted_at is null
-               returning *
+               returning id, community_id, article_id, topic, text, is_resolved, comment_count, created_at, updated_at,
+                         deleted_at, author_id, pseudonym_id
            )
            select d.id, d.community_id, d.article_id, d.topic, d.text, d.is_resolved, d.comment_count, d.created_at,
                   d.updated_at, d.deleted_at, d.author_id, u.username, u.avatar_url, p.name as "pseudonym?"
@@ -293,20 +301,20 @@ pub async fn update(db: &mut PgConnection, id: DiscussionId, patch: &DiscussionP
         patch.text,
         patch.is_resolved
     )
-    .fetch_optional(db)
+    .fetch_optional(write)
     .await?;
     Ok(row.map(Discussion::from))
 }
 
 /// Makes a live discussion a tombstone and returns when. None where it was one already.
-pub async fn delete(db: &mut PgConnection, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
+pub async fn delete(write: &mut Write, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
     let row = sqlx::query!(
         r#"update discussions set topic = '', text = '', deleted_at = clock_timestamp()
            where id = $1 and deleted_at is null
            returning deleted_at as "deleted_at!""#,
         id
     )
-    .fetch_optional(db)
+    .fetch_optional(write)
     .await?;
     Ok(row.map(|row| row.deleted_at))
 }

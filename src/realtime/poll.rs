@@ -165,12 +165,7 @@ pub fn respond(body: Bytes) -> Response {
 /// A cursor ahead of this node: either the node is a moment behind (a GET reads the database, which is first to know), or
 /// there is no such event. None when the node has caught up.
 async fn ahead(state: &AppState, cursor: EventId, deadline: Instant) -> Result<Option<Bytes>> {
-    let head = timeout(ASK_TIMEOUT, async {
-        let mut db = state.db.connection().await?;
-        let head = feed::postgres::head(&mut *db).await?;
-        db.done();
-        Ok::<_, ApiError>(head)
-    });
+    let head = timeout(ASK_TIMEOUT, feed::postgres::head(&state.db));
     let head = head.await.map_err(|_| ErrorCode::Unavailable)??;
     if cursor > head {
         return Ok(Some(catchup()));
@@ -194,12 +189,7 @@ pub async fn adopt(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<
         return Ok(());
     }
     let registration = state.hub.begin(viewer.user_id);
-    let history = timeout(ASK_TIMEOUT, async {
-        let mut db = state.db.connection().await?;
-        let history = memberships::history(&mut *db, viewer.user_id).await?;
-        db.done();
-        Ok::<_, ApiError>(history)
-    });
+    let history = timeout(ASK_TIMEOUT, memberships::history(&state.db, viewer.user_id));
     let history = history.await.map_err(|_| ErrorCode::Unavailable)??;
     let dropped = registration.install(queue, registered.scope, &history, left, Instant::now());
     if let Some(dropped) = dropped {
