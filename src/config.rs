@@ -13,7 +13,7 @@ pub struct Config {
     /// Connections to PostgreSQL for requests (a few more serve the relay and the feed)
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
-    /// Redis, as redis://[user:password@]host:port/number or rediss://; without it this node works alone
+    /// Redis, as redis://user:password@host:port/number or rediss://; without it this node works alone
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// What every key in Redis starts with

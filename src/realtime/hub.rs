@@ -187,7 +187,7 @@ impl Hub {
         }
     }
 
-    /// The queues whose time is up. They stay until [`Hub::drop_queue`] or [`Hub::extend`]: another node may know better.
+    /// The queues whose time is up. They stay until [`Hub::drop_due`] or [`Hub::extend`]: another node may know better.
     pub fn due(&self, now: Instant) -> Vec<QueueId> {
         let mut state = self.state();
         let mut due = Vec::new();
