@@ -34,6 +34,11 @@ impl Scope {
         self.0.as_ref().is_none_or(|ids| ids.binary_search(&community).is_ok())
     }
 
+    /// Whether `community` is both in this scope, a queue's, and in that of the token that the queue is polled with.
+    pub fn allows_both(&self, token: &Self, community: CommunityId) -> bool {
+        self.allows(community) && token.allows(community)
+    }
+
     /// For SQL: null for all.
     pub fn as_sql(&self) -> Option<&[CommunityId]> {
         self.0.as_deref()

@@ -6,7 +6,8 @@
 //!
 //! * the head moves with the append, so a reader that sees a head sees every event up to it (I3);
 //! * a poll is parked only when nothing up to the head is there for it, in the very lists that the next event empties;
-//! * memberships change at their place among the events, so delivery stops and starts exactly there (I5).
+//! * memberships change at their place among the events, so delivery stops and starts exactly there, and what is known of a
+//!   membership's end stops it at once, for events of before too (I5).
 //!
 //! Events come one at a time from the feed, in order. An event costs one push and, for each poll parked in its community,
 //! one wake (I8).
@@ -335,7 +336,11 @@ impl Registration {
         let mut guard = self.hub.state();
         let state = &mut *guard;
         let member = state.members.get_mut(&self.user)?;
-        member.know(history);
+        if member.know(history) {
+            let slots = member.queues.clone();
+            state.relist(&slots);
+        }
+        let member = state.members.get_mut(&self.user)?;
         if state.queues.slot(queue).is_some() {
             return None;
         }

@@ -9,6 +9,7 @@ mod delivery;
 mod differential;
 mod direct;
 mod ending;
+mod former_members;
 mod health;
 mod hub;
 mod idempotency;
