@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     auth::{Scope, memberships::History},
-    events::Relayed,
+    events::{Audience, Relayed},
     ids::{CommunityId, EventId, QueueId, UserId},
 };
 
@@ -126,17 +126,24 @@ impl Hub {
     /// Appends the next event and answers the polls that it is for. Returns how many those were; None, and nothing is
     /// done, where it is not the next event: the feed's fault, who must fill the gap.
     pub fn append(&self, event: &Relayed) -> Option<usize> {
-        let woken = {
+        let (woken, gone) = {
             let mut state = self.state();
             if event.event_id != state.head + 1 {
                 return None;
             }
             state.head = event.event_id;
             let woken = state.append(event);
+            let gone = match event.audience {
+                Audience::Account(user) => state.end_account(user, event.event_id),
+                _ => Vec::new(),
+            };
             state.evict(&self.limits);
             self.head.send_replace(event.event_id);
-            woken
+            (woken, gone)
         };
+        for waiter in gone {
+            waiter.fire(Outcome::Gone);
+        }
         let count = woken.len();
         if count > 0 {
             let body = answer::events(std::slice::from_ref(&event.json), event.event_id);
@@ -336,6 +343,10 @@ impl Registration {
         let mut guard = self.hub.state();
         let state = &mut *guard;
         let member = state.members.get_mut(&self.user)?;
+        if member.ended > history.head {
+            // The queue is not made. Whoever asks for it by this id is told of the account.
+            return None;
+        }
         if member.know(history) {
             let slots = member.queues.clone();
             state.relist(&slots);

@@ -61,12 +61,14 @@ pub struct Member {
     pub queues: Vec<u32>,
     /// Registrations under way, which keep the entry alive.
     pub loading: usize,
+    /// The event that ended the user's account: a registration that read the database before it comes too late.
+    pub ended: EventId,
 }
 
 impl Member {
     /// A user of whom nothing is known yet.
     pub fn loading() -> Self {
-        Self { memberships: Memberships::Loading(Vec::new()), queues: Vec::new(), loading: 0 }
+        Self { memberships: Memberships::Loading(Vec::new()), queues: Vec::new(), loading: 0, ended: 0 }
     }
 
     /// Takes a change at its place in the order.

@@ -130,7 +130,7 @@ impl State {
                 });
                 woken.collect()
             }
-            Audience::Nobody => {
+            Audience::Account(_) | Audience::Nobody => {
                 self.order.push_back(None);
                 Vec::new()
             }
@@ -311,6 +311,14 @@ impl State {
             news.sort_unstable_by_key(|(event_id, _)| *event_id);
         }
         Some(news)
+    }
+
+    /// Removes all queues of a user, whose account has ended by this event; their parked polls are the caller's to answer.
+    pub fn end_account(&mut self, user: UserId, event_id: EventId) -> Vec<Arc<Waiter>> {
+        let Some(member) = self.members.get_mut(&user) else { return Vec::new() };
+        member.ended = event_id;
+        let queues: Vec<_> = member.queues.iter().filter_map(|slot| self.queues.at(*slot)).map(|it| it.id).collect();
+        queues.into_iter().filter_map(|queue| self.remove(queue)).collect()
     }
 
     /// Removes the queue with all its memory; its parked poll is the caller's to answer.

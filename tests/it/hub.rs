@@ -406,6 +406,28 @@ fn what_is_not_the_next_event_is_refused() {
     assert_eq!(hub.head(), 1);
 }
 
+#[test]
+fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7]), now);
+    let other = register(&hub, 2, &member_of(&[7]), now);
+    let mut poll = parked(&hub, queue, 1, 0, now);
+    let mut others = parked(&hub, other, 2, 0, now);
+    let (early, late) = (hub.begin(1), hub.begin(1));
+    let ends = Relayed { audience: Audience::Account(1), ..event(1, 0, 0) };
+    assert_eq!(hub.append(&ends), Some(0), "it is delivered to nobody");
+    assert!(matches!(outcome(&mut poll), Some(Outcome::Gone)));
+    assert!(outcome(&mut others).is_none());
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, now), Polled::NotFound));
+    // A registration that read the database before makes no queue; one that read it afterwards does.
+    let (before, after) = (Uuid::new_v4(), Uuid::new_v4());
+    early.install(before, Scope::default(), &member_of(&[7]), TTL, now);
+    assert!(!hub.knows(before, 1, now));
+    late.install(after, Scope::default(), &History { head: 1, ..member_of(&[7]) }, TTL, now);
+    assert!(hub.knows(after, 1, now));
+    assert_eq!((hub.stats().queues, hub.stats().events), (2, 0));
+}
+
 // The bounds of the logs.
 
 #[test]
@@ -444,6 +466,10 @@ enum Step {
         user: UserId,
         community: CommunityId,
         leaves: bool,
+    },
+    /// The account ends, and is in use again at once.
+    EndAccount {
+        user: UserId,
     },
     Feed {
         count: usize,
@@ -502,6 +528,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (community.clone(), 0..120_usize).prop_map(|(community, size)| Step::Write { community, size }),
         6 => (user.clone(), community, any::<bool>())
             .prop_map(|(user, community, leaves)| Step::Member { user, community, leaves }),
+        1 => user.clone().prop_map(|user| Step::EndAccount { user }),
         10 => (1..6_usize).prop_map(|count| Step::Feed { count }),
         3 => user.prop_map(|user| Step::Begin { user }),
         3 => which.clone().prop_map(|which| Step::Snapshot { which }),
@@ -553,6 +580,8 @@ struct Model {
     queues: Vec<ModelQueue>,
     /// How far the memberships of a user are known to the hub by a registration's snapshot: perhaps beyond its head.
     known: BTreeMap<UserId, EventId>,
+    /// The newest end of each user's account that the hub has come to.
+    ended: BTreeMap<UserId, EventId>,
     due: BTreeMap<QueueId, Due>,
 }
 
@@ -575,6 +604,7 @@ impl Model {
             registrations: Vec::new(),
             queues: Vec::new(),
             known: BTreeMap::new(),
+            ended: BTreeMap::new(),
             due: BTreeMap::new(),
         }
     }
@@ -609,7 +639,7 @@ impl Model {
                     Self::role_at(before, queue.user, event.community_id).is_some()
                         && self.is_member(queue.user, event.community_id)
                 }
-                Audience::Nobody => false,
+                Audience::Account(_) | Audience::Nobody => false,
             }
     }
 
@@ -642,6 +672,10 @@ impl Model {
             Some(_) => Some(Role::Member),
         };
         world.push(membership(world.len() as EventId + 1, change(user, community, before, after)));
+    }
+
+    fn end_account(world: &mut Vec<Relayed>, user: UserId) {
+        world.push(Relayed { audience: Audience::Account(user), ..event(world.len() as EventId + 1, 0, 0) });
     }
 
     fn history(&self, user: UserId) -> History {
@@ -687,6 +721,12 @@ impl Model {
         let expected = self.due.len();
         let woken = self.hub.append(&next).unwrap();
         assert!(woken >= expected, "{woken} woken of {expected}");
+        if let Audience::Account(user) = next.audience {
+            self.ended.insert(user, self.head);
+            while let Some(which) = self.queues.iter().position(|queue| queue.user == user) {
+                self.forget(which);
+            }
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -759,6 +799,7 @@ impl Model {
         match step {
             Step::Write { community, size } => Self::write(&mut self.world, community, size),
             Step::Member { user, community, leaves } => Self::change(&mut self.world, user, community, leaves),
+            Step::EndAccount { user } => Self::end_account(&mut self.world, user),
             Step::Feed { count } => {
                 for _ in 0..count {
                     self.feed();
@@ -777,6 +818,10 @@ impl Model {
                 let history = history.unwrap_or_else(|| self.history(user));
                 let (id, scope) = (Uuid::new_v4(), Scope::new(scope));
                 assert_eq!(registration.install(id, scope.clone(), &history, TTL, self.now), None);
+                if self.ended.get(&user).is_some_and(|ended| *ended > history.head) {
+                    assert!(!self.hub.knows(id, user, self.now));
+                    return;
+                }
                 let known = self.known.entry(user).or_default();
                 *known = history.head.max(*known);
                 self.queues.push(ModelQueue { id, user, scope, expires_at: self.now + TTL, parked: None });
@@ -879,6 +924,7 @@ proptest! {
             match step {
                 Step::Write { community, size } => Model::write(&mut world, community, size),
                 Step::Member { user, community, leaves } => Model::change(&mut world, user, community, leaves),
+                Step::EndAccount { user } => Model::end_account(&mut world, user),
                 _ => {}
             }
         }

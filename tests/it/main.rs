@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests are read, not documented")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod accounts;
 mod app;
 mod authentication;
 mod delivery;
@@ -28,4 +29,5 @@ mod refusals;
 mod rest;
 mod restart;
 mod schema;
+mod tokens;
 mod writes;
