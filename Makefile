@@ -34,9 +34,8 @@ generate: ## write the generated part of the client anew
 fmt: ## format the Rust code
 	@cargo fmt
 
-lint: ## formatting and clippy, as CI has it
-	@cargo fmt --check
-	@cargo clippy --locked --all-targets -- -D warnings
+lint: ## formatting, clippy, rustdoc, unused and unwanted dependencies, the client's lints, as CI has them
+	@scripts/lint.sh
 
 bench: ## measure the speed of it all, and write docs/performance.md anew
 	@scripts/bench.sh

@@ -28,7 +28,7 @@ use discussions::{
     },
     config::Config,
     db::Db,
-    events::{Audience, Relayed, outbox::Wake},
+    events::{Audience, Relayed},
     ids::EventId,
     realtime::{
         hub::{Hub, Limits},
@@ -83,7 +83,7 @@ fn application() -> AppState {
         sessions: Sessions::new(db.clone()),
         hub: Arc::new(Hub::new(limits, 0, [])),
         registry: Arc::new(Registry::alone()),
-        wake: Arc::new(Wake::default()),
+        writes: Default::default(),
         shutdown: CancellationToken::new(),
         db,
         config,

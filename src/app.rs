@@ -3,12 +3,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use sqlx::postgres::PgPoolOptions;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -16,7 +15,7 @@ use crate::{
     auth::{jwt::Verifier, session::Sessions},
     config::Config,
     db::{self, Db},
-    events::{outbox::Wake, publisher::Publisher, relay::Relay},
+    events::{publisher::Publisher, relay::Relay},
     feed::{self, Feed, redis::Fanout},
     health, idempotency,
     realtime::{self, hub::Limits, registry::Registry},
@@ -28,6 +27,10 @@ use crate::{
 
 /// How often old rows are deleted.
 const HOUSEKEEPING_TICK: Duration = Duration::from_secs(600);
+/// At the end, writes whose clients have gone have this long to finish.
+const WRITES_TIMEOUT: Duration = Duration::from_secs(5);
+/// At the end, connections to the database have this long to be given back.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many numbered batches may wait between this node's relay and its feed.
 const RELAYED_BATCHES: usize = 64;
 
@@ -54,7 +57,11 @@ impl Running {
     pub async fn ended(self) -> anyhow::Result<()> {
         self.shutdown.cancelled().await;
         self.tasks.wait().await;
-        self.state.db.close().await;
+        self.state.writes.close();
+        if timeout(WRITES_TIMEOUT, self.state.writes.wait()).await.is_err() {
+            tracing::warn!(left = self.state.writes.len(), "some writes did not finish in time");
+        }
+        self.state.db.close(CLOSE_TIMEOUT).await;
         if self.failed.is_cancelled() {
             bail!("a background task ended unexpectedly; see the log above");
         }
@@ -73,7 +80,7 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     let options = db::options(&config)?;
     let db = Db::new(&config)?;
     // The relay, its listener and the feed's; apart from the requests' pool, which may be used up.
-    let background_pool = PgPoolOptions::new()
+    let background_pool = db::pool_options()
         .max_connections(6)
         .acquire_timeout(Duration::from_secs(3))
         .connect_lazy_with(options.clone());
@@ -92,13 +99,13 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     let shutdown = CancellationToken::new();
     let (fanout, registry) = shared_by_redis(&config)?;
     let registry = Arc::new(registry);
-    let wake = Arc::new(Wake::default());
+    let notifier = Arc::clone(db.relay());
     let state = AppState::new(Shared {
         verifier,
         sessions: Sessions::new(db.clone()),
         hub: Arc::clone(&hub),
         registry: Arc::clone(&registry),
-        wake: Arc::clone(&wake),
+        writes: TaskTracker::new(),
         shutdown: shutdown.clone(),
         db,
         config,
@@ -114,7 +121,7 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         background
             .spawn("publisher", Publisher::new(fanout, background_pool.clone(), from_relay).run(shutdown.clone()));
     }
-    background.spawn("relay", Relay::new(options, background_pool.clone(), wake, outlets).run(shutdown.clone()));
+    background.spawn("relay", Relay::new(options, background_pool.clone(), notifier, outlets).run(shutdown.clone()));
     background.spawn("feed", Feed::new(background_pool, Arc::clone(&hub), from_relay, fanout).run(shutdown.clone()));
     background.spawn("expiry", realtime::expire(hub, registry, shutdown.clone()));
     let (ending, parked) = (shutdown.clone(), Arc::clone(&state.hub));
@@ -180,8 +187,8 @@ async fn bind(addr: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
 async fn first_connection(db: &Db) -> anyhow::Result<()> {
     let start = Instant::now();
     loop {
-        match db.connection().await {
-            Ok(_) => return Ok(()),
+        match db.is_reachable().await {
+            Ok(()) => return Ok(()),
             Err(error) if start.elapsed() > Duration::from_secs(20) => {
                 return Err(error).context("cannot reach PostgreSQL at DATABASE_URL");
             }
@@ -206,9 +213,9 @@ async fn housekeeping(state: AppState) {
 
 async fn clean(state: &AppState) -> anyhow::Result<()> {
     state.sessions.purge().await.context("sessions")?;
-    let mut db = state.db.connection().await?;
-    idempotency::store::purge(&mut *db).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
+    let db = &state.db;
+    idempotency::store::purge(db).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
     let (hours, total) = (state.config.outbox_retention_hours as i32, i64::from(state.config.total_log_events));
-    while feed::postgres::prune(&mut *db, hours, total).await.context("outbox")? > 0 {}
+    while feed::postgres::prune(db, hours, total).await.context("outbox")? > 0 {}
     Ok(())
 }

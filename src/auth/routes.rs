@@ -45,9 +45,7 @@ pub fn routes(state: Option<&AppState>) -> OpenApiRouter<AppState> {
 }
 
 async fn info(state: &AppState, viewer: &Viewer) -> Result<Response> {
-    let mut db = state.db.connection().await?;
-    let (user, communities) = memberships::who_is(&mut *db, viewer).await?;
-    db.done();
+    let (user, communities) = memberships::who_is(&state.db, viewer).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Answer(SessionInfo { user, communities })).into_response())
 }
 

@@ -1,10 +1,10 @@
 //! The SQL of authors.
 
 use rand::seq::IndexedRandom;
-use sqlx::PgConnection;
 
 use super::{Author, Identity};
 use crate::{
+    db::Write,
     error::{ApiError, Result},
     ids::{ArticleId, CommunityId, UserId},
 };
@@ -69,7 +69,7 @@ fn random_name() -> String {
 /// How `user` signs on an article of a community; a first contribution where pseudonyms are used makes the pseudonym.
 /// `token_invalid` where the directory does not know the user.
 pub async fn sign(
-    db: &mut PgConnection,
+    write: &mut Write,
     user: UserId,
     community: CommunityId,
     article: ArticleId,
@@ -77,7 +77,7 @@ pub async fn sign(
 ) -> Result<Signature> {
     if !pseudonymous {
         let row = sqlx::query!("select username, avatar_url from users where id = $1", user)
-            .fetch_optional(&mut *db)
+            .fetch_optional(&mut *write)
             .await?
             .ok_or(crate::error::ErrorCode::TokenInvalid)?;
         let identity = Identity { user_id: user, username: row.username, avatar_url: row.avatar_url, pseudonym: None };
@@ -91,7 +91,7 @@ pub async fn sign(
             article,
             user
         )
-        .fetch_optional(&mut *db)
+        .fetch_optional(&mut *write)
         .await?;
         if let Some(row) = found {
             let author = Author::under(row.name);
@@ -104,7 +104,7 @@ pub async fn sign(
             user,
             random_name()
         )
-        .execute(&mut *db)
+        .execute(&mut *write)
         .await?;
     }
     Err(ApiError::internal("no free pseudonym after 20 tries"))

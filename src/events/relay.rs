@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    Connection, PgConnection,
+    PgConnection,
     postgres::{PgConnectOptions, PgListener, PgPool},
 };
 use tokio::{
@@ -17,7 +17,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Row, outbox::Wake};
+use super::Row;
+use crate::db::{self, RelayNotifier};
 
 /// Rows numbered at a time.
 const BATCH: i32 = 1_000;
@@ -33,7 +34,7 @@ const LOCK: i64 = 0x64_69_73_63_75_73_73;
 pub struct Relay {
     options: PgConnectOptions,
     pool: PgPool,
-    wake: Arc<Wake>,
+    notifier: Arc<RelayNotifier>,
     /// This node's feed and, where there is Redis, its publisher. They may take rows from here or read them themselves:
     /// what does not fit is dropped.
     outlets: Vec<mpsc::Sender<Vec<Row>>>,
@@ -41,8 +42,13 @@ pub struct Relay {
 
 impl Relay {
     /// A relay on a connection of its own with these options.
-    pub fn new(options: PgConnectOptions, pool: PgPool, wake: Arc<Wake>, outlets: Vec<mpsc::Sender<Vec<Row>>>) -> Self {
-        Self { options, pool, wake, outlets }
+    pub fn new(
+        options: PgConnectOptions,
+        pool: PgPool,
+        notifier: Arc<RelayNotifier>,
+        outlets: Vec<mpsc::Sender<Vec<Row>>>,
+    ) -> Self {
+        Self { options, pool, notifier, outlets }
     }
 
     /// Relays, or waits to become the leader, until `shutdown`.
@@ -60,13 +66,13 @@ impl Relay {
     }
 
     async fn on_one_connection(&self) -> Result<(), sqlx::Error> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let mut connection = db::connect(&self.options).await?;
         let mut tick = interval(FOLLOWER_TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // Tell the leader, wherever it is.
-                () = self.wake.woken() => {
+                () = self.notifier.notified() => {
                     sqlx::query!("select pg_notify('outbox', '')").fetch_one(&mut connection).await?;
                 }
                 _ = tick.tick() => {
@@ -91,7 +97,7 @@ impl Relay {
         loop {
             self.drain(&mut connection).await?;
             tokio::select! {
-                () = self.wake.woken() => {}
+                () = self.notifier.notified() => {}
                 woken = listener.try_recv(), if listening => {
                     // Without the listener the timer is left; the connection that matters is the lock's.
                     listening = woken.is_ok();

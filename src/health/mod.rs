@@ -32,11 +32,7 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
     }
-    let head = timeout(PATIENCE, async {
-        let mut db = state.db.connection().await?;
-        feed::postgres::head(&mut *db).await
-    });
-    let head = head.await;
+    let head = timeout(PATIENCE, feed::postgres::head(&state.db)).await;
     let head = head.map_err(|_| ApiError::from(ErrorCode::Unavailable).message("the database does not answer"))??;
     let mut heads = state.hub.watch_head();
     let caught_up = timeout(PATIENCE, heads.wait_for(|here| *here >= head)).await;
@@ -71,11 +67,7 @@ async fn gauges(state: &AppState) {
     gauge!("discussions_pool_connections").set(connections as f64);
     gauge!("discussions_pool_idle").set(idle as f64);
     // With the database down the last values stand; the error is in the log.
-    let waiting = timeout(PATIENCE, async {
-        let mut db = state.db.connection().await?;
-        store::waiting(&mut *db).await
-    });
-    if let Ok(Ok(waiting)) = waiting.await {
+    if let Ok(Ok(waiting)) = timeout(PATIENCE, store::waiting(&state.db)).await {
         gauge!("discussions_outbox_waiting").set(waiting.rows as f64);
         gauge!("discussions_outbox_oldest_seconds").set(waiting.oldest_seconds);
     }

@@ -27,6 +27,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::{Instant, sleep};
 
 use self::{board::Board, http::Target, machine::Machine, plan::Plan, report::Report};
+use crate::config::SigningConfig;
 
 /// How long readers may take to get what is left when the writers have ended.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -76,9 +77,9 @@ pub struct LoadArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// The secret that the servers check tokens with
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    jwt_secret: String,
+    /// How the servers check tokens
+    #[command(flatten)]
+    signing: SigningConfig,
     /// The servers' database, to make users and communities in, which are deleted afterwards
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,

@@ -80,7 +80,7 @@ impl Plan {
 
     /// A token that outlives the run.
     pub fn token(&self, user: UserId) -> anyhow::Result<String> {
-        jwt::mint(&self.args.jwt_secret, user, None, self.args.seconds as i64 + 3_600)
+        jwt::mint(&self.args.signing, user, None, self.args.seconds as i64 + 3_600)
     }
 
     /// Where connection `index` goes.

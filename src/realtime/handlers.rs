@@ -73,13 +73,11 @@ async fn up_to_date(state: &AppState, viewer: &Viewer) -> Result<History> {
     let mut heads = state.hub.watch_head();
     loop {
         heads.mark_unchanged();
-        let mut db = state.db.connection().await?;
-        let history = memberships::history(&mut *db, viewer.user_id).await?;
-        db.done();
+        let history = memberships::history(&state.db, viewer.user_id).await?;
         if !history.is_behind || Instant::now() >= deadline {
             return Ok(history);
         }
-        state.wake.wake();
+        state.db.relay().notify();
         // Whichever is first: this node hears of an event, or it is time to look again (the relay may be elsewhere).
         let _ = timeout(RELAY_PATIENCE / 20, heads.changed()).await;
     }

@@ -165,12 +165,7 @@ pub fn respond(body: Bytes) -> Response {
 /// A cursor ahead of this node: either the node is a moment behind (a GET reads the database, which is first to know), or
 /// there is no such event. None when the node has caught up.
 async fn ahead(state: &AppState, cursor: EventId, deadline: Instant) -> Result<Option<Bytes>> {
-    let head = timeout(ASK_TIMEOUT, async {
-        let mut db = state.db.connection().await?;
-        let head = feed::postgres::head(&mut *db).await?;
-        db.done();
-        Ok::<_, ApiError>(head)
-    });
+    let head = timeout(ASK_TIMEOUT, feed::postgres::head(&state.db));
     let head = head.await.map_err(|_| ErrorCode::Unavailable)??;
     if cursor > head {
         return Ok(Some(catchup()));
@@ -187,19 +182,16 @@ async fn ahead(state: &AppState, cursor: EventId, deadline: Instant) -> Result<O
     }
 }
 
-/// Serves a queue that was registered at another node. Does nothing where there is no such queue of this user.
+/// Serves a queue that was registered at another node. Does nothing where there is no such queue of this user; the queues of
+/// an account that has ended are gone as well, so that is looked at here: `token_invalid`.
 pub async fn adopt(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<()> {
-    let Some((registered, left)) = state.registry.find(queue).await? else { return Ok(()) };
-    if registered.user_id != viewer.user_id {
-        return Ok(());
-    }
+    let found = state.registry.find(queue).await?.filter(|(registered, _)| registered.user_id == viewer.user_id);
+    let Some((registered, left)) = found else {
+        let looked = timeout(ASK_TIMEOUT, memberships::is_active(&state.db, viewer));
+        return looked.await.map_err(|_| ErrorCode::Unavailable)?;
+    };
     let registration = state.hub.begin(viewer.user_id);
-    let history = timeout(ASK_TIMEOUT, async {
-        let mut db = state.db.connection().await?;
-        let history = memberships::history(&mut *db, viewer.user_id).await?;
-        db.done();
-        Ok::<_, ApiError>(history)
-    });
+    let history = timeout(ASK_TIMEOUT, memberships::history(&state.db, viewer.user_id));
     let history = history.await.map_err(|_| ErrorCode::Unavailable)??;
     let dropped = registration.install(queue, registered.scope, &history, left, Instant::now());
     if let Some(dropped) = dropped {

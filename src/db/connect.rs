@@ -1,0 +1,42 @@
+//! How connections are made, the requests' and those of the background tasks alike.
+
+use sqlx::{
+    Connection, Executor, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::config::Config;
+
+/// What every connection is set to: no statement and no idle transaction outlives the request it was for, a dead peer is
+/// noticed, and no default of the database or the role changes what a statement means.
+///
+/// These are set after connecting. As start-up parameters they would be refused by PgBouncer.
+const SETTINGS: &str = "set statement_timeout = '10s'; \
+    set idle_in_transaction_session_timeout = '10s'; \
+    set default_transaction_isolation = 'read committed'; \
+    set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3";
+
+/// Where the database is. Connections are made by [`connect`] or by a pool of [`pool_options`].
+pub fn options(config: &Config) -> anyhow::Result<PgConnectOptions> {
+    let options: PgConnectOptions = (config.database_url.parse())
+        .map_err(|error| anyhow::anyhow!("DATABASE_URL is not a postgres:// address: {error}"))?;
+    // PgBouncer refuses this start-up parameter, and since PostgreSQL 12 its default is what is wanted.
+    Ok(options.application_name("discussions").extra_float_digits(None))
+}
+
+/// One connection, with this program's settings.
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    connection.execute(SETTINGS).await?;
+    Ok(connection)
+}
+
+/// A pool whose connections have this program's settings.
+pub fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move {
+            connection.execute(SETTINGS).await?;
+            Ok(())
+        })
+    })
+}

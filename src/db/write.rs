@@ -1,0 +1,216 @@
+//! A transaction: begun by its first statement, ended by [`Write::commit`] or [`Write::last`].
+
+use futures_util::{TryStreamExt, future::BoxFuture, stream::BoxStream};
+use sqlx::{
+    Execute, Executor, Postgres,
+    postgres::{PgRow, PgStatement, PgTypeInfo},
+};
+
+use super::{
+    Db, Lease,
+    executor::{Step, steps},
+    lease::leaves_usable,
+};
+
+/// A transaction, and an executor for its statements. Dropped before its end, it is rolled back.
+///
+/// BEGIN is sent before the first statement, so a transaction of one statement ([`Write::last`] alone) costs one round trip.
+/// After a statement has failed, every later statement and the commit fail too: PostgreSQL would answer such a COMMIT with a
+/// rollback that looks like success.
+#[derive(Debug)]
+pub struct Write {
+    db: Db,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing has been asked of the database.
+    New,
+    /// A transaction is open on this connection.
+    Open(Lease),
+    /// It has failed, and its connection is gone.
+    Failed,
+}
+
+/// The last statement of a transaction. Once it has run, the transaction is committed, or, where the statement failed or
+/// returned no row, rolled back.
+#[derive(Debug)]
+pub struct LastStatement(Write);
+
+impl Write {
+    pub(super) fn new(db: Db) -> Self {
+        Self { db, state: State::New }
+    }
+
+    /// The executor for one more statement, which ends the transaction.
+    pub fn last(self) -> LastStatement {
+        LastStatement(self)
+    }
+
+    /// Commits, and wakes the relay. An error leaves open whether the transaction is committed.
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::New => Ok(()),
+            State::Open(lease) => self.end(lease, "commit").await,
+            State::Failed => Err(failed()),
+        }
+    }
+
+    async fn end(&self, mut lease: Lease, how: &'static str) -> Result<(), sqlx::Error> {
+        match lease.connection().execute(how).await {
+            Ok(_) => {
+                lease.finish();
+                self.db.relay().notify();
+                Ok(())
+            }
+            Err(error) => {
+                lease.close(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The connection, with a transaction open on it.
+    async fn open(&mut self) -> Result<&mut Lease, sqlx::Error> {
+        if matches!(self.state, State::New) {
+            let mut lease = self.db.lease().await?;
+            // The level is ours to say: a database or a role may have another default.
+            if let Err(error) = lease.connection().execute("begin isolation level read committed").await {
+                lease.close(&error);
+                return Err(error);
+            }
+            self.state = State::Open(lease);
+        }
+        match &mut self.state {
+            State::Open(lease) => Ok(lease),
+            State::New | State::Failed => Err(failed()),
+        }
+    }
+
+    /// Gives the connection up where a statement has failed. It is rolled back, or closed after an error that may have left
+    /// it in any state.
+    fn note<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        if let Err(error) = &result
+            && let State::Open(lease) = std::mem::replace(&mut self.state, State::Failed)
+            && !leaves_usable(error)
+        {
+            lease.close(error);
+        }
+        result
+    }
+}
+
+fn failed() -> sqlx::Error {
+    sqlx::Error::Protocol("the transaction has failed before".to_owned())
+}
+
+impl<'c> Executor<'c> for &'c mut Write {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        steps(async move {
+            let result = self.open().await?.connection().fetch_many(query).try_collect().await;
+            self.note(result)
+        })
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        Box::pin(async move {
+            let result = self.open().await?.connection().fetch_optional(query).await;
+            self.note(result)
+        })
+    }
+
+    fn prepare_with<'e, 'q: 'e>(
+        self,
+        sql: &'q str,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement<'q>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            let result = self.open().await?.connection().prepare_with(sql, parameters).await;
+            self.note(result)
+        })
+    }
+
+    fn describe<'e, 'q: 'e>(self, sql: &'q str) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            let result = self.open().await?.connection().describe(sql).await;
+            self.note(result)
+        })
+    }
+}
+
+impl LastStatement {
+    async fn run<'q, E: 'q + Execute<'q, Postgres>>(mut self, query: E) -> Result<Option<PgRow>, sqlx::Error> {
+        let write = &mut self.0;
+        match std::mem::replace(&mut write.state, State::Failed) {
+            State::New => {
+                let found = (&write.db).fetch_optional(query).await?;
+                write.db.relay().notify();
+                Ok(found)
+            }
+            State::Open(lease) => {
+                write.state = State::Open(lease);
+                let found = write.fetch_optional(query).await?;
+                if let State::Open(lease) = std::mem::replace(&mut write.state, State::Failed) {
+                    write.end(lease, if found.is_some() { "commit" } else { "rollback" }).await?;
+                }
+                Ok(found)
+            }
+            State::Failed => Err(failed()),
+        }
+    }
+}
+
+impl<'c> Executor<'c> for LastStatement {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        steps(async move { Ok(self.run(query).await?.map(Step::Right).into_iter().collect()) })
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        Box::pin(self.run(query))
+    }
+
+    fn prepare_with<'e, 'q: 'e>(
+        mut self,
+        sql: &'q str,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement<'q>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move { (&mut self.0).prepare_with(sql, parameters).await })
+    }
+
+    fn describe<'e, 'q: 'e>(mut self, sql: &'q str) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move { (&mut self.0).describe(sql).await })
+    }
+}
