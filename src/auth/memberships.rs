@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::access::{Kind, Role};
 use crate::{
     error::{ErrorCode, Result},
-    events::{Change, MembershipChange},
+    events::{Change, MembershipChange, history::HistoryId},
     ids::{CommunityId, EventId, UserId},
 };
 
@@ -19,6 +19,8 @@ const CHANGES: i64 = 64;
 /// A user's memberships at `head`, and how they came about.
 #[derive(Clone, Debug, Default)]
 pub struct History {
+    /// The history of events that the place is in.
+    pub id: HistoryId,
     /// The place in the order at which this holds.
     pub head: EventId,
     /// The communities the user is in at `head`.
@@ -37,7 +39,7 @@ pub struct History {
 /// later. Such waiting changes are taken back, so that the result holds exactly at `head`.
 pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
     let rows = sqlx::query!(
-        r#"select h.last_assigned as "head!", r.event_id, r.payload as "payload: Json<Change>", r.community_id
+        r#"select h.last_assigned as "head!", h.base as "base!", coalesce(h.fingerprint, '') as "fingerprint!", r.event_id, r.payload as "payload: Json<Change>", r.community_id
            from event_head h
            left join lateral (
                select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as place
@@ -61,6 +63,7 @@ pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
     let mut waiting: BTreeMap<CommunityId, bool> = BTreeMap::new();
     for row in rows {
         history.head = row.head;
+        history.id = HistoryId { base: row.base, fingerprint: row.fingerprint };
         let Some(community) = row.community_id else { continue };
         match (row.event_id, row.payload) {
             (Some(event_id), Some(Json(Change::MembershipChanged(change)))) => history.changes.push((event_id, change)),

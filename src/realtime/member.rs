@@ -77,6 +77,11 @@ impl Member {
         }
     }
 
+    /// Forgets what is known, as it was of another history.
+    pub fn forget(&mut self) {
+        self.memberships = Memberships::Loading(Vec::new());
+    }
+
     /// Takes what the database said, unless that is known already.
     pub fn know(&mut self, history: &History) {
         if let Memberships::Loading(waiting) = &mut self.memberships {
