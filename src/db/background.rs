@@ -21,6 +21,8 @@ use super::{
 
 /// The database has this long to answer, and then again for each row.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// For a question of which one knows that it may take longer: as long as the server lets it.
+const PATIENT_LIMIT: Duration = Duration::from_secs(12);
 /// A connection is waited for this long.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 /// The feed, the publisher, and what starts a node.
@@ -34,7 +36,7 @@ pub async fn answered<T>(
     timeout(limit, question).await.unwrap_or_else(|_| Err(no_answer()))
 }
 
-pub(super) fn no_answer() -> sqlx::Error {
+fn no_answer() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
 }
 
@@ -43,6 +45,7 @@ pub(super) fn no_answer() -> sqlx::Error {
 pub struct BackgroundDb {
     pool: PgPool,
     options: PgConnectOptions,
+    limit: Duration,
 }
 
 /// A connection of one's own.
@@ -53,7 +56,12 @@ impl BackgroundDb {
     /// Connections with these options. They are made when they are first used.
     pub fn new(options: PgConnectOptions) -> Self {
         let pool = pool_options().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
-        Self { pool: pool.connect_lazy_with(options.clone()), options }
+        Self { pool: pool.connect_lazy_with(options.clone()), options, limit: ANSWER_LIMIT }
+    }
+
+    /// The same connections, for questions that may take their time.
+    pub fn patient(&self) -> Self {
+        Self { limit: PATIENT_LIMIT, ..self.clone() }
     }
 
     /// A connection for one task alone.
@@ -76,9 +84,12 @@ impl BackgroundDb {
 }
 
 /// All that a statement gives. A long answer may take its time as long as it goes on.
-async fn collect(mut answer: BoxStream<'_, Result<Step, sqlx::Error>>) -> Result<Vec<Step>, sqlx::Error> {
+async fn collect(
+    limit: Duration,
+    mut answer: BoxStream<'_, Result<Step, sqlx::Error>>,
+) -> Result<Vec<Step>, sqlx::Error> {
     let mut all = Vec::new();
-    while let Some(step) = answered(ANSWER_LIMIT, answer.try_next()).await? {
+    while let Some(step) = answered(limit, answer.try_next()).await? {
         all.push(step);
     }
     Ok(all)
@@ -94,7 +105,7 @@ impl<'c> Executor<'c> for &'c BackgroundDb {
     {
         steps(async move {
             let mut connection = self.pool.acquire().await?;
-            collect(connection.fetch_many(query)).await
+            collect(self.limit, connection.fetch_many(query)).await
         })
     }
 
@@ -105,7 +116,7 @@ impl<'c> Executor<'c> for &'c BackgroundDb {
     {
         Box::pin(async move {
             let mut connection = self.pool.acquire().await?;
-            answered(ANSWER_LIMIT, connection.fetch_optional(query)).await
+            answered(self.limit, connection.fetch_optional(query)).await
         })
     }
 
@@ -119,7 +130,7 @@ impl<'c> Executor<'c> for &'c BackgroundDb {
     {
         Box::pin(async move {
             let mut connection = self.pool.acquire().await?;
-            answered(ANSWER_LIMIT, connection.prepare_with(sql, parameters)).await
+            answered(self.limit, connection.prepare_with(sql, parameters)).await
         })
     }
 
@@ -129,7 +140,7 @@ impl<'c> Executor<'c> for &'c BackgroundDb {
     {
         Box::pin(async move {
             let mut connection = self.pool.acquire().await?;
-            answered(ANSWER_LIMIT, connection.describe(sql)).await
+            answered(self.limit, connection.describe(sql)).await
         })
     }
 }
@@ -142,7 +153,7 @@ impl<'c> Executor<'c> for &'c mut BackgroundConnection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        steps(async move { collect(self.0.fetch_many(query)).await })
+        steps(async move { collect(ANSWER_LIMIT, self.0.fetch_many(query)).await })
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use sqlx::PgPool;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -20,6 +19,7 @@ use super::{
     history::{self, HistoryId},
 };
 use crate::{
+    db::BackgroundDb,
     feed::{
         jittered, postgres,
         redis::{Fanout, STREAM_EVENTS},
@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Keeps the stream in Redis up with the order.
 pub struct Publisher {
     fanout: Fanout,
-    pool: PgPool,
+    db: BackgroundDb,
     /// What this node's relay numbers; what is lost on the way is read from Postgres.
     relayed: mpsc::Receiver<Vec<Row>>,
     /// The history whose stream is kept up; None before the first look.
@@ -44,8 +44,8 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher of what comes by `relayed` and of all that the stream lacks.
-    pub fn new(fanout: Fanout, pool: PgPool, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
-        Self { fanout, pool, relayed, history: None, published: 0 }
+    pub fn new(fanout: Fanout, db: BackgroundDb, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
+        Self { fanout, db, relayed, history: None, published: 0 }
     }
 
     /// Publishes until `shutdown`.
@@ -94,10 +94,10 @@ impl Publisher {
 
     /// Brings the stream from where it is up to the head.
     async fn refill(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
-        let history = history::position(&self.pool).await?.history;
+        let history = history::position(&self.db).await?.history;
         let last = self.fanout.last(redis, &history).await?;
         // Read after the stream was, the database cannot be behind it, unless it has lost what it once gave.
-        let position = history::position(&self.pool).await?;
+        let position = history::position(&self.db).await?;
         if position.history != history {
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl Publisher {
                 head = position.head,
                 "the stream in Redis has events that the database has lost"
             );
-            history::leap_if_lost(&self.pool, &history, last).await?;
+            history::leap_if_lost(&self.db, &history, last).await?;
             return Ok(());
         }
         let is_known = self.history.as_ref() == Some(&history);
@@ -116,7 +116,7 @@ impl Publisher {
         }
         let mut after = last.max(position.head - STREAM_EVENTS as EventId).max(history.base);
         while after < position.head {
-            let batch = postgres::after(&self.pool, after).await?;
+            let batch = postgres::after(&self.db, after).await?;
             let Some(newest) = batch.rows.last().filter(|_| batch.position.history == history) else { break };
             after = newest.event_id;
             self.fanout.add(redis, &history, &batch.rows).await?;
@@ -129,7 +129,7 @@ impl Publisher {
     /// Writes down how far the stream is, for people who look.
     async fn record(&self) -> Result<(), sqlx::Error> {
         sqlx::query!("update event_head set last_published = $1 where last_published < $1", self.published)
-            .execute(&self.pool)
+            .execute(&self.db)
             .await?;
         Ok(())
     }
