@@ -189,10 +189,19 @@ async fn whole_again(cluster: &Cluster, head: i64) -> Result<()> {
 
 async fn newest_entry(cluster: &Cluster) -> redis::RedisResult<String> {
     let mut connection = redis::Client::open(cluster.redis.url.as_str())?.get_multiplexed_async_connection().await?;
-    let mut newest = redis::cmd("XREVRANGE");
-    newest.arg("discussions:events").arg("+").arg("-").arg("COUNT").arg(1);
-    let entries: redis::streams::StreamRangeReply = newest.query_async(&mut connection).await?;
-    Ok(entries.ids.into_iter().next().map(|entry| entry.id).unwrap_or_default())
+    // Each history of events has its own stream; the newest history has the highest numbers.
+    let streams: Vec<String> = redis::cmd("KEYS").arg("discussions:events:*").query_async(&mut connection).await?;
+    let mut newest = (0, String::new());
+    for stream in streams {
+        let mut read = redis::cmd("XREVRANGE");
+        read.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+        let entries: redis::streams::StreamRangeReply = read.query_async(&mut connection).await?;
+        for entry in entries.ids {
+            let number = entry.id.split('-').next().and_then(|number| number.parse::<i64>().ok()).unwrap_or_default();
+            newest = newest.max((number, entry.id));
+        }
+    }
+    Ok(newest.1)
 }
 
 async fn truth(cluster: &mut Cluster) -> Result<Truth> {
