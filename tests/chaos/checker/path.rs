@@ -34,8 +34,8 @@ pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &
 /// An era as one client sees it.
 struct Era<'a> {
     by_id: HashMap<i64, &'a Event>,
-    /// The events that the client may be told, with the place from which on it need not be told them: where it left.
-    visible: BTreeMap<i64, Option<i64>>,
+    /// The events that the client may be told, with the time from which on it need not be told them: when it left.
+    visible: BTreeMap<i64, Option<DateTime<Utc>>>,
 }
 
 impl<'a> Era<'a> {
@@ -51,7 +51,7 @@ impl<'a> Era<'a> {
                 Some(user) if user == history.user => {
                     if event.content["role"].is_null() {
                         for earlier in stays.remove(&community).unwrap_or_default() {
-                            visible.insert(earlier, Some(id));
+                            visible.insert(earlier, Some(event.written_at));
                         }
                     } else {
                         stays.entry(community).or_default();
@@ -79,9 +79,9 @@ impl<'a> Era<'a> {
 
 fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict: &mut Verdict) {
     let (mut told, mut newest, mut cursor) = (HashSet::new(), path.start, path.start);
-    // For each event, the cursor of the answer that passed it.
+    // Where each answer got to, and when.
     let mut passed = Vec::new();
-    for Answer { events, to, .. } in &path.answers {
+    for Answer { events, to, at } in &path.answers {
         for event in events {
             let id = event["event_id"].as_i64().unwrap_or_default();
             let Some(committed) = era.get(id) else {
@@ -106,13 +106,14 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
             verdict.note(|verdict| &mut verdict.out_of_order, || format!("{name}'s cursor went from {cursor} to {to}"));
         }
         cursor = *to;
-        passed.push(cursor);
+        passed.push((cursor, *at));
     }
     let end = end.unwrap_or(cursor).max(cursor);
     for (id, left) in era.visible.range(path.start + 1..).take_while(|(id, _)| **id <= end) {
-        // Who has left by the time of the answer is not told what was before, either.
-        let answer = passed.iter().find(|to| *to >= id);
-        let has_left = left.zip(answer).is_some_and(|(left, to)| left <= *to);
+        // Who has left by the time of the answer is not told what was before, either. The node may know of it from the
+        // database, before it has the event.
+        let answer = passed.iter().find(|(to, _)| to >= id);
+        let has_left = left.zip(answer).is_some_and(|(left, (_, at))| left <= *at);
         if !told.contains(id) && !has_left {
             let why = || format!("{name} was not told {id}, from {} to {cursor}", path.start);
             verdict.note(|verdict| &mut verdict.lost, why);

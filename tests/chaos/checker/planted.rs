@@ -174,7 +174,9 @@ fn who_has_left_need_not_be_told_what_was_before() {
     let order = order();
     let answers = vec![answer(&order, &[3, 6, 8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, answers)), [0; 7]);
-    let before = vec![answer(&order, &[3, 4], 5), answer(&order, &[6, 8, 10, 11], 11)];
+    // This answer came before the user left.
+    let mut before = vec![answer(&order, &[3, 4], 5), answer(&order, &[6, 8, 10, 11], 11)];
+    before[0].at = at(-1);
     assert_eq!(counts(&judge(&order, before)), [1, 0, 0, 0, 0, 0, 0]);
 }
 
