@@ -8,6 +8,7 @@ mod authentication;
 mod delivery;
 mod differential;
 mod direct;
+mod directory;
 mod ending;
 mod forwarder;
 mod health;
