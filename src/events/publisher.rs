@@ -121,9 +121,14 @@ impl Publisher {
 
     /// Writes down how far the stream is, for people who look.
     async fn record(&self) -> Result<(), sqlx::Error> {
-        sqlx::query!("update event_head set last_published = $1 where last_published < $1", self.published)
-            .execute(&self.pool)
-            .await?;
+        let Some(history) = &self.history else { return Ok(()) };
+        sqlx::query!(
+            "update event_head set last_published = $1 where last_published < $1 and base = $2",
+            self.published,
+            history.base
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 }

@@ -461,6 +461,43 @@ async fn a_stream_that_is_ahead_of_its_database_is_not_believed() {
     story.goes_on(&queue, head..=head + 5).await;
 }
 
+// Several nodes.
+
+/// `discussions leap` beside two nodes: whoever has caught up at one is served by the other, which may hear of it later, and is
+/// never told to catch up twice.
+async fn leap_of_two(redis: Option<TestRedis>) {
+    let database = Arc::new(TestDatabase::create().await);
+    let story = Story::begin(database.clone(), redis).await;
+    let other = node(&database, story.redis.as_ref()).await;
+    let client = other.client(story.grace);
+    let queue = client.register().await;
+    for _ in 0..5 {
+        story.comments(1).await;
+        other.settled().await;
+        let parked = client.register().await.park(&other).await;
+        story.app.sql("select leap_now()").await;
+        // The page is of the new history at once, the node it is polled at may not be.
+        let page = client.get(&format!("/discussions/{}/comments", story.discussion["id"])).await.expect(200);
+        let mut queue = Queue { cursor: page["last_event_id"].as_i64().unwrap(), ..queue.clone() };
+        let ada = story.app.client(story.ada);
+        let written = ada.comment(&story.discussion, "After the leap").await["id"].as_i64().unwrap();
+        assert_eq!(comment_ids(&queue.events(1).await), [written]);
+        assert_eq!(parked.await.unwrap().expect(200), json!({ "catchup_required": true }));
+    }
+    assert_eq!(story.app.settled().await, other.settled().await);
+    assert_eq!(story.app.state.hub.history(), other.state.hub.history());
+}
+
+#[tokio::test]
+async fn who_has_caught_up_is_not_told_again_at_another_node() {
+    leap_of_two(None).await;
+}
+
+#[tokio::test]
+async fn who_has_caught_up_is_not_told_again_at_another_node_with_redis() {
+    leap_of_two(redis(true).await).await;
+}
+
 // What is no loss.
 
 #[tokio::test]
