@@ -311,6 +311,29 @@ async fn a_backup_in_the_same_database_is_noticed_at_the_start_with_redis() {
     restore(true, true, true).await;
 }
 
+#[tokio::test]
+async fn a_restore_that_is_under_way_is_not_taken_for_the_whole() {
+    let database = Arc::new(TestDatabase::create().await);
+    let story = Story::begin(database.clone(), None).await;
+    let backup = Backup::take(&database);
+    let half = TestDatabase::create().await;
+    backup.restore(&half.url, &["--section=pre-data", "--section=data"]);
+    let mut connection = PgConnection::connect(&half.url).await.unwrap();
+    connection
+        .execute("insert into outbox (community_id, type, payload) values (1, 'new_comment', '{}')")
+        .await
+        .unwrap();
+    for call in ["select leap_if_new_history()", "select assign_event_ids(1)", "select leap_now()"] {
+        let error = connection.execute(call).await.unwrap_err();
+        assert!(error.to_string().contains("this database is not complete"), "{error}");
+    }
+    backup.restore(&half.url, &["--section=post-data"]);
+    let given: EventId =
+        sqlx::query_scalar("select event_id from assign_event_ids(1)").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(given % REGION, 1);
+    drop(story);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_is_restored_twice_gives_no_number_twice() {
     let database = Arc::new(TestDatabase::create().await);
