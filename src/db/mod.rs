@@ -28,7 +28,7 @@ use self::lease::Lease;
 pub(crate) use self::lease::has_stale_plan;
 pub use self::{
     connect::{connect, options, pool_options},
-    migrate::migrate,
+    migrate::{migrate, migrator},
     write::{LastStatement, Write},
 };
 use crate::config::Config;
