@@ -26,6 +26,7 @@ mod poll_rules;
 mod readme;
 mod redis;
 mod refusals;
+mod renames;
 mod rest;
 mod restart;
 mod schema;
