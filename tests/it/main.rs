@@ -32,6 +32,7 @@ mod postgres;
 mod readme;
 mod redis;
 mod refusals;
+mod renames;
 mod rest;
 mod restart;
 mod schema;
