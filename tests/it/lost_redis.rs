@@ -171,6 +171,9 @@ async fn redis_by_tls_is_reached_with_the_authorities_that_are_set() {
     };
     tokio::time::timeout(PATIENCE, on_redis).await.expect("the feed reads Redis");
     // The registry too: it says nothing is there, and not that it cannot know.
+    let pool = sqlx::PgPool::connect(&database.url).await.unwrap();
+    sqlx::query("insert into users (id, username) values (1, 'ada')").execute(&pool).await.unwrap();
+    pool.close().await;
     let nobody = Client::at(address, 1);
     let unknown = format!("/poll?queue_id={}&last_event_id=0", uuid::Uuid::new_v4());
     nobody.get(&unknown).await.refused(404, "queue_not_found");
