@@ -486,6 +486,35 @@ async fn a_stream_that_is_ahead_of_its_database_is_not_believed() {
     story.goes_on(&queue, head..=head + 5).await;
 }
 
+// What is no other history, but no next event either.
+
+#[tokio::test]
+async fn events_that_are_gone_from_the_outbox_hold_up_nobody() {
+    let database = Arc::new(TestDatabase::create().await);
+    let story = Story::begin(database, None).await;
+    let mut queue = story.app.client(story.grace).register().await;
+    let parked = queue.park(&story.app).await;
+    // Five numbers of which only the last has its row still: what a node finds that was cut off until the others were pruned.
+    story
+        .app
+        .sql(&format!(
+            "begin;
+             insert into outbox (community_id, type, payload, event_id)
+             select {}, 'new_comment', '{{\"type\":\"new_comment\"}}', last_assigned + 5 from event_head;
+             update event_head set last_assigned = last_assigned + 5;
+             commit",
+            story.community
+        ))
+        .await;
+    assert_eq!(parked.await.unwrap().expect(200), json!({ "catchup_required": true }));
+    let head = story.app.settled().await;
+    assert_eq!(head, queue.cursor + 5);
+    assert_eq!(queue.poll_raw(0.0).await.expect(200), json!({ "catchup_required": true }));
+    queue.cursor = head;
+    let written = story.comments(3).await;
+    assert_eq!(comment_ids(&queue.events(3).await), written);
+}
+
 // Several nodes.
 
 /// `discussions leap` beside two nodes: whoever has caught up at one is served by the other, which may hear of it later, and is
