@@ -87,6 +87,12 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     }
     // Before the hub is loaded, and before anything in Redis is believed.
     know_history(&background_db).await?;
+    let (fanout, registry) = shared_by_redis(&config)?;
+    if let Some(fanout) = &fanout {
+        feed::compare_stream(&background_db, fanout)
+            .await
+            .context("comparing the stream in Redis with the database")?;
+    }
     let limits = Limits {
         community_events: config.community_log_events as usize,
         total_events: config.total_log_events as usize,
@@ -96,7 +102,6 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     let hub = Arc::new(feed::load(&background_db, limits).await.context("loading the recent events")?);
 
     let shutdown = CancellationToken::new();
-    let (fanout, registry) = shared_by_redis(&config)?;
     let registry = Arc::new(registry);
     let notifier = Arc::clone(db.relay());
     let state = AppState::new(Shared {
@@ -131,10 +136,14 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     });
     let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    background
-        .spawn("server", Server::new(router::router(&state), shutdown.clone(), direct, requests.clone()).run(listener));
+    let patience = Duration::from_secs(state.config.idle_connection_seconds);
+    let server = Server::new(router::router(&state), shutdown.clone(), direct, requests.clone(), patience);
+    background.spawn("server", server.run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background.spawn("metrics", Server::new(metrics_router, shutdown.clone(), None, requests).run(metrics_listener));
+    background.spawn(
+        "metrics",
+        Server::new(metrics_router, shutdown.clone(), None, requests, patience).run(metrics_listener),
+    );
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;

@@ -30,7 +30,7 @@ pub(crate) use self::lease::has_stale_plan;
 pub use self::{
     background::{BackgroundConnection, BackgroundDb},
     connect::{connect, options, pool_options},
-    migrate::migrate,
+    migrate::{migrate, migrator},
     write::{LastStatement, Write},
 };
 use crate::config::Config;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     db::BackgroundDb,
     feed::{
-        jittered, postgres,
+        self, jittered, postgres,
         redis::{Fanout, STREAM_EVENTS},
     },
     ids::EventId,
@@ -96,18 +96,11 @@ impl Publisher {
     async fn refill(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
         let history = history::position(&self.db).await?.history;
         let last = self.fanout.last(redis, &history).await?;
-        // Read after the stream was, the database cannot be behind it, unless it has lost what it once gave.
-        let position = history::position(&self.db).await?;
-        if position.history != history {
+        if !feed::leap_if_stream_has_more(&self.db, &history, last).await? {
             return Ok(());
         }
-        if last > position.head {
-            tracing::error!(
-                stream = last,
-                head = position.head,
-                "the stream in Redis has events that the database has lost"
-            );
-            history::leap_if_lost(&self.db, &history, last).await?;
+        let position = history::position(&self.db).await?;
+        if position.history != history {
             return Ok(());
         }
         let is_known = self.history.as_ref() == Some(&history);
@@ -128,9 +121,14 @@ impl Publisher {
 
     /// Writes down how far the stream is, for people who look.
     async fn record(&self) -> Result<(), sqlx::Error> {
-        sqlx::query!("update event_head set last_published = $1 where last_published < $1", self.published)
-            .execute(&self.db)
-            .await?;
+        let Some(history) = &self.history else { return Ok(()) };
+        sqlx::query!(
+            "update event_head set last_published = $1 where last_published < $1 and base = $2",
+            self.published,
+            history.base
+        )
+        .execute(&self.db)
+        .await?;
         Ok(())
     }
 }

@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 use self::redis::{Fanout, News, Reader};
 use crate::{
     db::BackgroundDb,
-    events::{Row, history},
+    events::{
+        Row,
+        history::{self, HistoryId},
+    },
     ids::EventId,
     realtime::hub::{Hub, Limits, Start},
 };
@@ -31,6 +34,47 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// A duration between half of `base` and all of it, so that many clients of one thing do not come back together.
 pub fn jittered(base: Duration) -> Duration {
     base.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// Compares the stream with the database before a node gives or believes any number: what the stream has and the database does not
+/// know, the database has lost, and the numbering leaps. With a Redis that does not answer, the feed does so when it does.
+pub async fn compare_stream(db: &BackgroundDb, fanout: &Fanout) -> Result<(), sqlx::Error> {
+    let history = history::position(db).await?.history;
+    let last = match fanout.connect().await {
+        Ok(mut connection) => fanout.last(&mut connection, &history).await,
+        Err(error) => Err(error),
+    };
+    match last {
+        Ok(last) => leap_if_stream_has_more(db, &history, last).await.map(|_| ()),
+        Err(error) => {
+            tracing::warn!(cause = %error, "Redis does not answer: its stream is compared with the database when it does");
+            Ok(())
+        }
+    }
+}
+
+/// Whether the stream of `history`, whose newest event is `last`, has nothing that the database lacks. Where it has, the
+/// numbering leaps.
+pub async fn leap_if_stream_has_more(
+    db: &BackgroundDb,
+    history: &HistoryId,
+    last: EventId,
+) -> Result<bool, sqlx::Error> {
+    // Read after the stream was, the database cannot be behind it, unless it has lost what it once gave.
+    let position = history::position(db).await?;
+    if position.history != *history || last <= position.head {
+        return Ok(position.history == *history);
+    }
+    tracing::error!(
+        stream = last,
+        head = position.head,
+        "the stream in Redis has events that the database does not know: was an older state of the database brought back?"
+    );
+    if history::leap_if_lost(db, history, last).await?.is_none() && history::position(db).await? == position {
+        // A standby cannot leap: nothing of the stream is believed meanwhile.
+        return Err(sqlx::Error::Protocol("the database has lost events and is read-only".to_owned()));
+    }
+    Ok(false)
 }
 
 /// A hub with the recent tail of the order, as it was before a restart: nobody needs to catch up.
@@ -231,23 +275,8 @@ impl Feed {
                 Ok(last) => last,
                 Err(error) => return Ok(Err(error)),
             };
-            let position = history::position(&self.db).await?;
-            if position.history != *reader.history() {
-                continue;
-            }
-            if last <= position.head {
+            if leap_if_stream_has_more(&self.db, reader.history(), last).await? {
                 return Ok(Ok(()));
-            }
-            tracing::error!(
-                stream = last,
-                head = position.head,
-                "the stream in Redis has events that the database has lost"
-            );
-            if history::leap_if_lost(&self.db, reader.history(), last).await?.is_none()
-                && history::position(&self.db).await? == position
-            {
-                // It cannot leap, as a standby: nothing of the stream is believed meanwhile.
-                return Err(sqlx::Error::Protocol("the database has lost events and is read-only".to_owned()));
             }
         }
     }

@@ -46,10 +46,8 @@ pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx
         {
             rows.push(Row { event_id, community_id, user_id: row.user_id, payload, created_at });
         }
-        position.get_or_insert_with(|| Position {
-            history: HistoryId { base: row.base, fingerprint: row.fingerprint },
-            head: row.last_assigned,
-        });
+        let history = HistoryId { base: row.base, fingerprint: row.fingerprint };
+        position = Some(Position { history, head: row.last_assigned });
     }
     Ok(Batch { position: position.ok_or(sqlx::Error::RowNotFound)?, rows })
 }
