@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use sqlx::PgPool;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -20,6 +19,7 @@ use super::{
     history::{self, HistoryId},
 };
 use crate::{
+    db::BackgroundDb,
     feed::{
         self, jittered, postgres,
         redis::{Fanout, STREAM_EVENTS},
@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Keeps the stream in Redis up with the order.
 pub struct Publisher {
     fanout: Fanout,
-    pool: PgPool,
+    db: BackgroundDb,
     /// What this node's relay numbers; what is lost on the way is read from Postgres.
     relayed: mpsc::Receiver<Vec<Row>>,
     /// The history whose stream is kept up; None before the first look.
@@ -44,8 +44,8 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher of what comes by `relayed` and of all that the stream lacks.
-    pub fn new(fanout: Fanout, pool: PgPool, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
-        Self { fanout, pool, relayed, history: None, published: 0 }
+    pub fn new(fanout: Fanout, db: BackgroundDb, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
+        Self { fanout, db, relayed, history: None, published: 0 }
     }
 
     /// Publishes until `shutdown`.
@@ -94,12 +94,12 @@ impl Publisher {
 
     /// Brings the stream from where it is up to the head.
     async fn refill(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
-        let history = history::position(&self.pool).await?.history;
+        let history = history::position(&self.db).await?.history;
         let last = self.fanout.last(redis, &history).await?;
-        if !feed::leap_if_stream_has_more(&self.pool, &history, last).await? {
+        if !feed::leap_if_stream_has_more(&self.db, &history, last).await? {
             return Ok(());
         }
-        let position = history::position(&self.pool).await?;
+        let position = history::position(&self.db).await?;
         if position.history != history {
             return Ok(());
         }
@@ -109,7 +109,7 @@ impl Publisher {
         }
         let mut after = last.max(position.head - STREAM_EVENTS as EventId).max(history.base);
         while after < position.head {
-            let batch = postgres::after(&self.pool, after).await?;
+            let batch = postgres::after(&self.db, after).await?;
             let Some(newest) = batch.rows.last().filter(|_| batch.position.history == history) else { break };
             after = newest.event_id;
             self.fanout.add(redis, &history, &batch.rows).await?;
@@ -127,7 +127,7 @@ impl Publisher {
             self.published,
             history.base
         )
-        .execute(&self.pool)
+        .execute(&self.db)
         .await?;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Reading the order from Postgres, the log of record.
 
-use sqlx::{PgExecutor, PgPool, postgres::PgListener};
+use sqlx::PgExecutor;
 
 use crate::{
     events::{
@@ -105,11 +105,4 @@ pub async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i6
     )
     .fetch_one(db)
     .await
-}
-
-/// A connection that hears when events are numbered.
-pub async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen("events").await?;
-    Ok(listener)
 }
