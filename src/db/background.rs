@@ -9,6 +9,7 @@ use std::{io, time::Duration};
 use futures_util::{TryStreamExt, future::BoxFuture, stream::BoxStream};
 use sqlx::{
     Execute, Executor, PgConnection, Postgres,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgListener, PgPool, PgRow, PgStatement, PgTypeInfo},
 };
 use tokio::time::timeout;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use super::{
     connect,
     executor::{Step, steps},
+    lease::leaves_usable,
     pool_options,
 };
 
@@ -95,6 +97,17 @@ async fn collect(
     Ok(all)
 }
 
+/// Gives the connection back, or closes it where the error may have left it in any state or its prepared statements invalid.
+fn close_if_broken<T>(
+    mut connection: PoolConnection<Postgres>,
+    result: Result<T, sqlx::Error>,
+) -> Result<T, sqlx::Error> {
+    if result.as_ref().is_err_and(|error| !leaves_usable(error)) {
+        connection.close_on_drop();
+    }
+    result
+}
+
 impl<'c> Executor<'c> for &'c BackgroundDb {
     type Database = Postgres;
 
@@ -105,7 +118,8 @@ impl<'c> Executor<'c> for &'c BackgroundDb {
     {
         steps(async move {
             let mut connection = self.pool.acquire().await?;
-            collect(self.limit, connection.fetch_many(query)).await
+            let result = collect(self.limit, connection.fetch_many(query)).await;
+            close_if_broken(connection, result)
         })
     }
 
@@ -116,7 +130,8 @@ impl<'c> Executor<'c> for &'c BackgroundDb {
     {
         Box::pin(async move {
             let mut connection = self.pool.acquire().await?;
-            answered(self.limit, connection.fetch_optional(query)).await
+            let result = answered(self.limit, connection.fetch_optional(query)).await;
+            close_if_broken(connection, result)
         })
     }
 
@@ -130,7 +145,8 @@ impl<'c> Executor<'c> for &'c BackgroundDb {
     {
         Box::pin(async move {
             let mut connection = self.pool.acquire().await?;
-            answered(self.limit, connection.prepare_with(sql, parameters)).await
+            let result = answered(self.limit, connection.prepare_with(sql, parameters)).await;
+            close_if_broken(connection, result)
         })
     }
 
@@ -140,7 +156,8 @@ impl<'c> Executor<'c> for &'c BackgroundDb {
     {
         Box::pin(async move {
             let mut connection = self.pool.acquire().await?;
-            answered(self.limit, connection.describe(sql)).await
+            let result = answered(self.limit, connection.describe(sql)).await;
+            close_if_broken(connection, result)
         })
     }
 }
