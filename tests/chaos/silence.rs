@@ -65,16 +65,16 @@ impl Report {
         self.measured().flat_map(silences_of).collect()
     }
 
-    /// How long the client that waited longest heard nothing after the end of a fault, in seconds, up to the next fault. Lists
-    /// that were loaded anew count as heard. One that never heard anything again has waited up to now.
+    /// How long the client that waited longest heard nothing after the end of a fault, in seconds, up to the next fault, or to
+    /// the end. Lists that were loaded anew count as heard.
     pub fn after(&self, made: &Made) -> f64 {
-        let next = self.outcome.made.iter().map(|made| made.from).find(|from| *from > made.to).unwrap_or_else(Utc::now);
+        let next = self.outcome.made.iter().map(|made| made.from).find(|from| *from > made.to);
         let longest = |history: &History| {
             let tried = self.seen.attempts.get(&history.name).into_iter().flatten();
             let lists = tried.filter(|tried| tried.what == "list: 200").map(|tried| tried.to);
-            let mut heard: Vec<DateTime<Utc>> = heard(history).chain(lists).chain([made.to, next]).collect();
+            let mut heard: Vec<DateTime<Utc>> = heard(history).chain(lists).chain([made.to]).chain(next).collect();
             heard.sort();
-            let within = heard.windows(2).filter(|pair| made.to <= pair[0] && pair[1] <= next);
+            let within = heard.windows(2).filter(|pair| made.to <= pair[0] && next.is_none_or(|next| pair[1] <= next));
             within.map(|pair| (pair[1] - pair[0]).as_seconds_f64()).fold(0.0, f64::max)
         };
         self.measured().map(longest).fold(0.0, f64::max)

@@ -43,8 +43,8 @@ struct Era<'a> {
 struct Leave {
     event_id: i64,
     at: DateTime<Utc>,
-    /// Where the client came back; None where it did not.
-    back: Option<i64>,
+    /// When the client came back; None where it did not.
+    back: Option<DateTime<Utc>>,
 }
 
 impl<'a> Era<'a> {
@@ -68,7 +68,7 @@ impl<'a> Era<'a> {
                     } else {
                         for earlier in left.remove(&community).unwrap_or_default() {
                             let leave = visible.get_mut(&earlier).and_then(Option::as_mut);
-                            leave.expect("it was noted when the client left").back = Some(id);
+                            leave.expect("it was noted when the client left").back = Some(event.written_at);
                         }
                         stays.entry(community).or_default();
                     }
@@ -87,11 +87,11 @@ impl<'a> Era<'a> {
         Self { by_id, visible }
     }
 
-    /// The event, where the client may be told it in an answer that gets it to `to`: it was a member at the event's place
-    /// and is one at `to`.
-    fn get(&self, id: i64, to: i64) -> Option<&'a Event> {
+    /// The event, where the client may be told it in this answer: it was a member at the event's place, and is one now. (A node
+    /// may know from the database that it is back, before it has the event.)
+    fn get(&self, id: i64, Answer { to, at, .. }: &Answer) -> Option<&'a Event> {
         let leave = self.visible.get(&id)?;
-        let is_away = leave.is_some_and(|leave| leave.event_id <= to && leave.back.is_none_or(|back| back > to));
+        let is_away = leave.is_some_and(|leave| leave.event_id <= *to && leave.back.is_none_or(|back| back > *at));
         self.by_id.get(&id).copied().filter(|_| !is_away)
     }
 }
@@ -100,10 +100,11 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
     let (mut told, mut newest, mut cursor) = (HashSet::new(), path.start, path.start);
     // Where each answer got to, and when.
     let mut passed = Vec::new();
-    for Answer { events, to, at } in &path.answers {
+    for answer in &path.answers {
+        let Answer { events, to, at } = answer;
         for event in events {
             let id = event["event_id"].as_i64().unwrap_or_default();
-            let Some(committed) = era.get(id, *to) else {
+            let Some(committed) = era.get(id, answer) else {
                 verdict.note(|verdict| &mut verdict.leaked, || format!("{name} was told {event}"));
                 continue;
             };

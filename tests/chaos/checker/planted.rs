@@ -184,6 +184,8 @@ fn who_has_left_need_not_be_told_what_was_before() {
     before[0].at = at(-1);
     assert_eq!(counts(&judge(&order, before)), [1, 0, 0, 0, 0, 0, 0]);
     // And told with the end of the membership, before the user came back at 8, it is a leak.
+    let mut order = order;
+    order[7].written_at = at(1);
     let with_the_end = vec![answer(&order, &[3, 5, 6], 7), answer(&order, &[8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, with_the_end)), [0, 0, 0, 1, 0, 0, 0]);
 }
