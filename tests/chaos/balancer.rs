@@ -16,7 +16,7 @@ use chrono::Utc;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
@@ -63,7 +63,7 @@ impl Balancer {
             while let Ok((client, _)) = listener.accept().await {
                 let backends = Arc::clone(&backends);
                 // An error here is a client that is gone.
-                let _: JoinHandle<io::Result<()>> = tokio::spawn(async move { backends.balance(client).await });
+                drop(tokio::spawn(async move { backends.balance(client).await }));
             }
         });
         Ok(Self { addr, _tasks: tasks })

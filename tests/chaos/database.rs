@@ -39,7 +39,7 @@ pub struct Database {
 enum Replica {
     /// The test has none.
     None,
-    Streaming(Service),
+    Streaming(Box<Service>),
     /// The dead primary is read, and made a replica of the new one. The result says what was lost.
     Building(JoinHandle<Result<(Service, Dead)>>),
 }
@@ -69,7 +69,7 @@ impl Database {
     pub async fn with_replica(&mut self, dir: &Path) -> Result<()> {
         wait_for(&self.primary.url).await?;
         let replica = build(dir.join("postgres-2"), self.replication_url()).await?;
-        self.replica = Replica::Streaming(replica);
+        self.replica = Replica::Streaming(Box::new(replica));
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Database {
         let Replica::Streaming(replica) = std::mem::replace(&mut self.replica, Replica::None) else {
             bail!("there is no replica");
         };
-        let dead = std::mem::replace(&mut self.primary, replica);
+        let dead = std::mem::replace(&mut self.primary, *replica);
         let mut connection = PgConnection::connect(&self.primary.url).await?;
         let promoted: bool = sqlx::query_scalar("select pg_promote(true, 20)").fetch_one(&mut connection).await?;
         ensure!(promoted, "the replica was not promoted");
@@ -142,7 +142,7 @@ impl Database {
                 if let Some(failover) = self.failovers.last_mut() {
                     (failover.numbered, failover.lost) = (dead.numbered, dead.lost);
                 }
-                self.replica = Replica::Streaming(replica);
+                self.replica = Replica::Streaming(Box::new(replica));
             }
             Replica::Streaming(replica) => {
                 if !replica.runs()? {

@@ -62,7 +62,7 @@ impl Link {
         let serving = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 // An error is a connection that either side ended.
-                let _: JoinHandle<io::Result<()>> = tokio::spawn(carry(client, follow.clone(), Arc::clone(&known)));
+                drop(tokio::spawn(carry(client, follow.clone(), Arc::clone(&known))));
             }
         });
         Ok(Self { addr, course, ports, serving })

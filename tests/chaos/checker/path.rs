@@ -23,7 +23,7 @@ pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &
             verdict.note(|verdict| &mut verdict.crossed, why);
         }
         if let Some(at) = path.caught_up
-            && !truth.failovers.get(number).is_some_and(|failover| failover.from <= at)
+            && truth.failovers.get(number).is_none_or(|failover| failover.from > at)
         {
             let why = || format!("{name} was told to catch up from {} at {at}", path.start);
             verdict.note(|verdict| &mut verdict.catch_ups, why);
