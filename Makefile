@@ -32,7 +32,7 @@ generate: ## write the generated part of the client anew
 	@cd frontend-client && npm run --silent generate
 
 fmt: ## format the Rust code
-	@cargo fmt
+	@cargo fmt --all
 
 lint: ## formatting, clippy, rustdoc, unused and unwanted dependencies, the client's lints, as CI has them
 	@scripts/lint.sh

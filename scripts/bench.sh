@@ -59,13 +59,10 @@ RESULTS=$work/results.tsv
 : >"$RESULTS"
 
 unset DATABASE_URL REDIS_URL BIND_ADDR METRICS_ADDR STATIC_DIR DEMO
-if [[ -n ${BENCH_BINARY:-} ]]; then
-    DISCUSSIONS=$(realpath "$BENCH_BINARY")
-else
-    say "building the release"
-    run_child cargo build --release --locked --bin discussions || die "the server did not build"
-    DISCUSSIONS=$(cargo_target_dir)/release/discussions
-fi
+say "building the release"
+run_child cargo build --release --locked -p discussions -p discussions-load --bins || die "the server or the load test did not build"
+DISCUSSIONS=$(realpath "${BENCH_BINARY:-$(cargo_target_dir)/release/discussions}")
+LOAD=$(cargo_target_dir)/release/discussions-load
 find_pollbench
 own_postgres "$work/postgres"
 PG_BIN=$(scripts/postgres.sh bin "$work/postgres")

@@ -117,7 +117,7 @@ delivery_table() {
     echo "| 1 parked poll, 50 comments a second: POST start to whole delivery | $(median delivery.p50 %.2f) ($(range delivery.p50 %.2f)) | $(median delivery.p99 %.2f) |"
     echo "| the writer's own answer | $(median delivery.post %.2f) | |"
     echo "| pgbench, 1 client at the same pace: the transaction of five statements; its commit statement alone | $(median pgbench.single.ms %.2f); $(median pgbench.single.commit %.2f) | |"
-    echo "| \`discussions load\` as it comes (1,000 queues, 10 communities, 20 comments a second) | $(median users.p50 %.2f) | $(median users.p99 %.2f) |"
+    echo "| \`discussions-load\` as it comes (1,000 queues, 10 communities, 20 comments a second) | $(median users.p50 %.2f) | $(median users.p99 %.2f) |"
     echo
     echo "Goal: <= 2 x the time of the commit. It is $(times delivery.p50 pgbench.single.ms) x the transaction that is committed, $(times delivery.p50 pgbench.single.commit) x the commit statement alone."
 }

@@ -122,7 +122,7 @@ own_fanout() {
     for ((round = 1; round <= REPEATS; round++)); do
         for polls in "${POLLS[@]}"; do
             start_server
-            "$DISCUSSIONS" load --url "$URL" --server-pid "$SERVER_PID" --queues "$polls" --communities 1 --writers 1 \
+            "$LOAD" --url "$URL" --server-pid "$SERVER_PID" --queues "$polls" --communities 1 --writers 1 \
                 --rate 1 --seconds 10 --json >"$out" || die "the load test found a fault; see $out"
             stop_server
             record "ours.$polls.cpu" "$(json "$out" cpu_us_a_delivery)"

@@ -31,7 +31,7 @@ measure_nodes() {
     done
     for ((node = 0; node < NODES; node++)); do
         other=$(((node + 1) % NODES))
-        setpriv --pdeathsig TERM -- "$DISCUSSIONS" load --slot $((node + 1)) --queues "$NODE_QUEUES" --communities 10 \
+        setpriv --pdeathsig TERM -- "$LOAD" --slot $((node + 1)) --queues "$NODE_QUEUES" --communities 10 \
             --memberships 2 --writers 1 --rate 1 --seconds "$NODE_SECONDS" --url "${urls[node]}" --write-url "${urls[other]}" \
             --server-pid "${pids[node]}" --json >"$work/node$node.json" 2>"$work/node$node.log" &
         loads+=($!)

@@ -62,7 +62,7 @@ measure_requests() {
                 [[ $what != comment ]] || pgbench_run "pgbench.five.$clients" five "$clients" "$seconds"
                 start_server
                 await_relayed
-                "$DISCUSSIONS" load --requests "$what" --connections "$clients" --seconds "$seconds" --url "$URL" --json \
+                "$LOAD" --requests "$what" --connections "$clients" --seconds "$seconds" --url "$URL" --json \
                     >"$out" 2>>"$work/load.log" || die "requests failed; see $out and $work/load.log"
                 stop_server
                 record "ours.$what.$clients" "$(json "$out" requests_a_second)"
@@ -81,7 +81,7 @@ measure_delivery() {
         pgbench_run pgbench.single five 1 5 -R 50
         start_server
         await_relayed
-        "$DISCUSSIONS" load --url "$URL" --queues 1 --communities 1 --memberships 1 --writers 1 --rate 50 --seconds 8 --json \
+        "$LOAD" --url "$URL" --queues 1 --communities 1 --memberships 1 --writers 1 --rate 50 --seconds 8 --json \
             >"$out" 2>>"$work/load.log" || die "the load test found a fault; see $out"
         stop_server
         record delivery.p50 "$(json "$out" delivery p50)"
@@ -89,7 +89,7 @@ measure_delivery() {
         record delivery.post "$(json "$out" post p50)"
 
         start_server
-        "$DISCUSSIONS" load --url "$URL" --server-pid "$SERVER_PID" --json >"$out" 2>>"$work/load.log" ||
+        "$LOAD" --url "$URL" --server-pid "$SERVER_PID" --json >"$out" 2>>"$work/load.log" ||
             die "the load test found a fault; see $out"
         stop_server
         record users.p50 "$(json "$out" delivery p50)"
