@@ -98,7 +98,8 @@ pub enum JwtAlgorithm {
 /// How tokens are checked.
 #[derive(Args, Clone, Debug)]
 pub struct JwtConfig {
-    /// The secret shared with the issuer (HS256); Django's SECRET_KEY during the migration
+    /// The secret shared with the issuer (HS256); Django's SECRET_KEY during the migration. Several, separated by commas, while
+    /// the secret is changed: all are good, the first signs
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<String>,
     /// The issuer's public key in PEM, or a path of a file with it (RS256, ES256, EdDSA)
@@ -107,6 +108,26 @@ pub struct JwtConfig {
     /// The algorithm of the tokens
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", ignore_case = true)]
     pub jwt_algorithm: JwtAlgorithm,
+    /// The audiences (`aud`) of which a token must name one, separated by commas; without it `aud` is not looked at
+    #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',')]
+    pub jwt_audience: Vec<String>,
+    /// The issuers (`iss`) of which a token must be, separated by commas; without it `iss` is not looked at
+    #[arg(long, env = "JWT_ISSUER", value_delimiter = ',')]
+    pub jwt_issuer: Vec<String>,
+}
+
+/// How commands sign tokens, as the settings of `serve` say.
+#[derive(Args, Clone, Debug)]
+pub struct SigningConfig {
+    /// The secret that tokens are signed with; of several, separated by commas, the first
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
+    pub jwt_secret: String,
+    /// The audience (`aud`) that they are for; of several, separated by commas, the first
+    #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',')]
+    pub jwt_audience: Vec<String>,
+    /// The issuer (`iss`) that they name; of several, separated by commas, the first
+    #[arg(long, env = "JWT_ISSUER", value_delimiter = ',')]
+    pub jwt_issuer: Vec<String>,
 }
 
 /// An origin as browsers send it. Nothing stands for "none": compose files and shells make such.

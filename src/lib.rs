@@ -28,3 +28,4 @@ pub mod router; // all routes, and what is around them
 pub mod serve; // connections
 pub mod state; // what handlers share
 pub mod telemetry; // logs and metrics
+pub mod text; // what people may write

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use discussions::{
     app,
     auth::jwt,
-    config::{Config, LogFormat},
+    config::{Config, LogFormat, SigningConfig},
     db, demo, router, telemetry,
 };
 use tokio::{
@@ -63,9 +63,9 @@ struct Token {
     /// How long it is good, in seconds
     #[arg(long, default_value_t = 3600)]
     ttl_seconds: i64,
-    /// The secret it is signed with
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    jwt_secret: String,
+    /// What it is signed with
+    #[command(flatten)]
+    signing: SigningConfig,
 }
 
 #[derive(clap::Args)]
@@ -111,7 +111,7 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
             Ok(writeln!(std::io::stdout(), "{document}")?)
         }
         Command::Token(token) => {
-            let token = jwt::mint(&token.jwt_secret, token.user, token.communities, token.ttl_seconds)?;
+            let token = jwt::mint(&token.signing, token.user, token.communities, token.ttl_seconds)?;
             Ok(writeln!(std::io::stdout(), "{token}")?)
         }
         Command::Health(health) => ask_health(health).await,

@@ -57,14 +57,19 @@ pub struct Standing {
     pub kind: Kind,
     /// The viewer's role, where there is one.
     pub role: Option<Role>,
+    /// Whether the viewer's account is in use: None where nobody is signed in or the account is deleted. Every statement that
+    /// decides on access reads it anew, so that no token or session outlives the account.
+    pub viewer_is_active: Option<bool>,
 }
 
 impl Standing {
     /// That the viewer may read. `missing` is what a hidden community's thing answers to those outside.
     pub fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
         match (self.role, self.kind) {
-            (Some(_), _) | (None, Kind::Public) => Ok(()),
+            // To those outside it is not there, whatever their account: another answer would tell that it is.
             (None, Kind::Hidden) => Err(missing.into()),
+            _ if viewer.is_some() && self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
+            (Some(_), _) | (None, Kind::Public) => Ok(()),
             (None, Kind::Private) if viewer.is_none() => Err(ErrorCode::TokenMissing.into()),
             (None, Kind::Private) => Err(ErrorCode::NotAMember.into()),
         }
@@ -73,8 +78,9 @@ impl Standing {
     /// The viewer's role, which writing takes.
     pub fn may_write(&self, missing: ErrorCode) -> Result<Role> {
         match (self.role, self.kind) {
-            (Some(role), _) => Ok(role),
             (None, Kind::Hidden) => Err(missing.into()),
+            _ if self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
+            (Some(role), _) => Ok(role),
             (None, _) => Err(ErrorCode::NotAMember.into()),
         }
     }
@@ -94,7 +100,8 @@ pub async fn place_to_write(
     community: CommunityId,
 ) -> Result<PlaceAccess> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Kind", m.role as "role?: Role", ca.is_pseudonymous as "is_pseudonymous?"
+        r#"select c.kind as "kind: Kind", m.role as "role?: Role", ca.is_pseudonymous as "is_pseudonymous?",
+                  (select is_active from users where id = $2) as viewer_is_active
            from communities c
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            left join community_articles ca on ca.community_id = c.id and ca.article_id = $4
@@ -107,7 +114,8 @@ pub async fn place_to_write(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommunityNotFound)?;
-    Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::CommunityNotFound)?;
+    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::CommunityNotFound)?;
     let is_pseudonymous = row.is_pseudonymous.ok_or(ErrorCode::ArticleNotFound)?;
     Ok(PlaceAccess { is_pseudonymous })
 }
@@ -131,7 +139,8 @@ pub async fn discussion_to_write(
     id: DiscussionId,
 ) -> Result<DiscussionAccess> {
     let row = sqlx::query!(
-        r#"select d.community_id, d.article_id, d.author_id, c.kind as "kind: Kind", m.role as "role?: Role"
+        r#"select d.community_id, d.article_id, d.author_id, c.kind as "kind: Kind", m.role as "role?: Role",
+                  (select is_active from users where id = $2) as viewer_is_active
            from discussions d
            join communities c on c.id = d.community_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
@@ -143,7 +152,8 @@ pub async fn discussion_to_write(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    let role = Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::DiscussionNotFound)?;
+    let role = Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::DiscussionNotFound)?;
     Ok(DiscussionAccess { community_id: row.community_id, article_id: row.article_id, author_id: row.author_id, role })
 }
 
@@ -171,7 +181,7 @@ pub async fn discussion_to_comment_in(
 ) -> Result<CommentingAccess> {
     let row = sqlx::query!(
         r#"select d.community_id, d.article_id, ca.is_pseudonymous, c.kind as "kind: Kind", m.role as "role?: Role",
-                  clock_timestamp() as "now!", u.username as "username?", u.avatar_url, p.id as "pseudonym_id?",
+                  clock_timestamp() as "now!", (select is_active from users where id = $2) as viewer_is_active, u.username as "username?", u.avatar_url, p.id as "pseudonym_id?",
                   p.name as "pseudonym?",
                   case when m.role is not null then nextval(pg_get_serial_sequence('comments', 'id')) end as comment_id
            from discussions d
@@ -189,7 +199,8 @@ pub async fn discussion_to_comment_in(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::DiscussionNotFound)?;
+    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::DiscussionNotFound)?;
     let (username, avatar_url) = (row.username.ok_or(ErrorCode::TokenInvalid)?, row.avatar_url);
     let identity = Identity { user_id: viewer.user_id, username, avatar_url, pseudonym: row.pseudonym };
     let is_signed = !row.is_pseudonymous || identity.pseudonym.is_some();
@@ -214,7 +225,8 @@ pub struct CommentAccess {
 /// Comment `id`, for `viewer` to change.
 pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: CommentId) -> Result<CommentAccess> {
     let row = sqlx::query!(
-        r#"select k.author_id, c.kind as "kind: Kind", m.role as "role?: Role"
+        r#"select k.author_id, c.kind as "kind: Kind", m.role as "role?: Role",
+                  (select is_active from users where id = $2) as viewer_is_active
            from comments k
            join discussions d on d.id = k.discussion_id
            join communities c on c.id = d.community_id
@@ -227,6 +239,7 @@ pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: Comm
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommentNotFound)?;
-    let role = Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::CommentNotFound)?;
+    let role = Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::CommentNotFound)?;
     Ok(CommentAccess { author_id: row.author_id, role })
 }

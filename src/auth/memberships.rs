@@ -34,20 +34,21 @@ pub struct History {
 /// Reads a user's history in one statement, so in one snapshot.
 ///
 /// The memberships table may be ahead of the order: a change is in it from its commit on, its event gets a place a moment
-/// later. Such waiting changes are taken back, so that the result holds exactly at `head`.
+/// later. Such waiting changes are taken back, so that the result holds exactly at `head`. `token_invalid` where the account is
+/// not in use.
 pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
     let rows = sqlx::query!(
-        r#"select h.last_assigned as "head!", r.event_id, r.payload as "payload: Json<Change>", r.community_id
+        r#"select h.last_assigned as "head!", (select is_active from users where id = $1) as is_active, r.event_id, r.payload as "payload: Json<Change>", r.community_id
            from event_head h
            left join lateral (
                select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as place
                from memberships m where m.user_id = $1
                union all
                select o.community_id, null, o.payload, 1, o.id
-               from outbox o where o.user_id = $1 and o.event_id is null
+               from outbox o where o.user_id = $1 and o.event_id is null and o.type = 'membership_changed'
                union all
                (select o.community_id, o.event_id, o.payload, 2, o.event_id
-                from outbox o where o.user_id = $1 and o.event_id is not null
+                from outbox o where o.user_id = $1 and o.event_id is not null and o.type = 'membership_changed'
                 order by o.event_id desc limit $2::bigint + 1)
            ) r on true
            order by r.part, r.place"#,
@@ -60,6 +61,9 @@ pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
     let mut history = History::default();
     let mut waiting: BTreeMap<CommunityId, bool> = BTreeMap::new();
     for row in rows {
+        if row.is_active != Some(true) {
+            return Err(ErrorCode::TokenInvalid.into());
+        }
         history.head = row.head;
         let Some(community) = row.community_id else { continue };
         match (row.event_id, row.payload) {
@@ -116,7 +120,16 @@ pub struct Membership {
     pub role: Role,
 }
 
-/// Who `viewer` is and where a member. `token_invalid` where the directory does not know the user.
+/// That the account of `viewer` is in use, for calls that find nothing else to ask the database. `token_invalid` otherwise.
+pub async fn is_active(db: impl PgExecutor<'_>, viewer: &super::Viewer) -> Result<()> {
+    let is_active = sqlx::query_scalar!("select is_active from users where id = $1", viewer.user_id);
+    match is_active.fetch_optional(db).await? {
+        Some(true) => Ok(()),
+        _ => Err(ErrorCode::TokenInvalid.into()),
+    }
+}
+
+/// Who `viewer` is and where a member. `token_invalid` where the account is not in use.
 pub async fn who_is(db: impl PgExecutor<'_>, viewer: &super::Viewer) -> Result<(User, Vec<Membership>)> {
     let rows = sqlx::query!(
         r#"select u.id, u.username, u.avatar_url, c.id as "community_id?", c.name as "name?", c.slug as "slug?",
@@ -124,7 +137,7 @@ pub async fn who_is(db: impl PgExecutor<'_>, viewer: &super::Viewer) -> Result<(
            from users u
            left join memberships m on m.user_id = u.id and ($2::bigint[] is null or m.community_id = any($2))
            left join communities c on c.id = m.community_id
-           where u.id = $1
+           where u.id = $1 and u.is_active
            order by c.id"#,
         viewer.user_id,
         viewer.scope.as_sql()

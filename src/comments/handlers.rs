@@ -14,11 +14,12 @@ use crate::{
     authors,
     error::{ErrorCode, Result},
     events::Change,
-    extract::{self, Json, PathId, Query, TEXT_CHARACTERS},
+    extract::{Json, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     openapi::{ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
+    text,
 };
 
 /// The comments of a discussion as trees, oldest first
@@ -124,7 +125,7 @@ pub async fn update(
     PathId(id): PathId,
     Json(patch): Json<CommentPatch>,
 ) -> Result<Answer<Comment>> {
-    let text = extract::text("text", &patch.text, TEXT_CHARACTERS)?;
+    let text = text::text(&patch.text)?;
     let found = access::comment_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
         return Err(ErrorCode::NotAuthor.into());

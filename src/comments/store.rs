@@ -68,7 +68,8 @@ pub async fn page(
 ) -> Result<CommentPage> {
     let rows = sqlx::query!(
         r#"with place as (
-               select d.id, d.community_id, c.kind, m.role, p.name as pseudonym
+               select d.id, d.community_id, c.kind, m.role, p.name as pseudonym,
+                      (select is_active from users where id = $2) as viewer_is_active
                from discussions d
                join communities c on c.id = d.community_id
                left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
@@ -88,6 +89,7 @@ pub async fn page(
            )
            select (select last_assigned from event_head) as "head!", place.community_id as "community_id!",
                   place.kind as "kind!: Kind", place.role as "role?: Role", place.pseudonym as "own_pseudonym?",
+                  place.viewer_is_active as "viewer_is_active?",
                   k.id as "id?", k.parent_id as "parent_id?", k.depth as "depth?", k.text as "text?",
                   k.created_at as "created_at?", k.updated_at as "updated_at?", k.deleted_at as "deleted_at?",
                   k.author_id as "author_id?", k.username as "username?", k.avatar_url as "avatar_url?",
@@ -104,7 +106,8 @@ pub async fn page(
     .await?;
 
     let first = rows.first().ok_or(ErrorCode::DiscussionNotFound)?;
-    Standing { kind: first.kind, role: first.role }.may_read(viewer, ErrorCode::DiscussionNotFound)?;
+    Standing { kind: first.kind, role: first.role, viewer_is_active: first.viewer_is_active }
+        .may_read(viewer, ErrorCode::DiscussionNotFound)?;
     let last_event_id = first.head;
     let own = first.role.map(|role| ViewerMembership {
         community_id: first.community_id,
@@ -145,7 +148,8 @@ pub async fn page(
 pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
     let row = sqlx::query!(
         r#"select c.kind as "kind: Kind", m.role as "role?: Role", k.id, k.discussion_id, k.parent_id, k.depth, k.text,
-                  k.created_at, k.updated_at, k.deleted_at, k.author_id, u.username, u.avatar_url, p.name as "pseudonym?"
+                  k.created_at, k.updated_at, k.deleted_at, k.author_id, u.username, u.avatar_url, p.name as "pseudonym?",
+                  (select is_active from users where id = $2) as viewer_is_active
            from comments k
            join discussions d on d.id = k.discussion_id
            join communities c on c.id = d.community_id
@@ -160,7 +164,8 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommentNotFound)?;
-    Standing { kind: row.kind, role: row.role }.may_read(viewer, ErrorCode::CommentNotFound)?;
+    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_read(viewer, ErrorCode::CommentNotFound)?;
     Ok(Row {
         id: row.id,
         discussion_id: row.discussion_id,

@@ -48,8 +48,7 @@ async fn token(State(state): State<AppState>, Json(sign_in): Json<SignIn>) -> Re
     if !store::user_exists(&state.db, sign_in.user_id).await? {
         return Err(ErrorCode::UserNotFound.into());
     }
-    let secret = state.config.jwt.jwt_secret.as_deref().unwrap_or_default();
-    let token = jwt::mint(secret, sign_in.user_id, None, TOKEN_TTL_SECONDS).map_err(ApiError::internal)?;
+    let token = jwt::mint(&state.config.jwt, sign_in.user_id, None, TOKEN_TTL_SECONDS).map_err(ApiError::internal)?;
     Ok(Answer(Token { token }))
 }
 

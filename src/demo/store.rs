@@ -43,7 +43,9 @@ struct Community {
 /// The first people and articles.
 pub async fn directory(db: &Db) -> Result<Directory> {
     let users =
-        sqlx::query_as!(User, "select id, username, avatar_url from users order by id limit 12").fetch_all(db).await?;
+        sqlx::query_as!(User, "select id, username, avatar_url from users where is_active order by id limit 12")
+            .fetch_all(db)
+            .await?;
     let articles = sqlx::query_as!(
         Article,
         r#"select a.id, a.title, a.slug, json_agg(json_build_object('id', c.id, 'name', c.name, 'slug', c.slug, 'kind', c.kind)
@@ -60,7 +62,8 @@ pub async fn directory(db: &Db) -> Result<Directory> {
 
 /// Whether there is such a user.
 pub async fn user_exists(db: &Db, user: UserId) -> Result<bool> {
-    let found = sqlx::query_scalar!(r#"select exists (select from users where id = $1) as "found!""#, user);
+    let found =
+        sqlx::query_scalar!(r#"select exists (select from users where id = $1 and is_active) as "found!""#, user);
     Ok(found.fetch_one(db).await?)
 }
 

@@ -107,7 +107,8 @@ pub async fn page(
                   d.is_resolved as "is_resolved?", d.comment_count as "comment_count?", d.created_at as "created_at?",
                   d.updated_at as "updated_at?", d.deleted_at as "deleted_at?", d.author_id as "author_id?",
                   u.username as "username?", u.avatar_url as "avatar_url?", p.name as "pseudonym?",
-                  null::bigint as "head?", null::text as "asked?: Kind", null::json as "places?: Json<Vec<Place>>"
+                  null::bigint as "head?", null::text as "asked?: Kind", null::json as "places?: Json<Vec<Place>>",
+                  null::boolean as "viewer_is_active?"
            from found d
            join users u on u.id = d.author_id
            left join pseudonyms p on p.id = d.pseudonym_id
@@ -115,7 +116,8 @@ pub async fn page(
            select null, null, null, null, null, null, null, null, null, null, null, null, null,
                   (select last_assigned from event_head),
                   (select kind from communities where id = $2),
-                  (select json_agg(places) from places)
+                  (select json_agg(places) from places),
+                  (select is_active from users where id = $3)
            order by 1 desc nulls last"#,
         article,
         community,
@@ -129,11 +131,13 @@ pub async fn page(
 
     let mut head = 0;
     let mut asked = None;
+    let mut viewer_is_active = None;
     let mut places = Vec::new();
     let mut discussions = Vec::with_capacity(rows.len());
     for row in rows {
         head = row.head.unwrap_or(head);
         asked = asked.or(row.asked);
+        viewer_is_active = viewer_is_active.or(row.viewer_is_active);
         if let Some(Json(found)) = row.places {
             places = found;
         }
@@ -160,7 +164,7 @@ pub async fn page(
             }));
         }
     }
-    may_read(viewer, community, asked, &places)?;
+    may_read(viewer, viewer_is_active, community, asked, &places)?;
     let next_cursor = page::next_cursor(discussions.iter().map(|discussion| discussion.id), limit);
     discussions.truncate(limit as usize);
     Ok(DiscussionPage { discussions, last_event_id: head, next_cursor, viewer: viewer_info(viewer, places) })
@@ -169,11 +173,12 @@ pub async fn page(
 /// That at least one of the places is readable; a named refusal otherwise.
 fn may_read(
     viewer: Option<&Viewer>,
+    viewer_is_active: Option<bool>,
     community: Option<CommunityId>,
     asked: Option<Kind>,
     places: &[Place],
 ) -> Result<()> {
-    let standing = |place: &Place| Standing { kind: place.kind, role: place.role };
+    let standing = |place: &Place| Standing { kind: place.kind, role: place.role, viewer_is_active };
     if community.is_some() {
         let Some(place) = places.first() else {
             // Whether the article is in a hidden community is that community's secret too.
@@ -209,7 +214,7 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Discussio
     let row = sqlx::query!(
         r#"select c.kind as "kind: Kind", m.role as "role?: Role", d.id, d.community_id, d.article_id, d.topic, d.text,
                   d.is_resolved, d.comment_count, d.created_at, d.updated_at, d.deleted_at, d.author_id, u.username,
-                  u.avatar_url, p.name as "pseudonym?"
+                  u.avatar_url, p.name as "pseudonym?", (select is_active from users where id = $2) as viewer_is_active
            from discussions d
            join communities c on c.id = d.community_id
            join users u on u.id = d.author_id
@@ -223,7 +228,8 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Discussio
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    Standing { kind: row.kind, role: row.role }.may_read(viewer, ErrorCode::DiscussionNotFound)?;
+    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_read(viewer, ErrorCode::DiscussionNotFound)?;
     Ok(Row {
         id: row.id,
         community_id: row.community_id,

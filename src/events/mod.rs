@@ -201,8 +201,20 @@ pub enum Audience {
     Community,
     /// One user, whose membership it changes.
     Member(MembershipChange),
+    /// Nobody: it tells the nodes that this user's account has ended, and their queues with it.
+    Account(UserId),
     /// Nobody: it only takes its place in the order.
     Nobody,
+}
+
+/// The community of rows that no client gets: they tell the nodes something.
+const NO_COMMUNITY: CommunityId = 0;
+
+/// What such a row says (migration 0009).
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ForNodes {
+    AccountChanged { user_id: UserId },
 }
 
 /// A relayed row as Postgres and Redis hold it.
@@ -225,6 +237,11 @@ impl Row {
     /// but the order goes on.
     pub fn relayed(self) -> Relayed {
         let audience = match self.user_id {
+            None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
+                Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
+                // Of a later release: what it means is not known here, and it is for nobody.
+                Err(_) => Audience::Nobody,
+            },
             None => Audience::Community,
             Some(_) => match serde_json::from_str(&self.payload) {
                 Ok(Change::MembershipChanged(change)) => Audience::Member(change),

@@ -6,7 +6,8 @@
 //!
 //! * the head moves with the append, so a reader that sees a head sees every event up to it (I3);
 //! * a poll is parked only when nothing up to the head is there for it, in the very lists that the next event empties;
-//! * memberships change at their place among the events, so delivery stops and starts exactly there (I5).
+//! * memberships change at their place among the events, so delivery stops and starts exactly there, and what is known of a
+//!   membership's end stops it at once, for events of before too (I5).
 //!
 //! Events come one at a time from the feed, in order. An event costs one push and, for each poll parked in its community,
 //! one wake (I8).
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     auth::{Scope, memberships::History},
-    events::Relayed,
+    events::{Audience, Relayed},
     ids::{CommunityId, EventId, QueueId, UserId},
 };
 
@@ -125,17 +126,24 @@ impl Hub {
     /// Appends the next event and answers the polls that it is for. Returns how many those were; None, and nothing is
     /// done, where it is not the next event: the feed's fault, who must fill the gap.
     pub fn append(&self, event: &Relayed) -> Option<usize> {
-        let woken = {
+        let (woken, gone) = {
             let mut state = self.state();
             if event.event_id != state.head + 1 {
                 return None;
             }
             state.head = event.event_id;
             let woken = state.append(event);
+            let gone = match event.audience {
+                Audience::Account(user) => state.end_account(user, event.event_id),
+                _ => Vec::new(),
+            };
             state.evict(&self.limits);
             self.head.send_replace(event.event_id);
-            woken
+            (woken, gone)
         };
+        for waiter in gone {
+            waiter.fire(Outcome::Gone);
+        }
         let count = woken.len();
         if count > 0 {
             let body = answer::events(std::slice::from_ref(&event.json), event.event_id);
@@ -335,7 +343,15 @@ impl Registration {
         let mut guard = self.hub.state();
         let state = &mut *guard;
         let member = state.members.get_mut(&self.user)?;
-        member.know(history);
+        if member.ended > history.head {
+            // The queue is not made. Whoever asks for it by this id is told of the account.
+            return None;
+        }
+        if member.know(history) {
+            let slots = member.queues.clone();
+            state.relist(&slots);
+        }
+        let member = state.members.get_mut(&self.user)?;
         if state.queues.slot(queue).is_some() {
             return None;
         }

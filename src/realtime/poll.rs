@@ -182,12 +182,14 @@ async fn ahead(state: &AppState, cursor: EventId, deadline: Instant) -> Result<O
     }
 }
 
-/// Serves a queue that was registered at another node. Does nothing where there is no such queue of this user.
+/// Serves a queue that was registered at another node. Does nothing where there is no such queue of this user; the queues of
+/// an account that has ended are gone as well, so that is looked at here: `token_invalid`.
 pub async fn adopt(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<()> {
-    let Some((registered, left)) = state.registry.find(queue).await? else { return Ok(()) };
-    if registered.user_id != viewer.user_id {
-        return Ok(());
-    }
+    let found = state.registry.find(queue).await?.filter(|(registered, _)| registered.user_id == viewer.user_id);
+    let Some((registered, left)) = found else {
+        let looked = timeout(ASK_TIMEOUT, memberships::is_active(&state.db, viewer));
+        return looked.await.map_err(|_| ErrorCode::Unavailable)?;
+    };
     let registration = state.hub.begin(viewer.user_id);
     let history = timeout(ASK_TIMEOUT, memberships::history(&state.db, viewer.user_id));
     let history = history.await.map_err(|_| ErrorCode::Unavailable)??;

@@ -69,7 +69,7 @@ impl Queue {
 
     /// Takes the parked poll, if it may be told of something in `community`.
     pub fn wake_for(&mut self, community: CommunityId) -> Option<Arc<Waiter>> {
-        let allowed = |parked: &mut Waiting| super::member::narrowed(&self.scope, &parked.token, community);
+        let allowed = |parked: &mut Waiting| self.scope.allows_both(&parked.token, community);
         self.parked.take_if(allowed).map(|parked| parked.waiter)
     }
 }

@@ -287,7 +287,7 @@ fn a_registration_meets_a_snapshot_older_than_the_hub() {
     hub.append(&event(5, 8, 0));
     let queue = Uuid::new_v4();
     registration.install(queue, Scope::default(), &history, TTL, now);
-    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![1, 2, 4, 5], 5));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 4, 5], 5));
 }
 
 #[test]
@@ -304,11 +304,72 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
     assert_eq!(hub.append(&membership(2, joined)), Some(1));
     assert_eq!(told(&mut poll), (vec![2], 2));
     let mut poll = parked(&hub, queue, 1, 2, now);
-    assert_eq!(hub.append(&event(3, 7, 0)), Some(1), "still a member there");
-    assert_eq!(told(&mut poll), (vec![3], 3));
-    hub.append(&membership(4, left));
+    assert_eq!(
+        hub.append(&event(3, 7, 0)),
+        Some(0),
+        "they were a member there, and it is known that they are none now"
+    );
+    assert!(outcome(&mut poll).is_none());
+    assert_eq!(hub.append(&membership(4, left)), Some(1));
+    assert_eq!(told(&mut poll), (vec![4], 4));
     hub.append(&event(5, 7, 0));
-    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 3, 4], 5));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 4], 5));
+}
+
+#[test]
+fn who_is_no_member_now_is_told_nothing_of_before() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7, 8]), now);
+    let member = Some(Role::Member);
+    hub.append(&event(1, 8, 0));
+    hub.append(&event(2, 7, 0));
+    hub.append(&membership(3, change(1, 8, member, None)));
+    hub.append(&event(4, 8, 0));
+    // The old queue and a new one, with every cursor: of community 8 the end of the membership alone.
+    let changes = vec![(3, change(1, 8, member, None))];
+    let new = register(&hub, 1, &History { head: 4, changes, ..member_of(&[7]) }, now);
+    for queue in [queue, new] {
+        for (cursor, events) in [(0, vec![2, 3]), (1, vec![2, 3]), (2, vec![3]), (3, vec![]), (4, vec![])] {
+            assert_eq!(answered(&hub, queue, 1, cursor, now), (events, 4), "from {cursor}");
+        }
+    }
+    // After the rejoin: what was theirs, and what comes.
+    hub.append(&membership(5, change(1, 8, None, member)));
+    hub.append(&event(6, 8, 0));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![1, 2, 3, 5, 6], 6));
+    assert_eq!(answered(&hub, queue, 1, 3, now), (vec![5, 6], 6));
+}
+
+#[test]
+fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7, 8]), now);
+    hub.append(&event(1, 8, 0));
+    let mut poll = parked(&hub, queue, 1, 1, now);
+    // This node's feed is behind: the database has the removal at 3 already, which the second tab's registration reads.
+    let left = change(1, 8, Some(Role::Member), None);
+    register(&hub, 1, &History { head: 3, changes: vec![(3, left)], ..member_of(&[7]) }, now);
+    assert_eq!(hub.append(&event(2, 8, 0)), Some(0));
+    assert!(outcome(&mut poll).is_none());
+    assert_eq!(hub.append(&membership(3, left)), Some(1));
+    assert_eq!(told(&mut poll), (vec![3], 3));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![3], 3));
+}
+
+#[test]
+fn what_is_gone_of_a_community_of_before_makes_nobody_catch_up() {
+    let limits = Limits { community_events: 2, ..LIMITS };
+    let (hub, now) = (Arc::new(Hub::new(limits, 0, [])), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7, 8]), now);
+    for event_id in 1..=5 {
+        hub.append(&event(event_id, 8, 0));
+    }
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, false, now), Polled::Catchup));
+    hub.append(&membership(6, change(1, 8, Some(Role::Member), None)));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![6], 6));
+    hub.append(&membership(7, change(1, 8, None, Some(Role::Member))));
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, false, now), Polled::Catchup), "it is theirs again");
+    assert_eq!(answered(&hub, queue, 1, 3, now), (vec![4, 5, 6, 7], 7));
 }
 
 #[test]
@@ -343,6 +404,28 @@ fn what_is_not_the_next_event_is_refused() {
     assert_eq!(hub.append(&event(1, 7, 0)), Some(0));
     assert_eq!(hub.append(&event(1, 7, 0)), None);
     assert_eq!(hub.head(), 1);
+}
+
+#[test]
+fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7]), now);
+    let other = register(&hub, 2, &member_of(&[7]), now);
+    let mut poll = parked(&hub, queue, 1, 0, now);
+    let mut others = parked(&hub, other, 2, 0, now);
+    let (early, late) = (hub.begin(1), hub.begin(1));
+    let ends = Relayed { audience: Audience::Account(1), ..event(1, 0, 0) };
+    assert_eq!(hub.append(&ends), Some(0), "it is delivered to nobody");
+    assert!(matches!(outcome(&mut poll), Some(Outcome::Gone)));
+    assert!(outcome(&mut others).is_none());
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, now), Polled::NotFound));
+    // A registration that read the database before makes no queue; one that read it afterwards does.
+    let (before, after) = (Uuid::new_v4(), Uuid::new_v4());
+    early.install(before, Scope::default(), &member_of(&[7]), TTL, now);
+    assert!(!hub.knows(before, 1, now));
+    late.install(after, Scope::default(), &History { head: 1, ..member_of(&[7]) }, TTL, now);
+    assert!(hub.knows(after, 1, now));
+    assert_eq!((hub.stats().queues, hub.stats().events), (2, 0));
 }
 
 // The bounds of the logs.
@@ -383,6 +466,10 @@ enum Step {
         user: UserId,
         community: CommunityId,
         leaves: bool,
+    },
+    /// The account ends, and is in use again at once.
+    EndAccount {
+        user: UserId,
     },
     Feed {
         count: usize,
@@ -441,6 +528,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (community.clone(), 0..120_usize).prop_map(|(community, size)| Step::Write { community, size }),
         6 => (user.clone(), community, any::<bool>())
             .prop_map(|(user, community, leaves)| Step::Member { user, community, leaves }),
+        1 => user.clone().prop_map(|user| Step::EndAccount { user }),
         10 => (1..6_usize).prop_map(|count| Step::Feed { count }),
         3 => user.prop_map(|user| Step::Begin { user }),
         3 => which.clone().prop_map(|which| Step::Snapshot { which }),
@@ -490,6 +578,10 @@ struct Model {
     window: EventId,
     registrations: Vec<(UserId, Registration, Option<History>)>,
     queues: Vec<ModelQueue>,
+    /// How far the memberships of a user are known to the hub by a registration's snapshot: perhaps beyond its head.
+    known: BTreeMap<UserId, EventId>,
+    /// The newest end of each user's account that the hub has come to.
+    ended: BTreeMap<UserId, EventId>,
     due: BTreeMap<QueueId, Due>,
 }
 
@@ -511,6 +603,8 @@ impl Model {
             window: start,
             registrations: Vec::new(),
             queues: Vec::new(),
+            known: BTreeMap::new(),
+            ended: BTreeMap::new(),
             due: BTreeMap::new(),
         }
     }
@@ -528,6 +622,12 @@ impl Model {
         newest.flatten()
     }
 
+    /// Whether the user is a member now, by the newest that the hub has been told.
+    fn is_member(&self, user: UserId, community: CommunityId) -> bool {
+        let now = self.known.get(&user).map_or(self.head, |known| self.head.max(*known));
+        Self::role_at(&self.world[..now as usize], user, community).is_some()
+    }
+
     fn sees(&self, queue: &ModelQueue, token: &Scope, event_id: EventId) -> bool {
         let event = self.event(event_id);
         let allowed = queue.scope.allows(event.community_id) && token.allows(event.community_id);
@@ -537,13 +637,14 @@ impl Model {
                 Audience::Community => {
                     let before = &self.world[..event_id as usize - 1];
                     Self::role_at(before, queue.user, event.community_id).is_some()
+                        && self.is_member(queue.user, event.community_id)
                 }
-                Audience::Nobody => false,
+                Audience::Account(_) | Audience::Nobody => false,
             }
     }
 
-    /// Whether an event is gone that came after `cursor`, in a community in which the user was a member at `cursor` or
-    /// joined later and before that event.
+    /// Whether an event is gone that came after `cursor`, in a community in which the user is a member now, and was one at
+    /// `cursor` or joined later and before that event.
     fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
         (1..=self.head).any(|event_id| {
             let event = self.event(event_id);
@@ -553,6 +654,7 @@ impl Model {
                 && !self.kept.contains(&event_id)
                 && queue.scope.allows(place)
                 && token.allows(place)
+                && self.is_member(queue.user, place)
                 && (cursor..event_id).any(|at| Self::role_at(&self.world[..at as usize], queue.user, place).is_some())
         })
     }
@@ -570,6 +672,10 @@ impl Model {
             Some(_) => Some(Role::Member),
         };
         world.push(membership(world.len() as EventId + 1, change(user, community, before, after)));
+    }
+
+    fn end_account(world: &mut Vec<Relayed>, user: UserId) {
+        world.push(Relayed { audience: Audience::Account(user), ..event(world.len() as EventId + 1, 0, 0) });
     }
 
     fn history(&self, user: UserId) -> History {
@@ -615,6 +721,12 @@ impl Model {
         let expected = self.due.len();
         let woken = self.hub.append(&next).unwrap();
         assert!(woken >= expected, "{woken} woken of {expected}");
+        if let Audience::Account(user) = next.audience {
+            self.ended.insert(user, self.head);
+            while let Some(which) = self.queues.iter().position(|queue| queue.user == user) {
+                self.forget(which);
+            }
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -687,6 +799,7 @@ impl Model {
         match step {
             Step::Write { community, size } => Self::write(&mut self.world, community, size),
             Step::Member { user, community, leaves } => Self::change(&mut self.world, user, community, leaves),
+            Step::EndAccount { user } => Self::end_account(&mut self.world, user),
             Step::Feed { count } => {
                 for _ in 0..count {
                     self.feed();
@@ -705,6 +818,12 @@ impl Model {
                 let history = history.unwrap_or_else(|| self.history(user));
                 let (id, scope) = (Uuid::new_v4(), Scope::new(scope));
                 assert_eq!(registration.install(id, scope.clone(), &history, TTL, self.now), None);
+                if self.ended.get(&user).is_some_and(|ended| *ended > history.head) {
+                    assert!(!self.hub.knows(id, user, self.now));
+                    return;
+                }
+                let known = self.known.entry(user).or_default();
+                *known = history.head.max(*known);
                 self.queues.push(ModelQueue { id, user, scope, expires_at: self.now + TTL, parked: None });
             }
             Step::Poll { which, token, back, park } => {
@@ -770,6 +889,14 @@ impl Model {
         }
         self.check_due();
         self.check_stats();
+        // Who has no queue here and is about to have none is forgotten.
+        let is_here = |user: &UserId| {
+            self.queues.iter().any(|queue| queue.user == *user) || self.registrations.iter().any(|it| it.0 == *user)
+        };
+        let gone: Vec<_> = self.known.keys().copied().filter(|user| !is_here(user)).collect();
+        for user in gone {
+            self.known.remove(&user);
+        }
     }
 
     fn check_stats(&self) {
@@ -797,6 +924,7 @@ proptest! {
             match step {
                 Step::Write { community, size } => Model::write(&mut world, community, size),
                 Step::Member { user, community, leaves } => Model::change(&mut world, user, community, leaves),
+                Step::EndAccount { user } => Model::end_account(&mut world, user),
                 _ => {}
             }
         }

@@ -345,7 +345,7 @@ async fn memberships_that_any_program_changes_in_any_way_are_followed() {
     .await;
     let step = from().await;
     statement(
-        format!("delete from users where id = {}", queues[2].client.user),
+        format!("delete from memberships where user_id = {}", queues[2].client.user),
         json!({ "from": step, "each": [[], [], [[home, "member", null]]] }),
     )
     .await;

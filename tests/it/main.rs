@@ -3,12 +3,14 @@
 #![allow(missing_docs, reason = "tests are read, not documented")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod accounts;
 mod app;
 mod authentication;
 mod delivery;
 mod differential;
 mod direct;
 mod ending;
+mod former_members;
 mod health;
 mod hub;
 mod idempotency;
@@ -27,4 +29,5 @@ mod refusals;
 mod rest;
 mod restart;
 mod schema;
+mod tokens;
 mod writes;

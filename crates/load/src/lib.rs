@@ -24,6 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
+use discussions::config::SigningConfig;
 use tokio::time::{Instant, sleep};
 
 use self::{http::Target, machine::Machine, report::Report, run_state::RunState, scenario::Scenario};
@@ -76,9 +77,9 @@ pub struct LoadArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// The secret that the servers check tokens with
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    jwt_secret: String,
+    /// How the servers check tokens
+    #[command(flatten)]
+    signing: SigningConfig,
     /// The servers' database, to make users and communities in, which are deleted afterwards
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,

@@ -81,7 +81,7 @@ impl Scenario {
 
     /// A token that outlives the run.
     pub(crate) fn token(&self, user: UserId) -> anyhow::Result<String> {
-        jwt::mint(&self.args.jwt_secret, user, None, self.args.seconds as i64 + 3_600)
+        jwt::mint(&self.args.signing, user, None, self.args.seconds as i64 + 3_600)
     }
 
     /// Where connection `index` goes.

@@ -174,7 +174,7 @@ impl Direct {
     fn begin(&self, head: PollHead<'_>, last_good: &mut LastGood) -> Arrived<'_> {
         let (state, asked) = (&self.state, head.asked);
         let verify = |token| state.verifier.verify_again(token, last_good);
-        let begun = match (head.authorization.map(viewer::token_of), head.session) {
+        let begun = match (head.credentials.map(viewer::token_of), head.session) {
             (Some(token), _) => match token.and_then(verify) {
                 Ok(viewer) => poll::begin(state, viewer, asked),
                 Err(error) => Begun::refused(error),
