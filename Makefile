@@ -37,8 +37,8 @@ fmt: ## format the Rust code
 lint: ## formatting, clippy, rustdoc, unused and unwanted dependencies, the client's lints, as CI has them
 	@scripts/lint.sh
 
-bench: ## measure the speed of it all, and write docs/performance.md anew
-	@scripts/bench.sh
+bench: ## measure the speed of it all, and write docs/performance.md anew; STAGES=requests for a part
+	@scripts/bench.sh $(STAGES)
 
 chaos: ## kill nodes, Redis and PostgreSQL under load, and look for a lost event
 	@scripts/chaos.sh
