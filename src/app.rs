@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -15,7 +16,7 @@ use crate::{
     auth::{jwt::Verifier, session::Sessions},
     config::Config,
     db::{self, Db},
-    events::{publisher::Publisher, relay::Relay},
+    events::{history, publisher::Publisher, relay::Relay},
     feed::{self, Feed, redis::Fanout},
     health, idempotency,
     realtime::{self, hub::Limits, registry::Registry},
@@ -88,6 +89,8 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     if !config.skip_migrations {
         db::migrate(&options).await.context("migrating the database")?;
     }
+    // Before the hub is loaded, and before anything in Redis is believed.
+    know_history(&background_pool).await?;
     let limits = Limits {
         community_events: config.community_log_events as usize,
         total_events: config.total_log_events as usize,
@@ -121,7 +124,9 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         background
             .spawn("publisher", Publisher::new(fanout, background_pool.clone(), from_relay).run(shutdown.clone()));
     }
-    background.spawn("relay", Relay::new(options, background_pool.clone(), notifier, outlets).run(shutdown.clone()));
+    let here = Arc::clone(&hub);
+    let relay = Relay::new(options, background_pool.clone(), notifier, Box::new(move || here.position()), outlets);
+    background.spawn("relay", relay.run(shutdown.clone()));
     background.spawn("feed", Feed::new(background_pool, Arc::clone(&hub), from_relay, fanout).run(shutdown.clone()));
     background.spawn("expiry", realtime::expire(hub, registry, shutdown.clone()));
     let (ending, parked) = (shutdown.clone(), Arc::clone(&state.hub));
@@ -141,6 +146,31 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     Ok(Running { addr, metrics_addr, state, shutdown, tasks, failed })
 }
 
+/// Leaps if the database is another one than that which gave the last number.
+async fn know_history(pool: &PgPool) -> anyhow::Result<()> {
+    // Undefined function, undefined column, undefined table.
+    let is_older = |error: &sqlx::Error| {
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| ["42883", "42703", "42P01"].contains(&&*code))
+    };
+    match history::leap_if_new(pool).await {
+        Ok(None) => Ok(()),
+        Ok(Some(base)) => {
+            tracing::warn!(
+                base,
+                "this database is another one than that which numbered the last event (it was restored, or failed over): events \
+                 go on from a new base, and clients are told to catch up"
+            );
+            metrics::counter!("discussions_leaps_total").increment(1);
+            Ok(())
+        }
+        Err(error) if is_older(&error) => Err(error).context(
+            "the schema is older than this program: run `discussions migrate`, or leave SKIP_MIGRATIONS unset",
+        ),
+        Err(error) => Err(error).context("comparing the database with the one that numbered the last event"),
+    }
+}
+
 /// What this node shares with others: nothing, where no Redis is set.
 fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<Fanout>, Registry)> {
     let Some(url) = &config.redis_url else { return Ok((None, Registry::alone())) };
@@ -149,7 +179,7 @@ fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<Fanout>, Registry)
         .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;
     let fanout = Fanout::new(client.clone(), &config.redis_prefix);
     let ttl = Duration::from_secs(config.queue_ttl_seconds);
-    let registry = Registry::shared(client, fanout.clone(), &config.redis_prefix, ttl).context("REDIS_URL")?;
+    let registry = Registry::shared(client, fanout.clone(), &config.redis_prefix, ttl);
     Ok((Some(fanout), registry))
 }
 

@@ -8,7 +8,9 @@ use discussions::{
     app,
     auth::jwt,
     config::{Config, LogFormat, SigningConfig},
-    db, demo, router, telemetry,
+    db, demo,
+    events::history,
+    router, telemetry,
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -35,6 +37,8 @@ enum Command {
     Serve(Box<Config>),
     /// Bring the schema up to date
     Migrate(Database),
+    /// Number events anew after an older state of the database was brought back: clients are told to catch up
+    Leap(Database),
     /// Fill an empty database with a small demo
     Seed(Database),
     /// Print the OpenAPI document
@@ -102,6 +106,10 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
                 .await
                 .context("cannot migrate the database at DATABASE_URL")
         }
+        Command::Leap(database) => {
+            telemetry::log(cli.log_format);
+            leap(&connect(&database).await?).await
+        }
         Command::Seed(database) => {
             telemetry::log(cli.log_format);
             demo::store::seed(&connect(&database).await?).await
@@ -135,6 +143,16 @@ async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<
 
 async fn connect(database: &Database) -> anyhow::Result<sqlx::PgPool> {
     sqlx::PgPool::connect(&database.database_url).await.context("cannot reach PostgreSQL at DATABASE_URL")
+}
+
+/// Says what it did: where the numbers were, and from where they go on.
+async fn leap(pool: &sqlx::PgPool) -> anyhow::Result<()> {
+    let too_old = "cannot leap: is the schema that of this program (`discussions migrate`)?";
+    let old = history::position(pool).await.context(too_old)?;
+    let base = history::leap(pool).await.context(too_old)?;
+    let new = history::position(pool).await?;
+    writeln!(std::io::stdout(), "old head {}, new head {}, new base {base}", old.head, new.head)?;
+    Ok(())
 }
 
 async fn ask_health(health: Health) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::access::{Kind, Role};
 use crate::{
     error::{ErrorCode, Result},
-    events::{Change, MembershipChange},
+    events::{Change, MembershipChange, history::HistoryId},
     ids::{CommunityId, EventId, UserId},
 };
 
@@ -19,6 +19,8 @@ const CHANGES: i64 = 64;
 /// A user's memberships at `head`, and how they came about.
 #[derive(Clone, Debug, Default)]
 pub struct History {
+    /// The history of events that the place is in.
+    pub id: HistoryId,
     /// The place in the order at which this holds.
     pub head: EventId,
     /// The communities the user is in at `head`.
@@ -38,7 +40,9 @@ pub struct History {
 /// not in use.
 pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
     let rows = sqlx::query!(
-        r#"select h.last_assigned as "head!", (select is_active from users where id = $1) as is_active, r.event_id, r.payload as "payload: Json<Change>", r.community_id
+        r#"select h.last_assigned as "head!", h.base as "base!", coalesce(h.fingerprint, '') as "fingerprint!",
+                  (select is_active from users where id = $1) as is_active, r.event_id,
+                  r.payload as "payload: Json<Change>", r.community_id
            from event_head h
            left join lateral (
                select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as place
@@ -65,6 +69,7 @@ pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
             return Err(ErrorCode::TokenInvalid.into());
         }
         history.head = row.head;
+        history.id = HistoryId { base: row.base, fingerprint: row.fingerprint };
         let Some(community) = row.community_id else { continue };
         match (row.event_id, row.payload) {
             (Some(event_id), Some(Json(Change::MembershipChanged(change)))) => history.changes.push((event_id, change)),

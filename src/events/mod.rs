@@ -1,5 +1,6 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
+pub mod history;
 pub mod outbox;
 pub mod publisher;
 pub mod relay;

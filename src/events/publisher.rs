@@ -2,6 +2,7 @@
 //!
 //! Redis is only the fan-out: what it misses, the nodes read from Postgres. What it has lost (it was flushed, or failed over
 //! without its tail) shows in its newest entry, and is filled in from Postgres as far back as Redis keeps events at all.
+//! What the stream has and the database does not know, the database has lost: then the numbering leaps (see [`history`]).
 //! Every node does this; the stream refuses what it has, so that several at once are harmless.
 
 use std::time::Duration;
@@ -14,7 +15,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Row;
+use super::{
+    Row,
+    history::{self, HistoryId},
+};
 use crate::{
     feed::{
         jittered, postgres,
@@ -32,14 +36,16 @@ pub struct Publisher {
     pool: PgPool,
     /// What this node's relay numbers; what is lost on the way is read from Postgres.
     relayed: mpsc::Receiver<Vec<Row>>,
-    /// The newest event known to be in the stream.
+    /// The history whose stream is kept up; None before the first look.
+    history: Option<HistoryId>,
+    /// The newest event known to be in that stream.
     published: EventId,
 }
 
 impl Publisher {
     /// A publisher of what comes by `relayed` and of all that the stream lacks.
     pub fn new(fanout: Fanout, pool: PgPool, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
-        Self { fanout, pool, relayed, published: 0 }
+        Self { fanout, pool, relayed, history: None, published: 0 }
     }
 
     /// Publishes until `shutdown`.
@@ -58,6 +64,7 @@ impl Publisher {
 
     async fn on_one_connection(&mut self) -> anyhow::Result<()> {
         let mut redis = self.fanout.connect().await?;
+        self.fanout.let_go_of_nameless(&mut redis).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -74,8 +81,11 @@ impl Publisher {
 
     async fn publish(&mut self, redis: &mut MultiplexedConnection, rows: &[Row]) -> anyhow::Result<()> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
-        if self.fanout.last(redis).await? == first.event_id - 1 {
-            self.fanout.add(redis, rows).await?;
+        // The next after the stream's last: in no other history is there an event of that number to come.
+        if let Some(history) = &self.history
+            && self.fanout.last(redis, history).await? == first.event_id - 1
+        {
+            self.fanout.add(redis, history, rows).await?;
             self.published = last.event_id;
             return Ok(());
         }
@@ -84,29 +94,35 @@ impl Publisher {
 
     /// Brings the stream from where it is up to the head.
     async fn refill(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
-        let head = postgres::head(&self.pool).await?;
-        let mut last = self.fanout.last(redis).await?;
-        // Asked before the head was, it could not be ahead of it; so ask again before the stream is called foreign.
-        if last > head && last > postgres::head(&self.pool).await? {
+        let history = history::position(&self.pool).await?.history;
+        let last = self.fanout.last(redis, &history).await?;
+        // Read after the stream was, the database cannot be behind it, unless it has lost what it once gave.
+        let position = history::position(&self.pool).await?;
+        if position.history != history {
+            return Ok(());
+        }
+        if last > position.head {
             tracing::error!(
                 stream = last,
-                head,
-                "the stream in Redis is ahead of the database: it is of another one; cleared"
+                head = position.head,
+                "the stream in Redis has events that the database has lost"
             );
-            self.fanout.clear(redis).await?;
-            last = 0;
+            history::leap_if_lost(&self.pool, &history, last).await?;
+            return Ok(());
         }
-        if last < head && last < self.published {
-            tracing::warn!(stream = last, head, "Redis has lost events: filling them in from Postgres");
+        let is_known = self.history.as_ref() == Some(&history);
+        if is_known && last < position.head && last < self.published {
+            tracing::warn!(stream = last, head = position.head, "Redis has lost events: filling them in from Postgres");
         }
-        let mut after = last.max(head - STREAM_EVENTS as EventId);
-        while after < head {
-            let rows = postgres::after(&self.pool, after).await?;
-            let Some(newest) = rows.last() else { break };
+        let mut after = last.max(position.head - STREAM_EVENTS as EventId).max(history.base);
+        while after < position.head {
+            let batch = postgres::after(&self.pool, after).await?;
+            let Some(newest) = batch.rows.last().filter(|_| batch.position.history == history) else { break };
             after = newest.event_id;
-            self.fanout.add(redis, &rows).await?;
+            self.fanout.add(redis, &history, &batch.rows).await?;
         }
-        self.published = head.max(last);
+        self.fanout.keep(redis, &history).await?;
+        (self.history, self.published) = (Some(history), position.head);
         Ok(())
     }
 

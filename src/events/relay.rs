@@ -1,7 +1,7 @@
 //! The relay: gives committed outbox rows their places in the one total order, and hands them on.
 //!
 //! Invariants: an event_id is given once, after the commit of its row, in the order of the rows' ids, without gaps (I2); and
-//! it is committed before anyone is told of it (I7). All of that is `assign_event_ids` in the database. The advisory lock
+//! it is committed before anyone is told of it (I7); and in the history that the database is in ([`super::history`]). All of that is `assign_event_ids` in the database. The advisory lock
 //! only keeps the nodes from doing the same work: two relays at once are harmless, and so a node that sees rows wait although
 //! another holds the lock (a paused process does that) does not hesitate to number them itself.
 
@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Row;
+use super::{
+    Row,
+    history::{self, Position},
+};
 use crate::db::{self, RelayNotifier};
 
 /// Rows numbered at a time.
@@ -30,11 +33,15 @@ const FOLLOWER_TICK: Duration = Duration::from_millis(500);
 /// What the lock is called. Advisory locks are per database.
 const LOCK: i64 = 0x64_69_73_63_75_73_73;
 
+/// How far this node has come, for [`history::leap_if_lost`].
+pub type Seen = Box<dyn Fn() -> Position + Send + Sync>;
+
 /// Where numbered rows go.
 pub struct Relay {
     options: PgConnectOptions,
     pool: PgPool,
     notifier: Arc<RelayNotifier>,
+    seen: Seen,
     /// This node's feed and, where there is Redis, its publisher. They may take rows from here or read them themselves:
     /// what does not fit is dropped.
     outlets: Vec<mpsc::Sender<Vec<Row>>>,
@@ -46,9 +53,10 @@ impl Relay {
         options: PgConnectOptions,
         pool: PgPool,
         notifier: Arc<RelayNotifier>,
+        seen: Seen,
         outlets: Vec<mpsc::Sender<Vec<Row>>>,
     ) -> Self {
-        Self { options, pool, notifier, outlets }
+        Self { options, pool, notifier, seen, outlets }
     }
 
     /// Relays, or waits to become the leader, until `shutdown`.
@@ -67,6 +75,10 @@ impl Relay {
 
     async fn on_one_connection(&self) -> Result<(), sqlx::Error> {
         let mut connection = db::connect(&self.options).await?;
+        // Before any number is given: this may be another database by now, or an older state of it.
+        history::leap_if_new(&mut connection).await?;
+        let seen = (self.seen)();
+        history::leap_if_lost(&mut connection, &seen.history, seen.head).await?;
         let mut tick = interval(FOLLOWER_TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -3,39 +3,69 @@
 use sqlx::{PgExecutor, PgPool, postgres::PgListener};
 
 use crate::{
-    events::Row,
+    events::{
+        Row,
+        history::{HistoryId, Position},
+    },
     ids::{CommunityId, EventId},
 };
 
 /// Rows read at a time.
 pub const BATCH: i64 = 1_000;
 
-/// The newest event_id.
-pub async fn head(db: impl PgExecutor<'_>) -> Result<EventId, sqlx::Error> {
-    sqlx::query_scalar!("select last_assigned from event_head").fetch_one(db).await
+/// Rows, and the history that they are of: read together, so that neither is ever taken for another's.
+pub struct Batch {
+    /// How far the database is.
+    pub position: Position,
+    /// Up to [`BATCH`] rows, in order.
+    pub rows: Vec<Row>,
 }
 
 /// Up to [`BATCH`] events after `last`, in order.
-pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        r#"select event_id as "event_id!", community_id, user_id, payload::text as "payload!", created_at
-           from outbox where event_id > $1 order by event_id limit $2"#,
+pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
+    let found = sqlx::query!(
+        r#"select h.base, coalesce(h.fingerprint, '') as "fingerprint!", h.last_assigned,
+                  o.event_id as "event_id?", o.community_id as "community_id?", o.user_id as "user_id?",
+                  o.payload as "payload?", o.created_at as "created_at?"
+           from event_head h
+           left join lateral (
+               select event_id, community_id, user_id, payload::text as payload, created_at
+               from outbox where event_id > $1 order by event_id limit $2
+           ) o on true
+           order by o.event_id"#,
         last,
         BATCH
     )
     .fetch_all(db)
-    .await
+    .await?;
+    let mut rows = Vec::with_capacity(found.len());
+    let mut position = None;
+    for row in found {
+        if let (Some(event_id), Some(community_id), Some(payload), Some(created_at)) =
+            (row.event_id, row.community_id, row.payload, row.created_at)
+        {
+            rows.push(Row { event_id, community_id, user_id: row.user_id, payload, created_at });
+        }
+        position.get_or_insert_with(|| Position {
+            history: HistoryId { base: row.base, fingerprint: row.fingerprint },
+            head: row.last_assigned,
+        });
+    }
+    Ok(Batch { position: position.ok_or(sqlx::Error::RowNotFound)?, rows })
 }
 
-/// Where a node that keeps `total` events starts: the event before the first that it loads.
-pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<EventId, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select greatest(0, last_assigned - $1, (select max(last_event_id) from outbox_pruned)) as "start!" from event_head"#,
+/// Where a node that keeps `total` events starts: how far the database is, and the event before the first that is loaded.
+pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select base, coalesce(fingerprint, '') as "fingerprint!", last_assigned,
+                  greatest(base, last_assigned - $1, (select max(last_event_id) from outbox_pruned)) as "start!"
+           from event_head"#,
         total
     )
     .fetch_one(db)
-    .await
+    .await?;
+    let history = HistoryId { base: row.base, fingerprint: row.fingerprint };
+    Ok((Position { history, head: row.last_assigned }, row.start))
 }
 
 /// For each community with events up to `start`: the newest of them.

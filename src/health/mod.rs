@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     error::{ApiError, ErrorCode, Result},
-    feed,
+    events::history,
     state::AppState,
 };
 
@@ -32,13 +32,19 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
     }
-    let head = timeout(PATIENCE, feed::postgres::head(&state.db)).await;
-    let head = head.map_err(|_| ApiError::from(ErrorCode::Unavailable).message("the database does not answer"))??;
-    let mut heads = state.hub.watch_head();
-    let caught_up = timeout(PATIENCE, heads.wait_for(|here| *here >= head)).await;
-    match caught_up {
-        Ok(Ok(_)) => Ok(alive()),
-        _ => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
+    let position = timeout(PATIENCE, async {
+        Ok::<_, sqlx::Error>((history::position(&state.db).await?, history::is_present(&state.db).await?))
+    });
+    let position = position.await;
+    let (position, is_present) =
+        position.map_err(|_| ApiError::from(ErrorCode::Unavailable).message("the database does not answer"))??;
+    if !is_present {
+        return Err(ApiError::from(ErrorCode::Unavailable)
+            .message("the database is another one: events are to be numbered anew"));
+    }
+    match timeout(PATIENCE, state.hub.reaches(&position)).await {
+        Ok(()) => Ok(alive()),
+        Err(_) => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
     }
 }
 

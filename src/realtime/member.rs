@@ -79,6 +79,12 @@ impl Member {
         }
     }
 
+    /// Forgets what is known, as it was of another history.
+    pub fn forget(&mut self) {
+        self.memberships = Memberships::Loading(Vec::new());
+        self.ended = 0;
+    }
+
     /// Takes what the database said, unless that is known already. Returns whether something changed of what was known
     /// before: the queues' places are then to be worked out anew.
     pub fn know(&mut self, history: &History) -> bool {

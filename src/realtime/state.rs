@@ -12,23 +12,27 @@ use tokio::time::Instant;
 
 use super::{
     answer,
-    hub::{ANSWER_EVENTS, Limits, Parked, Polled},
+    hub::{ANSWER_EVENTS, Limits, Parked, Polled, Start},
     log::{Entry, Log},
     member::{Member, MembershipTimeline},
     queue::{Place, Queues, Waiting},
     waiter::{Fired, Waiter},
 };
 use crate::{
-    auth::Scope,
-    events::{Audience, Relayed},
+    auth::{Scope, memberships::History},
+    events::{Audience, Relayed, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
 };
 
 /// All that a hub holds.
 #[derive(Default)]
 pub struct State {
+    /// The history that all of this is of.
+    pub history: HistoryId,
     /// The newest event.
     pub head: EventId,
+    /// Everything up to here counts as gone for everyone.
+    floor: EventId,
     /// This process is to end: nothing is parked any more.
     pub closing: bool,
     /// Those with events or polls, each in a slot for good.
@@ -82,14 +86,42 @@ impl Community {
 }
 
 impl State {
-    /// The state of a hub that is at `head`, with the past of these communities gone up to these events.
-    pub fn new(head: EventId, evicted: impl IntoIterator<Item = (CommunityId, EventId)>) -> Self {
-        let mut state = Self { head, ..Self::default() };
-        for (id, through) in evicted {
-            let slot = state.community(id);
-            state.communities[slot as usize].log = Log::evicted_through(through);
+    /// Goes on from `start` and takes out all parked polls. Queues, and users with queues, stay; nothing else does.
+    pub fn leap(&mut self, start: Start) -> Vec<Arc<Waiter>> {
+        (self.history, self.head, self.floor) = (start.history, start.head, start.floor);
+        self.order.clear();
+        self.bytes = 0;
+        for community in &mut self.communities {
+            community.log = Log::default();
+            (community.listed, community.void) = (Vec::new(), 0);
+            community.epoch = community.epoch.wrapping_add(1).max(1);
         }
-        state
+        for (id, through) in start.evicted {
+            let slot = self.community(id);
+            self.communities[slot as usize].log = Log::evicted_through(through);
+        }
+        for member in self.members.values_mut() {
+            member.forget();
+        }
+        let mut parked = Vec::new();
+        for queue in self.queues.iter_mut() {
+            self.generation += 1;
+            (queue.generation, queue.places) = (self.generation, None);
+            parked.extend(queue.parked.take().map(|parked| parked.waiter));
+        }
+        parked
+    }
+
+    /// Takes what the database said of a user's memberships, if it said it of this history.
+    pub fn know(&mut self, user: UserId, history: &History) {
+        if history.id != self.history {
+            return;
+        }
+        let Some(member) = self.members.get_mut(&user) else { return };
+        if member.know(history) {
+            let slots = member.queues.clone();
+            self.relist(&slots);
+        }
     }
 
     /// The slot of a community, which is made where there is none.
@@ -242,15 +274,18 @@ impl State {
 
     /// What is there for the queue in `slot` after `cursor`; parks where that is nothing and `park` says so.
     pub fn poll(&mut self, slot: u32, token: &Scope, cursor: EventId, park: bool) -> Polled {
-        if cursor > self.head {
+        if cursor < self.history.base || cursor > self.head {
             return Polled::Ahead;
         }
         let Some(queue) = self.queues.at(slot) else { return Polled::NotFound };
+        if cursor < self.floor {
+            return Polled::Catchup;
+        }
         let mut news = Vec::new();
-        // Who has seen the head has nothing to look for.
-        if cursor < self.head {
+        // Who has seen the head has nothing to look for, and whose places are worked out has memberships that are known.
+        if cursor < self.head || queue.places.is_none() {
             let Some(timeline) = self.members.get(&queue.user).and_then(|member| member.known()) else {
-                return Polled::NotFound;
+                return Polled::MembershipsUnknown;
             };
             match self.gather(timeline, &queue.scope, token, cursor) {
                 Some(found) => news = found,

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use discussions::{
     auth::{Scope, access::Role, memberships::History},
-    events::{Audience, Change, Event, MembershipChange, Relayed},
+    events::{Audience, Change, Event, MembershipChange, Relayed, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
     realtime::{
         self,
-        hub::{Hub, Limits, Parked, Polled, Registration},
+        hub::{Hub, Limits, Parked, Polled, Registration, Start},
         registry::Registry,
         waiter::Outcome,
     },
@@ -509,6 +509,14 @@ enum Step {
         seconds: u64,
     },
     Expire,
+    /// The database is brought back as it was so many events ago, where so much is different in who is a member, and leaps.
+    Restore {
+        lost: usize,
+        base: EventId,
+        changed: Vec<(UserId, CommunityId, bool)>,
+    },
+    /// The feed finds out.
+    Notice,
 }
 
 const USERS: UserId = 3;
@@ -542,6 +550,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => which.prop_map(|which| Step::Close { which }),
         3 => (1..50_u64).prop_map(|seconds| Step::Advance { seconds }),
         2 => Just(Step::Expire),
+        1 => (0..9_usize, 0..4_i64, proptest::collection::vec((1..=USERS, 1..=COMMUNITIES, any::<bool>()), 0..4))
+            .prop_map(|(lost, base, changed)| Step::Restore { lost, base: base * 1_000, changed }),
+        2 => Just(Step::Notice),
     ]
 }
 
@@ -562,14 +573,82 @@ struct ModelParked {
 enum Due {
     Event(EventId),
     Released(EventId),
+    Leapt,
+}
+
+/// A history: who was a member at its base, and all that was written since.
+#[derive(Clone, Default)]
+struct World {
+    id: HistoryId,
+    members: BTreeMap<(UserId, CommunityId), Role>,
+    events: Vec<Relayed>,
+}
+
+impl World {
+    fn head(&self) -> EventId {
+        self.id.base + self.events.len() as EventId
+    }
+
+    fn event(&self, event_id: EventId) -> &Relayed {
+        &self.events[(event_id - self.id.base) as usize - 1]
+    }
+
+    /// The role of a member at a place in the order.
+    fn role_at(&self, at: EventId, user: UserId, community: CommunityId) -> Option<Role> {
+        let before = &self.events[..(at - self.id.base) as usize];
+        let newest = before.iter().rev().find_map(|event| match event.audience {
+            Audience::Member(change) if change.user_id == user && change.community_id == community => Some(change.role),
+            _ => None,
+        });
+        newest.unwrap_or_else(|| self.members.get(&(user, community)).copied())
+    }
+
+    fn write(&mut self, community: CommunityId, size: usize) {
+        self.events.push(event(self.head() + 1, community, size));
+    }
+
+    fn change(&mut self, user: UserId, community: CommunityId, leaves: bool) {
+        let before = self.role_at(self.head(), user, community);
+        let after = match before {
+            None => Some(Role::Member),
+            Some(_) if leaves => None,
+            Some(Role::Member) => Some(Role::Admin),
+            Some(_) => Some(Role::Member),
+        };
+        self.events.push(membership(self.head() + 1, change(user, community, before, after)));
+    }
+
+    fn end_account(&mut self, user: UserId) {
+        self.events.push(Relayed { audience: Audience::Account(user), ..event(self.head() + 1, 0, 0) });
+    }
+
+    fn history(&self, user: UserId) -> History {
+        let own = self.events.iter().filter_map(|event| match event.audience {
+            Audience::Member(change) if change.user_id == user => Some((event.event_id, change)),
+            _ => None,
+        });
+        History {
+            id: self.id.clone(),
+            head: self.head(),
+            communities: (1..=COMMUNITIES)
+                .filter(|community| self.role_at(self.head(), user, *community).is_some())
+                .collect(),
+            changes: own.collect(),
+            ..History::default()
+        }
+    }
 }
 
 struct Model {
     hub: Arc<Hub>,
     limits: Limits,
     now: Instant,
-    /// All that was ever written, at its place: `world[0]` has event_id 1. The database, which the hub follows.
-    world: Vec<Relayed>,
+    /// What the hub follows.
+    world: World,
+    /// The database, where it is in another history by now.
+    restored: Option<World>,
+    /// How many histories there were.
+    histories: usize,
     head: EventId,
     start: EventId,
     /// Events of communities that the hub should still have.
@@ -586,10 +665,12 @@ struct Model {
 }
 
 impl Model {
-    fn new(world: Vec<Relayed>, start: EventId) -> Self {
+    fn new(world: World, start: EventId) -> Self {
         let limits = Limits { community_events: 4, total_events: 15, total_bytes: 1_200, queue_ttl: TTL };
         let mut evicted = BTreeMap::new();
-        for event in world.iter().filter(|event| event.event_id <= start && event.audience == Audience::Community) {
+        for event in
+            world.events.iter().filter(|event| event.event_id <= start && event.audience == Audience::Community)
+        {
             evicted.insert(event.community_id, event.event_id);
         }
         Self {
@@ -597,6 +678,8 @@ impl Model {
             limits,
             now: Instant::now(),
             world,
+            restored: None,
+            histories: 0,
             head: start,
             start,
             kept: BTreeSet::new(),
@@ -610,22 +693,30 @@ impl Model {
     }
 
     fn event(&self, event_id: EventId) -> &Relayed {
-        &self.world[event_id as usize - 1]
+        self.world.event(event_id)
     }
 
-    /// The role of a member at a place in the order.
-    fn role_at(world: &[Relayed], user: UserId, community: CommunityId) -> Option<Role> {
-        let newest = world.iter().rev().find_map(|event| match event.audience {
-            Audience::Member(change) if change.user_id == user && change.community_id == community => Some(change.role),
-            _ => None,
-        });
-        newest.flatten()
+    /// The database.
+    fn database(&mut self) -> &mut World {
+        self.restored.as_mut().unwrap_or(&mut self.world)
+    }
+
+    fn history(&mut self, user: UserId) -> History {
+        self.database().history(user)
+    }
+
+    /// What the hub learns of a user, if it is of its own history.
+    fn learns(&mut self, user: UserId, history: &History) {
+        if history.id == self.world.id {
+            let known = self.known.entry(user).or_default();
+            *known = history.head.max(*known);
+        }
     }
 
     /// Whether the user is a member now, by the newest that the hub has been told.
     fn is_member(&self, user: UserId, community: CommunityId) -> bool {
         let now = self.known.get(&user).map_or(self.head, |known| self.head.max(*known));
-        Self::role_at(&self.world[..now as usize], user, community).is_some()
+        self.world.role_at(now, user, community).is_some()
     }
 
     fn sees(&self, queue: &ModelQueue, token: &Scope, event_id: EventId) -> bool {
@@ -635,8 +726,7 @@ impl Model {
             && match event.audience {
                 Audience::Member(change) => change.user_id == queue.user,
                 Audience::Community => {
-                    let before = &self.world[..event_id as usize - 1];
-                    Self::role_at(before, queue.user, event.community_id).is_some()
+                    self.world.role_at(event_id - 1, queue.user, event.community_id).is_some()
                         && self.is_member(queue.user, event.community_id)
                 }
                 Audience::Account(_) | Audience::Nobody => false,
@@ -646,7 +736,7 @@ impl Model {
     /// Whether an event is gone that came after `cursor`, in a community in which the user is a member now, and was one at
     /// `cursor` or joined later and before that event.
     fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
-        (1..=self.head).any(|event_id| {
+        (self.world.id.base + 1..=self.head).any(|event_id| {
             let event = self.event(event_id);
             let place = event.community_id;
             event.audience == Audience::Community
@@ -655,46 +745,12 @@ impl Model {
                 && queue.scope.allows(place)
                 && token.allows(place)
                 && self.is_member(queue.user, place)
-                && (cursor..event_id).any(|at| Self::role_at(&self.world[..at as usize], queue.user, place).is_some())
+                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, place).is_some())
         })
     }
 
-    fn write(world: &mut Vec<Relayed>, community: CommunityId, size: usize) {
-        world.push(event(world.len() as EventId + 1, community, size));
-    }
-
-    fn change(world: &mut Vec<Relayed>, user: UserId, community: CommunityId, leaves: bool) {
-        let before = Self::role_at(world, user, community);
-        let after = match before {
-            None => Some(Role::Member),
-            Some(_) if leaves => None,
-            Some(Role::Member) => Some(Role::Admin),
-            Some(_) => Some(Role::Member),
-        };
-        world.push(membership(world.len() as EventId + 1, change(user, community, before, after)));
-    }
-
-    fn end_account(world: &mut Vec<Relayed>, user: UserId) {
-        world.push(Relayed { audience: Audience::Account(user), ..event(world.len() as EventId + 1, 0, 0) });
-    }
-
-    fn history(&self, user: UserId) -> History {
-        let own = self.world.iter().filter_map(|event| match event.audience {
-            Audience::Member(change) if change.user_id == user => Some((event.event_id, change)),
-            _ => None,
-        });
-        History {
-            head: self.world.len() as EventId,
-            communities: (1..=COMMUNITIES)
-                .filter(|community| Self::role_at(&self.world, user, *community).is_some())
-                .collect(),
-            changes: own.collect(),
-            ..History::default()
-        }
-    }
-
     fn feed(&mut self) {
-        if self.head == self.world.len() as EventId {
+        if self.restored.is_some() || self.head == self.world.head() {
             return;
         }
         let next = self.event(self.head + 1).clone();
@@ -713,6 +769,7 @@ impl Model {
         }
         for queue in &self.queues {
             if let Some(parked) = &queue.parked
+                && self.known.contains_key(&queue.user)
                 && self.sees(queue, &parked.token, self.head)
             {
                 self.due.insert(queue.id, Due::Event(self.head));
@@ -752,10 +809,27 @@ impl Model {
             self.due.insert(queue.id, Due::Released(older.parked.seen));
         }
         self.check_due();
+        if matches!(polled, Polled::MembershipsUnknown) {
+            let user = self.queues[which].user;
+            assert!(!self.known.contains_key(&user), "what was known is forgotten");
+            // What the slow path does.
+            let registration = self.hub.begin(user);
+            let history = self.history(user);
+            registration.know(&history);
+            self.learns(user, &history);
+            if self.known.contains_key(&user) {
+                self.poll(which, token, cursor, park);
+            }
+            return;
+        }
         let queue = &self.queues[which];
+        if cursor < self.world.id.base || cursor > self.head {
+            assert!(matches!(polled, Polled::Ahead));
+            return;
+        }
+        assert!(self.known.contains_key(&queue.user), "whose memberships are not known is not served");
         let news: Vec<_> = (cursor + 1..=self.head).filter(|event_id| self.sees(queue, &token, *event_id)).collect();
         match polled {
-            Polled::Ahead => assert!(cursor > self.head),
             Polled::Catchup => assert!(self.lost(queue, &token, cursor), "no event is gone after {cursor}"),
             Polled::Answer(body) => {
                 assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
@@ -773,7 +847,41 @@ impl Model {
                 assert_eq!(parked.seen, self.head);
                 self.queues[which].parked = Some(ModelParked { token, parked });
             }
-            Polled::NotFound => panic!("the queue is not found"),
+            Polled::Ahead | Polled::MembershipsUnknown | Polled::NotFound => panic!("the queue is not served"),
+        }
+    }
+
+    /// The database is another one, and has leapt; the hub has yet to hear of it.
+    fn restore(&mut self, lost: usize, base: EventId, changed: Vec<(UserId, CommunityId, bool)>) {
+        self.histories += 1;
+        let fingerprint = self.histories.to_string();
+        let database = self.database();
+        let at = (database.head() - lost as EventId).max(database.id.base);
+        let mut members = BTreeMap::new();
+        for (user, community) in (1..=USERS).flat_map(|user| (1..=COMMUNITIES).map(move |community| (user, community)))
+        {
+            members.extend(database.role_at(at, user, community).map(|role| ((user, community), role)));
+        }
+        for (user, community, is_member) in changed {
+            match is_member {
+                true => members.insert((user, community), Role::Member),
+                false => members.remove(&(user, community)),
+            };
+        }
+        self.restored = Some(World { id: HistoryId { base, fingerprint }, members, events: Vec::new() });
+    }
+
+    /// The feed finds out, at once or after more was written.
+    fn notice(&mut self) {
+        let Some(world) = self.restored.take() else { return };
+        let base = world.id.base;
+        self.hub.leap(Start { history: world.id.clone(), head: base, floor: base, evicted: Vec::new() });
+        (self.world, self.head, self.start, self.window) = (world, base, base, base);
+        self.kept.clear();
+        self.known.clear();
+        self.ended.clear();
+        for queue in self.queues.iter().filter(|queue| queue.parked.is_some()) {
+            self.due.insert(queue.id, Due::Leapt);
         }
     }
 
@@ -788,6 +896,7 @@ impl Model {
                     assert_eq!((ids(&events), last), (vec![event_id], event_id));
                 }
                 (Some(Due::Released(seen)), Some(Outcome::Released(at))) => assert_eq!(seen, at),
+                (Some(Due::Leapt), Some(Outcome::Leapt)) => {}
                 (due, outcome) => panic!("{}: {outcome:?}", if due.is_some() { "wrongly answered" } else { "not due" }),
             }
         }
@@ -797,9 +906,9 @@ impl Model {
     fn step(&mut self, step: Step) {
         let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
         match step {
-            Step::Write { community, size } => Self::write(&mut self.world, community, size),
-            Step::Member { user, community, leaves } => Self::change(&mut self.world, user, community, leaves),
-            Step::EndAccount { user } => Self::end_account(&mut self.world, user),
+            Step::Write { community, size } => self.database().write(community, size),
+            Step::Member { user, community, leaves } => self.database().change(user, community, leaves),
+            Step::EndAccount { user } => self.database().end_account(user),
             Step::Feed { count } => {
                 for _ in 0..count {
                     self.feed();
@@ -809,25 +918,26 @@ impl Model {
             Step::Begin { user } => self.registrations.push((user, self.hub.begin(user), None)),
             Step::Snapshot { which } => {
                 if let Some(which) = pick(which, self.registrations.len()) {
-                    self.registrations[which].2 = Some(self.history(self.registrations[which].0));
+                    let history = self.history(self.registrations[which].0);
+                    self.registrations[which].2 = Some(history);
                 }
             }
             Step::Install { which, scope } => {
                 let Some(which) = pick(which, self.registrations.len()) else { return };
                 let (user, registration, history) = self.registrations.remove(which);
                 let history = history.unwrap_or_else(|| self.history(user));
+                self.learns(user, &history);
                 let (id, scope) = (Uuid::new_v4(), Scope::new(scope));
                 assert_eq!(registration.install(id, scope.clone(), &history, TTL, self.now), None);
-                if self.ended.get(&user).is_some_and(|ended| *ended > history.head) {
+                if history.id == self.world.id && self.ended.get(&user).is_some_and(|ended| *ended > history.head) {
                     assert!(!self.hub.knows(id, user, self.now));
                     return;
                 }
-                let known = self.known.entry(user).or_default();
-                *known = history.head.max(*known);
                 self.queues.push(ModelQueue { id, user, scope, expires_at: self.now + TTL, parked: None });
             }
             Step::Poll { which, token, back, park } => {
                 if let Some(which) = pick(which, self.queues.len()) {
+                    // Now and then from the past of another history.
                     self.poll(which, Scope::new(token), (self.head - back).max(0), park);
                 }
             }
@@ -886,17 +996,15 @@ impl Model {
                 expired.sort_unstable();
                 assert_eq!(due, expired);
             }
+            Step::Restore { lost, base, changed } => self.restore(lost, base, changed),
+            Step::Notice => self.notice(),
         }
+        let users: BTreeSet<_> =
+            self.queues.iter().map(|queue| queue.user).chain(self.registrations.iter().map(|it| it.0)).collect();
+        // Who has no queue here and is about to have none is forgotten.
+        self.known.retain(|user, _| users.contains(user));
         self.check_due();
         self.check_stats();
-        // Who has no queue here and is about to have none is forgotten.
-        let is_here = |user: &UserId| {
-            self.queues.iter().any(|queue| queue.user == *user) || self.registrations.iter().any(|it| it.0 == *user)
-        };
-        let gone: Vec<_> = self.known.keys().copied().filter(|user| !is_here(user)).collect();
-        for user in gone {
-            self.known.remove(&user);
-        }
     }
 
     fn check_stats(&self) {
@@ -919,16 +1027,16 @@ proptest! {
         start in 0.0..1.0_f64,
         steps in proptest::collection::vec(step(), 1..200),
     ) {
-        let mut world = Vec::new();
+        let mut world = World::default();
         for step in past {
             match step {
-                Step::Write { community, size } => Model::write(&mut world, community, size),
-                Step::Member { user, community, leaves } => Model::change(&mut world, user, community, leaves),
-                Step::EndAccount { user } => Model::end_account(&mut world, user),
+                Step::Write { community, size } => world.write(community, size),
+                Step::Member { user, community, leaves } => world.change(user, community, leaves),
+                Step::EndAccount { user } => world.end_account(user),
                 _ => {}
             }
         }
-        let start = (world.len() as f64 * start) as EventId;
+        let start = (world.head() as f64 * start) as EventId;
         let mut model = Model::new(world, start);
         for step in steps {
             model.step(step);

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use crate::{
     Bench, Measured,
     peers::{Peers, start_nchan},
-    process,
+    process::{self, Process},
     samples::Samples,
     server::Server,
 };
@@ -97,8 +97,9 @@ fn measure_one(
         Target::Nchan => "nchan",
     };
     pollbench.args(["--target", name, "--url", &url, "--server-pid", &process.id()]);
-    let said = process::output(&mut pollbench)?;
-    fs::write(bench.work.join("pollbench.log"), said)?;
+    let log = bench.work.join("pollbench.log");
+    let ended = Process::start(pollbench.stdout(process::append(&log)?))?.succeed();
+    ended.with_context(|| format!("pollbench failed: see {}", log.display()))?;
     drop(process);
 
     let result = Measured::read(&fs::read(&out)?)?;

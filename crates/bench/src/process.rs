@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Between two looks at a condition that another process makes true.
-pub(crate) const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A command whose process the kernel ends when this program ends, however that happens.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {

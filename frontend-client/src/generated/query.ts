@@ -106,7 +106,7 @@ export interface CommentPage {
  */
 export interface CommentPatch {
   /**
-   * 1 to 50,000 characters after trimming, in Markdown.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
    * @minLength 1
    * @maxLength 50000
    */
@@ -250,14 +250,14 @@ export interface DiscussionPage {
 export type DiscussionPatchIsResolved = boolean | null;
 
 /**
- * 1 to 50,000 characters after trimming, in Markdown. Takes authorship.
+ * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Takes authorship.
  * @minLength 1
  * @maxLength 50000
  */
 export type DiscussionPatchText = string | null;
 
 /**
- * 1 to 200 characters after trimming. Takes authorship.
+ * 1 to 200 characters after trimming, at least one of them visible; one line. Takes authorship.
  * @minLength 1
  * @maxLength 200
  */
@@ -270,13 +270,13 @@ export interface DiscussionPatch {
   /** Takes authorship or the role of an admin. */
   is_resolved?: DiscussionPatchIsResolved;
   /**
-   * 1 to 50,000 characters after trimming, in Markdown. Takes authorship.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Takes authorship.
    * @minLength 1
    * @maxLength 50000
    */
   text?: DiscussionPatchText;
   /**
-   * 1 to 200 characters after trimming. Takes authorship.
+   * 1 to 200 characters after trimming, at least one of them visible; one line. Takes authorship.
    * @minLength 1
    * @maxLength 200
    */
@@ -417,7 +417,7 @@ export type NewCommentParentId = number | null;
 export interface NewComment {
   parent_id?: NewCommentParentId;
   /**
-   * 1 to 50,000 characters after trimming, in Markdown.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
    * @minLength 1
    * @maxLength 50000
    */
@@ -469,13 +469,13 @@ export interface NewDiscussion {
   /** The community to begin it in. */
   community_id: number;
   /**
-   * 1 to 50,000 characters after trimming, in Markdown.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
    * @minLength 1
    * @maxLength 50000
    */
   text: string;
   /**
-   * 1 to 200 characters after trimming.
+   * 1 to 200 characters after trimming, at least one of them visible; one line.
    * @minLength 1
    * @maxLength 200
    */
