@@ -16,11 +16,11 @@ tool() {
 }
 
 rust() {
-    cargo fmt --check
-    cargo clippy --quiet --locked --all-targets -- -D warnings
+    cargo fmt --all --check
+    cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 }
 
-docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --document-private-items; }
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items; }
 
 dependencies() {
     tool cargo-machete 0.9.2

@@ -2,11 +2,11 @@
 
 use anyhow::Context;
 
-/// Files open besides the connections: the runtimes' own, standard streams, the database.
+/// Open files that are no connections: the runtimes' own, standard streams, the database.
 const SPARE: u64 = 64;
 
 /// Raises this process' limit so that `connections` fit. An error that says what to do where the system does not let it.
-pub fn allow(connections: u32) -> anyhow::Result<()> {
+pub(crate) fn allow(connections: u32) -> anyhow::Result<()> {
     let wanted = u64::from(connections) + SPARE;
     let (_, hard) = rlimit::Resource::NOFILE.get().context("cannot read the limit of open files")?;
     let reached = rlimit::increase_nofile_limit(wanted.max(hard)).unwrap_or(hard);

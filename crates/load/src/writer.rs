@@ -1,19 +1,19 @@
-//! A writer: comments, one after the other, and notes what a server said is written.
+//! A writer sends comments, one after the other, and notes those that a server answered with 201.
 
 use std::{rc::Rc, time::Duration};
 
 use anyhow::Context;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::{
+use crate::{
     http::{self, Connection},
-    marker::Marker,
+    message_tag::MessageTag,
     worker::Worker,
 };
 
-/// Writes while the board says so, until the run stops.
-pub async fn run(worker: Rc<Worker>, index: u32) {
-    let stopped = worker.board.stopped.clone();
+/// Writes while the run's state allows it, until the run stops.
+pub(crate) async fn run(worker: Rc<Worker>, index: u32) {
+    let stopped = worker.state.stopped.clone();
     let writing = async {
         while let Err(error) = on_one_connection(&worker, index).await {
             worker.fail(&format!("writer: {error:#}"));
@@ -27,44 +27,44 @@ pub async fn run(worker: Rc<Worker>, index: u32) {
 }
 
 async fn on_one_connection(worker: &Worker, index: u32) -> anyhow::Result<()> {
-    let plan = &worker.plan;
-    let target = plan.write_target(index);
-    let head = http::head(target, &plan.token(plan.writer(index))?, plan.args.browser_headers);
-    let source = plan.source(plan.args.queues + index);
-    let pause = match plan.args.rate {
+    let scenario = &worker.scenario;
+    let target = scenario.write_target(index);
+    let head = http::head(target, &scenario.token(scenario.writer(index))?, scenario.args.browser_headers);
+    let source = scenario.source(scenario.args.queues + index);
+    let pause = match scenario.args.rate {
         0.0 => Duration::from_nanos(1),
-        rate => Duration::from_secs_f64(f64::from(plan.args.writers) / rate),
+        rate => Duration::from_secs_f64(f64::from(scenario.args.writers) / rate),
     };
     let mut beat = interval(pause);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut connection = Connection::open(target, source).await.context("connect")?;
     loop {
         beat.tick().await;
-        if !worker.board.may_write() {
+        if !worker.state.may_write() {
             sleep(Duration::from_millis(5)).await;
-            // Each begins somewhere within the beat, as people do.
+            // Writers begin at different times within a beat, as people do.
             beat.reset_after(pause.mul_f64(rand::random_range(0.0..1.0)));
             continue;
         }
-        let community = rand::random_range(0..plan.args.communities);
-        let discussion = plan.discussion(community, rand::random_range(0..plan.discussions()));
-        let number = worker.board.next(community);
-        let marker = Marker { run: plan.run, community, number, began: plan.now() };
+        let community = rand::random_range(0..scenario.args.communities);
+        let discussion = scenario.discussion(community, rand::random_range(0..scenario.discussions()));
+        let number = worker.state.next_number(community);
+        let tag = MessageTag { run: scenario.run, community, number, began: scenario.now() };
         let request =
-            http::post(&format!("/discussions/{discussion}/comments"), &head, &format!(r#"{{"text":"{marker}"}}"#));
+            http::post(&format!("/discussions/{discussion}/comments"), &head, &format!(r#"{{"text":"{tag}"}}"#));
         let began = Instant::now();
-        worker.board.under_way(1);
+        worker.state.count_under_way(1);
         let status = connection.ask(&worker.buffer, &request, |answer| answer.status).await;
-        let status = status.inspect_err(|_| worker.board.under_way(-1))?;
+        let status = status.inspect_err(|_| worker.state.count_under_way(-1))?;
         if status == 201 {
-            worker.board.written(community, number);
+            worker.state.record_written(community, number);
             let mut tally = worker.tally.borrow_mut();
             tally.written += 1;
             tally.request.saturating_record(began.elapsed().as_micros() as u64);
         } else {
             worker.fail(&format!("writer: a comment was answered {status}"));
         }
-        worker.board.under_way(-1);
+        worker.state.count_under_way(-1);
         if status != 201 {
             sleep(Duration::from_millis(50)).await;
         }

@@ -1,20 +1,20 @@
-//! `discussions load`: the project's load test, as users would run it. Real HTTP over one connection a queue, against
-//! running servers, with data of its own in the database.
+//! The load test, as users would run it: real HTTP against running servers, one connection for each queue, with data of its
+//! own in the database. The program is `discussions-load`.
 //!
-//! Every comment written carries who, where and when in its text, so each reader knows by itself what it was to get: an
-//! event left out is missed, one that comes twice repeated, one of somebody else's community leaked.
+//! Every comment carries a tag in its text that says who wrote it, where and when. So each reader knows by itself what it was
+//! to get: a comment that never comes is missed, one that comes twice is repeated, one of a community that the reader is not
+//! in is leaked.
 
-mod board;
 mod files;
 mod http;
 mod machine;
-mod marker;
-mod plan;
+mod message_tag;
 mod progress;
 mod reader;
 mod report;
 mod requests;
-mod seen;
+mod run_state;
+mod scenario;
 mod store;
 mod tally;
 mod worker;
@@ -24,15 +24,15 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
+use discussions::config::SigningConfig;
 use tokio::time::{Instant, sleep};
 
-use self::{board::Board, http::Target, machine::Machine, plan::Plan, report::Report};
-use crate::config::SigningConfig;
+use self::{http::Target, machine::Machine, report::Report, run_state::RunState, scenario::Scenario};
 
-/// How long readers may take to get what is left when the writers have ended.
+/// How long readers may take to get what is left once the writers have stopped.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// What `discussions load` takes.
+/// The arguments of `discussions-load`.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
     /// Where a server accepts requests; once for each of several nodes
@@ -102,69 +102,70 @@ pub async fn run(args: LoadArgs) -> anyhow::Result<bool> {
         Some(_) => args.connections,
     };
     files::allow(connections)?;
-    let plan = Arc::new(Plan::new(args)?);
-    let mut store = store::Store::open(&plan.args.database_url, plan.args.slot).await?;
+    let scenario = Arc::new(Scenario::new(args)?);
+    let mut store = store::Store::open(&scenario.args.database_url, scenario.args.slot).await?;
     let outcome = tokio::select! {
-        outcome = seeded(&plan, &mut store) => outcome,
+        outcome = seeded(&scenario, &mut store) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     eprintln!("deleting this run's users, communities and comments ...");
-    let cleaned = store.clean(&plan).await.context("some of this run's rows are left; the next run deletes them");
+    let cleaned = store.clean(&scenario).await.context("some of this run's rows are left; the next run deletes them");
     let good = outcome?;
     cleaned?;
     Ok(good)
 }
 
-async fn seeded(plan: &Arc<Plan>, store: &mut store::Store) -> anyhow::Result<bool> {
-    store.clean(plan).await.context("cannot delete what an earlier run left; is the database migrated?")?;
-    store.seed(plan).await.context("cannot make users and communities")?;
+async fn seeded(scenario: &Arc<Scenario>, store: &mut store::Store) -> anyhow::Result<bool> {
+    store.clean(scenario).await.context("cannot delete what an earlier run left; is the database migrated?")?;
+    store.seed(scenario).await.context("cannot make users and communities")?;
     store.relayed().await?;
-    match plan.args.requests {
-        None => deliveries(plan).await,
-        Some(what) => requests::measure(plan, what).await,
+    match scenario.args.requests {
+        None => deliveries(scenario).await,
+        Some(what) => requests::measure(scenario, what).await,
     }
 }
 
-/// Parks the polls, has the writers write, waits for the last delivery, and prints what came of it.
-async fn deliveries(plan: &Arc<Plan>) -> anyhow::Result<bool> {
-    let board = Arc::new(Board::new(plan));
-    let machine = Machine::new(&plan.args.server_pids)?;
-    let empty = machine.look()?;
-    let threads = worker::start(plan, &board)?;
-    let mut progress = progress::Progress::new(plan, Arc::clone(&board));
+/// Parks the polls, lets the writers write, waits for the last delivery, and prints the result.
+async fn deliveries(scenario: &Arc<Scenario>) -> anyhow::Result<bool> {
+    let state = Arc::new(RunState::new(scenario));
+    let machine = Machine::new(&scenario.args.server_pids)?;
+    let empty = machine.usage()?;
+    let threads = worker::start(scenario, &state)?;
+    let mut progress = progress::Progress::new(scenario, Arc::clone(&state));
 
     let parking = Instant::now();
-    while board.parked() < u64::from(plan.args.queues) {
-        if let Some(error) = board.fatal() {
+    while state.parked() < u64::from(scenario.args.queues) {
+        if let Some(error) = state.fatal() {
             bail!("{error}");
         }
         progress.parking();
-        ensure!(parking.elapsed() < Duration::from_secs(120), "only {} polls could be parked", board.parked());
+        ensure!(parking.elapsed() < Duration::from_secs(120), "only {} polls could be parked", state.parked());
         sleep(Duration::from_millis(10)).await;
     }
-    machine.settle().await?;
-    let parked = machine.look()?;
+    machine.wait_for_rest().await?;
+    let parked = machine.usage()?;
 
     let start = Instant::now();
-    board.write(true);
-    while start.elapsed() < Duration::from_secs(plan.args.seconds) {
-        progress.writing();
+    state.set_writing(true);
+    while start.elapsed() < Duration::from_secs(scenario.args.seconds) {
+        progress.writing(start);
         sleep(Duration::from_millis(20)).await;
     }
-    board.write(false);
+    state.set_writing(false);
     let wrote_for = start.elapsed();
     let draining = Instant::now();
-    while !board.complete() && draining.elapsed() < DRAIN {
+    while !state.is_complete() && draining.elapsed() < DRAIN {
         progress.draining();
         sleep(Duration::from_millis(5)).await;
     }
-    machine.settle().await?;
-    let after = machine.look()?;
+    machine.wait_for_rest().await?;
+    let after = machine.usage()?;
     progress.end();
 
-    board.stop();
-    let tallies = threads.join()?;
-    let report = Report::new(plan, &board, tallies, wrote_for, machine.is_watched().then_some([empty, parked, after]));
-    report.print(plan.args.json)?;
+    state.stop();
+    let tally = threads.join()?;
+    let usage = machine.is_watched().then_some([empty, parked, after]);
+    let report = Report::new(scenario, &state, tally, wrote_for, usage);
+    report.print(scenario.args.json)?;
     Ok(report.is_good())
 }

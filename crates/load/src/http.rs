@@ -1,4 +1,4 @@
-//! HTTP/1.1 as far as a load test needs it: little work a request, so that what is measured is the server's.
+//! HTTP/1.1 as far as a load test needs it. A request costs little here, so that what is measured is the server's work.
 
 use std::{
     cell::RefCell,
@@ -16,7 +16,7 @@ use tokio::{
 /// The largest answer taken: 500 events of 50,000 characters are possible, but not from this program's own comments.
 const LARGEST: usize = 16 << 20;
 
-/// What a browser sends besides what is needed.
+/// The headers of a browser that the server does not need.
 const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
     Accept: application/json, text/plain, */*\r\n\
     Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n\
@@ -33,7 +33,7 @@ const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gec
 
 /// Where a server is.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     address: SocketAddr,
     host: String,
 }
@@ -51,29 +51,29 @@ impl FromStr for Target {
 }
 
 /// The part of a request's head that is the same in each of a connection.
-pub fn head(target: &Target, token: &str, browser: bool) -> String {
+pub(crate) fn head(target: &Target, token: &str, browser: bool) -> String {
     let browser = if browser { BROWSER } else { "" };
     format!(" HTTP/1.1\r\nHost: {}\r\n{browser}Authorization: Bearer {token}\r\n", target.host)
 }
 
 /// A request with a JSON body.
-pub fn post(path: &str, head: &str, body: &str) -> Vec<u8> {
+pub(crate) fn post(path: &str, head: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("POST {path}{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
 /// An answer, in the buffer that it was read into.
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// Its status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Its body.
-    pub body: &'a [u8],
+    pub(crate) body: &'a [u8],
     /// Whether the server ends the connection with it.
-    pub closes: bool,
+    pub(crate) closes: bool,
 }
 
 /// A buffer that the connections of a thread share: a parked poll needs none of its own.
-pub struct Buffer(RefCell<Vec<u8>>);
+pub(crate) struct Buffer(RefCell<Vec<u8>>);
 
 impl Default for Buffer {
     fn default() -> Self {
@@ -82,15 +82,15 @@ impl Default for Buffer {
 }
 
 /// A connection that is kept.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// Whether the server ends it after the answer read last.
-    pub is_over: bool,
+    pub(crate) is_over: bool,
 }
 
 impl Connection {
     /// Connects to `target`, from `source` where both are this machine.
-    pub async fn open(target: &Target, source: Ipv4Addr) -> io::Result<Self> {
+    pub(crate) async fn open(target: &Target, source: Ipv4Addr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         if target.address.ip().is_loopback() {
             socket.bind((source, 0).into())?;
@@ -101,7 +101,7 @@ impl Connection {
     }
 
     /// Sends `request` and hands the answer to `take`.
-    pub async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &mut self,
         buffer: &Buffer,
         request: &[u8],

@@ -1,36 +1,36 @@
-//! What one thread of a run has seen.
+//! What one thread of a run has seen and measured.
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-/// The longest time that a histogram tells apart from longer ones, in microseconds.
+/// The longest time that a histogram can hold, in microseconds. Longer ones count as this.
 const LONGEST: u64 = 600_000_000;
 
 /// Counts and times, in microseconds.
-pub struct Tally {
+pub(crate) struct Tally {
     /// From the start of a comment's request to the whole answer that brought it.
-    pub delivery: Histogram<u64>,
+    pub(crate) delivery: Histogram<u64>,
     /// From the start of a request of a writer to its whole answer.
-    pub request: Histogram<u64>,
-    /// Comments that a server said are written.
-    pub written: u64,
+    pub(crate) request: Histogram<u64>,
+    /// Comments that a server answered with 201.
+    pub(crate) written: u64,
     /// Deliveries of a comment that never came.
-    pub missed: u64,
+    pub(crate) missed: u64,
     /// Comments that came again.
-    pub repeated: u64,
+    pub(crate) repeated: u64,
     /// Comments that came after a newer one.
-    pub disordered: u64,
+    pub(crate) disordered: u64,
     /// Events of communities that the reader is not in.
-    pub leaked: u64,
-    /// Times that a reader was told to load everything anew.
-    pub catchups: u64,
+    pub(crate) leaked: u64,
+    /// Answers `catchup_required`.
+    pub(crate) catchups: u64,
     /// Answers with nothing in them.
-    pub empty: u64,
+    pub(crate) empty: u64,
     /// Queues that had to be registered again.
-    pub registered_again: u64,
+    pub(crate) registered_again: u64,
     /// What failed, and how often.
-    pub errors: BTreeMap<String, u64>,
+    pub(crate) errors: BTreeMap<String, u64>,
 }
 
 impl Default for Tally {
@@ -54,12 +54,12 @@ impl Default for Tally {
 
 impl Tally {
     /// Notes a failure.
-    pub fn error(&mut self, what: String) {
+    pub(crate) fn error(&mut self, what: String) {
         *self.errors.entry(what).or_default() += 1;
     }
 
     /// Adds what another thread has seen.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.delivery.add(&other.delivery).expect("both have the same bounds");
         self.request.add(&other.request).expect("both have the same bounds");
         self.written += other.written;

@@ -6,7 +6,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::load::{LoadArgs, board::Board, plan::Plan};
+use crate::{LoadArgs, run_state::RunState, scenario::Scenario};
 
 #[derive(Parser)]
 struct Cli {
@@ -17,32 +17,31 @@ struct Cli {
 /// A reader in communities 0 and 1 of three, and what it shares with others.
 fn reader() -> (Reader, Worker) {
     let arguments = "load --communities 3 --memberships 2 --jwt-secret secret --database-url postgres://nowhere";
-    let plan = Arc::new(Plan::new(Cli::parse_from(arguments.split(' ')).args).unwrap());
-    let worker = Worker::new(&plan, &Arc::new(Board::new(&plan)));
+    let scenario = Arc::new(Scenario::new(Cli::parse_from(arguments.split(' ')).args).unwrap());
+    let worker = Worker::new(&scenario, &Arc::new(RunState::new(&scenario)));
     (Reader::new(&worker, 0).unwrap(), worker)
 }
 
 fn comment(worker: &Worker, event_id: i64, community: u32, number: u32) -> Value {
-    let marker = Marker { run: worker.plan.run, community, number, began: 0 };
-    json!({ "event_id": event_id, "type": "new_comment", "community_id": worker.plan.community(community),
-        "text": marker.to_string() })
+    let tag = MessageTag { run: worker.scenario.run, community, number, began: 0 };
+    json!({ "event_id": event_id, "type": "new_comment", "community_id": worker.scenario.community(community),
+        "text": tag.to_string() })
 }
 
 impl Reader {
     fn answered(&mut self, worker: &Worker, events: &[Value], last_event_id: i64) {
         let body = json!({ "events": events, "last_event_id": last_event_id }).to_string();
-        self.take(worker, &Answer { status: 200, body: body.as_bytes(), closes: false }).unwrap();
+        self.handle_poll(worker, &Answer { status: 200, body: body.as_bytes(), closes: false }).unwrap();
     }
 }
 
 /// Missed, repeated, out of order, leaked.
 fn faults(reader: &Reader, worker: &Worker, written: &[(u32, u32)]) -> [u64; 4] {
     for (community, number) in written {
-        worker.board.written(*community, *number);
+        worker.state.record_written(*community, *number);
     }
-    let written: Vec<Seen> = (0..3).map(|community| worker.board.all_written(community)).collect();
     let tally = worker.tally.borrow();
-    [reader.missed(&written), tally.repeated, tally.disordered, tally.leaked]
+    [reader.missed(&worker.state.written()), tally.repeated, tally.disordered, tally.leaked]
 }
 
 #[test]
@@ -56,7 +55,7 @@ fn all_in_order_is_no_fault() {
     // What others write is not this reader's to get.
     assert_eq!(faults(&reader, &worker, &[(0, 0), (1, 0), (0, 1), (2, 0)]), [0; 4]);
     assert_eq!(worker.tally.borrow().delivery.len(), 3);
-    assert_eq!(worker.board.deliveries().0, 3);
+    assert_eq!(worker.state.deliveries().0, 3);
 }
 
 #[test]
@@ -65,6 +64,15 @@ fn what_never_came_is_missed() {
     let second = comment(&worker, 6, 0, 1);
     reader.answered(&worker, &[second], 6);
     assert_eq!(faults(&reader, &worker, &[(0, 0), (0, 1), (1, 0)]), [2, 0, 0, 0]);
+}
+
+#[test]
+fn numbers_need_not_come_in_order() {
+    let (mut reader, worker) = reader();
+    let (far, near) = (comment(&worker, 5, 0, 1_000), comment(&worker, 6, 0, 63));
+    reader.answered(&worker, &[far, near], 6);
+    assert_eq!(faults(&reader, &worker, &[(0, 63), (0, 1_000)]), [0; 4]);
+    assert_eq!(faults(&reader, &worker, &[(0, 64), (0, 2_000)]), [2, 0, 0, 0]);
 }
 
 #[test]
@@ -92,11 +100,11 @@ fn what_is_not_the_readers_is_leaked() {
     let (mut reader, worker) = reader();
     let foreign = comment(&worker, 5, 2, 0);
     let mut hidden = comment(&worker, 6, 2, 1);
-    hidden["community_id"] = worker.plan.community(0).into();
-    let other = json!({ "event_id": 7, "type": "membership_changed", "community_id": worker.plan.community(0),
-        "user_id": worker.plan.reader(1) });
-    let own = json!({ "event_id": 8, "type": "membership_changed", "community_id": worker.plan.community(0),
-        "user_id": worker.plan.reader(0) });
+    hidden["community_id"] = worker.scenario.community(0).into();
+    let other = json!({ "event_id": 7, "type": "membership_changed", "community_id": worker.scenario.community(0),
+        "user_id": worker.scenario.reader(1) });
+    let own = json!({ "event_id": 8, "type": "membership_changed", "community_id": worker.scenario.community(0),
+        "user_id": worker.scenario.reader(0) });
     reader.answered(&worker, &[foreign, hidden, other, own], 8);
     assert_eq!(faults(&reader, &worker, &[(2, 0), (2, 1)]), [0, 0, 0, 3]);
 }
@@ -105,7 +113,7 @@ fn what_is_not_the_readers_is_leaked() {
 fn what_the_server_says_is_gone_is_not_missed_but_told() {
     let (mut reader, worker) = reader();
     let answer = Answer { status: 200, body: br#"{"catchup_required":true}"#, closes: false };
-    reader.take(&worker, &answer).unwrap();
+    reader.handle_poll(&worker, &answer).unwrap();
     assert_eq!(faults(&reader, &worker, &[(0, 0)]), [0; 4]);
     assert_eq!(worker.tally.borrow().catchups, 1);
 }

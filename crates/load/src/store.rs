@@ -1,4 +1,4 @@
-//! The SQL of the load test: users, communities and discussions in a range of ids of their own, and their end.
+//! The SQL of the load test: it makes users, communities and discussions in a range of ids of their own, and deletes them.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use super::plan::Plan;
+use crate::scenario::Scenario;
 
 /// Advisory locks of runs have these numbers, by slot: two runs must not share their rows.
 const LOCK: i64 = 0x6c_6f_61_64_00;
@@ -14,11 +14,11 @@ const LOCK: i64 = 0x6c_6f_61_64_00;
 const RELAY: Duration = Duration::from_secs(60);
 
 /// A connection that holds the slot.
-pub struct Store(PgConnection);
+pub(crate) struct Store(PgConnection);
 
 impl Store {
     /// Connects and takes the slot. An error where another run has it.
-    pub async fn open(url: &str, slot: u8) -> anyhow::Result<Self> {
+    pub(crate) async fn open(url: &str, slot: u8) -> anyhow::Result<Self> {
         let mut db = PgConnection::connect(url).await.context("cannot reach PostgreSQL at DATABASE_URL")?;
         let taken = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "taken!""#, LOCK + i64::from(slot))
             .fetch_one(&mut db)
@@ -27,9 +27,9 @@ impl Store {
         Ok(Self(db))
     }
 
-    /// Makes the plan's rows.
-    pub async fn seed(&mut self, plan: &Plan) -> sqlx::Result<()> {
-        let (first, args) = (plan.ids().start, &plan.args);
+    /// Makes the scenario's rows.
+    pub(crate) async fn seed(&mut self, scenario: &Scenario) -> sqlx::Result<()> {
+        let (first, args) = (scenario.ids().start, &scenario.args);
         let (readers, writers) = (i64::from(args.queues), i64::from(args.writers));
         let communities = i64::from(args.communities);
         let mut transaction = self.0.begin().await?;
@@ -49,7 +49,7 @@ impl Store {
         )
         .execute(&mut *db)
         .await?;
-        sqlx::query!("insert into articles (id, title, slug) values ($1, 'Load', 'load')", plan.article())
+        sqlx::query!("insert into articles (id, title, slug) values ($1, 'Load', 'load')", scenario.article())
             .execute(&mut *db)
             .await?;
         sqlx::query!(
@@ -57,11 +57,11 @@ impl Store {
              select $1::bigint + n, $3 from generate_series(0, $2::bigint - 1) n",
             first,
             communities,
-            plan.article()
+            scenario.article()
         )
         .execute(&mut *db)
         .await?;
-        // Reader n is in communities n, n + 1, ... as `Plan::communities_of` says; a writer is in all.
+        // Reader n is in communities n, n + 1, ... as `Scenario::communities_of` says; a writer is in all.
         sqlx::query!(
             "insert into memberships (user_id, community_id, role)
              select $1::bigint + n, $1 + (n + step) % $2::bigint, 'member'
@@ -84,13 +84,13 @@ impl Store {
              from generate_series(0, $2::bigint - 1) c, generate_series(0, $3::bigint - 1) n",
             first,
             communities,
-            i64::from(plan.discussions()),
-            plan.article()
+            i64::from(scenario.discussions()),
+            scenario.article()
         )
         .execute(&mut *db)
         .await?;
         transaction.commit().await?;
-        // Plans for tables that were empty a moment ago are bad ones.
+        // Query plans that are made for empty tables are bad ones.
         sqlx::raw_sql("analyze users, communities, articles, community_articles, memberships, discussions")
             .execute(&mut self.0)
             .await?;
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Waits until the servers have numbered what is committed.
-    pub async fn relayed(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn relayed(&mut self) -> anyhow::Result<()> {
         let start = Instant::now();
         while sqlx::query_scalar!(r#"select exists (select from outbox where event_id is null) as "waiting!""#)
             .fetch_one(&mut self.0)
@@ -114,11 +114,11 @@ impl Store {
     }
 
     /// Deletes all that is in the slot's range. Events stay, as they always do, until they are pruned.
-    pub async fn clean(&mut self, plan: &Plan) -> sqlx::Result<()> {
-        let (first, end) = (plan.ids().start, plan.ids().end);
+    pub(crate) async fn clean(&mut self, scenario: &Scenario) -> sqlx::Result<()> {
+        let (first, end) = (scenario.ids().start, scenario.ids().end);
         let mut transaction = self.0.begin().await?;
         let db = &mut *transaction;
-        // A comment under way in a server waits for these locks, and finds no discussion then.
+        // A server that is just writing a comment waits for these locks, and then finds no discussion.
         sqlx::query!("select id from discussions where id >= $1 and id < $2 for update", first, end)
             .fetch_all(&mut *db)
             .await?;

@@ -3,35 +3,36 @@
 use std::{rc::Rc, time::Duration};
 
 use anyhow::{Context, bail};
+use discussions::ids::{CommunityId, EventId, UserId};
+use fixedbitset::FixedBitSet;
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use super::{
+use crate::{
     http::{self, Answer, Connection, Target},
-    marker::Marker,
-    seen::Seen,
+    message_tag::MessageTag,
     tally::Tally,
     worker::Worker,
 };
-use crate::ids::{CommunityId, EventId, UserId};
 
-/// After this many failures without an answer between them a run that has not begun is given up.
+/// A reader that has never parked a poll gives the run up after this many failures in a row.
 const FAILURES: u32 = 20;
 
 /// One user with one queue.
-pub struct Reader {
+pub(crate) struct Reader {
     index: u32,
     user: UserId,
     target: Target,
     head: String,
-    /// The communities it is in, and what it has seen of each.
-    seen: Vec<(u32, Seen)>,
+    /// The communities it is in, with the numbers of the comments that it has got.
+    seen: Vec<(u32, FixedBitSet)>,
     queue: Option<String>,
     cursor: EventId,
     newest: EventId,
     is_parked: bool,
     was_parked: bool,
-    was_told_to_catch_up: bool,
+    /// A server has said that events are gone, so what is missing is not a fault.
+    catchup_required: bool,
 }
 
 #[derive(Deserialize)]
@@ -59,28 +60,28 @@ struct Event<'a> {
 }
 
 impl Reader {
-    /// Reader `index`, who has not registered yet.
-    pub fn new(worker: &Worker, index: u32) -> anyhow::Result<Self> {
-        let plan = &worker.plan;
-        let (user, target) = (plan.reader(index), plan.target(index).clone());
+    /// Reader `index`, before it registers.
+    pub(crate) fn new(worker: &Worker, index: u32) -> anyhow::Result<Self> {
+        let scenario = &worker.scenario;
+        let (user, target) = (scenario.reader(index), scenario.target(index).clone());
         Ok(Self {
             index,
             user,
-            head: http::head(&target, &plan.token(user)?, plan.args.browser_headers),
+            head: http::head(&target, &scenario.token(user)?, scenario.args.browser_headers),
             target,
-            seen: plan.communities_of(index).map(|community| (community, Seen::default())).collect(),
+            seen: scenario.communities_of(index).map(|community| (community, FixedBitSet::new())).collect(),
             queue: None,
             cursor: 0,
             newest: 0,
             is_parked: false,
             was_parked: false,
-            was_told_to_catch_up: false,
+            catchup_required: false,
         })
     }
 
     /// Polls until the run stops.
-    pub async fn run(mut self, worker: Rc<Worker>) -> Self {
-        let stopped = worker.board.stopped.clone();
+    pub(crate) async fn run(mut self, worker: Rc<Worker>) -> Self {
+        let stopped = worker.state.stopped.clone();
         tokio::select! {
             () = self.keep_polling(&worker) => {}
             () = stopped.cancelled() => {}
@@ -92,12 +93,12 @@ impl Reader {
         let mut failures = 0;
         loop {
             let ended = self.on_one_connection(worker, &mut failures).await;
-            self.park(worker, false);
+            self.set_parked(worker, false);
             let Err(error) = ended else { continue };
             failures += 1;
             worker.fail(&format!("reader: {error:#}"));
             if failures > FAILURES && !self.was_parked {
-                worker.board.fail(format!("a reader cannot begin: {error:#}"));
+                worker.state.give_up(format!("a reader cannot begin: {error:#}"));
                 return;
             }
             sleep(Duration::from_millis(50 * u64::from(failures.min(20)))).await;
@@ -105,9 +106,10 @@ impl Reader {
     }
 
     async fn on_one_connection(&mut self, worker: &Worker, failures: &mut u32) -> anyhow::Result<()> {
-        // Not all at once: a listener's backlog and the database's connections are bounded.
-        let mut turn = Some(worker.turns.acquire().await?);
-        let mut connection = Connection::open(&self.target, worker.plan.source(self.index)).await.context("connect")?;
+        // Few connect at a time, since a listener's backlog and the database's connections are bounded.
+        let mut permit = Some(worker.permits.acquire().await?);
+        let mut connection =
+            Connection::open(&self.target, worker.scenario.source(self.index)).await.context("connect")?;
         while !connection.is_over {
             if self.queue.is_none() {
                 self.register(worker, &mut connection).await?;
@@ -115,17 +117,17 @@ impl Reader {
             let queue = self.queue.as_deref().unwrap_or_default();
             let request =
                 format!("GET /poll?queue_id={queue}&last_event_id={}{}\r\n", self.cursor, self.head).into_bytes();
-            self.park(worker, true);
-            turn.take();
-            connection.ask(&worker.buffer, &request, |answer| self.take(worker, answer)).await??;
+            self.set_parked(worker, true);
+            permit.take(); // the next one may connect
+            connection.ask(&worker.buffer, &request, |answer| self.handle_poll(worker, answer)).await??;
             *failures = 0;
         }
         Ok(())
     }
 
-    fn park(&mut self, worker: &Worker, parked: bool) {
+    fn set_parked(&mut self, worker: &Worker, parked: bool) {
         if self.is_parked != parked {
-            worker.board.park(if parked { 1 } else { -1 });
+            worker.state.count_parked(if parked { 1 } else { -1 });
         }
         self.is_parked = parked;
         self.was_parked |= parked;
@@ -138,10 +140,10 @@ impl Reader {
             status => Err(anyhow::anyhow!("register answered {status}")),
         });
         let registered = registered.await??;
-        if !self.was_parked || self.was_told_to_catch_up {
+        if !self.was_parked || self.catchup_required {
             self.cursor = registered.last_event_id;
         } else {
-            // An expired queue's cursor goes on: what came in between is there, or the server says that it is not.
+            // The new queue goes on from the expired one's cursor: it gets what came in between, or catchup_required.
             worker.tally.borrow_mut().registered_again += 1;
         }
         worker.queues.borrow_mut().insert(self.index, (self.head.clone(), registered.queue_id.clone()));
@@ -149,9 +151,9 @@ impl Reader {
         Ok(())
     }
 
-    fn take(&mut self, worker: &Worker, answer: &Answer) -> anyhow::Result<()> {
-        let now = worker.plan.now();
-        self.park(worker, false);
+    fn handle_poll(&mut self, worker: &Worker, answer: &Answer) -> anyhow::Result<()> {
+        let now = worker.scenario.now();
+        self.set_parked(worker, false);
         match answer.status {
             200 => {}
             404 => {
@@ -164,7 +166,7 @@ impl Reader {
         let mut tally = worker.tally.borrow_mut();
         if polled.catchup_required {
             tally.catchups += 1;
-            self.was_told_to_catch_up = true;
+            self.catchup_required = true;
             self.queue = None;
             return Ok(());
         }
@@ -185,33 +187,39 @@ impl Reader {
     fn check(&mut self, worker: &Worker, tally: &mut Tally, event: &Event, now: u64) {
         let in_order = event.event_id > self.newest;
         self.newest = self.newest.max(event.event_id);
-        let plan = &worker.plan;
-        let place = self.seen.iter_mut().find(|(community, _)| plan.community(*community) == event.community_id);
-        let (Some((community, seen)), None) = (place, event.user_id.filter(|user| *user != self.user)) else {
+        let scenario = &worker.scenario;
+        let own = self.seen.iter_mut().find(|(community, _)| scenario.community(*community) == event.community_id);
+        let (Some((community, seen)), None) = (own, event.user_id.filter(|user| *user != self.user)) else {
             tally.leaked += 1;
             return;
         };
-        let Some(marker) = event.text.as_deref().and_then(Marker::read).filter(|marker| marker.run == plan.run) else {
+        let Some(tag) = event.text.as_deref().and_then(MessageTag::parse).filter(|tag| tag.run == scenario.run) else {
             return;
         };
-        if marker.community != *community {
+        if tag.community != *community {
             tally.leaked += 1;
-        } else if !seen.insert(marker.number) {
+        } else if !insert(seen, tag.number) {
             tally.repeated += 1;
         } else {
             tally.disordered += u64::from(!in_order);
-            tally.delivery.saturating_record(now.saturating_sub(marker.began) / 1_000);
-            worker.board.delivered();
+            tally.delivery.saturating_record(now.saturating_sub(tag.began) / 1_000);
+            worker.state.record_delivered();
         }
     }
 
-    /// How many comments never came, of those that the server did not say are gone.
-    pub fn missed(&self, written: &[Seen]) -> u64 {
-        if self.was_told_to_catch_up {
+    /// How many of the comments in `written` never came; none where a server said that events are gone.
+    pub(crate) fn missed(&self, written: &[FixedBitSet]) -> u64 {
+        if self.catchup_required {
             return 0;
         }
-        self.seen.iter().map(|(community, seen)| seen.lacks(&written[*community as usize])).sum()
+        self.seen.iter().map(|(community, seen)| written[*community as usize].difference_count(seen) as u64).sum()
     }
+}
+
+/// Adds `number` to `seen`; false where it was there already.
+fn insert(seen: &mut FixedBitSet, number: u32) -> bool {
+    seen.grow(number as usize + 1);
+    !seen.put(number as usize)
 }
 
 #[cfg(test)]

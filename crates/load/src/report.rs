@@ -1,15 +1,15 @@
-//! What a run came to.
+//! The result of a run.
 
 use std::{io::Write, time::Duration};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::{board::Board, machine::Look, plan::Plan, tally::Tally};
+use crate::{machine::Usage, run_state::RunState, scenario::Scenario, tally::Tally};
 
 /// The result of a run; times in milliseconds.
 #[derive(Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     queues: u32,
     communities: u32,
     memberships: u32,
@@ -32,7 +32,7 @@ pub struct Report {
 
 /// How long something took, in milliseconds.
 #[derive(Serialize)]
-pub struct Times {
+pub(crate) struct Times {
     p50: f64,
     p99: f64,
     p99_9: f64,
@@ -54,19 +54,25 @@ struct Server {
 
 impl Times {
     /// Of a histogram in microseconds.
-    pub fn new(of: &Histogram<u64>) -> Self {
+    pub(crate) fn new(of: &Histogram<u64>) -> Self {
         let at = |quantile| of.value_at_quantile(quantile) as f64 / 1e3;
         Self { p50: at(0.5), p99: at(0.99), p99_9: at(0.999), max: of.max() as f64 / 1e3 }
     }
 }
 
 impl Report {
-    /// `looks`: before the first connection, with all polls parked, and after the last delivery.
-    pub fn new(plan: &Plan, board: &Board, tally: Tally, wrote_for: Duration, looks: Option<[Look; 3]>) -> Self {
-        let args = &plan.args;
-        let (deliveries, _) = board.deliveries();
-        let server = looks.map(|[empty, parked, after]| {
-            let a_queue = |look: Look| (look.memory as f64 - empty.memory as f64) / f64::from(args.queues);
+    /// `usage`: before the first connection, with all polls parked, and after the last delivery.
+    pub(crate) fn new(
+        scenario: &Scenario,
+        state: &RunState,
+        tally: Tally,
+        wrote_for: Duration,
+        usage: Option<[Usage; 3]>,
+    ) -> Self {
+        let args = &scenario.args;
+        let (deliveries, _) = state.deliveries();
+        let server = usage.map(|[empty, parked, after]| {
+            let a_queue = |usage: Usage| (usage.memory as f64 - empty.memory as f64) / f64::from(args.queues);
             let cpu = after.cpu.saturating_sub(parked.cpu) as f64;
             Server {
                 cpu_seconds: cpu / 1e6,
@@ -101,12 +107,12 @@ impl Report {
     }
 
     /// Whether every reader got everything it should, once, in order, and nothing else; and anything was written at all.
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         self.missed + self.repeated + self.out_of_order + self.leaked == 0 && self.written > 0
     }
 
     /// Prints a table, or JSON.
-    pub fn print(&self, json: bool) -> anyhow::Result<()> {
+    pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         if json {
             return Ok(writeln!(out, "{}", serde_json::to_string_pretty(self)?)?);
@@ -150,7 +156,7 @@ impl Report {
 
 impl Times {
     /// The four, in columns.
-    pub fn row(&self) -> String {
+    pub(crate) fn row(&self) -> String {
         format!("{:>9.2} {:>9.2} {:>9.2} {:>9.2}", self.p50, self.p99, self.p99_9, self.max)
     }
 }
