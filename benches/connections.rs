@@ -118,7 +118,8 @@ struct Round {
 async fn measure(count: u32) {
     let state = application();
     let shutdown = CancellationToken::new();
-    let server = Server::new(router::router(&state), shutdown, Some(state.clone()), Handle::current());
+    let server =
+        Server::new(router::router(&state), shutdown, Some(state.clone()), Handle::current(), Duration::from_secs(75));
     let round = Rc::new(Round { count, arrived: Cell::new(0), all: Notify::new() });
     let begin = Rc::new(Notify::new());
     let mut ends = Vec::new();

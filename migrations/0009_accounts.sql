@@ -11,19 +11,20 @@ begin
     if tg_op = 'TRUNCATE' then
         insert into outbox (community_id, type, payload)
         select 0, 'account_changed', json_build_object('type', 'account_changed', 'user_id', id) from users;
-    else
+    elsif tg_op = 'DELETE' or old.id <> new.id or (old.is_active and not new.is_active) then
         insert into outbox (community_id, type, payload)
         values (0, 'account_changed', json_build_object('type', 'account_changed', 'user_id', old.id));
+    else
+        return null;
     end if;
     -- Nobody else wakes the relay after plain SQL, and accounts end seldom: see 0006.
     perform pg_notify('outbox', '');
     return null;
 end $$;
 
--- Without a list of columns: a trigger of others may set the column where the statement does not name it.
-create trigger users_account_switched_off after update on users
-    for each row when (old.is_active and not new.is_active or old.id <> new.id) execute function account_ended();
-create trigger users_account_deleted after delete on users
+-- Without a list of columns: a trigger of others may set the column where the statement does not name it. Without a condition,
+-- which would forbid to change a column's type.
+create trigger users_account_ended after update or delete on users
     for each row execute function account_ended();
 create trigger users_truncated before truncate on users
     for each statement execute function account_ended();

@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -15,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{jwt::Verifier, session::Sessions},
     config::Config,
-    db::{self, Db},
+    db::{self, BackgroundDb, Db},
     events::{history, publisher::Publisher, relay::Relay},
     feed::{self, Feed, redis::Fanout},
     health, idempotency,
@@ -80,27 +79,29 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
 
     let options = db::options(&config)?;
     let db = Db::new(&config)?;
-    // The relay, its listener and the feed's; apart from the requests' pool, which may be used up.
-    let background_pool = db::pool_options()
-        .max_connections(6)
-        .acquire_timeout(Duration::from_secs(3))
-        .connect_lazy_with(options.clone());
+    // The relay's, the publisher's and the feed's; apart from the requests' pool, which may be used up.
+    let background_db = BackgroundDb::new(options.clone());
     first_connection(&db).await?;
     if !config.skip_migrations {
         db::migrate(&options).await.context("migrating the database")?;
     }
     // Before the hub is loaded, and before anything in Redis is believed.
-    know_history(&background_pool).await?;
+    know_history(&background_db).await?;
+    let (fanout, registry) = shared_by_redis(&config)?;
+    if let Some(fanout) = &fanout {
+        feed::compare_stream(&background_db, fanout)
+            .await
+            .context("comparing the stream in Redis with the database")?;
+    }
     let limits = Limits {
         community_events: config.community_log_events as usize,
         total_events: config.total_log_events as usize,
         total_bytes: config.total_log_bytes,
         queue_ttl: Duration::from_secs(config.queue_ttl_seconds),
     };
-    let hub = Arc::new(feed::load(&background_pool, limits).await.context("loading the recent events")?);
+    let hub = Arc::new(feed::load(&background_db, limits).await.context("loading the recent events")?);
 
     let shutdown = CancellationToken::new();
-    let (fanout, registry) = shared_by_redis(&config)?;
     let registry = Arc::new(registry);
     let notifier = Arc::clone(db.relay());
     let state = AppState::new(Shared {
@@ -121,13 +122,12 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     if let Some(fanout) = fanout.clone() {
         let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
         outlets.push(relayed);
-        background
-            .spawn("publisher", Publisher::new(fanout, background_pool.clone(), from_relay).run(shutdown.clone()));
+        background.spawn("publisher", Publisher::new(fanout, background_db.clone(), from_relay).run(shutdown.clone()));
     }
     let here = Arc::clone(&hub);
-    let relay = Relay::new(options, background_pool.clone(), notifier, Box::new(move || here.position()), outlets);
+    let relay = Relay::new(background_db.clone(), notifier, Box::new(move || here.position()), outlets);
     background.spawn("relay", relay.run(shutdown.clone()));
-    background.spawn("feed", Feed::new(background_pool, Arc::clone(&hub), from_relay, fanout).run(shutdown.clone()));
+    background.spawn("feed", Feed::new(background_db, Arc::clone(&hub), from_relay, fanout).run(shutdown.clone()));
     background.spawn("expiry", realtime::expire(hub, registry, shutdown.clone()));
     let (ending, parked) = (shutdown.clone(), Arc::clone(&state.hub));
     background.spawn("release", async move {
@@ -136,10 +136,14 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     });
     let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    background
-        .spawn("server", Server::new(router::router(&state), shutdown.clone(), direct, requests.clone()).run(listener));
+    let patience = Duration::from_secs(state.config.idle_connection_seconds);
+    let server = Server::new(router::router(&state), shutdown.clone(), direct, requests.clone(), patience);
+    background.spawn("server", server.run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background.spawn("metrics", Server::new(metrics_router, shutdown.clone(), None, requests).run(metrics_listener));
+    background.spawn(
+        "metrics",
+        Server::new(metrics_router, shutdown.clone(), None, requests, patience).run(metrics_listener),
+    );
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;
@@ -147,13 +151,13 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
 }
 
 /// Leaps if the database is another one than that which gave the last number.
-async fn know_history(pool: &PgPool) -> anyhow::Result<()> {
+async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
     // Undefined function, undefined column, undefined table.
     let is_older = |error: &sqlx::Error| {
         let code = error.as_database_error().and_then(|error| error.code());
         code.is_some_and(|code| ["42883", "42703", "42P01"].contains(&&*code))
     };
-    match history::leap_if_new(pool).await {
+    match history::leap_if_new(db).await {
         Ok(None) => Ok(()),
         Ok(Some(base)) => {
             tracing::warn!(

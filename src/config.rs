@@ -55,6 +55,9 @@ pub struct Config {
     /// Threads that deliver events, beside those that serve all else; without it half as many as there are cores
     #[arg(long, env = "POLL_THREADS", value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub poll_threads: Option<u32>,
+    /// A connection without a request is closed after so many seconds; keep it above what the balancer in front has
+    #[arg(long, env = "IDLE_CONNECTION_SECONDS", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle_connection_seconds: u64,
     /// The events of one community that a node keeps
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,

@@ -14,7 +14,7 @@ use discussions::{
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 #[global_allocator]
@@ -129,16 +129,49 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
 async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<()> {
     // An empty variable is one that is not set: compose files and shells make such.
     config.redis_url = config.redis_url.filter(|url| !url.is_empty());
-    let mut terminate = signal(SignalKind::terminate())?;
-    let running = app::start(config, requests.cloned().unwrap_or_else(Handle::current)).await?;
+    let mut signals = Signals::new()?;
+    let starting = app::start(config, requests.cloned().unwrap_or_else(Handle::current));
+    let running = tokio::select! {
+        running = starting => running?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "asked to end before the start was over: ending at once");
+            // Not by returning: that waits for threads that may hang in a look-up of a name.
+            std::process::exit(0);
+        }
+    };
     tracing::info!(addr = %running.addr, metrics = %running.metrics_addr, "serving");
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("asked to end: answering the parked polls"),
-        _ = tokio::signal::ctrl_c() => tracing::info!("interrupted: answering the parked polls"),
+        name = signals.next() => tracing::info!(signal = name, "asked to end: answering the parked polls"),
         () = running.state.shutdown.cancelled() => {}
     }
     running.shutdown();
-    running.ended().await
+    tokio::select! {
+        ended = running.ended() => ended,
+        name = signals.next() => {
+            tracing::warn!(signal = name, "asked to end again: ending at once, with requests under way");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// The signals that ask this process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 async fn connect(database: &Database) -> anyhow::Result<sqlx::PgPool> {

@@ -76,7 +76,8 @@ pub async fn sign(
     pseudonymous: bool,
 ) -> Result<Signature> {
     if !pseudonymous {
-        let row = sqlx::query!("select username, avatar_url from users where id = $1", user)
+        // Held until the commit: a rename waits for the event that carries this name, see migration 0010.
+        let row = sqlx::query!("select username, avatar_url from users where id = $1 for share", user)
             .fetch_optional(&mut *write)
             .await?
             .ok_or(crate::error::ErrorCode::TokenInvalid)?;

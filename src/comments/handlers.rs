@@ -4,7 +4,7 @@ use axum::{Json as Answer, extract::State, http::StatusCode, response::Response}
 
 use super::{
     model::{Comment, CommentPage, CommentPatch, NewComment},
-    store,
+    store::{self, Inserted},
 };
 use crate::{
     auth::{
@@ -16,11 +16,15 @@ use crate::{
     events::Change,
     extract::{Json, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
+    ids::DiscussionId,
     openapi::{ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
     text,
 };
+
+/// How often a comment is tried anew whose author is renamed at the same moment.
+const RENAMES: usize = 3;
 
 /// The comments of a discussion as trees, oldest first
 ///
@@ -54,7 +58,23 @@ pub async fn create(
     Json(new): Json<NewComment>,
 ) -> Result<Response> {
     let new = new.checked()?;
-    let access = access::discussion_to_comment_in(&state.db, &viewer, discussion).await?;
+    for _ in 0..RENAMES {
+        if let Some(answer) = try_create(&state, &viewer, discussion, &key, &new).await? {
+            return Ok(answer);
+        }
+    }
+    Err(ErrorCode::Unavailable.into())
+}
+
+/// None, and nothing is written, where the author is renamed at this moment.
+async fn try_create(
+    state: &AppState,
+    viewer: &Viewer,
+    discussion: DiscussionId,
+    key: &IdempotencyKey,
+    new: &NewComment,
+) -> Result<Option<Response>> {
+    let access = access::discussion_to_comment_in(&state.db, viewer, discussion).await?;
     let parent = match new.parent_id {
         Some(parent) => Some(store::parent(&state.db, discussion, parent).await?),
         None => None,
@@ -64,9 +84,9 @@ pub async fn create(
     // Without a key and with a known author, this is a transaction of one statement.
     let mut write = state.db.write();
     let route = format!("POST /discussions/{discussion}/comments");
-    let ticket = match idempotency::claim(&mut write, &viewer, key, &route, &new).await? {
+    let ticket = match idempotency::claim(&mut write, viewer, key.clone(), &route, new).await? {
         Claim::First(ticket) => ticket,
-        Claim::Repeat(answer) => return Ok(answer),
+        Claim::Repeat(answer) => return Ok(Some(answer)),
     };
     let signature = match signature {
         Some(signature) => signature,
@@ -91,14 +111,17 @@ pub async fn create(
         comment_id,
         parent_id: new.parent_id,
         depth: comment.depth,
-        text: new.text,
+        text: new.text.clone(),
         author: signature.author,
         comment_count: store::COUNTED_BY_THE_STATEMENT,
         timestamp: now,
     };
     let root_id = parent.map(|parent| parent.root_id);
-    store::insert(write.last(), &comment, root_id, viewer.user_id, signature.pseudonym_id, &event).await?;
-    Ok(idempotency::created(&comment))
+    match store::insert(write.last(), &comment, root_id, viewer.user_id, signature.pseudonym_id, &event).await? {
+        Inserted::Done => Ok(Some(idempotency::created(&comment))),
+        Inserted::Nothing if store::is_live(&state.db, discussion).await? => Ok(None),
+        Inserted::Nothing => Err(ErrorCode::DiscussionDeleted.into()),
+    }
 }
 
 /// A comment

@@ -214,10 +214,22 @@ pub async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: Comme
 /// Stands in the event that [`insert`] is given. The statement puts the discussion's new count there, which only it knows.
 pub const COUNTED_BY_THE_STATEMENT: i64 = 0;
 
+/// Whether [`insert`] has written.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It has.
+    Done,
+    /// The discussion is deleted, or the author renamed, since it was asked who writes where: ask [`is_live`].
+    Nothing,
+}
+
 /// Writes a comment by `user` into a live discussion, counts it, and adds its event to the outbox: one statement, so that it
-/// takes one round trip. `discussion_deleted` where the discussion is a tombstone by now.
+/// takes one round trip. Nothing is written and the result says why where the discussion is a tombstone by now or the author is
+/// no longer called as the event says.
 ///
 /// The counter's row is locked before the outbox row is written, which gives a discussion's events the order of its commits.
+/// The author's row is held until the commit, so that a rename comes after the event and sees the comment (migration 0010).
 pub async fn insert(
     last: LastStatement,
     comment: &Comment,
@@ -225,11 +237,16 @@ pub async fn insert(
     user: UserId,
     pseudonym_id: Option<i64>,
     event: &Change,
-) -> Result<()> {
+) -> Result<Inserted> {
     let written = sqlx::query!(
-        r#"with counted as (
+        r#"with author as (
+               select from users u, (select $12::text::jsonb -> 'author' as told) event
+               where u.id = $6 and ($7::bigint is not null or (u.username = event.told ->> 'username'
+                   and u.avatar_url is not distinct from event.told ->> 'avatar_url'))
+               for share of u
+           ), counted as (
                update discussions set comment_count = comment_count + 1
-               where id = $1 and deleted_at is null
+               where id = $1 and deleted_at is null and exists (select from author)
                returning comment_count
            ), written as (
                insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at)
@@ -257,7 +274,16 @@ pub async fn insert(
     )
     .fetch_optional(last)
     .await?;
-    written.map(|_| ()).ok_or_else(|| ErrorCode::DiscussionDeleted.into())
+    Ok(if written.is_some() { Inserted::Done } else { Inserted::Nothing })
+}
+
+/// Whether the discussion is there and not deleted.
+pub async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -> Result<bool> {
+    let is_live = sqlx::query_scalar!(
+        r#"select exists (select from discussions where id = $1 and deleted_at is null) as "is_live!""#,
+        discussion
+    );
+    Ok(is_live.fetch_one(db).await?)
 }
 
 /// A changed comment and where it is.
@@ -270,7 +296,8 @@ pub struct Changed {
     pub article_id: ArticleId,
 }
 
-/// Changes the text of a live comment. None where it is deleted by now.
+/// Changes the text of a live comment. None where it is deleted by now. A rename of the author waits for the event that carries
+/// the name.
 pub async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Option<Changed>> {
     let row = sqlx::query!(
         r#"with changed as (
@@ -282,7 +309,8 @@ pub async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Opti
            from changed k
            join discussions d on d.id = k.discussion_id
            join users u on u.id = k.author_id
-           left join pseudonyms p on p.id = k.pseudonym_id"#,
+           left join pseudonyms p on p.id = k.pseudonym_id
+           for share of u"#,
         id,
         text
     )

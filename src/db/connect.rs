@@ -1,11 +1,17 @@
 //! How connections are made, the requests' and those of the background tasks alike.
 
+use std::time::Duration;
+
 use sqlx::{
     Connection, Executor, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use super::{PING_AFTER, background::answered};
 use crate::config::Config;
+
+/// A connection that does not answer a ping within this time is closed.
+const PING_LIMIT: Duration = Duration::from_secs(1);
 
 /// What every connection is set to: no statement and no idle transaction outlives the request it was for, a dead peer is
 /// noticed, and no default of the database or the role changes what a statement means.
@@ -31,12 +37,32 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::E
     Ok(connection)
 }
 
-/// A pool whose connections have this program's settings.
+/// Asks whether the database is still there, where the connection was idle for a while. A ping before each request would
+/// double the round trips; one after a pause finds what a restart left dead.
+pub(super) async fn ping_after(connection: &mut PgConnection, idle_for: Duration) -> Result<(), sqlx::Error> {
+    if idle_for < PING_AFTER {
+        return Ok(());
+    }
+    ping(connection).await
+}
+
+async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    answered(PING_LIMIT, connection.ping()).await
+}
+
+/// A pool whose connections have this program's settings. It waits for no connection whose peer is gone without a word:
+/// each is looked at when it is taken and when it comes back. By itself sqlx would wait for the answer without a limit.
 pub fn pool_options() -> PgPoolOptions {
-    PgPoolOptions::new().after_connect(|connection, _| {
-        Box::pin(async move {
-            connection.execute(SETTINGS).await?;
-            Ok(())
+    PgPoolOptions::new()
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute(SETTINGS).await?;
+                Ok(())
+            })
         })
-    })
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move { ping_after(connection, meta.idle_for).await.map(|()| true) })
+        })
+        .after_release(|connection, _| Box::pin(async move { ping(connection).await.map(|()| true) }))
 }

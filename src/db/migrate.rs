@@ -5,8 +5,8 @@ use sqlx::{Connection, Executor, PgConnection, migrate::Migrator, postgres::PgCo
 
 use super::connect;
 
-/// The schema, built into the binary.
-fn migrator() -> Migrator {
+/// The schema, built into the binary: what brings a database up to it.
+pub fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!();
     // Newer ones are looked at below.
     migrator.set_ignore_missing(true);

@@ -7,6 +7,7 @@
 //! half-way (a client that hangs up, a time limit, a panic) can leave anything behind, an open transaction included, and sqlx
 //! does not notice that. So [`Lease`] rolls such a connection back before anyone else gets it, and closes it if that fails.
 
+mod background;
 mod connect;
 mod executor;
 mod lease;
@@ -27,8 +28,9 @@ use tokio::{
 use self::lease::Lease;
 pub(crate) use self::lease::has_stale_plan;
 pub use self::{
+    background::{BackgroundConnection, BackgroundDb},
     connect::{connect, options, pool_options},
-    migrate::migrate,
+    migrate::{migrate, migrator},
     write::{LastStatement, Write},
 };
 use crate::config::Config;
@@ -183,17 +185,17 @@ fn has_valid_plans(valid_since: &Mutex<Option<Instant>>, opened_at: Instant) -> 
 }
 
 fn request_pool(config: &Config, plans_valid_since: Arc<Mutex<Option<Instant>>>) -> anyhow::Result<PgPool> {
-    use sqlx::Connection as _;
     Ok(pool_options()
         .max_connections(config.database_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A ping before each request would double the round trips; one after a pause finds what a restart left dead.
-        .test_before_acquire(false)
         .before_acquire(move |connection, meta| {
             let is_valid = Instant::now()
                 .checked_sub(meta.age)
                 .is_none_or(|opened_at| has_valid_plans(&plans_valid_since, opened_at));
-            Box::pin(async move { Ok(is_valid && (meta.idle_for < PING_AFTER || connection.ping().await.is_ok())) })
+            Box::pin(async move {
+                connect::ping_after(connection, meta.idle_for).await?;
+                Ok(is_valid)
+            })
         })
         .connect_lazy_with(options(config)?))
 }

@@ -1,5 +1,7 @@
 //! A transaction: begun by its first statement, ended by [`Write::commit`] or [`Write::last`].
 
+use std::time::Duration;
+
 use futures_util::{TryStreamExt, future::BoxFuture, stream::BoxStream};
 use sqlx::{
     Execute, Executor, Postgres,
@@ -8,9 +10,14 @@ use sqlx::{
 
 use super::{
     Db, Lease,
+    background::answered,
     executor::{Step, steps},
     lease::leaves_usable,
 };
+
+/// Longer than the server lets a statement run: then the server is gone without a word. A write has no other limit on this
+/// side, as it goes on when its request is given up.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(12);
 
 /// A transaction, and an executor for its statements. Dropped before its end, it is rolled back.
 ///
@@ -58,7 +65,7 @@ impl Write {
     }
 
     async fn end(&self, mut lease: Lease, how: &'static str) -> Result<(), sqlx::Error> {
-        match lease.connection().execute(how).await {
+        match answered(STATEMENT_LIMIT, lease.connection().execute(how)).await {
             Ok(_) => {
                 lease.finish();
                 self.db.relay().notify();
@@ -76,7 +83,8 @@ impl Write {
         if matches!(self.state, State::New) {
             let mut lease = self.db.lease().await?;
             // The level is ours to say: a database or a role may have another default.
-            if let Err(error) = lease.connection().execute("begin isolation level read committed").await {
+            let begin = lease.connection().execute("begin isolation level read committed");
+            if let Err(error) = answered(STATEMENT_LIMIT, begin).await {
                 lease.close(&error);
                 return Err(error);
             }
@@ -114,7 +122,8 @@ impl<'c> Executor<'c> for &'c mut Write {
         E: 'q + Execute<'q, Postgres>,
     {
         steps(async move {
-            let result = self.open().await?.connection().fetch_many(query).try_collect().await;
+            let running = self.open().await?.connection().fetch_many(query).try_collect();
+            let result = answered(STATEMENT_LIMIT, running).await;
             self.note(result)
         })
     }
@@ -125,7 +134,8 @@ impl<'c> Executor<'c> for &'c mut Write {
         E: 'q + Execute<'q, Postgres>,
     {
         Box::pin(async move {
-            let result = self.open().await?.connection().fetch_optional(query).await;
+            let running = self.open().await?.connection().fetch_optional(query);
+            let result = answered(STATEMENT_LIMIT, running).await;
             self.note(result)
         })
     }
@@ -160,7 +170,7 @@ impl LastStatement {
         let write = &mut self.0;
         match std::mem::replace(&mut write.state, State::Failed) {
             State::New => {
-                let found = (&write.db).fetch_optional(query).await?;
+                let found = answered(STATEMENT_LIMIT, (&write.db).fetch_optional(query)).await?;
                 write.db.relay().notify();
                 Ok(found)
             }

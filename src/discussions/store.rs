@@ -285,7 +285,7 @@ pub async fn insert(
     })
 }
 
-/// Changes a live discussion. None where it is deleted by now.
+/// Changes a live discussion. None where it is deleted by now. A rename of the author waits for the event that carries the name.
 pub async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
     let row = sqlx::query_as!(
         Row,
@@ -301,7 +301,8 @@ pub async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch
                   d.updated_at, d.deleted_at, d.author_id, u.username, u.avatar_url, p.name as "pseudonym?"
            from changed d
            join users u on u.id = d.author_id
-           left join pseudonyms p on p.id = d.pseudonym_id"#,
+           left join pseudonyms p on p.id = d.pseudonym_id
+           for share of u"#,
         id,
         patch.topic,
         patch.text,

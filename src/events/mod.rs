@@ -122,6 +122,16 @@ pub enum Change {
         /// When it was deleted.
         timestamp: DateTime<Utc>,
     },
+    /// A person has another name or picture: wherever this community shows the author of this id, they are now shown like
+    /// this. It is sent where they wrote under their own name, and says nothing of pseudonyms.
+    AuthorChanged {
+        /// The community.
+        community_id: CommunityId,
+        /// The author as they are shown now; its id is never null.
+        author: Author,
+        /// When it changed.
+        timestamp: DateTime<Utc>,
+    },
     /// The user joined, left, was removed or has another role. Sent to that user only.
     MembershipChanged(MembershipChange),
 }
@@ -161,7 +171,8 @@ impl Change {
             Self::DeletedDiscussion { community_id, .. }
             | Self::NewComment { community_id, .. }
             | Self::UpdatedComment { community_id, .. }
-            | Self::DeletedComment { community_id, .. } => *community_id,
+            | Self::DeletedComment { community_id, .. }
+            | Self::AuthorChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
         }
     }
@@ -175,6 +186,7 @@ impl Change {
             Self::NewComment { .. } => "new_comment",
             Self::UpdatedComment { .. } => "updated_comment",
             Self::DeletedComment { .. } => "deleted_comment",
+            Self::AuthorChanged { .. } => "author_changed",
             Self::MembershipChanged(_) => "membership_changed",
         }
     }

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use sqlx::PgPool;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -20,8 +19,9 @@ use super::{
     history::{self, HistoryId},
 };
 use crate::{
+    db::BackgroundDb,
     feed::{
-        jittered, postgres,
+        self, jittered, postgres,
         redis::{Fanout, STREAM_EVENTS},
     },
     ids::EventId,
@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Keeps the stream in Redis up with the order.
 pub struct Publisher {
     fanout: Fanout,
-    pool: PgPool,
+    db: BackgroundDb,
     /// What this node's relay numbers; what is lost on the way is read from Postgres.
     relayed: mpsc::Receiver<Vec<Row>>,
     /// The history whose stream is kept up; None before the first look.
@@ -44,8 +44,8 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher of what comes by `relayed` and of all that the stream lacks.
-    pub fn new(fanout: Fanout, pool: PgPool, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
-        Self { fanout, pool, relayed, history: None, published: 0 }
+    pub fn new(fanout: Fanout, db: BackgroundDb, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
+        Self { fanout, db, relayed, history: None, published: 0 }
     }
 
     /// Publishes until `shutdown`.
@@ -94,20 +94,13 @@ impl Publisher {
 
     /// Brings the stream from where it is up to the head.
     async fn refill(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
-        let history = history::position(&self.pool).await?.history;
+        let history = history::position(&self.db).await?.history;
         let last = self.fanout.last(redis, &history).await?;
-        // Read after the stream was, the database cannot be behind it, unless it has lost what it once gave.
-        let position = history::position(&self.pool).await?;
-        if position.history != history {
+        if !feed::leap_if_stream_has_more(&self.db, &history, last).await? {
             return Ok(());
         }
-        if last > position.head {
-            tracing::error!(
-                stream = last,
-                head = position.head,
-                "the stream in Redis has events that the database has lost"
-            );
-            history::leap_if_lost(&self.pool, &history, last).await?;
+        let position = history::position(&self.db).await?;
+        if position.history != history {
             return Ok(());
         }
         let is_known = self.history.as_ref() == Some(&history);
@@ -116,7 +109,7 @@ impl Publisher {
         }
         let mut after = last.max(position.head - STREAM_EVENTS as EventId).max(history.base);
         while after < position.head {
-            let batch = postgres::after(&self.pool, after).await?;
+            let batch = postgres::after(&self.db, after).await?;
             let Some(newest) = batch.rows.last().filter(|_| batch.position.history == history) else { break };
             after = newest.event_id;
             self.fanout.add(redis, &history, &batch.rows).await?;
@@ -128,9 +121,14 @@ impl Publisher {
 
     /// Writes down how far the stream is, for people who look.
     async fn record(&self) -> Result<(), sqlx::Error> {
-        sqlx::query!("update event_head set last_published = $1 where last_published < $1", self.published)
-            .execute(&self.pool)
-            .await?;
+        let Some(history) = &self.history else { return Ok(()) };
+        sqlx::query!(
+            "update event_head set last_published = $1 where last_published < $1 and base = $2",
+            self.published,
+            history.base
+        )
+        .execute(&self.db)
+        .await?;
         Ok(())
     }
 }

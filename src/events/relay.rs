@@ -7,10 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{
-    PgConnection,
-    postgres::{PgConnectOptions, PgListener, PgPool},
-};
+use sqlx::PgExecutor;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -21,7 +18,7 @@ use super::{
     Row,
     history::{self, Position},
 };
-use crate::db::{self, RelayNotifier};
+use crate::db::{BackgroundConnection, BackgroundDb, RelayNotifier};
 
 /// Rows numbered at a time.
 const BATCH: i32 = 1_000;
@@ -38,8 +35,7 @@ pub type Seen = Box<dyn Fn() -> Position + Send + Sync>;
 
 /// Where numbered rows go.
 pub struct Relay {
-    options: PgConnectOptions,
-    pool: PgPool,
+    db: BackgroundDb,
     notifier: Arc<RelayNotifier>,
     seen: Seen,
     /// This node's feed and, where there is Redis, its publisher. They may take rows from here or read them themselves:
@@ -48,15 +44,14 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay on a connection of its own with these options.
+    /// A relay on a connection of its own.
     pub fn new(
-        options: PgConnectOptions,
-        pool: PgPool,
+        db: BackgroundDb,
         notifier: Arc<RelayNotifier>,
         seen: Seen,
         outlets: Vec<mpsc::Sender<Vec<Row>>>,
     ) -> Self {
-        Self { options, pool, notifier, seen, outlets }
+        Self { db, notifier, seen, outlets }
     }
 
     /// Relays, or waits to become the leader, until `shutdown`.
@@ -74,7 +69,7 @@ impl Relay {
     }
 
     async fn on_one_connection(&self) -> Result<(), sqlx::Error> {
-        let mut connection = db::connect(&self.options).await?;
+        let mut connection = self.db.connect().await?;
         // Before any number is given: this may be another database by now, or an older state of it.
         history::leap_if_new(&mut connection).await?;
         let seen = (self.seen)();
@@ -100,11 +95,10 @@ impl Relay {
         }
     }
 
-    async fn lead(&self, mut connection: PgConnection) -> Result<(), sqlx::Error> {
+    async fn lead(&self, mut connection: BackgroundConnection) -> Result<(), sqlx::Error> {
         tracing::info!("this node's relay is the leader");
         // Listen first, look afterwards: nothing that comes in between is missed.
-        let mut listener = PgListener::connect_with(&self.pool).await?;
-        listener.listen("outbox").await?;
+        let mut listener = self.db.listen("outbox").await?;
         let mut listening = true;
         loop {
             self.drain(&mut connection).await?;
@@ -120,9 +114,9 @@ impl Relay {
     }
 
     /// Numbers all that waits and hands it on.
-    async fn drain(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn drain(&self, connection: &mut BackgroundConnection) -> Result<(), sqlx::Error> {
         loop {
-            let rows = number(connection, BATCH).await?;
+            let rows = number(&mut *connection, BATCH).await?;
             let count = rows.len();
             if count == 0 {
                 return Ok(());
@@ -140,7 +134,7 @@ impl Relay {
 }
 
 /// Numbers up to `batch` waiting rows and returns them in order.
-pub async fn number(connection: &mut PgConnection, batch: i32) -> Result<Vec<Row>, sqlx::Error> {
+pub async fn number(connection: impl PgExecutor<'_>, batch: i32) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
         r#"select event_id as "event_id!", community_id as "community_id!", user_id, payload as "payload!", created_at as "created_at!"
@@ -151,12 +145,12 @@ pub async fn number(connection: &mut PgConnection, batch: i32) -> Result<Vec<Row
     .await
 }
 
-async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn try_lock(connection: &mut BackgroundConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK).fetch_one(connection).await
 }
 
 /// Whether rows wait for longer than a leader that is alive lets them.
-async fn overdue(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn overdue(connection: &mut BackgroundConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (
                select from (select created_at from outbox where event_id is null order by id limit 1) oldest

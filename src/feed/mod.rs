@@ -8,7 +8,7 @@ pub mod redis;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::postgres::PgListener;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -17,7 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::redis::{Fanout, News, Reader};
 use crate::{
-    events::{Row, history},
+    db::BackgroundDb,
+    events::{
+        Row,
+        history::{self, HistoryId},
+    },
     ids::EventId,
     realtime::hub::{Hub, Limits, Start},
 };
@@ -32,25 +36,68 @@ pub fn jittered(base: Duration) -> Duration {
     base.mul_f64(rand::random_range(0.5..=1.0))
 }
 
+/// Compares the stream with the database before a node gives or believes any number: what the stream has and the database does not
+/// know, the database has lost, and the numbering leaps. With a Redis that does not answer, the feed does so when it does.
+pub async fn compare_stream(db: &BackgroundDb, fanout: &Fanout) -> Result<(), sqlx::Error> {
+    let history = history::position(db).await?.history;
+    let last = match fanout.connect().await {
+        Ok(mut connection) => fanout.last(&mut connection, &history).await,
+        Err(error) => Err(error),
+    };
+    match last {
+        Ok(last) => leap_if_stream_has_more(db, &history, last).await.map(|_| ()),
+        Err(error) => {
+            tracing::warn!(cause = %error, "Redis does not answer: its stream is compared with the database when it does");
+            Ok(())
+        }
+    }
+}
+
+/// Whether the stream of `history`, whose newest event is `last`, has nothing that the database lacks. Where it has, the
+/// numbering leaps.
+pub async fn leap_if_stream_has_more(
+    db: &BackgroundDb,
+    history: &HistoryId,
+    last: EventId,
+) -> Result<bool, sqlx::Error> {
+    // Read after the stream was, the database cannot be behind it, unless it has lost what it once gave.
+    let position = history::position(db).await?;
+    if position.history != *history || last <= position.head {
+        return Ok(position.history == *history);
+    }
+    tracing::error!(
+        stream = last,
+        head = position.head,
+        "the stream in Redis has events that the database does not know: was an older state of the database brought back?"
+    );
+    if history::leap_if_lost(db, history, last).await?.is_none() && history::position(db).await? == position {
+        // A standby cannot leap: nothing of the stream is believed meanwhile.
+        return Err(sqlx::Error::Protocol("the database has lost events and is read-only".to_owned()));
+    }
+    Ok(false)
+}
+
 /// A hub with the recent tail of the order, as it was before a restart: nobody needs to catch up.
-pub async fn load(pool: &PgPool, limits: Limits) -> Result<Hub, sqlx::Error> {
-    let hub = Hub::starting_at(limits, start(pool, limits).await?);
-    catch_up(pool, &hub).await?;
+pub async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error> {
+    let hub = Hub::starting_at(limits, start(db, limits).await?);
+    catch_up(db, &hub).await?;
     Ok(hub)
 }
 
-async fn start(pool: &PgPool, limits: Limits) -> Result<Start, sqlx::Error> {
-    let (position, head) = postgres::start(pool, limits.total_events as i64).await?;
-    let evicted = postgres::evicted(pool, head).await?;
+async fn start(db: &BackgroundDb, limits: Limits) -> Result<Start, sqlx::Error> {
+    // These look at all communities, and at a start nothing is in the database's memory.
+    let db = &db.patient();
+    let (position, head) = postgres::start(db, limits.total_events as i64).await?;
+    let evicted = postgres::evicted(db, head).await?;
     Ok(Start { floor: position.history.base, history: position.history, head, evicted })
 }
 
 /// Reads from Postgres what comes after the hub's head, to the end. Where that is not in the hub's history, or not next to its
 /// head, the hub leaps: no gap holds the feed up.
-async fn catch_up(pool: &PgPool, hub: &Hub) -> Result<(), sqlx::Error> {
+async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
     let seen = hub.position();
     loop {
-        let batch = postgres::after(pool, hub.head()).await?;
+        let batch = postgres::after(db, hub.head()).await?;
         let here = hub.position();
         if batch.position.history != here.history {
             tracing::warn!(
@@ -60,12 +107,12 @@ async fn catch_up(pool: &PgPool, hub: &Hub) -> Result<(), sqlx::Error> {
                 "the database is in another history of events (it was restored, it failed over with a loss, or `discussions leap` \
                  was run): events go on from the new base, and the clients of this node are told to catch up"
             );
-            leap(pool, hub, batch.position.head).await?;
+            leap(db, hub, batch.position.head).await?;
             continue;
         }
         // The hub has only what the database gave it: what that does not know any more, it has lost.
         if batch.position.history == seen.history && batch.position.head < seen.head {
-            if history::leap_if_lost(pool, &seen.history, seen.head).await?.is_some() {
+            if history::leap_if_lost(db, &seen.history, seen.head).await?.is_some() {
                 tracing::error!(
                     head = batch.position.head,
                     seen = seen.head,
@@ -83,7 +130,7 @@ async fn catch_up(pool: &PgPool, hub: &Hub) -> Result<(), sqlx::Error> {
                 next = first.event_id,
                 "events between these are gone from the outbox: the clients of this node are told to catch up"
             );
-            leap(pool, hub, first.event_id - 1).await?;
+            leap(db, hub, first.event_id - 1).await?;
             continue;
         }
         let complete = (batch.rows.len() as i64) < postgres::BATCH;
@@ -97,8 +144,8 @@ async fn catch_up(pool: &PgPool, hub: &Hub) -> Result<(), sqlx::Error> {
 }
 
 /// Takes the hub to where the database is. Where the numbers do not tell the two apart, everything up to `here` counts as gone.
-async fn leap(pool: &PgPool, hub: &Hub, here: EventId) -> Result<(), sqlx::Error> {
-    let mut start = start(pool, hub.limits()).await?;
+async fn leap(db: &BackgroundDb, hub: &Hub, here: EventId) -> Result<(), sqlx::Error> {
+    let mut start = start(db, hub.limits()).await?;
     if start.history.base == hub.history().base {
         (start.head, start.floor) = (here, here);
     }
@@ -136,7 +183,7 @@ async fn read(mut reader: Reader, last: EventId) -> (Reader, ::redis::RedisResul
 
 /// Feeds `hub` until `shutdown`.
 pub struct Feed {
-    pool: PgPool,
+    db: BackgroundDb,
     hub: Arc<Hub>,
     relayed: mpsc::Receiver<Vec<Row>>,
     fanout: Option<Fanout>,
@@ -145,8 +192,8 @@ pub struct Feed {
 impl Feed {
     /// A feed that takes what this node's relay numbers from `relayed`, and all else from the fan-out, where there is one
     /// and it answers, or from Postgres.
-    pub fn new(pool: PgPool, hub: Arc<Hub>, relayed: mpsc::Receiver<Vec<Row>>, fanout: Option<Fanout>) -> Self {
-        Self { pool, hub, relayed, fanout }
+    pub fn new(db: BackgroundDb, hub: Arc<Hub>, relayed: mpsc::Receiver<Vec<Row>>, fanout: Option<Fanout>) -> Self {
+        Self { db, hub, relayed, fanout }
     }
 
     /// Feeds the hub until `shutdown`.
@@ -209,8 +256,8 @@ impl Feed {
                 }
                 _ = tick.tick() => {
                     let here = self.hub.position();
-                    if history::position(&self.pool).await? != here {
-                        catch_up(&self.pool, &self.hub).await?;
+                    if history::position(&self.db).await? != here {
+                        catch_up(&self.db, &self.hub).await?;
                     }
                 }
             }
@@ -222,29 +269,14 @@ impl Feed {
     async fn agree(&mut self, reader: &mut Reader) -> Result<::redis::RedisResult<()>, sqlx::Error> {
         loop {
             // What came between the last look at Postgres and the reader.
-            catch_up(&self.pool, &self.hub).await?;
+            catch_up(&self.db, &self.hub).await?;
             reader.switch_to(self.hub.history());
             let last = match reader.last().await {
                 Ok(last) => last,
                 Err(error) => return Ok(Err(error)),
             };
-            let position = history::position(&self.pool).await?;
-            if position.history != *reader.history() {
-                continue;
-            }
-            if last <= position.head {
+            if leap_if_stream_has_more(&self.db, reader.history(), last).await? {
                 return Ok(Ok(()));
-            }
-            tracing::error!(
-                stream = last,
-                head = position.head,
-                "the stream in Redis has events that the database has lost"
-            );
-            if history::leap_if_lost(&self.pool, reader.history(), last).await?.is_none()
-                && history::position(&self.pool).await? == position
-            {
-                // It cannot leap, as a standby: nothing of the stream is believed meanwhile.
-                return Err(sqlx::Error::Protocol("the database has lost events and is read-only".to_owned()));
             }
         }
     }
@@ -252,8 +284,8 @@ impl Feed {
     /// Until Redis answers, if there is one.
     async fn follow_postgres(&mut self) -> Result<Option<Reader>, sqlx::Error> {
         // Listen first, read afterwards: nothing that comes in between is missed.
-        let mut listener: PgListener = postgres::listen(&self.pool).await?;
-        catch_up(&self.pool, &self.hub).await?;
+        let mut listener: PgListener = self.db.listen("events").await?;
+        catch_up(&self.db, &self.hub).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut redis = std::pin::pin!(answering(self.fanout.clone(), Arc::clone(&self.hub)));
@@ -266,10 +298,10 @@ impl Feed {
                     // What is announced may have come by the relay already. A lost connection may have lost announcements.
                     let newest = heard?.and_then(|heard| heard.payload().parse::<EventId>().ok());
                     if newest.is_none_or(|newest| newest > self.hub.head()) {
-                        catch_up(&self.pool, &self.hub).await?;
+                        catch_up(&self.db, &self.hub).await?;
                     }
                 }
-                _ = tick.tick() => catch_up(&self.pool, &self.hub).await?,
+                _ = tick.tick() => catch_up(&self.db, &self.hub).await?,
             }
         }
     }
@@ -279,7 +311,7 @@ impl Feed {
             let event_id = row.event_id;
             if event_id > self.hub.head() && !append(&self.hub, row) {
                 metrics::counter!("discussions_feed_gap_fills_total").increment(1);
-                catch_up(&self.pool, &self.hub).await?;
+                catch_up(&self.db, &self.hub).await?;
             }
         }
         Ok(())

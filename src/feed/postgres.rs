@@ -1,6 +1,6 @@
 //! Reading the order from Postgres, the log of record.
 
-use sqlx::{PgExecutor, PgPool, postgres::PgListener};
+use sqlx::PgExecutor;
 
 use crate::{
     events::{
@@ -46,10 +46,8 @@ pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx
         {
             rows.push(Row { event_id, community_id, user_id: row.user_id, payload, created_at });
         }
-        position.get_or_insert_with(|| Position {
-            history: HistoryId { base: row.base, fingerprint: row.fingerprint },
-            head: row.last_assigned,
-        });
+        let history = HistoryId { base: row.base, fingerprint: row.fingerprint };
+        position = Some(Position { history, head: row.last_assigned });
     }
     Ok(Batch { position: position.ok_or(sqlx::Error::RowNotFound)?, rows })
 }
@@ -107,11 +105,4 @@ pub async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i6
     )
     .fetch_one(db)
     .await
-}
-
-/// A connection that hears when events are numbered.
-pub async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen("events").await?;
-    Ok(listener)
 }

@@ -32,6 +32,7 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
     }
+    let seen = state.hub.position();
     let position = timeout(PATIENCE, async {
         Ok::<_, sqlx::Error>((history::position(&state.db).await?, history::is_present(&state.db).await?))
     });
@@ -41,6 +42,11 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if !is_present {
         return Err(ApiError::from(ErrorCode::Unavailable)
             .message("the database is another one: events are to be numbered anew"));
+    }
+    // What this node has seen was in the database before.
+    if position.history == seen.history && position.head < seen.head {
+        return Err(ApiError::from(ErrorCode::Unavailable)
+            .message("the database has lost events: they are to be numbered anew"));
     }
     match timeout(PATIENCE, state.hub.reaches(&position)).await {
         Ok(()) => Ok(alive()),

@@ -27,6 +27,7 @@ pub const KEPT_HOURS: i32 = 24;
 const HEADER: &str = "idempotency-key";
 
 /// The key of the request, if it has one.
+#[derive(Clone)]
 pub struct IdempotencyKey(Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {

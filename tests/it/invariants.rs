@@ -215,7 +215,7 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     let mut dying = app.pool.begin().await.unwrap();
     dying.execute("select from event_head for update").await.unwrap();
     insert_events(&app.pool, community, 1).await;
-    let numbered = relay::number(&mut dying, 10).await.unwrap();
+    let numbered = relay::number(&mut *dying, 10).await.unwrap();
     assert_eq!(numbered.iter().map(|row| row.event_id).collect::<Vec<_>>(), [first + 2]);
     dying.rollback().await.unwrap();
     assert_eq!(told(&parked.await.unwrap().expect(200)), [first + 2]);

@@ -8,7 +8,7 @@ use std::{
 use crate::app::{PATIENCE, TestApp};
 
 pub struct TestRedis {
-    port: u16,
+    pub port: u16,
     child: Option<Child>,
     client: redis::Client,
     /// What keys start with in this test.

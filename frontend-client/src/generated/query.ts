@@ -45,6 +45,30 @@ export interface Author {
   username: string;
 }
 
+export type AuthorChangedEventType = typeof AuthorChangedEventType[keyof typeof AuthorChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const AuthorChangedEventType = {
+  author_changed: 'author_changed',
+} as const;
+
+/**
+ * A person has another name or picture: wherever this community shows the author of this id, they are now shown like
+this. It is sent where they wrote under their own name, and says nothing of pseudonyms.
+ */
+export interface AuthorChangedEvent {
+  /** The author as they are shown now; its id is never null. */
+  author: Author;
+  /** The community. */
+  community_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** When it changed. */
+  timestamp: string;
+  type: AuthorChangedEventType;
+}
+
 export type CommentAuthor = Author | null;
 
 /**
@@ -341,7 +365,7 @@ export const ErrorCode = {
 /**
  * A committed change at its place in the total order. Apply it by what it says is, not by what it adds.
  */
-export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | MembershipChangedEvent;
+export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | MembershipChangedEvent;
 
 /**
  * A sign of life.
