@@ -62,9 +62,9 @@ logged() {
 }
 
 test_rust() {
-    logged "$work/rust.log" cargo test --locked || die "Rust tests failed"
+    logged "$work/rust.log" cargo test --locked --workspace || die "Rust tests failed"
     # Polls have two ways in: what holds for one must hold for the other.
-    logged "$work/hyper.log" env DIRECT_POLLS=false cargo test --locked --test it -- poll_rules:: delivery:: invariants:: ||
+    logged "$work/hyper.log" env DIRECT_POLLS=false cargo test --locked --workspace --test it -- poll_rules:: delivery:: invariants:: ||
         die "Rust tests of polls by hyper failed"
 }
 

@@ -21,7 +21,6 @@ pub mod feed; // a node's ordered reader of events
 pub mod health; // liveness, readiness, metrics
 pub mod idempotency; // a repeated POST writes once
 pub mod ids; // what things are numbered with
-pub mod load; // the load test: `discussions load`
 pub mod openapi; // the document
 pub mod page; // cursors and limits
 pub mod realtime; // register, poll, heartbeat; the hub

@@ -10,7 +10,7 @@ use discussions::{
     config::{Config, LogFormat, SigningConfig},
     db, demo,
     events::history,
-    load, router, telemetry,
+    router, telemetry,
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -45,8 +45,6 @@ enum Command {
     Openapi,
     /// Print a token for trying things out, signed with JWT_SECRET
     Token(Token),
-    /// Measure running servers with many simulated users: exit status 0 if they missed nothing
-    Load(Box<load::LoadArgs>),
     /// Ask a server whether it is ready: exit status 0 if so
     Health(Health),
 }
@@ -123,10 +121,6 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
         Command::Token(token) => {
             let token = jwt::mint(&token.signing, token.user, token.communities, token.ttl_seconds)?;
             Ok(writeln!(std::io::stdout(), "{token}")?)
-        }
-        Command::Load(args) => {
-            anyhow::ensure!(load::run(*args).await?, "not everything arrived as it should; see the table");
-            Ok(())
         }
         Command::Health(health) => ask_health(health).await,
     }

@@ -160,11 +160,13 @@ fn the_tour_of_the_source_names_every_folder() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named: Vec<String> =
         rows(&tour).into_iter().flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
-    for entry in std::fs::read_dir(root.join("src")).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            let folder = format!("src/{}/", entry.file_name().to_str().unwrap());
-            assert!(named.contains(&folder), "{folder}");
+    for parent in ["src", "crates"] {
+        for entry in std::fs::read_dir(root.join(parent)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                let folder = format!("{parent}/{}/", entry.file_name().to_str().unwrap());
+                assert!(named.contains(&folder), "{folder}");
+            }
         }
     }
     for path in named.iter().filter(|path| !path.is_empty() && !path.contains('*')) {
