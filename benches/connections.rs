@@ -21,17 +21,17 @@ use std::{
 use clap::Parser;
 use discussions::{
     auth::{
-        Scope,
         jwt::{self, Verifier},
-        memberships::History,
         session::Sessions,
     },
     config::Config,
     db::Db,
+    directory::Scope,
     events::{Audience, Relayed},
     ids::EventId,
     realtime::{
         hub::{Hub, Limits},
+        memberships::MembershipHistory as History,
         registry::Registry,
     },
     router,

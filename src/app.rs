@@ -13,10 +13,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{jwt::Verifier, session::Sessions},
+    background::{self, supervise},
     config::Config,
     db::{self, BackgroundDb, Db},
-    events::{history, publisher::Publisher, relay::Relay},
-    feed::{self, Feed, redis::Fanout},
+    events::{history, log, publisher::Publisher, relay::Relay, stream::EventStream},
+    feed::{self, Feed},
     health, idempotency,
     realtime::{self, hub::Limits, registry::Registry},
     router,
@@ -87,9 +88,9 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     }
     // Before the hub is loaded, and before anything in Redis is believed.
     know_history(&background_db).await?;
-    let (fanout, registry) = shared_by_redis(&config)?;
-    if let Some(fanout) = &fanout {
-        feed::compare_stream(&background_db, fanout)
+    let (stream, registry) = shared_by_redis(&config)?;
+    if let Some(stream) = &stream {
+        history::compare_stream(&background_db, stream)
             .await
             .context("comparing the stream in Redis with the database")?;
     }
@@ -119,15 +120,17 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         Background { tasks: TaskTracker::new(), shutdown: shutdown.clone(), failed: CancellationToken::new() };
     let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
     let mut outlets = vec![relayed];
-    if let Some(fanout) = fanout.clone() {
+    if let Some(stream) = stream.clone() {
         let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
         outlets.push(relayed);
-        background.spawn("publisher", Publisher::new(fanout, background_db.clone(), from_relay).run(shutdown.clone()));
+        background
+            .spawn("publisher", supervise(Publisher::new(stream, background_db.clone(), from_relay), shutdown.clone()));
     }
     let here = Arc::clone(&hub);
     let relay = Relay::new(background_db.clone(), notifier, Box::new(move || here.position()), outlets);
-    background.spawn("relay", relay.run(shutdown.clone()));
-    background.spawn("feed", Feed::new(background_db, Arc::clone(&hub), from_relay, fanout).run(shutdown.clone()));
+    background.spawn("relay", supervise(relay, shutdown.clone()));
+    background
+        .spawn("feed", supervise(Feed::new(background_db, Arc::clone(&hub), from_relay, stream), shutdown.clone()));
     background.spawn("expiry", realtime::expire(hub, registry, shutdown.clone()));
     let (ending, parked) = (shutdown.clone(), Arc::clone(&state.hub));
     background.spawn("release", async move {
@@ -176,15 +179,15 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
 }
 
 /// What this node shares with others: nothing, where no Redis is set.
-fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<Fanout>, Registry)> {
+fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<EventStream>, Registry)> {
     let Some(url) = &config.redis_url else { return Ok((None, Registry::alone())) };
     // The address may hold a password: the error does not repeat it.
     let client = redis::Client::open(url.as_str())
         .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;
-    let fanout = Fanout::new(client.clone(), &config.redis_prefix);
+    let stream = EventStream::new(client.clone(), &config.redis_prefix);
     let ttl = Duration::from_secs(config.queue_ttl_seconds);
-    let registry = Registry::shared(client, fanout.clone(), &config.redis_prefix, ttl);
-    Ok((Some(fanout), registry))
+    let registry = Registry::shared(client, stream.clone(), &config.redis_prefix, ttl);
+    Ok((Some(stream), registry))
 }
 
 /// Tasks without which the application must not go on.
@@ -239,7 +242,7 @@ async fn housekeeping(state: AppState) {
             tracing::warn!(cause = %error, "could not delete old rows; trying again later");
         }
         tokio::select! {
-            () = sleep(feed::jittered(HOUSEKEEPING_TICK)) => {}
+            () = sleep(background::jittered(HOUSEKEEPING_TICK)) => {}
             () = state.shutdown.cancelled() => return,
         }
     }
@@ -250,6 +253,6 @@ async fn clean(state: &AppState) -> anyhow::Result<()> {
     let db = &state.db;
     idempotency::store::purge(db).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
     let (hours, total) = (state.config.outbox_retention_hours as i32, i64::from(state.config.total_log_events));
-    while feed::postgres::prune(db, hours, total).await.context("outbox")? > 0 {}
+    while log::prune(db, hours, total).await.context("outbox")? > 0 {}
     Ok(())
 }

@@ -8,11 +8,13 @@
 pub mod app; // wires state, background tasks, shutdown
 pub mod auth; // who is asking, and what they may do
 pub mod authors; // who wrote something, as others may know it
+pub mod background; // tasks that are tried again
 pub mod comments; // comments of a discussion
 pub mod config; // settings
 pub mod db; // the pool and the migrations
 pub mod deadline; // one timer for one deadline after another
 pub mod demo; // the demo's sign-in, in demo mode only
+pub mod directory; // who people and communities are
 pub mod discussions; // topics on an article inside a community
 pub mod error; // the one error of the API
 pub mod events; // the one definition of events, their outbox and relay

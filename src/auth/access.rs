@@ -4,57 +4,21 @@
 //! do not exist (404), those of a private one are forbidden (403). Writing takes membership.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use sqlx::PgExecutor;
-use utoipa::ToSchema;
 
 use super::viewer::Viewer;
 use crate::{
     authors::{Author, Identity, store::Signature},
+    directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
 };
-
-/// How open a community is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum Kind {
-    /// Anyone reads, members write.
-    Public,
-    /// Members only; others know of it.
-    Private,
-    /// Members only; others do not know of it.
-    Hidden,
-}
-
-/// What a member may do: members and reviewers the same here, moderators and admins also delete, admins also resolve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum Role {
-    /// Reads and writes.
-    Member,
-    /// Reads and writes.
-    Reviewer,
-    /// Also deletes what others wrote.
-    Moderator,
-    /// Also deletes and resolves what others wrote.
-    Admin,
-}
-
-impl Role {
-    /// Whether the role may delete what others wrote.
-    pub fn moderates(self) -> bool {
-        matches!(self, Self::Moderator | Self::Admin)
-    }
-}
 
 /// Where a viewer stands in a community. `role` is null where the token's scope leaves the community out.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     /// How open the community is.
-    pub kind: Kind,
+    pub kind: Visibility,
     /// The viewer's role, where there is one.
     pub role: Option<Role>,
     /// Whether the viewer's account is in use: None where nobody is signed in or the account is deleted. Every statement that
@@ -67,18 +31,18 @@ impl Standing {
     pub fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
         match (self.role, self.kind) {
             // To those outside it is not there, whatever their account: another answer would tell that it is.
-            (None, Kind::Hidden) => Err(missing.into()),
+            (None, Visibility::Hidden) => Err(missing.into()),
             _ if viewer.is_some() && self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
-            (Some(_), _) | (None, Kind::Public) => Ok(()),
-            (None, Kind::Private) if viewer.is_none() => Err(ErrorCode::TokenMissing.into()),
-            (None, Kind::Private) => Err(ErrorCode::NotAMember.into()),
+            (Some(_), _) | (None, Visibility::Public) => Ok(()),
+            (None, Visibility::Private) if viewer.is_none() => Err(ErrorCode::TokenMissing.into()),
+            (None, Visibility::Private) => Err(ErrorCode::NotAMember.into()),
         }
     }
 
     /// The viewer's role, which writing takes.
     pub fn may_write(&self, missing: ErrorCode) -> Result<Role> {
         match (self.role, self.kind) {
-            (None, Kind::Hidden) => Err(missing.into()),
+            (None, Visibility::Hidden) => Err(missing.into()),
             _ if self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
             (Some(role), _) => Ok(role),
             (None, _) => Err(ErrorCode::NotAMember.into()),
@@ -100,7 +64,7 @@ pub async fn place_to_write(
     community: CommunityId,
 ) -> Result<PlaceAccess> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Kind", m.role as "role?: Role", ca.is_pseudonymous as "is_pseudonymous?",
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", ca.is_pseudonymous as "is_pseudonymous?",
                   (select is_active from users where id = $2) as viewer_is_active
            from communities c
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
@@ -139,7 +103,7 @@ pub async fn discussion_to_write(
     id: DiscussionId,
 ) -> Result<DiscussionAccess> {
     let row = sqlx::query!(
-        r#"select d.community_id, d.article_id, d.author_id, c.kind as "kind: Kind", m.role as "role?: Role",
+        r#"select d.community_id, d.article_id, d.author_id, c.kind as "kind: Visibility", m.role as "role?: Role",
                   (select is_active from users where id = $2) as viewer_is_active
            from discussions d
            join communities c on c.id = d.community_id
@@ -180,7 +144,7 @@ pub async fn discussion_to_comment_in(
     id: DiscussionId,
 ) -> Result<CommentingAccess> {
     let row = sqlx::query!(
-        r#"select d.community_id, d.article_id, ca.is_pseudonymous, c.kind as "kind: Kind", m.role as "role?: Role",
+        r#"select d.community_id, d.article_id, ca.is_pseudonymous, c.kind as "kind: Visibility", m.role as "role?: Role",
                   clock_timestamp() as "now!", (select is_active from users where id = $2) as viewer_is_active, u.username as "username?", u.avatar_url, p.id as "pseudonym_id?",
                   p.name as "pseudonym?",
                   case when m.role is not null then nextval(pg_get_serial_sequence('comments', 'id')) end as comment_id
@@ -225,7 +189,7 @@ pub struct CommentAccess {
 /// Comment `id`, for `viewer` to change.
 pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: CommentId) -> Result<CommentAccess> {
     let row = sqlx::query!(
-        r#"select k.author_id, c.kind as "kind: Kind", m.role as "role?: Role",
+        r#"select k.author_id, c.kind as "kind: Visibility", m.role as "role?: Role",
                   (select is_active from users where id = $2) as viewer_is_active
            from comments k
            join discussions d on d.id = k.discussion_id

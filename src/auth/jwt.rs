@@ -5,9 +5,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, erro
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::viewer::{Scope, Viewer};
+use super::viewer::Viewer;
 use crate::{
     config::{JwtAlgorithm, JwtConfig, SigningConfig},
+    directory::Scope,
     error::{ErrorCode, Result},
     ids::{CommunityId, UserId},
 };

@@ -20,10 +20,11 @@ use tower_sessions::{
     session_store,
 };
 
-use super::viewer::{Scope, Viewer};
+use super::viewer::Viewer;
 use crate::{
     config::Config,
     db::Db,
+    directory::Scope,
     error::{ApiError, ErrorCode, Result},
     ids::UserId,
 };

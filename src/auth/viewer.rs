@@ -1,49 +1,16 @@
 //! The extractors that say who is asking: [`Viewer`] where that must be known, [`MaybeViewer`] where anyone may ask.
 
-use std::sync::Arc;
-
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, Method, header, request::Parts},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
+    directory::Scope,
     error::{ApiError, ErrorCode, Result},
-    ids::{CommunityId, UserId},
+    ids::UserId,
     state::AppState,
 };
-
-/// The communities that a token is good for: all of its user's, or only some. It narrows and never widens.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Scope(Option<Arc<[CommunityId]>>);
-
-impl Scope {
-    /// `None` for all.
-    pub fn new(communities: Option<Vec<CommunityId>>) -> Self {
-        Self(communities.map(|mut ids| {
-            ids.sort_unstable();
-            ids.dedup();
-            ids.into()
-        }))
-    }
-
-    /// Whether `community` is in it.
-    pub fn allows(&self, community: CommunityId) -> bool {
-        self.0.as_ref().is_none_or(|ids| ids.binary_search(&community).is_ok())
-    }
-
-    /// Whether `community` is both in this scope, a queue's, and in that of the token that the queue is polled with.
-    pub fn allows_both(&self, token: &Self, community: CommunityId) -> bool {
-        self.allows(community) && token.allows(community)
-    }
-
-    /// For SQL: null for all.
-    pub fn as_sql(&self) -> Option<&[CommunityId]> {
-        self.0.as_deref()
-    }
-}
 
 /// The user who is asking.
 #[derive(Clone, Debug)]

@@ -5,12 +5,10 @@ use sqlx::PgExecutor;
 
 use super::model::{Comment, CommentPage, CommentTree, DEEPEST};
 use crate::{
-    auth::{
-        Viewer,
-        access::{Kind, Role, Standing},
-    },
+    auth::{Viewer, access::Standing},
     authors::{Author, Identity},
     db::{LastStatement, Write},
+    directory::{Role, Visibility},
     discussions::model::{ViewerInfo, ViewerMembership},
     error::{ApiError, ErrorCode, Result},
     events::{Change, outbox},
@@ -88,7 +86,7 @@ pub async fn page(
                left join pseudonyms p on p.id = k.pseudonym_id
            )
            select (select last_assigned from event_head) as "head!", place.community_id as "community_id!",
-                  place.kind as "kind!: Kind", place.role as "role?: Role", place.pseudonym as "own_pseudonym?",
+                  place.kind as "kind!: Visibility", place.role as "role?: Role", place.pseudonym as "own_pseudonym?",
                   place.viewer_is_active as "viewer_is_active?",
                   k.id as "id?", k.parent_id as "parent_id?", k.depth as "depth?", k.text as "text?",
                   k.created_at as "created_at?", k.updated_at as "updated_at?", k.deleted_at as "deleted_at?",
@@ -147,7 +145,7 @@ pub async fn page(
 /// Comment `id` for `viewer` to read.
 pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Kind", m.role as "role?: Role", k.id, k.discussion_id, k.parent_id, k.depth, k.text,
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", k.id, k.discussion_id, k.parent_id, k.depth, k.text,
                   k.created_at, k.updated_at, k.deleted_at, k.author_id, u.username, u.avatar_url, p.name as "pseudonym?",
                   (select is_active from users where id = $2) as viewer_is_active
            from comments k

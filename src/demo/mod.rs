@@ -11,7 +11,8 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{access::Role, jwt},
+    auth::jwt,
+    directory::Role,
     error::{ApiError, ErrorCode, Result},
     extract::Json,
     ids::{CommunityId, UserId},

@@ -4,8 +4,8 @@ use serde::Serialize;
 use sqlx::{PgPool, types::Json};
 
 use crate::{
-    auth::access::{Kind, Role},
     db::{Db, Write},
+    directory::{Role, Visibility},
     error::Result,
     ids::{ArticleId, CommunityId, UserId},
 };
@@ -37,7 +37,7 @@ struct Community {
     id: CommunityId,
     name: String,
     slug: String,
-    kind: Kind,
+    kind: Visibility,
 }
 
 /// The first people and articles.

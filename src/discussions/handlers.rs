@@ -9,11 +9,9 @@ use super::{
     store,
 };
 use crate::{
-    auth::{
-        MaybeViewer, Viewer,
-        access::{self, Role},
-    },
+    auth::{MaybeViewer, Viewer, access},
     authors,
+    directory::Role,
     error::{ErrorCode, Result},
     events::Change,
     extract::{Json, PathId, Query},

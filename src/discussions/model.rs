@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    auth::access::Role,
     authors::Author,
+    directory::Role,
     error::{ApiError, Result},
     events::DiscussionState,
     ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},

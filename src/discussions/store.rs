@@ -6,12 +6,10 @@ use sqlx::{PgExecutor, types::Json};
 
 use super::model::{Discussion, DiscussionPage, DiscussionPatch, NewDiscussion, ViewerInfo, ViewerMembership};
 use crate::{
-    auth::{
-        Viewer,
-        access::{Kind, Role, Standing},
-    },
+    auth::{Viewer, access::Standing},
     authors::{Author, Identity, store::Signature},
     db::Write,
+    directory::{Role, Visibility},
     error::{ErrorCode, Result},
     ids::{ArticleId, CommunityId, DiscussionId, UserId},
     page,
@@ -64,7 +62,7 @@ impl From<Row> for Discussion {
 #[derive(Debug, Deserialize)]
 struct Place {
     community_id: CommunityId,
-    kind: Kind,
+    kind: Visibility,
     role: Option<Role>,
     pseudonym: Option<String>,
 }
@@ -107,7 +105,7 @@ pub async fn page(
                   d.is_resolved as "is_resolved?", d.comment_count as "comment_count?", d.created_at as "created_at?",
                   d.updated_at as "updated_at?", d.deleted_at as "deleted_at?", d.author_id as "author_id?",
                   u.username as "username?", u.avatar_url as "avatar_url?", p.name as "pseudonym?",
-                  null::bigint as "head?", null::text as "asked?: Kind", null::json as "places?: Json<Vec<Place>>",
+                  null::bigint as "head?", null::text as "asked?: Visibility", null::json as "places?: Json<Vec<Place>>",
                   null::boolean as "viewer_is_active?"
            from found d
            join users u on u.id = d.author_id
@@ -175,7 +173,7 @@ fn may_read(
     viewer: Option<&Viewer>,
     viewer_is_active: Option<bool>,
     community: Option<CommunityId>,
-    asked: Option<Kind>,
+    asked: Option<Visibility>,
     places: &[Place],
 ) -> Result<()> {
     let standing = |place: &Place| Standing { kind: place.kind, role: place.role, viewer_is_active };
@@ -183,7 +181,7 @@ fn may_read(
         let Some(place) = places.first() else {
             // Whether the article is in a hidden community is that community's secret too.
             return Err(match asked {
-                None | Some(Kind::Hidden) => ErrorCode::CommunityNotFound,
+                None | Some(Visibility::Hidden) => ErrorCode::CommunityNotFound,
                 Some(_) => ErrorCode::ArticleNotFound,
             }
             .into());
@@ -212,7 +210,7 @@ fn viewer_info(viewer: Option<&Viewer>, places: Vec<Place>) -> Option<ViewerInfo
 /// Discussion `id` for `viewer` to read.
 pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Kind", m.role as "role?: Role", d.id, d.community_id, d.article_id, d.topic, d.text,
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", d.id, d.community_id, d.article_id, d.topic, d.text,
                   d.is_resolved, d.comment_count, d.created_at, d.updated_at, d.deleted_at, d.author_id, u.username,
                   u.avatar_url, p.name as "pseudonym?", (select is_active from users where id = $2) as viewer_is_active
            from discussions d

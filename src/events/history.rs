@@ -8,7 +8,8 @@
 use sha2::{Digest, Sha256};
 use sqlx::PgExecutor;
 
-use crate::ids::EventId;
+use super::stream::EventStream;
+use crate::{db::BackgroundDb, ids::EventId};
 
 /// A history: its events have numbers above `base`. Two databases, or one before and after a restore, do not share one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,4 +80,45 @@ pub async fn leap_if_lost(
 /// Leaps: the new base.
 pub async fn leap(db: impl PgExecutor<'_>) -> Result<EventId, sqlx::Error> {
     sqlx::query_scalar!(r#"select leap_now() as "base!""#).fetch_one(db).await
+}
+
+/// Compares the stream with the database before a node gives or believes any number: what the stream has and the database does not
+/// know, the database has lost, and the numbering leaps. With a Redis that does not answer, the feed does so when it does.
+pub async fn compare_stream(db: &BackgroundDb, stream: &EventStream) -> Result<(), sqlx::Error> {
+    let history = position(db).await?.history;
+    let last = match stream.connect().await {
+        Ok(mut connection) => stream.last(&mut connection, &history).await,
+        Err(error) => Err(error),
+    };
+    match last {
+        Ok(last) => leap_if_stream_has_more(db, &history, last).await.map(|_| ()),
+        Err(error) => {
+            tracing::warn!(cause = %error, "Redis does not answer: its stream is compared with the database when it does");
+            Ok(())
+        }
+    }
+}
+
+/// Whether the stream of `history`, whose newest event is `last`, has nothing that the database lacks. Where it has, the
+/// numbering leaps.
+pub async fn leap_if_stream_has_more(
+    db: &BackgroundDb,
+    history: &HistoryId,
+    last: EventId,
+) -> Result<bool, sqlx::Error> {
+    // Read after the stream was, the database cannot be behind it, unless it has lost what it once gave.
+    let here = position(db).await?;
+    if here.history != *history || last <= here.head {
+        return Ok(here.history == *history);
+    }
+    tracing::error!(
+        stream = last,
+        head = here.head,
+        "the stream in Redis has events that the database does not know: was an older state of the database brought back?"
+    );
+    if leap_if_lost(db, history, last).await?.is_none() && position(db).await? == here {
+        // A standby cannot leap: nothing of the stream is believed meanwhile.
+        return Err(sqlx::Error::Protocol("the database has lost events and is read-only".to_owned()));
+    }
+    Ok(false)
 }

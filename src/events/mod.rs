@@ -1,9 +1,11 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
 pub mod history;
+pub mod log;
 pub mod outbox;
 pub mod publisher;
 pub mod relay;
+pub mod stream;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -11,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    auth::access::Role,
     authors::Author,
+    directory::Role,
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
 };
 

@@ -10,29 +10,23 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Row,
     history::{self, HistoryId},
+    log,
+    stream::{EventStream, STREAM_EVENTS},
 };
-use crate::{
-    db::BackgroundDb,
-    feed::{
-        self, jittered, postgres,
-        redis::{Fanout, STREAM_EVENTS},
-    },
-    ids::EventId,
-};
+use crate::{background::BackgroundTask, db::BackgroundDb, ids::EventId};
 
 /// How often the stream is compared with the order when nothing comes.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Keeps the stream in Redis up with the order.
 pub struct Publisher {
-    fanout: Fanout,
+    stream: EventStream,
     db: BackgroundDb,
     /// What this node's relay numbers; what is lost on the way is read from Postgres.
     relayed: mpsc::Receiver<Vec<Row>>,
@@ -44,27 +38,17 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher of what comes by `relayed` and of all that the stream lacks.
-    pub fn new(fanout: Fanout, db: BackgroundDb, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
-        Self { fanout, db, relayed, history: None, published: 0 }
+    pub fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
+        Self { stream, db, relayed, history: None, published: 0 }
     }
+}
 
-    /// Publishes until `shutdown`.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let ended = tokio::select! {
-                ended = self.on_one_connection() => ended,
-                () = shutdown.cancelled() => return,
-            };
-            if let Err(error) = ended {
-                tracing::warn!(cause = %error, "cannot publish to Redis; the nodes read Postgres meanwhile");
-                sleep(jittered(TICK)).await;
-            }
-        }
-    }
+impl BackgroundTask for Publisher {
+    const FAILURE: &'static str = "cannot publish to Redis; the nodes read Postgres meanwhile";
 
-    async fn on_one_connection(&mut self) -> anyhow::Result<()> {
-        let mut redis = self.fanout.connect().await?;
-        self.fanout.let_go_of_nameless(&mut redis).await?;
+    async fn attempt(&mut self) -> anyhow::Result<()> {
+        let mut redis = self.stream.connect().await?;
+        self.stream.let_go_of_nameless(&mut redis).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -78,14 +62,16 @@ impl Publisher {
             }
         }
     }
+}
 
+impl Publisher {
     async fn publish(&mut self, redis: &mut MultiplexedConnection, rows: &[Row]) -> anyhow::Result<()> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         // The next after the stream's last: in no other history is there an event of that number to come.
         if let Some(history) = &self.history
-            && self.fanout.last(redis, history).await? == first.event_id - 1
+            && self.stream.last(redis, history).await? == first.event_id - 1
         {
-            self.fanout.add(redis, history, rows).await?;
+            self.stream.add(redis, history, rows).await?;
             self.published = last.event_id;
             return Ok(());
         }
@@ -95,8 +81,8 @@ impl Publisher {
     /// Brings the stream from where it is up to the head.
     async fn refill(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
         let history = history::position(&self.db).await?.history;
-        let last = self.fanout.last(redis, &history).await?;
-        if !feed::leap_if_stream_has_more(&self.db, &history, last).await? {
+        let last = self.stream.last(redis, &history).await?;
+        if !history::leap_if_stream_has_more(&self.db, &history, last).await? {
             return Ok(());
         }
         let position = history::position(&self.db).await?;
@@ -109,12 +95,12 @@ impl Publisher {
         }
         let mut after = last.max(position.head - STREAM_EVENTS as EventId).max(history.base);
         while after < position.head {
-            let batch = postgres::after(&self.db, after).await?;
+            let batch = log::after(&self.db, after).await?;
             let Some(newest) = batch.rows.last().filter(|_| batch.position.history == history) else { break };
             after = newest.event_id;
-            self.fanout.add(redis, &history, &batch.rows).await?;
+            self.stream.add(redis, &history, &batch.rows).await?;
         }
-        self.fanout.keep(redis, &history).await?;
+        self.stream.keep(redis, &history).await?;
         (self.history, self.published) = (Some(history), position.head);
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! The relay: gives committed outbox rows their places in the one total order, and hands them on.
 //!
 //! Invariants: an event_id is given once, after the commit of its row, in the order of the rows' ids, without gaps (I2); and
-//! it is committed before anyone is told of it (I7); and in the history that the database is in ([`super::history`]). All of that is `assign_event_ids` in the database. The advisory lock
-//! only keeps the nodes from doing the same work: two relays at once are harmless, and so a node that sees rows wait although
-//! another holds the lock (a paused process does that) does not hesitate to number them itself.
+//! it is committed before anyone is told of it (I7); and in the history that the database is in ([`super::history`]). All of
+//! that is `assign_event_ids` in the database. The advisory lock only keeps the nodes from doing the same work: two relays at
+//! once are harmless, and so a node that sees rows wait although another holds the lock (a paused process does that) numbers
+//! them itself.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +13,15 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Row,
     history::{self, Position},
 };
-use crate::db::{BackgroundConnection, BackgroundDb, RelayNotifier};
+use crate::{
+    background::BackgroundTask,
+    db::{BackgroundConnection, BackgroundDb, RelayNotifier},
+};
 
 /// Rows numbered at a time.
 const BATCH: i32 = 1_000;
@@ -53,22 +56,13 @@ impl Relay {
     ) -> Self {
         Self { db, notifier, seen, outlets }
     }
+}
 
-    /// Relays, or waits to become the leader, until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let ended = tokio::select! {
-                ended = self.on_one_connection() => ended,
-                () = shutdown.cancelled() => return,
-            };
-            if let Err(error) = ended {
-                tracing::warn!(cause = %error, "the relay lost its database connection; trying again");
-                sleep(crate::feed::jittered(Duration::from_millis(200))).await;
-            }
-        }
-    }
+impl BackgroundTask for Relay {
+    const FAILURE: &'static str = "the relay lost its database connection; trying again";
 
-    async fn on_one_connection(&self) -> Result<(), sqlx::Error> {
+    /// Relays, or waits to become the leader.
+    async fn attempt(&mut self) -> anyhow::Result<()> {
         let mut connection = self.db.connect().await?;
         // Before any number is given: this may be another database by now, or an older state of it.
         history::leap_if_new(&mut connection).await?;
@@ -84,7 +78,7 @@ impl Relay {
                 }
                 _ = tick.tick() => {
                     if try_lock(&mut connection).await? {
-                        return self.lead(connection).await;
+                        return Ok(self.lead(connection).await?);
                     }
                     if overdue(&mut connection).await? {
                         tracing::warn!("rows wait in the outbox although another node holds the relay's lock; relaying them here");
@@ -94,7 +88,9 @@ impl Relay {
             }
         }
     }
+}
 
+impl Relay {
     async fn lead(&self, mut connection: BackgroundConnection) -> Result<(), sqlx::Error> {
         tracing::info!("this node's relay is the leader");
         // Listen first, look afterwards: nothing that comes in between is missed.

@@ -3,9 +3,6 @@
 //! Whatever hints at an event (this node's relay, LISTEN, Redis), it goes to the hub only as the one after the last; what is
 //! missing in between is read from Postgres. So no source needs to be complete, and none can reorder.
 
-pub mod postgres;
-pub mod redis;
-
 use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::PgListener;
@@ -13,14 +10,13 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
-use tokio_util::sync::CancellationToken;
 
-use self::redis::{Fanout, News, Reader};
 use crate::{
+    background::{BackgroundTask, Backoff},
     db::BackgroundDb,
     events::{
-        Row,
-        history::{self, HistoryId},
+        Row, history, log,
+        stream::{EventStream, StreamBatch, StreamReader},
     },
     ids::EventId,
     realtime::hub::{Hub, Limits, Start},
@@ -28,54 +24,6 @@ use crate::{
 
 /// The net below all wake-ups.
 const TICK: Duration = Duration::from_secs(1);
-/// About this long between attempts to reach a Redis that is down.
-const RECONNECT: Duration = Duration::from_secs(1);
-
-/// A duration between half of `base` and all of it, so that many clients of one thing do not come back together.
-pub fn jittered(base: Duration) -> Duration {
-    base.mul_f64(rand::random_range(0.5..=1.0))
-}
-
-/// Compares the stream with the database before a node gives or believes any number: what the stream has and the database does not
-/// know, the database has lost, and the numbering leaps. With a Redis that does not answer, the feed does so when it does.
-pub async fn compare_stream(db: &BackgroundDb, fanout: &Fanout) -> Result<(), sqlx::Error> {
-    let history = history::position(db).await?.history;
-    let last = match fanout.connect().await {
-        Ok(mut connection) => fanout.last(&mut connection, &history).await,
-        Err(error) => Err(error),
-    };
-    match last {
-        Ok(last) => leap_if_stream_has_more(db, &history, last).await.map(|_| ()),
-        Err(error) => {
-            tracing::warn!(cause = %error, "Redis does not answer: its stream is compared with the database when it does");
-            Ok(())
-        }
-    }
-}
-
-/// Whether the stream of `history`, whose newest event is `last`, has nothing that the database lacks. Where it has, the
-/// numbering leaps.
-pub async fn leap_if_stream_has_more(
-    db: &BackgroundDb,
-    history: &HistoryId,
-    last: EventId,
-) -> Result<bool, sqlx::Error> {
-    // Read after the stream was, the database cannot be behind it, unless it has lost what it once gave.
-    let position = history::position(db).await?;
-    if position.history != *history || last <= position.head {
-        return Ok(position.history == *history);
-    }
-    tracing::error!(
-        stream = last,
-        head = position.head,
-        "the stream in Redis has events that the database does not know: was an older state of the database brought back?"
-    );
-    if history::leap_if_lost(db, history, last).await?.is_none() && history::position(db).await? == position {
-        // A standby cannot leap: nothing of the stream is believed meanwhile.
-        return Err(sqlx::Error::Protocol("the database has lost events and is read-only".to_owned()));
-    }
-    Ok(false)
-}
 
 /// A hub with the recent tail of the order, as it was before a restart: nobody needs to catch up.
 pub async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error> {
@@ -87,8 +35,8 @@ pub async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error>
 async fn start(db: &BackgroundDb, limits: Limits) -> Result<Start, sqlx::Error> {
     // These look at all communities, and at a start nothing is in the database's memory.
     let db = &db.patient();
-    let (position, head) = postgres::start(db, limits.total_events as i64).await?;
-    let evicted = postgres::evicted(db, head).await?;
+    let (position, head) = log::start(db, limits.total_events as i64).await?;
+    let evicted = log::evicted(db, head).await?;
     Ok(Start { floor: position.history.base, history: position.history, head, evicted })
 }
 
@@ -97,7 +45,7 @@ async fn start(db: &BackgroundDb, limits: Limits) -> Result<Start, sqlx::Error> 
 async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
     let seen = hub.position();
     loop {
-        let batch = postgres::after(db, hub.head()).await?;
+        let batch = log::after(db, hub.head()).await?;
         let here = hub.position();
         if batch.position.history != here.history {
             tracing::warn!(
@@ -133,7 +81,7 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
             leap(db, hub, first.event_id - 1).await?;
             continue;
         }
-        let complete = (batch.rows.len() as i64) < postgres::BATCH;
+        let complete = (batch.rows.len() as i64) < log::BATCH;
         for row in batch.rows {
             append(hub, row);
         }
@@ -165,53 +113,49 @@ fn append(hub: &Hub, row: Row) -> bool {
 }
 
 /// Resolves when Redis answers: never, where there is none.
-async fn answering(fanout: Option<Fanout>, hub: Arc<Hub>) -> Reader {
-    let Some(fanout) = fanout else { return std::future::pending().await };
+async fn answering(stream: Option<EventStream>, hub: Arc<Hub>) -> StreamReader {
+    let Some(stream) = stream else { return std::future::pending().await };
+    let mut backoff = Backoff::default();
     loop {
-        match fanout.reader(hub.history()).await {
+        match stream.reader(hub.history()).await {
             Ok(reader) => return reader,
             Err(error) => tracing::debug!(cause = %error, "Redis does not answer yet"),
         }
-        sleep(jittered(RECONNECT)).await;
+        sleep(backoff.next_delay()).await;
     }
 }
 
-async fn read(mut reader: Reader, last: EventId) -> (Reader, ::redis::RedisResult<News>) {
+async fn read(mut reader: StreamReader, last: EventId) -> (StreamReader, redis::RedisResult<StreamBatch>) {
     let news = reader.read(last).await;
     (reader, news)
 }
 
-/// Feeds `hub` until `shutdown`.
+/// Feeds `hub` with all events, in order.
 pub struct Feed {
     db: BackgroundDb,
     hub: Arc<Hub>,
     relayed: mpsc::Receiver<Vec<Row>>,
-    fanout: Option<Fanout>,
+    stream: Option<EventStream>,
 }
 
 impl Feed {
     /// A feed that takes what this node's relay numbers from `relayed`, and all else from the fan-out, where there is one
     /// and it answers, or from Postgres.
-    pub fn new(db: BackgroundDb, hub: Arc<Hub>, relayed: mpsc::Receiver<Vec<Row>>, fanout: Option<Fanout>) -> Self {
-        Self { db, hub, relayed, fanout }
+    pub fn new(
+        db: BackgroundDb,
+        hub: Arc<Hub>,
+        relayed: mpsc::Receiver<Vec<Row>>,
+        stream: Option<EventStream>,
+    ) -> Self {
+        Self { db, hub, relayed, stream }
     }
+}
 
-    /// Feeds the hub until `shutdown`.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let ended = tokio::select! {
-                ended = self.follow() => ended,
-                () = shutdown.cancelled() => return,
-            };
-            if let Err(error) = ended {
-                tracing::warn!(cause = %error, "the feed cannot read the database; trying again");
-                sleep(jittered(Duration::from_millis(500))).await;
-            }
-        }
-    }
+impl BackgroundTask for Feed {
+    const FAILURE: &'static str = "the feed cannot read the database; trying again";
 
     /// Follows Postgres until Redis answers, then Redis until it does not.
-    async fn follow(&mut self) -> Result<(), sqlx::Error> {
+    async fn attempt(&mut self) -> anyhow::Result<()> {
         metrics::gauge!("discussions_feed_on_redis").set(0.0);
         let Some(reader) = self.follow_postgres().await? else { return Ok(()) };
         metrics::gauge!("discussions_feed_on_redis").set(1.0);
@@ -220,10 +164,12 @@ impl Feed {
         tracing::warn!(cause = %why, "Redis does not answer: the feed reads Postgres until it does");
         Ok(())
     }
+}
 
+impl Feed {
     /// Until Redis fails; why is the result. Postgres is asked now and then whether there is more: the relay may be cut off
     /// from Redis, or Redis may have lost what it was given.
-    async fn follow_redis(&mut self, mut reader: Reader) -> Result<::redis::RedisError, sqlx::Error> {
+    async fn follow_redis(&mut self, mut reader: StreamReader) -> Result<redis::RedisError, sqlx::Error> {
         if let Err(error) = self.agree(&mut reader).await? {
             return Ok(error);
         }
@@ -266,7 +212,7 @@ impl Feed {
 
     /// Compares the stream with the database before anything in it is believed, and has the reader read the hub's history.
     /// What the stream has and the database does not know, the database has lost: then the numbering leaps.
-    async fn agree(&mut self, reader: &mut Reader) -> Result<::redis::RedisResult<()>, sqlx::Error> {
+    async fn agree(&mut self, reader: &mut StreamReader) -> Result<redis::RedisResult<()>, sqlx::Error> {
         loop {
             // What came between the last look at Postgres and the reader.
             catch_up(&self.db, &self.hub).await?;
@@ -275,20 +221,20 @@ impl Feed {
                 Ok(last) => last,
                 Err(error) => return Ok(Err(error)),
             };
-            if leap_if_stream_has_more(&self.db, reader.history(), last).await? {
+            if history::leap_if_stream_has_more(&self.db, reader.history(), last).await? {
                 return Ok(Ok(()));
             }
         }
     }
 
     /// Until Redis answers, if there is one.
-    async fn follow_postgres(&mut self) -> Result<Option<Reader>, sqlx::Error> {
+    async fn follow_postgres(&mut self) -> Result<Option<StreamReader>, sqlx::Error> {
         // Listen first, read afterwards: nothing that comes in between is missed.
         let mut listener: PgListener = self.db.listen("events").await?;
         catch_up(&self.db, &self.hub).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut redis = std::pin::pin!(answering(self.fanout.clone(), Arc::clone(&self.hub)));
+        let mut redis = std::pin::pin!(answering(self.stream.clone(), Arc::clone(&self.hub)));
         loop {
             tokio::select! {
                 biased;

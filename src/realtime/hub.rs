@@ -24,12 +24,13 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     answer,
     member::Member,
+    memberships::MembershipHistory,
     queue::Queue,
     state::State,
     waiter::{Fired, Outcome},
 };
 use crate::{
-    auth::{Scope, memberships::History},
+    directory::Scope,
     events::{
         Audience, Relayed,
         history::{HistoryId, Position},
@@ -401,7 +402,7 @@ pub struct Registration {
 
 impl Registration {
     /// Takes the user's history as it was read after [`Hub::begin`], and makes no queue.
-    pub fn know(self, history: &History) {
+    pub fn know(self, history: &MembershipHistory) {
         self.hub.state().know(self.user, history);
     }
 
@@ -411,7 +412,7 @@ impl Registration {
         self,
         queue: QueueId,
         scope: Scope,
-        history: &History,
+        history: &MembershipHistory,
         left: Duration,
         now: Instant,
     ) -> Option<QueueId> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::memberships::MembershipHistory;
 use crate::{
-    auth::memberships::History,
     events::{Change, Event, MembershipChange},
     ids::{CommunityId, EventId},
 };
@@ -87,7 +87,7 @@ impl Member {
 
     /// Takes what the database said, unless that is known already. Returns whether something changed of what was known
     /// before: the queues' places are then to be worked out anew.
-    pub fn know(&mut self, history: &History) -> bool {
+    pub fn know(&mut self, history: &MembershipHistory) -> bool {
         match &mut self.memberships {
             Memberships::Loading(waiting) => {
                 let waiting = std::mem::take(waiting);
@@ -119,7 +119,7 @@ impl Member {
 
 impl MembershipTimeline {
     /// Memberships as they were all along, up to the history's head.
-    fn new(history: &History) -> Self {
+    fn new(history: &MembershipHistory) -> Self {
         let mut timeline = Self { forgotten_through: history.forgotten_through, ..Self::default() };
         let mut seen = BTreeSet::new();
         for (event_id, change) in &history.changes {

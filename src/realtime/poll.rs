@@ -17,15 +17,14 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use super::{
     answer,
     hub::{Hub, Parked, Polled},
+    memberships::{self, MembershipHistory},
     model::Asked,
     waiter::Outcome,
 };
 use crate::{
-    auth::{
-        Viewer,
-        memberships::{self, History},
-    },
+    auth::Viewer,
     deadline::poll_deadline,
+    directory,
     error::{ApiError, ErrorCode, Result},
     events::history::{self, Position},
     ids::{EventId, QueueId},
@@ -211,8 +210,8 @@ async fn load_memberships(
     Ok(wait_for(state, &there, cursor, deadline).await)
 }
 
-async fn read_history(state: &AppState, viewer: &Viewer) -> Result<History> {
-    let history = timeout(ASK_TIMEOUT, memberships::history(&state.db, viewer.user_id));
+async fn read_history(state: &AppState, viewer: &Viewer) -> Result<MembershipHistory> {
+    let history = timeout(ASK_TIMEOUT, memberships::read(&state.db, viewer.user_id));
     history.await.map_err(|_| ErrorCode::Unavailable)?
 }
 
@@ -221,7 +220,7 @@ async fn read_history(state: &AppState, viewer: &Viewer) -> Result<History> {
 pub async fn adopt(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<()> {
     let found = state.registry.find(queue).await?.filter(|(registered, _)| registered.user_id == viewer.user_id);
     let Some((registered, left)) = found else {
-        let looked = timeout(ASK_TIMEOUT, memberships::is_active(&state.db, viewer));
+        let looked = timeout(ASK_TIMEOUT, directory::store::check_active(&state.db, viewer.user_id));
         return looked.await.map_err(|_| ErrorCode::Unavailable)?;
     };
     let registration = state.hub.begin(viewer.user_id);

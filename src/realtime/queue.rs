@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::waiter::Waiter;
 use crate::{
-    auth::Scope,
+    directory::Scope,
     ids::{CommunityId, EventId, QueueId, UserId},
 };
 

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::hub::USER_QUEUES;
 use crate::{
-    auth::Scope,
+    directory::Scope,
     error::{ErrorCode, Result},
-    feed::redis::{Fanout, Link},
+    events::stream::{EventStream, Link},
     ids::{QueueId, UserId},
 };
 
@@ -34,7 +34,7 @@ pub struct Registry(Option<Shared>);
 
 struct Shared {
     redis: Link,
-    fanout: Fanout,
+    stream: EventStream,
     prefix: String,
     ttl: Duration,
 }
@@ -46,9 +46,9 @@ impl Registry {
     }
 
     /// In Redis, under keys that start with `prefix`. Connects when first used, and again when need be.
-    pub fn shared(client: Client, fanout: Fanout, prefix: &str, ttl: Duration) -> Self {
+    pub fn shared(client: Client, stream: EventStream, prefix: &str, ttl: Duration) -> Self {
         let redis = Link::new(client, prefix, PATIENCE);
-        Self(Some(Shared { redis, fanout, prefix: prefix.to_owned(), ttl }))
+        Self(Some(Shared { redis, stream, prefix: prefix.to_owned(), ttl }))
     }
 
     /// Makes a queue known to all nodes, or keeps it known for another time to live. Where Redis does not answer the queue
@@ -139,7 +139,7 @@ impl Shared {
     async fn remove(&self, queue: QueueId, user: UserId) -> RedisResult<()> {
         let mut pipe = redis::pipe();
         pipe.del(self.key(queue)).ignore().zrem(self.user_key(user), queue.to_string()).ignore();
-        self.fanout.tell_closed(&mut pipe, queue);
+        self.stream.tell_closed(&mut pipe, queue);
         self.redis.query(pipe).await
     }
 

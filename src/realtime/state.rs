@@ -15,11 +15,12 @@ use super::{
     hub::{ANSWER_EVENTS, Limits, Parked, Polled, Start},
     log::{Entry, Log},
     member::{Member, MembershipTimeline},
+    memberships::MembershipHistory,
     queue::{Place, Queues, Waiting},
     waiter::{Fired, Waiter},
 };
 use crate::{
-    auth::{Scope, memberships::History},
+    directory::Scope,
     events::{Audience, Relayed, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
 };
@@ -113,7 +114,7 @@ impl State {
     }
 
     /// Takes what the database said of a user's memberships, if it said it of this history.
-    pub fn know(&mut self, user: UserId, history: &History) {
+    pub fn know(&mut self, user: UserId, history: &MembershipHistory) {
         if history.id != self.history {
             return;
         }

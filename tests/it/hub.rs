@@ -12,9 +12,10 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use discussions::{
-    auth::{Scope, access::Role, memberships::History},
+    directory::{Role, Scope},
     events::{Audience, Change, Event, MembershipChange, Relayed, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
+    realtime::memberships::MembershipHistory as History,
     realtime::{
         self,
         hub::{Hub, Limits, Parked, Polled, Registration, Start},

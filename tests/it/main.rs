@@ -5,6 +5,7 @@
 
 mod accounts;
 mod app;
+mod arrows;
 mod authentication;
 mod delivery;
 mod differential;

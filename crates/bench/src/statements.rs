@@ -29,7 +29,12 @@ impl Scripts {
         // It reserves the comment's id, which the second one takes.
         let access = "select d.community_id, d.article_id, ca.is_pseudonymous";
         let access = queries.statement(access, &[":discussion", ":user", "null"])?;
-        let (quoted_text, quoted_payload) = (format!("'{text}'"), format!("'{payload}'"));
+        // The second one writes only under the name that the first one read.
+        let signed = payload.trim_end_matches('}').to_owned();
+        let signed = format!(
+            r#"('{signed}, "author" : {{"id" : 1, "username" : "' || :username || '", "avatar_url" : null}}}}')"#
+        );
+        let quoted_text = format!("'{text}'");
         let insert = [
             ":discussion",
             ":comment_id",
@@ -42,9 +47,9 @@ impl Scripts {
             ":now",
             "2",
             "'new_comment'",
-            &quoted_payload,
+            &signed,
         ];
-        let insert = queries.statement("with counted as ", &insert)?;
+        let insert = queries.statement("with author as ", &insert)?;
         let five = format!(
             "begin;
             update discussions set comment_count = comment_count + 1 where id = :discussion;

@@ -2,13 +2,11 @@
 
 use sqlx::PgExecutor;
 
-use crate::{
-    events::{
-        Row,
-        history::{HistoryId, Position},
-    },
-    ids::{CommunityId, EventId},
+use super::{
+    Row,
+    history::{HistoryId, Position},
 };
+use crate::ids::{CommunityId, EventId};
 
 /// Rows read at a time.
 pub const BATCH: i64 = 1_000;

@@ -19,10 +19,8 @@ use redis::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::{
-    events::{Row, history::HistoryId},
-    ids::{EventId, QueueId},
-};
+use super::{Row, history::HistoryId};
+use crate::ids::{EventId, QueueId};
 
 /// Events that the stream keeps, about: what a node is behind further it reads from Postgres.
 pub const STREAM_EVENTS: usize = 10_000;
@@ -134,7 +132,7 @@ impl Link {
 
 /// The streams of one installation.
 #[derive(Clone, Debug)]
-pub struct Fanout {
+pub struct EventStream {
     client: Client,
     prefix: String,
     closed: String,
@@ -142,7 +140,7 @@ pub struct Fanout {
 
 /// What a read brought.
 #[derive(Debug, Default)]
-pub struct News {
+pub struct StreamBatch {
     /// Rows in the stream's order, which may leave some out.
     pub rows: Vec<Row>,
     /// Queues that were closed at another node.
@@ -150,9 +148,9 @@ pub struct News {
 }
 
 /// A connection that reads on, and where it is.
-pub struct Reader {
+pub struct StreamReader {
     connection: MultiplexedConnection,
-    fanout: Fanout,
+    stream: EventStream,
     /// Whose events are read.
     history: HistoryId,
     events: String,
@@ -160,7 +158,7 @@ pub struct Reader {
     checked: Option<Instant>,
 }
 
-impl Fanout {
+impl EventStream {
     /// The streams at `client` under keys that start with `prefix`.
     pub fn new(client: Client, prefix: &str) -> Self {
         Self { client, prefix: prefix.to_owned(), closed: format!("{prefix}closed") }
@@ -184,11 +182,11 @@ impl Fanout {
     }
 
     /// A connection to read the events of `history` with. Of closed queues it tells those that are closed from now on.
-    pub async fn reader(&self, history: HistoryId) -> RedisResult<Reader> {
+    pub async fn reader(&self, history: HistoryId) -> RedisResult<StreamReader> {
         let mut connection = self.connect_with(BLOCK + RESPONSE_TIMEOUT).await?;
         let closed = newest(&mut connection, &self.closed).await?.map_or("0-0".to_owned(), |entry| entry.id);
         let events = self.events(&history);
-        Ok(Reader { connection, fanout: self.clone(), history, events, closed, checked: None })
+        Ok(StreamReader { connection, stream: self.clone(), history, events, closed, checked: None })
     }
 
     /// The newest event in the stream of `history`; 0 where it is empty.
@@ -258,7 +256,7 @@ impl Fanout {
     }
 }
 
-impl Reader {
+impl StreamReader {
     /// The newest event in the stream that is read; 0 where it is empty.
     pub async fn last(&mut self) -> RedisResult<EventId> {
         newest(&mut self.connection, &self.events).await?.map_or(Ok(0), |entry| event_id(&entry.id))
@@ -271,23 +269,23 @@ impl Reader {
 
     /// Reads the events of another history from now on.
     pub fn switch_to(&mut self, history: HistoryId) {
-        self.events = self.fanout.events(&history);
+        self.events = self.stream.events(&history);
         self.history = history;
     }
 
     /// What comes after `last`, at once or within half a second; nothing where nothing comes.
-    pub async fn read(&mut self, last: EventId) -> RedisResult<News> {
+    pub async fn read(&mut self, last: EventId) -> RedisResult<StreamBatch> {
         if self.checked.is_none_or(|at| at.elapsed() > PRIMARY_CHECK) {
             let mut pipe = redis::pipe();
-            only_at_primary(&mut pipe, &self.fanout.prefix);
+            only_at_primary(&mut pipe, &self.stream.prefix);
             pipe.query_async::<()>(&mut self.connection).await?;
             self.checked = Some(Instant::now());
         }
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(BATCH).arg("BLOCK").arg(BLOCK.as_millis() as u64).arg("STREAMS");
-        read.arg(&self.events).arg(&self.fanout.closed).arg(format!("{last}-0")).arg(&self.closed);
+        read.arg(&self.events).arg(&self.stream.closed).arg(format!("{last}-0")).arg(&self.closed);
         let reply: Option<StreamReadReply> = read.query_async(&mut self.connection).await?;
-        let mut news = News::default();
+        let mut news = StreamBatch::default();
         for stream in reply.map(|reply| reply.keys).unwrap_or_default() {
             if stream.key == self.events {
                 news.rows = stream.ids.into_iter().map(row).collect::<RedisResult<_>>()?;

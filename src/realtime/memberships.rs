@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use sqlx::{PgExecutor, types::Json};
-use utoipa::ToSchema;
 
-use super::access::{Kind, Role};
 use crate::{
     error::{ErrorCode, Result},
     events::{Change, MembershipChange, history::HistoryId},
@@ -18,7 +15,7 @@ const CHANGES: i64 = 64;
 
 /// A user's memberships at `head`, and how they came about.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub struct MembershipHistory {
     /// The history of events that the place is in.
     pub id: HistoryId,
     /// The place in the order at which this holds.
@@ -38,7 +35,7 @@ pub struct History {
 /// The memberships table may be ahead of the order: a change is in it from its commit on, its event gets a place a moment
 /// later. Such waiting changes are taken back, so that the result holds exactly at `head`. `token_invalid` where the account is
 /// not in use.
-pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
+pub async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHistory> {
     let rows = sqlx::query!(
         r#"select h.last_assigned as "head!", h.base as "base!", coalesce(h.fingerprint, '') as "fingerprint!",
                   (select is_active from users where id = $1) as is_active, r.event_id,
@@ -62,7 +59,7 @@ pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
     .fetch_all(db)
     .await?;
 
-    let mut history = History::default();
+    let mut history = MembershipHistory::default();
     let mut waiting: BTreeMap<CommunityId, bool> = BTreeMap::new();
     for row in rows {
         if row.is_active != Some(true) {
@@ -96,68 +93,4 @@ pub async fn history(db: impl PgExecutor<'_>, user: UserId) -> Result<History> {
         history.forgotten_through = history.changes.remove(0).0;
     }
     Ok(history)
-}
-
-/// The user of a session or token.
-#[derive(Serialize, ToSchema)]
-pub struct User {
-    /// Their id.
-    pub id: UserId,
-    /// Their name.
-    pub username: String,
-    /// Their picture.
-    #[schema(required)]
-    pub avatar_url: Option<String>,
-}
-
-/// A community of the user.
-#[derive(Serialize, ToSchema)]
-pub struct Membership {
-    /// The community.
-    pub id: CommunityId,
-    /// Its name.
-    pub name: String,
-    /// Its name in addresses.
-    pub slug: String,
-    /// How open it is.
-    pub kind: Kind,
-    /// The user's role in it.
-    pub role: Role,
-}
-
-/// That the account of `viewer` is in use, for calls that find nothing else to ask the database. `token_invalid` otherwise.
-pub async fn is_active(db: impl PgExecutor<'_>, viewer: &super::Viewer) -> Result<()> {
-    let is_active = sqlx::query_scalar!("select is_active from users where id = $1", viewer.user_id);
-    match is_active.fetch_optional(db).await? {
-        Some(true) => Ok(()),
-        _ => Err(ErrorCode::TokenInvalid.into()),
-    }
-}
-
-/// Who `viewer` is and where a member. `token_invalid` where the account is not in use.
-pub async fn who_is(db: impl PgExecutor<'_>, viewer: &super::Viewer) -> Result<(User, Vec<Membership>)> {
-    let rows = sqlx::query!(
-        r#"select u.id, u.username, u.avatar_url, c.id as "community_id?", c.name as "name?", c.slug as "slug?",
-                  c.kind as "kind?: Kind", m.role as "role?: Role"
-           from users u
-           left join memberships m on m.user_id = u.id and ($2::bigint[] is null or m.community_id = any($2))
-           left join communities c on c.id = m.community_id
-           where u.id = $1 and u.is_active
-           order by c.id"#,
-        viewer.user_id,
-        viewer.scope.as_sql()
-    )
-    .fetch_all(db)
-    .await?;
-    let mut user = None;
-    let mut memberships = Vec::new();
-    for row in rows {
-        user.get_or_insert(User { id: row.id, username: row.username, avatar_url: row.avatar_url });
-        if let (Some(id), Some(name), Some(slug), Some(kind), Some(role)) =
-            (row.community_id, row.name, row.slug, row.kind, row.role)
-        {
-            memberships.push(Membership { id, name, slug, kind, role });
-        }
-    }
-    Ok((user.ok_or(ErrorCode::TokenInvalid)?, memberships))
 }
