@@ -2,7 +2,7 @@ import { defineConfig } from "orval";
 
 /** The document is the server's (`discussions openapi`); OPENAPI_FILE lets one try another. */
 const input = { target: process.env["OPENAPI_FILE"] ?? "../openapi/openapi.json" };
-const mutator = { path: "./src/api/request.ts", name: "request", extension: ".js" };
+const mutator = { path: "./src/core/api/request.ts", name: "request", extension: ".js" };
 const shared = { mode: "single", httpClient: "fetch" } as const;
 const fetch = { includeHttpResponseReturnType: false };
 
@@ -10,14 +10,14 @@ export default defineConfig({
   /** Types and functions: no framework. */
   api: {
     input,
-    output: { ...shared, target: "./src/generated/api.ts", client: "fetch", override: { mutator, fetch } },
+    output: { ...shared, target: "./src/core/generated/api.ts", client: "fetch", override: { mutator, fetch } },
   },
   /** TanStack Query hooks. */
   query: {
     input,
     output: {
       ...shared,
-      target: "./src/generated/query.ts",
+      target: "./src/react/generated/query.ts",
       client: "react-query",
       override: { mutator, fetch, query: { version: 5, signal: true, useInfinite: false } },
     },

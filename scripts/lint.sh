@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make lint`: all that a machine can check without running the program. The tools that are no part of the Rust toolchain are
-# built once, into .data/tools.
+# built once, into .data/tools, and without optimisation: they are not run for long.
 #
 #   lint.sh [STAGE]...     rust, docs, dependencies, fuzz or client; all of them without one
 set -euo pipefail
@@ -11,7 +11,7 @@ cd "$ROOT"
 tool() {
     local name=$1 version=$2
     [[ $("$ROOT/.data/tools/bin/$name" --version 2>/dev/null) == *"$version"* ]] ||
-        env -u RUSTFLAGS cargo install --quiet --locked --root "$ROOT/.data/tools" --version "$version" "$name" ||
+        env -u RUSTFLAGS cargo install --quiet --locked --debug --root "$ROOT/.data/tools" --version "$version" "$name" ||
         die "$name $version could not be built"
 }
 

@@ -1,12 +1,20 @@
-export * from "./generated/api.js";
-export { configureApi, type ApiConfig, type TokenRequest, type TokenSource } from "./api/config.js";
-export { ApiError, isApiError, isTransient } from "./api/error.js";
-export { callOptions, type RequestOptions } from "./api/request.js";
-export { RealtimeClient, type ChangeListener, type LogChange, type RealtimeOptions } from "./realtime/client.js";
-export type { BackoffOptions } from "./realtime/backoff.js";
-export type { Channel, Environment, Locks, PageSignal, PageSignals, Timers } from "./realtime/environment.js";
-export { EventLog } from "./realtime/log.js";
-export type { RealtimeStatus } from "./realtime/status.js";
-export { concernsDiscussions, foldDiscussions, type DiscussionScope } from "./reducers/discussions.js";
-export { concernsComments, foldComments } from "./reducers/comments.js";
-export type { Folded } from "./reducers/fold.js";
+export * from "./core/generated/api.js";
+export { configureApi, type ApiConfig, type TokenRequest, type TokenSource } from "./core/api/config.js";
+export { ApiError, isApiError, isTransient, WrongViewerError } from "./core/api/error.js";
+export { callOptions, type RequestOptions } from "./core/api/request.js";
+export {
+  RealtimeClient,
+  type ChangeListener,
+  type LogChange,
+  type RealtimeOptions,
+} from "./core/live/realtime-client.js";
+export type { BackoffOptions } from "./core/live/backoff.js";
+export type { Channel, Environment, Locks, PageSignal, PageSignals, Timers } from "./core/live/environment.js";
+export { EventLog } from "./core/live/log.js";
+export type { RealtimeStatus } from "./core/live/status.js";
+export { concernsDiscussions, foldDiscussions, type DiscussionScope } from "./core/reducers/discussions.js";
+export { concernsComments, foldComments } from "./core/reducers/comments.js";
+export type { AuthorChanged, KnownEvent } from "./core/events.js";
+export type { Folded } from "./core/reducers/fold.js";
+export { countCharacters, firstGrapheme, limits } from "./core/text.js";
+export { DiscardedError, explain } from "./core/cache/outbox.js";

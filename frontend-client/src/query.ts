@@ -1,2 +1,2 @@
 /** TanStack Query hooks for every call, as orval generates them. `./react` has those that stay live. */
-export * from "./generated/query.js";
+export * from "./react/generated/query.js";

@@ -1,2 +1,2 @@
 /** What a server prefetches with: no React hooks, no "use client". */
-export { commentsQuery, discussionsQuery, type QueryContext } from "./react/queries.js";
+export { commentsQuery, discussionsQuery, type PagesQuery, type QueryContext } from "./core/cache/queries.js";

@@ -75,10 +75,6 @@ async fn try_create(
     new: &NewComment,
 ) -> Result<Option<Response>> {
     let access = access::discussion_to_comment_in(&state.db, viewer, discussion).await?;
-    let parent = match new.parent_id {
-        Some(parent) => Some(store::parent(&state.db, discussion, parent).await?),
-        None => None,
-    };
     let CommentingAccess { community_id, article_id, is_pseudonymous, comment_id, now, signature } = access;
 
     // Without a key and with a known author, this is a transaction of one statement.
@@ -87,6 +83,10 @@ async fn try_create(
     let ticket = match idempotency::claim(&mut write, viewer, key.clone(), &route, new).await? {
         Claim::First(ticket) => ticket,
         Claim::Repeat(answer) => return Ok(Some(answer)),
+    };
+    let parent = match new.parent_id {
+        Some(parent) => Some(store::parent(write.read_before(), discussion, parent).await?),
+        None => None,
     };
     let signature = match signature {
         Some(signature) => signature,

@@ -31,7 +31,7 @@ pub use self::{
     background::{BackgroundConnection, BackgroundDb},
     connect::{connect, options, pool_options},
     migrate::{migrate, migrator},
-    write::{LastStatement, Write},
+    write::{LastStatement, ReadBefore, Write},
 };
 use crate::config::Config;
 

@@ -45,9 +45,19 @@ enum State {
 #[derive(Debug)]
 pub struct LastStatement(Write);
 
+/// One statement that reads before the transaction's first write. It begins no transaction where none is open, and takes no
+/// second connection where one is.
+#[derive(Debug)]
+pub struct ReadBefore<'w>(&'w mut Write);
+
 impl Write {
     pub(super) fn new(db: Db) -> Self {
         Self { db, state: State::New }
+    }
+
+    /// The executor for a statement that only reads, such as a check.
+    pub fn read_before(&mut self) -> ReadBefore<'_> {
+        ReadBefore(self)
     }
 
     /// The executor for one more statement, which ends the transaction.
@@ -162,6 +172,50 @@ impl<'c> Executor<'c> for &'c mut Write {
             let result = self.open().await?.connection().describe(sql).await;
             self.note(result)
         })
+    }
+}
+
+impl ReadBefore<'_> {
+    fn is_open(&self) -> bool {
+        !matches!(self.0.state, State::New)
+    }
+}
+
+impl<'c, 'w: 'c> Executor<'c> for ReadBefore<'w> {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.is_open() { self.0.fetch_many(query) } else { (&self.0.db).fetch_many(query) }
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.is_open() { self.0.fetch_optional(query) } else { (&self.0.db).fetch_optional(query) }
+    }
+
+    fn prepare_with<'e, 'q: 'e>(
+        self,
+        sql: &'q str,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement<'q>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        if self.is_open() { self.0.prepare_with(sql, parameters) } else { (&self.0.db).prepare_with(sql, parameters) }
+    }
+
+    fn describe<'e, 'q: 'e>(self, sql: &'q str) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        if self.is_open() { self.0.describe(sql) } else { (&self.0.db).describe(sql) }
     }
 }
 

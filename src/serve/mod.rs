@@ -84,12 +84,17 @@ impl Server {
                 Err(error) => refused(&error).await,
             }
         }
-        // What the kernel has accepted for us is ours to answer.
-        for _ in 0..BACKLOG {
-            let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await else { break };
-            self.accept(stream);
+        // Connections in the kernel's backlog are already accepted from the client's view, so serve them before closing. The
+        // kernel is asked for them, and not tokio: that may not have heard of the newest yet.
+        if let Ok(listener) = listener.into_std() {
+            for _ in 0..BACKLOG {
+                let Ok((stream, _)) = listener.accept() else { break };
+                // An error here is a connection that is gone already.
+                if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                    self.accept(stream);
+                }
+            }
         }
-        drop(listener);
         let connections = &self.0.connections;
         connections.close();
         let _ = timeout(LINGER, connections.wait()).await;

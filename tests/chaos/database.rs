@@ -100,6 +100,10 @@ impl Database {
     /// Kills the primary and promotes the replica, to which the address then leads. `links` are the address.
     pub async fn fail_over(&mut self, links: &[&Link], old: Old) -> Result<()> {
         let from = Utc::now();
+        if old == Old::Abandoned {
+            // Nobody is to hear of its end.
+            links.iter().for_each(|link| link.set(Flow::Silent));
+        }
         self.primary.end("KILL").await?;
         let Replica::Streaming(replica) = std::mem::replace(&mut self.replica, Replica::None) else {
             bail!("there is no replica");

@@ -21,6 +21,8 @@ use crate::{
 const TRANSACTION_PATIENCE: Duration = Duration::from_secs(2);
 /// Alone, a fault is waited for so long: until it can be made, and until everyone has heard something after it.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// Alone, a fault is followed by so much more, in which silences are looked for.
+const REST: Duration = Duration::from_secs(3);
 
 /// A fault that was made.
 #[derive(Clone, Debug)]
@@ -168,6 +170,8 @@ impl<'a> Faults<'a> {
             for node in &self.cluster.nodes {
                 node.ready(&self.cluster.http, PATIENCE).await?;
             }
+            // Whoever has caught up loads its lists now, and polls again.
+            sleep(REST).await;
         }
         Ok(())
     }

@@ -98,10 +98,11 @@ async fn carry(
     mut course: watch::Receiver<Course>,
     ports: Arc<Mutex<HashSet<u16>>>,
 ) -> io::Result<()> {
-    let (mut cut, start) = (course.clone(), *course.borrow());
+    // What is begun in silence goes where the link leads afterwards.
+    let start = *course.wait_for(|course| course.flow != Flow::Silent).await.map_err(io::Error::other)?;
+    let mut cut = course.clone();
     let is_cut = |course: &Course| course.flow == Flow::Cut || (course.turn != start.turn && course.old == Old::Closed);
     let forwarding = async {
-        course.wait_for(|course| course.flow == Flow::Open).await.map_err(io::Error::other)?;
         let server = TcpStream::connect(start.server).await?;
         let _port = KnownPort::new(ports, server.local_addr()?.port());
         forward(client, server, course, start.turn).await

@@ -65,11 +65,19 @@ impl Report {
         self.measured().flat_map(silences_of).collect()
     }
 
-    /// How long the client that waited longest heard nothing after the end of a fault, in seconds. One that never heard
-    /// anything again has waited up to now.
+    /// How long the client that waited longest heard nothing after the end of a fault, in seconds, up to the next fault. Lists
+    /// that were loaded anew count as heard. One that never heard anything again has waited up to now.
     pub fn after(&self, made: &Made) -> f64 {
-        let first = |history| heard(history).find(|at| *at >= made.to).unwrap_or_else(Utc::now);
-        self.measured().map(|history| (first(history) - made.to).as_seconds_f64()).fold(0.0, f64::max)
+        let next = self.outcome.made.iter().map(|made| made.from).find(|from| *from > made.to).unwrap_or_else(Utc::now);
+        let longest = |history: &History| {
+            let tried = self.seen.attempts.get(&history.name).into_iter().flatten();
+            let lists = tried.filter(|tried| tried.what == "list: 200").map(|tried| tried.to);
+            let mut heard: Vec<DateTime<Utc>> = heard(history).chain(lists).chain([made.to, next]).collect();
+            heard.sort();
+            let within = heard.windows(2).filter(|pair| made.to <= pair[0] && pair[1] <= next);
+            within.map(|pair| (pair[1] - pair[0]).as_seconds_f64()).fold(0.0, f64::max)
+        };
+        self.measured().map(longest).fold(0.0, f64::max)
     }
 
     /// Complaints about clients that heard nothing for too long after a fault that was alone.

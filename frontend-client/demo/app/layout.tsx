@@ -1,8 +1,12 @@
 import type { Metadata, Viewport } from "next";
 import type { ReactNode } from "react";
+import "katex/dist/katex.min.css";
 import "./globals.css";
 
-export const metadata: Metadata = { title: "Discussions · SciCommons", description: "Live discussions of scientific articles" };
+export const metadata: Metadata = {
+  title: "Discussions · SciCommons",
+  description: "Live discussions of scientific articles",
+};
 
 export const viewport: Viewport = {
   width: "device-width",

@@ -1,5 +1,5 @@
 "use client";
-import { useDiscussions } from "@scicommons/discussions-client/react";
+import { places, useDiscussions } from "@scicommons/discussions-client/react";
 import { useGetDiscussion } from "@scicommons/discussions-client/query";
 import type { ApiConfig } from "@scicommons/discussions-client";
 import type { DemoArticle, DemoUser } from "../lib/demo-api";
@@ -7,8 +7,8 @@ import type { View } from "../lib/view";
 import { AccessNotice } from "./access-notice";
 import { Composer } from "./composer";
 import { DiscussionList } from "./discussion-list";
-import { Thread } from "./thread";
-import { useEffect, useState } from "react";
+import { Thread, UNDO_MS } from "./thread";
+import { useEffect, useRef, useState } from "react";
 
 export interface ArticlePageProps {
   article: DemoArticle;
@@ -19,24 +19,45 @@ export interface ArticlePageProps {
 }
 
 export function ArticlePage({ article, user, config, view, setView }: ArticlePageProps) {
-  const communityId = article.communities.some((community) => community.id === view.community) ? view.community : undefined;
+  const communityId = article.communities.some((community) => community.id === view.community)
+    ? view.community
+    : undefined;
   const list = useDiscussions(article.id, { communityId });
   const name = (id: number) => article.communities.find((community) => community.id === id)?.name ?? "this community";
   const open = typeof view.discussion === "number" ? view.discussion : undefined;
   const listed = list.discussions.find((discussion) => discussion.id === open);
   // A linked discussion that is not on a loaded page of the list, or no longer in the list.
   const linked = useGetDiscussion(open ?? 0, {
-    query: { enabled: open !== undefined && !listed && !list.isPending, queryKey: ["demo", user.id, "discussion", open], retry: 1 },
+    query: {
+      enabled: open !== undefined && !listed && !list.isPending,
+      queryKey: ["demo", user.id, "discussion", open],
+      retry: 1,
+    },
     request: { config },
   });
   // What was open stays the subject when it leaves the list, so that the page can say why.
   const [kept, setKept] = useState(listed);
-  useEffect(() => {
-    if (listed) setKept(listed);
-  }, [listed]);
-  const fallback = kept?.id === open ? kept : linked.data && { ...linked.data, key: "", pending: false, error: undefined, mine: linked.data.author?.id === user.id };
+  if (listed && listed !== kept) setKept(listed);
+  const fallback =
+    kept?.id === open
+      ? kept
+      : linked.data && {
+          ...linked.data,
+          key: "",
+          pending: false,
+          error: undefined,
+          undo: undefined,
+          mine: linked.data.author?.id === user.id,
+        };
   const shown = open === undefined ? undefined : (listed ?? fallback);
-  const writable = list.viewer?.memberships.filter((membership) => article.communities.some((one) => one.id === membership.community_id)) ?? [];
+  const latestView = useRef(view);
+  useEffect(() => {
+    latestView.current = view;
+  });
+  const writable =
+    list.viewer?.memberships.filter((membership) =>
+      article.communities.some((one) => one.id === membership.community_id),
+    ) ?? [];
   return (
     <main data-open={view.discussion !== undefined || undefined}>
       <header className="article">
@@ -67,7 +88,9 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
               </button>
             )}
           </div>
-          {open === undefined && <AccessNotice access={list.access} community={communityId ? name(communityId) : "this community"} />}
+          {open === undefined && (
+            <AccessNotice access={list.access} community={communityId ? name(communityId) : "this community"} />
+          )}
           {list.isPending && <p className="muted">Loading…</p>}
           {list.error && list.access.state === "granted" && list.discussions.length === 0 && (
             <p role="alert" className="notice">
@@ -77,7 +100,9 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
               </button>
             </p>
           )}
-          {!list.isPending && !list.error && list.discussions.length === 0 && <p className="muted">No discussion yet.</p>}
+          {!list.isPending && !list.error && list.discussions.length === 0 && (
+            <p className="muted">No discussion yet.</p>
+          )}
           <DiscussionList
             discussions={list.discussions}
             current={view.discussion}
@@ -89,7 +114,12 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
             onDiscard={list.discard}
           />
           {list.hasMore && (
-            <button type="button" className="quiet" disabled={list.isFetchingMore} onClick={() => void list.fetchMore()}>
+            <button
+              type="button"
+              className="quiet"
+              disabled={list.isFetchingMore}
+              onClick={() => void list.fetchMore()}
+            >
               Show older
             </button>
           )}
@@ -97,12 +127,17 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
         <div className="detail">
           {view.discussion === "new" && writable.length > 0 ? (
             <NewDiscussion
-              communities={writable.map((membership) => ({ id: membership.community_id, name: name(membership.community_id) }))}
+              communities={writable.map((membership) => ({
+                id: membership.community_id,
+                name: name(membership.community_id),
+              }))}
               initial={communityId}
               onCancel={() => setView({ discussion: undefined })}
-              onSend={async (community_id, topic, text) => {
-                const discussion = await list.create({ community_id, topic, text });
-                setView({ discussion: discussion.id });
+              articleId={article.id}
+              onSend={async (community_id, topic, text, key) => {
+                const discussion = await list.create({ community_id, topic, text }, { key });
+                // Whoever has gone on to other things stays there.
+                if (latestView.current.discussion === "new") setView({ discussion: discussion.id });
               }}
             />
           ) : shown ? (
@@ -113,7 +148,8 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
               community={name(shown.community_id)}
               myName={user.username}
               update={list.update}
-              remove={list.remove}
+              remove={(id) => list.remove(id, { undoMs: UNDO_MS })}
+              undo={list.discard}
               onBack={() => setView({ discussion: undefined })}
             />
           ) : open !== undefined && linked.error ? (
@@ -132,11 +168,12 @@ export function ArticlePage({ article, user, config, view, setView }: ArticlePag
 interface NewDiscussionProps {
   communities: { id: number; name: string }[];
   initial: number | undefined;
-  onSend: (community: number, topic: string, text: string) => Promise<void>;
+  articleId: number;
+  onSend: (community: number, topic: string, text: string, key: string | undefined) => Promise<void>;
   onCancel: () => void;
 }
 
-function NewDiscussion({ communities, initial, onSend, onCancel }: NewDiscussionProps) {
+function NewDiscussion({ articleId, communities, initial, onSend, onCancel }: NewDiscussionProps) {
   const [community, setCommunity] = useState(initial ?? communities[0]?.id ?? 0);
   return (
     <section className="thread" aria-labelledby="new-title">
@@ -151,7 +188,16 @@ function NewDiscussion({ communities, initial, onSend, onCancel }: NewDiscussion
           ))}
         </select>
       </label>
-      <Composer label="Text" action="Start discussion" withTopic autoFocus wait onCancel={onCancel} onSend={(text, topic) => onSend(community, topic, text)} />
+      <Composer
+        place={places.newDiscussion(articleId)}
+        label="Text"
+        action="Start discussion"
+        withTopic
+        focus
+        wait
+        onCancel={onCancel}
+        onSend={(text, topic, key) => onSend(community, topic, text, key)}
+      />
     </section>
   );
 }

@@ -1,4 +1,4 @@
-import type { Author } from "@scicommons/discussions-client";
+import { firstGrapheme, type Author } from "@scicommons/discussions-client";
 import { Time } from "./time";
 
 export interface BylineProps {
@@ -15,7 +15,7 @@ export function Byline({ author, mine, myName, created, updated, pending }: Byli
   return (
     <p className="byline">
       <Avatar name={name} pseudonym={author?.id === null && author.username !== ""} />
-      <span className="name">{name}</span>
+      <bdi className="name">{name}</bdi>
       {mine && <span className="you">you</span>}
       <span className="muted">
         {pending ? "sending…" : <Time value={created} />}
@@ -28,8 +28,12 @@ export function Byline({ author, mine, myName, created, updated, pending }: Byli
 export function Avatar({ name, pseudonym = false }: { name: string; pseudonym?: boolean }) {
   const hue = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7);
   return (
-    <span aria-hidden="true" className={pseudonym ? "avatar masked" : "avatar"} style={{ "--hue": hue } as React.CSSProperties}>
-      {name.slice(0, 1).toUpperCase()}
+    <span
+      aria-hidden="true"
+      className={pseudonym ? "avatar masked" : "avatar"}
+      style={{ "--hue": hue } as React.CSSProperties}
+    >
+      {firstGrapheme(name).toUpperCase()}
     </span>
   );
 }

@@ -1,16 +1,24 @@
 "use client";
-import type { CommentItem } from "@scicommons/discussions-client/react";
+import { explain } from "@scicommons/discussions-client";
+import { isDiscarded } from "../lib/discarded";
+import { places, type CommentItem } from "@scicommons/discussions-client/react";
 import { useState } from "react";
 import { Byline } from "./byline";
 import { Composer } from "./composer";
 import { Markdown } from "./markdown";
+import { LostDraft } from "./lost-draft";
+import { Unsent } from "./unsent";
 
 export interface CommentActions {
-  reply: (parentId: number, text: string) => unknown;
+  reply: (parentId: number, text: string, key: string | undefined) => unknown;
   update: (id: number, text: string) => Promise<unknown>;
   remove: (id: number) => Promise<unknown>;
   retry: (key: string) => Promise<unknown>;
+  /** Takes an unsent comment back into the field it came from. */
+  edit: (key: string, parentId: number | null) => void;
   discard: (key: string) => void;
+  /** The reply that was taken back is closed or sent. */
+  closeReply: () => void;
 }
 
 export interface CommentProps {
@@ -20,60 +28,87 @@ export interface CommentProps {
   mayWrite: boolean;
   mayDeleteAny: boolean;
   fresh: ReadonlySet<number>;
+  /** The comment whose reply was taken back. */
+  reopened: number | undefined;
 }
 
 const DEEPEST = 3;
 
 export function Comment({ comment, actions, ...shared }: CommentProps) {
-  const { myName, mayWrite, mayDeleteAny, fresh } = shared;
+  const { myName, mayWrite, mayDeleteAny, fresh, reopened } = shared;
   const [mode, setMode] = useState<"read" | "reply" | "edit">("read");
   const [failure, setFailure] = useState<string>();
+  const replying = mode === "reply" || reopened === comment.id;
+  const closeReply = () => {
+    setMode("read");
+    if (reopened === comment.id) actions.closeReply();
+  };
   const deleted = comment.deleted_at !== null;
   const sent = comment.id > 0;
   const name = comment.author?.username || myName;
   const remove = () => {
     setFailure(undefined);
-    actions.remove(comment.id).catch(() => setFailure("It could not be deleted."));
+    actions.remove(comment.id).catch((error) => {
+      if (!isDiscarded(error)) setFailure(`It could not be deleted: ${explain(error)}`);
+    });
   };
   return (
     <li className="comment" id={`comment-${comment.id}`} data-fresh={fresh.has(comment.id) || undefined}>
-      <article aria-label={deleted ? "Deleted comment" : `Comment by ${name}`} data-pending={comment.pending || undefined}>
+      <article
+        aria-label={deleted ? "Deleted comment" : `Comment by ${name}`}
+        data-pending={comment.pending || undefined}
+      >
         {deleted ? (
-          <p className="muted gone">This comment was deleted.</p>
+          <p className="muted gone">
+            This comment was deleted.{" "}
+            {comment.undo && (
+              <button type="button" className="link" onClick={() => actions.discard(comment.undo ?? "")}>
+                Undo
+              </button>
+            )}
+          </p>
         ) : (
           <>
-            <Byline {...comment} myName={myName} created={comment.created_at} updated={comment.updated_at} pending={comment.pending && !sent} />
+            <Byline
+              {...comment}
+              myName={myName}
+              created={comment.created_at}
+              updated={comment.updated_at}
+              pending={comment.pending && !sent}
+            />
             {mode === "edit" ? (
               <Composer
+                place={places.editComment(comment.id)}
                 label="Edit your comment"
                 action="Save"
                 initialText={comment.text ?? ""}
-                autoFocus
+                focus
                 wait
                 onCancel={() => setMode("read")}
-                onSend={async (text) => {
-                  await actions.update(comment.id, text);
-                  setMode("read");
-                }}
+                onSend={(text) => actions.update(comment.id, text)}
+                onSent={() => setMode("read")}
               />
             ) : (
               <Markdown text={comment.text ?? ""} />
             )}
             {comment.error !== undefined && (
-              <p role="alert" className="failure">
-                Not sent.{" "}
-                <button type="button" className="link" onClick={() => void actions.retry(comment.key).catch(() => undefined)}>
-                  Try again
-                </button>{" "}
-                <button type="button" className="link" onClick={() => actions.discard(comment.key)}>
-                  Discard
-                </button>
-              </p>
+              <Unsent
+                pending={comment.pending}
+                error={comment.error}
+                onRetry={() => void actions.retry(comment.key).catch(() => undefined)}
+                onEdit={() => actions.edit(comment.key, comment.parent_id)}
+                onDiscard={() => actions.discard(comment.key)}
+              />
             )}
             {mode === "read" && sent && mayWrite && (
               <p className="actions">
                 {comment.depth < DEEPEST && (
-                  <button type="button" className="link" onClick={() => setMode("reply")} aria-label={`Reply to ${name}`}>
+                  <button
+                    type="button"
+                    className="link"
+                    onClick={() => setMode("reply")}
+                    aria-label={`Reply to ${name}`}
+                  >
                     Reply
                   </button>
                 )}
@@ -91,16 +126,22 @@ export function Comment({ comment, actions, ...shared }: CommentProps) {
             )}
           </>
         )}
-        {failure && <p role="alert" className="failure">{failure}</p>}
-        {mode === "reply" && (
+        {deleted && mode === "edit" && <LostDraft place={places.editComment(comment.id)} />}
+        {failure && (
+          <p role="alert" className="failure">
+            {failure}
+          </p>
+        )}
+        {replying && (
           <Composer
+            place={places.reply(comment.id)}
             label={`Reply to ${name}`}
             action="Reply"
-            autoFocus
-            onCancel={() => setMode("read")}
-            onSend={(text) => {
-              setMode("read");
-              return actions.reply(comment.id, text);
+            focus
+            onCancel={closeReply}
+            onSend={(text, _, key) => {
+              closeReply();
+              return actions.reply(comment.id, text, key);
             }}
           />
         )}

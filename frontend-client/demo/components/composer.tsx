@@ -1,87 +1,163 @@
 "use client";
-import { isApiError } from "@scicommons/discussions-client";
+import { countCharacters, explain, limits } from "@scicommons/discussions-client";
+import { useDraft } from "@scicommons/discussions-client/react";
 import { useEffect, useId, useRef, useState, type FormEvent, type KeyboardEvent } from "react";
+import { Markdown } from "./markdown";
 
 export interface ComposerProps {
+  /** Where it stands: the draft is kept under this name. */
+  place: string;
   label: string;
   action: string;
   initialText?: string;
   initialTopic?: string;
   withTopic?: boolean;
-  autoFocus?: boolean;
-  /** Rejects: the words stay. */
-  onSend: (text: string, topic: string) => unknown;
+  /** Takes the focus when it appears. */
+  focus?: boolean;
+  /** Gets the draft's Idempotency-Key. Rejects: the words stay. */
+  onSend: (text: string, topic: string, key: string | undefined) => unknown;
+  /** Sent, and nothing was written meanwhile. */
+  onSent?: () => void;
   onCancel?: () => void;
-  /** Waits for the answer before it closes; without it the words leave at once. */
+  /** Waits for the answer before the words leave; without it they leave at once. */
   wait?: boolean;
 }
 
-/** A Markdown field. Ctrl+Enter or Cmd+Enter sends, Escape cancels. */
+/** A Markdown field with a preview. Ctrl+Enter or Cmd+Enter sends, Escape closes and keeps the words. */
 export function Composer(props: ComposerProps) {
-  const { label, action, initialText = "", initialTopic = "", withTopic = false, autoFocus = false, wait = false } = props;
-  const [text, setText] = useState(initialText);
-  const [topic, setTopic] = useState(initialTopic);
+  const {
+    place,
+    label,
+    action,
+    initialText = "",
+    initialTopic = "",
+    withTopic = false,
+    focus = false,
+    wait = false,
+  } = props;
+  const draft = useDraft(place, { text: initialText, topic: initialTopic });
+  const { text, topic } = draft;
+  const [busy, setBusy] = useState(false);
+  const [preview, setPreview] = useState(false);
   const [error, setError] = useState<string>();
   const id = useId();
   const first = useRef<HTMLInputElement & HTMLTextAreaElement>(null);
   useEffect(() => {
-    if (autoFocus) first.current?.focus();
-  }, [autoFocus]);
-  const ready = text.trim() !== "" && (!withTopic || topic.trim() !== "");
+    if (focus) first.current?.focus();
+  }, [focus]);
+  const left = { text: limits.text - countCharacters(text), topic: limits.topic - countCharacters(topic) };
+  const empty = left.text === limits.text || (withTopic && left.topic === limits.topic);
+  const tooLong = left.text < 0 || (withTopic && left.topic < 0);
+  const ready = !empty && !tooLong && !busy;
 
   const send = async (event?: FormEvent) => {
     event?.preventDefault();
     if (!ready) return;
     setError(undefined);
-    const sent = props.onSend(text, topic);
+    if (!draft.isKept) draft.set(text, topic);
+    const sent = { text, topic };
+    const sending = props.onSend(text, topic, draft.key());
     if (!wait) {
-      setText("");
-      setTopic("");
+      draft.sent(sent);
       // The item itself says when it was not sent.
-      if (sent instanceof Promise) sent.catch(() => undefined);
+      if (sending instanceof Promise) sending.catch(() => undefined);
       return;
     }
+    setBusy(true);
     try {
-      await sent;
+      await sending;
+      if (draft.sent(sent)) props.onSent?.();
     } catch (reason) {
-      setError(isApiError(reason) ? reason.message : "The server cannot be reached. Your text is still here.");
+      setError(explain(reason));
+    } finally {
+      setBusy(false);
     }
   };
   const onKeyDown = (event: KeyboardEvent) => {
+    // An input method uses these keys while it composes.
+    if (event.nativeEvent.isComposing) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void send();
     if (event.key === "Escape" && props.onCancel) props.onCancel();
   };
+  const discard = () => {
+    draft.discard();
+    props.onCancel?.();
+  };
   return (
-    <form className="composer" onSubmit={send} onKeyDown={onKeyDown}>
+    <form className="composer" onSubmit={send} aria-busy={busy}>
       {withTopic && (
         <>
           <label htmlFor={`${id}-topic`}>Topic</label>
-          <input id={`${id}-topic`} ref={first} value={topic} maxLength={200} onChange={(event) => setTopic(event.target.value)} />
+          <input
+            id={`${id}-topic`}
+            ref={first}
+            dir="auto"
+            value={topic}
+            aria-describedby={`${id}-topic-count`}
+            onChange={(event) => draft.set(text, event.target.value)}
+            onKeyDown={onKeyDown}
+          />
+          <Count id={`${id}-topic-count`} left={left.topic} shownBelow={50} />
         </>
       )}
       <label htmlFor={`${id}-text`}>{label}</label>
       <textarea
         id={`${id}-text`}
         ref={withTopic ? undefined : first}
+        dir="auto"
         value={text}
         rows={withTopic ? 7 : 3}
-        aria-describedby={`${id}-hint`}
-        onChange={(event) => setText(event.target.value)}
+        aria-describedby={`${id}-hint ${id}-count`}
+        onChange={(event) => draft.set(event.target.value, topic)}
+        onKeyDown={onKeyDown}
       />
+      <Count id={`${id}-count`} left={left.text} shownBelow={1_000} />
+      {preview && (
+        <section className="preview" aria-label="Preview">
+          <Markdown text={text} />
+        </section>
+      )}
       <div className="row">
         <span id={`${id}-hint`} className="hint">
-          Markdown · <kbd>Ctrl</kbd> <kbd>Enter</kbd> sends
+          Markdown · <kbd>Ctrl</kbd> <kbd>Enter</kbd> sends{draft.isKept && " · draft kept"}
         </span>
+        {draft.isKept && (
+          <button type="button" className="link" onClick={discard}>
+            Discard
+          </button>
+        )}
+        <button
+          type="button"
+          className="link"
+          aria-pressed={preview}
+          disabled={empty}
+          onClick={() => setPreview(!preview)}
+        >
+          Preview
+        </button>
         {props.onCancel && (
           <button type="button" className="quiet" onClick={props.onCancel}>
-            Cancel
+            {draft.isKept ? "Close" : "Cancel"}
           </button>
         )}
         <button type="submit" className="primary" disabled={!ready}>
-          {action}
+          {busy ? "Sending…" : action}
         </button>
       </div>
-      {error && <p role="alert" className="failure">{error}</p>}
+      {error && (
+        <p role="alert" className="failure">
+          Not sent: {error} Your text is still here.
+        </p>
+      )}
     </form>
+  );
+}
+
+function Count({ id, left, shownBelow }: { id: string; left: number; shownBelow: number }) {
+  if (left >= shownBelow) return <span id={id} hidden />;
+  return (
+    <span id={id} className={left < 0 ? "failure" : "hint"}>
+      {left < 0 ? `${-left} characters too many` : `${left} characters left`}
+    </span>
   );
 }

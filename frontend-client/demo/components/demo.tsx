@@ -9,11 +9,19 @@ import { Members } from "./members";
 import { StatusBadge } from "./status-badge";
 
 export function Demo() {
-  const directory = useQuery({ queryKey: ["demo"], queryFn: ({ signal }) => demoDirectory(signal), staleTime: Number.POSITIVE_INFINITY });
+  const directory = useQuery({
+    queryKey: ["demo"],
+    queryFn: ({ signal }) => demoDirectory(signal),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
   if (directory.isPending) return <Message>Loading…</Message>;
   if (directory.error) return <Message>The server cannot be reached. Is it running?</Message>;
   if (!directory.data?.users.length || !directory.data.articles.length) {
-    return <Message>This server has no demo. Start it with <code>make run</code>.</Message>;
+    return (
+      <Message>
+        This server has no demo. Start it with <code>make run</code>.
+      </Message>
+    );
   }
   return <SignedIn directory={directory.data} />;
 }
@@ -49,7 +57,9 @@ function SignedIn({ directory }: { directory: DemoDirectory }) {
             <select
               className="article-select"
               value={article.id}
-              onChange={(event) => setView({ article: Number(event.target.value), community: undefined, discussion: undefined })}
+              onChange={(event) =>
+                setView({ article: Number(event.target.value), community: undefined, discussion: undefined })
+              }
             >
               {directory.articles.map((one) => (
                 <option key={one.id} value={one.id}>
@@ -60,7 +70,10 @@ function SignedIn({ directory }: { directory: DemoDirectory }) {
           </label>
           <label>
             <span>You are</span>
-            <select value={user.id} onChange={(event) => setView({ user: Number(event.target.value), discussion: undefined })}>
+            <select
+              value={user.id}
+              onChange={(event) => setView({ user: Number(event.target.value), discussion: undefined })}
+            >
               {directory.users.map((one) => (
                 <option key={one.id} value={one.id}>
                   {one.username}
@@ -72,7 +85,14 @@ function SignedIn({ directory }: { directory: DemoDirectory }) {
         </div>
       </header>
       <div id="content" tabIndex={-1}>
-        <ArticlePage key={`${user.id}-${article.id}`} article={article} user={user} config={config} view={view} setView={setView} />
+        <ArticlePage
+          key={`${user.id}-${article.id}`}
+          article={article}
+          user={user}
+          config={config}
+          view={view}
+          setView={setView}
+        />
       </div>
     </RealtimeProvider>
   );

@@ -2,6 +2,7 @@
 import type { DiscussionItem } from "@scicommons/discussions-client/react";
 import { Avatar } from "./byline";
 import { Time } from "./time";
+import { Unsent } from "./unsent";
 
 export interface DiscussionListProps {
   discussions: DiscussionItem[];
@@ -14,7 +15,16 @@ export interface DiscussionListProps {
   onDiscard: (key: string) => void;
 }
 
-export function DiscussionList({ discussions, current, communityName, showCommunity, myName, onOpen, onRetry, onDiscard }: DiscussionListProps) {
+export function DiscussionList({
+  discussions,
+  current,
+  communityName,
+  showCommunity,
+  myName,
+  onOpen,
+  onRetry,
+  onDiscard,
+}: DiscussionListProps) {
   return (
     <ul className="list">
       {discussions.map((discussion) => {
@@ -29,28 +39,31 @@ export function DiscussionList({ discussions, current, communityName, showCommun
               disabled={discussion.id < 0}
               onClick={() => onOpen(discussion.id)}
             >
-              <span className="topic">
+              <span className="topic" dir="auto">
                 {discussion.topic ?? <em>Deleted discussion</em>}
                 {discussion.is_resolved && <span className="resolved">Resolved</span>}
               </span>
               <span className="meta">
-                {name && <Avatar name={name} pseudonym={discussion.author?.id === null && discussion.author.username !== ""} />}
-                {name && <span>{name}</span>}
+                {name && (
+                  <Avatar name={name} pseudonym={discussion.author?.id === null && discussion.author.username !== ""} />
+                )}
+                {name && <bdi>{name}</bdi>}
                 {showCommunity && <span>{communityName(discussion.community_id)}</span>}
-                {discussion.pending && discussion.id < 0 ? <span>sending…</span> : <Time value={discussion.created_at} />}
+                {discussion.pending && discussion.id < 0 ? (
+                  <span>sending…</span>
+                ) : (
+                  <Time value={discussion.created_at} />
+                )}
                 <span className="comments-count">{comments}</span>
               </span>
             </button>
             {discussion.error !== undefined && (
-              <p role="alert" className="failure">
-                Not sent.{" "}
-                <button type="button" className="link" onClick={() => onRetry(discussion.key)}>
-                  Try again
-                </button>{" "}
-                <button type="button" className="link" onClick={() => onDiscard(discussion.key)}>
-                  Discard
-                </button>
-              </p>
+              <Unsent
+                pending={discussion.pending}
+                error={discussion.error}
+                onRetry={() => onRetry(discussion.key)}
+                onDiscard={() => onDiscard(discussion.key)}
+              />
             )}
           </li>
         );

@@ -12,7 +12,10 @@ const words = {
 
 export function StatusBadge() {
   const status = useRealtimeStatus();
-  const since = "since" in status ? new Date(status.since).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit" }) : undefined;
+  const since =
+    "since" in status
+      ? new Date(status.since).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit" })
+      : undefined;
   const none = status.state === "stale" && status.code === "no_communities";
   return (
     <span role="status" className="badge" data-state={status.state}>

@@ -1,12 +1,17 @@
 "use client";
-import type { DiscussionPatch, ViewerInfo } from "@scicommons/discussions-client";
-import { useComments, useRealtimeEvents, type DiscussionItem } from "@scicommons/discussions-client/react";
+import { explain, type DiscussionPatch, type ViewerInfo } from "@scicommons/discussions-client";
+import { isDiscarded } from "../lib/discarded";
+import { places, useComments, useRealtimeEvents, type DiscussionItem } from "@scicommons/discussions-client/react";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { AccessNotice } from "./access-notice";
 import { Byline } from "./byline";
 import { Comment, type CommentActions } from "./comment";
 import { Composer } from "./composer";
+import { LostDraft } from "./lost-draft";
 import { Markdown } from "./markdown";
+
+/** A deletion can be taken back for this long. */
+export const UNDO_MS = 6_000;
 
 export interface ThreadProps {
   discussion: DiscussionItem;
@@ -15,33 +20,53 @@ export interface ThreadProps {
   myName: string;
   update: (id: number, patch: DiscussionPatch) => Promise<unknown>;
   remove: (id: number) => Promise<unknown>;
+  undo: (key: string) => void;
   onBack: () => void;
 }
 
-export function Thread({ discussion, community, myName, update, remove, onBack }: ThreadProps) {
+export function Thread({ discussion, community, myName, update, remove, undo, onBack }: ThreadProps) {
   const thread = useComments(discussion.id, { communityId: discussion.community_id });
-  const { comments, viewer, create, access } = thread;
+  const {
+    comments,
+    viewer,
+    create,
+    access,
+    edit,
+    retry,
+    discard,
+    update: updateComment,
+    remove: removeComment,
+  } = thread;
   const role = viewer?.memberships.find((membership) => membership.community_id === discussion.community_id)?.role;
   const mayWrite = role !== undefined && access.state === "granted" && discussion.deleted_at === null;
   const [editing, setEditing] = useState(false);
   const [failure, setFailure] = useState<string>();
+  /** The comment to which an unsent reply was taken back. */
+  const [reopened, setReopened] = useState<number>();
   const { fresh, count, clear } = useArrivals(discussion.id, viewer);
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus({ preventScroll: true }), [discussion.id]);
 
   const actions = useMemo<CommentActions>(
     () => ({
-      reply: (parent_id, text) => create({ text, parent_id }),
-      update: thread.update,
-      remove: thread.remove,
-      retry: thread.retry,
-      discard: thread.discard,
+      reply: (parent_id, text, key) => create({ text, parent_id }, { key }),
+      update: updateComment,
+      remove: (id) => removeComment(id, { undoMs: UNDO_MS }),
+      retry,
+      edit: (key, parentId) => {
+        edit(key);
+        if (parentId !== null) setReopened(parentId);
+      },
+      discard,
+      closeReply: () => setReopened(undefined),
     }),
-    [create, thread.update, thread.remove, thread.retry, thread.discard],
+    [create, edit, updateComment, removeComment, retry, discard],
   );
   const attempt = (promise: Promise<unknown>) => {
     setFailure(undefined);
-    promise.catch(() => setFailure("The change was not saved."));
+    promise.catch((error: unknown) => {
+      if (!isDiscarded(error)) setFailure(`The change was not saved: ${explain(error)}`);
+    });
   };
   const showFirst = () => {
     const first = Math.min(...fresh);
@@ -61,26 +86,30 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
               {community}
               {discussion.is_resolved && <span className="resolved">Resolved</span>}
             </p>
-            <h2 id="thread-topic" ref={heading} tabIndex={-1}>
+            <h2 id="thread-topic" ref={heading} tabIndex={-1} dir="auto">
               {discussion.topic ?? "Deleted discussion"}
             </h2>
             {discussion.deleted_at === null ? (
               <>
-                <Byline {...discussion} myName={myName} created={discussion.created_at} updated={discussion.updated_at} />
+                <Byline
+                  {...discussion}
+                  myName={myName}
+                  created={discussion.created_at}
+                  updated={discussion.updated_at}
+                />
                 {editing ? (
                   <Composer
+                    place={places.editDiscussion(discussion.id)}
                     label="Text"
                     action="Save"
                     withTopic
-                    autoFocus
+                    focus
                     wait
                     initialTopic={discussion.topic ?? ""}
                     initialText={discussion.text ?? ""}
                     onCancel={() => setEditing(false)}
-                    onSend={async (text, topic) => {
-                      await update(discussion.id, { topic, text });
-                      setEditing(false);
-                    }}
+                    onSend={(text, topic) => update(discussion.id, { topic, text })}
+                    onSent={() => setEditing(false)}
                   />
                 ) : (
                   <Markdown text={discussion.text ?? ""} />
@@ -88,7 +117,11 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
                 {mayWrite && !editing && (
                   <p className="actions">
                     {(discussion.mine || role === "admin") && (
-                      <button type="button" className="link" onClick={() => attempt(update(discussion.id, { is_resolved: !discussion.is_resolved }))}>
+                      <button
+                        type="button"
+                        className="link"
+                        onClick={() => attempt(update(discussion.id, { is_resolved: !discussion.is_resolved }))}
+                      >
                         {discussion.is_resolved ? "Reopen" : "Mark as resolved"}
                       </button>
                     )}
@@ -106,9 +139,20 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
                 )}
               </>
             ) : (
-              <p className="muted gone">This discussion was deleted. Its comments stay readable.</p>
+              <p className="muted gone">
+                This discussion was deleted. Its comments stay readable.{" "}
+                {discussion.undo && (
+                  <button type="button" className="link" onClick={() => undo(discussion.undo ?? "")}>
+                    Undo
+                  </button>
+                )}
+              </p>
             )}
-            {failure && <p role="alert" className="failure">{failure}</p>}
+            {failure && (
+              <p role="alert" className="failure">
+                {failure}
+              </p>
+            )}
           </header>
           <h3 className="count">
             {discussion.comment_count === 1 ? "1 comment" : `${discussion.comment_count} comments`}
@@ -116,6 +160,14 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
           <p aria-live="polite" className="visually-hidden">
             {count > 0 && `${count} new ${count === 1 ? "comment" : "comments"}`}
           </p>
+          {thread.error && (
+            <p role="alert" className="notice">
+              The comments could not be loaded: {explain(thread.error)}{" "}
+              <button type="button" className="link" onClick={() => void thread.refetch()}>
+                Try again
+              </button>
+            </p>
+          )}
           {thread.isPending ? (
             <p className="muted">Loading…</p>
           ) : (
@@ -129,12 +181,18 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
                   mayWrite={mayWrite}
                   mayDeleteAny={role === "admin" || role === "moderator"}
                   fresh={fresh}
+                  reopened={reopened}
                 />
               ))}
             </ul>
           )}
           {thread.hasMore && (
-            <button type="button" className="quiet" disabled={thread.isFetchingMore} onClick={() => void thread.fetchMore()}>
+            <button
+              type="button"
+              className="quiet"
+              disabled={thread.isFetchingMore}
+              onClick={() => void thread.fetchMore()}
+            >
               Show more comments
             </button>
           )}
@@ -143,10 +201,21 @@ export function Thread({ discussion, community, myName, update, remove, onBack }
               {count} new
             </button>
           )}
-          {mayWrite && <Composer label="Write a comment" action="Comment" onSend={(text) => create({ text })} />}
-          {!mayWrite && !thread.isPending && access.state === "granted" && discussion.deleted_at === null && (
-            <p className="muted">Members of {community} can write here.</p>
+          {mayWrite ? (
+            <Composer
+              place={places.comment(discussion.id)}
+              label="Write a comment"
+              action="Comment"
+              onSend={(text, _, key) => create({ text }, { key })}
+            />
+          ) : (
+            !thread.isPending && <LostDraft place={places.comment(discussion.id)} />
           )}
+          {!mayWrite &&
+            !thread.isPending &&
+            !thread.error &&
+            access.state === "granted" &&
+            discussion.deleted_at === null && <p className="muted">Members of {community} can write here.</p>}
         </>
       )}
     </section>

@@ -12,7 +12,11 @@ function everyMinute(listener: () => void) {
 }
 
 export function Time({ value }: { value: string }) {
-  const current = useSyncExternalStore(everyMinute, () => now, () => now);
+  const current = useSyncExternalStore(
+    everyMinute,
+    () => now,
+    () => now,
+  );
   return (
     <time dateTime={value} title={new Date(value).toLocaleString("en")}>
       {ago(value, current)}

@@ -1,6 +1,6 @@
 import { useSyncExternalStore } from "react";
-import { ApiError } from "../api/error.js";
-import { useSession } from "./provider.js";
+import { ApiError, WrongViewerError } from "../core/api/error.js";
+import { useLiveConnection } from "./provider.js";
 
 /** Whether the list may be read, and if not, why. */
 export type Access =
@@ -10,10 +10,11 @@ export type Access =
   | { state: "denied"; reason: "sign_in" | "not_a_member" | "not_found" };
 
 export function useAccess(communityId: number | undefined, error: unknown): Access {
-  const { lost } = useSession();
+  const { lost } = useLiveConnection();
   const communities = useSyncExternalStore(lost.subscribe, lost.get, lost.get);
   const since = communityId === undefined ? undefined : communities.get(communityId);
   if (communityId !== undefined && since !== undefined) return { state: "removed", communityId, since };
+  if (error instanceof WrongViewerError) return { state: "denied", reason: "sign_in" };
   if (!(error instanceof ApiError)) return { state: "granted" };
   if (error.status === 401) return { state: "denied", reason: "sign_in" };
   if (error.code === "not_a_member") return { state: "denied", reason: "not_a_member" };

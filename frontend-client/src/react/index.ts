@@ -2,11 +2,15 @@
 export {
   RealtimeProvider,
   useRealtimeEvents,
+  useReconnect,
   useRealtimeStatus,
   type RealtimeProviderProps,
 } from "./provider.js";
 export { useDiscussions, type UseDiscussionsOptions } from "./use-discussions.js";
 export { useComments, type UseCommentsOptions } from "./use-comments.js";
-export { isMine, type CommentItem, type DiscussionItem, type ItemState } from "./overlay.js";
+export { isMine, type CommentItem, type DiscussionItem, type ItemState } from "../core/cache/overlay.js";
 export type { Access } from "./access.js";
-export type { User } from "./keys.js";
+export type { User } from "../core/cache/keys.js";
+export { useDraft } from "./use-draft.js";
+export { places } from "../core/cache/drafts.js";
+export type { RemoveOptions, SendOptions } from "./use-pages.js";

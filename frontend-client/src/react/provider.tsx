@@ -1,81 +1,77 @@
 "use client";
 import { useQueryClient } from "@tanstack/react-query";
-import { createContext, useContext, useEffect, useMemo, useRef, useSyncExternalStore, type ReactNode } from "react";
-import type { ApiConfig } from "../api/config.js";
-import type { Event } from "../generated/api.js";
-import type { RealtimeStatus } from "../realtime/status.js";
-import type { User } from "./keys.js";
-import { Session, type SessionOptions } from "./session.js";
+import {
+  createContext,
+  useCallback,
+  useContext,
+  useEffect,
+  useInsertionEffect,
+  useMemo,
+  useRef,
+  useSyncExternalStore,
+  type ReactNode,
+} from "react";
+import type { ApiConfig } from "../core/api/config.js";
+import { normalUser, type User } from "../core/cache/keys.js";
+import { LiveConnection, type LiveConnectionOptions } from "../core/cache/live-connection.js";
+import type { Event } from "../core/generated/api.js";
+import type { RealtimeStatus } from "../core/live/status.js";
 
-const Context = createContext<Session | null>(null);
+const Context = createContext<LiveConnection | null>(null);
 
 export interface RealtimeProviderProps {
   /** Where the server is and who asks. */
   config: ApiConfig;
-  /** The signed-in user's id; null for a reader who is not signed in (nothing is live then). */
+  /** The signed-in user's id at the server; null for a reader who is not signed in (nothing is live then). */
   user: User;
   /** Settings of the connection; those of the first render count. */
-  options?: SessionOptions;
+  options?: LiveConnectionOptions;
   children: ReactNode;
 }
 
 /** Keeps the lists of `useDiscussions` and `useComments` live. Stands below a `QueryClientProvider`. */
 export function RealtimeProvider({ config, user, options, children }: RealtimeProviderProps) {
   const queryClient = useQueryClient();
-  const latest = useRef(config);
+  const first = useRef(options);
+  const name = normalUser(user);
+  // A connection is made with the config of the render that names its user, so that no call can carry the previous user's token.
+  // eslint-disable-next-line react-hooks/exhaustive-deps, react-hooks/refs -- a later config of the same user goes in below
+  const connection = useMemo(() => new LiveConnection(queryClient, name, config, first.current), [queryClient, name]);
+  // Before any child's effect, which may fetch.
+  useInsertionEffect(() => connection.configure(config), [connection, config]);
+  useEffect(() => connection.start(), [connection]);
+  const previous = useRef(connection);
   useEffect(() => {
-    latest.current = config;
-  });
-  const first = useRef(options ?? {});
-  const session = useMemo(
-    () => new Session(queryClient, user, following(() => latest.current), first.current),
-    [queryClient, user],
-  );
-  useEffect(() => session.start(), [session]);
-  const previous = useRef(session);
-  useEffect(() => {
-    if (previous.current.user !== session.user) previous.current.forget();
-    previous.current = session;
-  }, [session]);
-  return <Context.Provider value={session}>{children}</Context.Provider>;
+    if (previous.current.user !== connection.user) previous.current.forget();
+    previous.current = connection;
+  }, [connection]);
+  return <Context.Provider value={connection}>{children}</Context.Provider>;
 }
 
-/** A config that reads the latest one, so that an inline object or a new token restarts nothing. */
-function following(latest: () => ApiConfig): ApiConfig {
-  return {
-    get baseUrl() {
-      return latest().baseUrl ?? "";
-    },
-    get token() {
-      return latest().token ?? null;
-    },
-    get credentials() {
-      return latest().credentials ?? "same-origin";
-    },
-    get fetch() {
-      return latest().fetch ?? fetch;
-    },
-  };
-}
-
-export function useSession(): Session {
-  const session = useContext(Context);
-  if (!session) throw new Error("useDiscussions and its siblings need a <RealtimeProvider> above them");
-  return session;
+export function useLiveConnection(): LiveConnection {
+  const connection = useContext(Context);
+  if (!connection) throw new Error("useDiscussions and its siblings need a <RealtimeProvider> above them");
+  return connection;
 }
 
 /** How current this page is. */
 export function useRealtimeStatus(): RealtimeStatus {
-  const { status } = useSession();
+  const { status } = useLiveConnection();
   return useSyncExternalStore(status.subscribe, status.get, status.get);
+}
+
+/** Gives a function that tries at once, also after `signed_out`, and fetches again what could not be fetched. */
+export function useReconnect(): () => void {
+  const connection = useLiveConnection();
+  return useCallback(() => connection.reconnect(), [connection]);
 }
 
 /** Calls back once for every event that reaches this tab, after the cache has it. */
 export function useRealtimeEvents(listener: (event: Event) => void): void {
-  const session = useSession();
+  const connection = useLiveConnection();
   const latest = useRef(listener);
   useEffect(() => {
     latest.current = listener;
   });
-  useEffect(() => session.onEvent((event) => latest.current(event)), [session]);
+  useEffect(() => connection.onEvent((event) => latest.current(event)), [connection]);
 }

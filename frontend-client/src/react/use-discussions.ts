@@ -1,14 +1,12 @@
 "use client";
-import { useInfiniteQuery } from "@tanstack/react-query";
-import { useMemo } from "react";
-import type { Discussion, DiscussionPatch, NewDiscussion } from "../generated/api.js";
-import { useAccess } from "./access.js";
-import { newKey } from "./new-key.js";
-import { overlayDiscussions } from "./overlay.js";
-import { useSession } from "./provider.js";
-import { discussionsQuery } from "./queries.js";
-import { useSend } from "./send.js";
-import { useOverlay } from "./use-overlay.js";
+import { useCallback, useMemo } from "react";
+import { newKey } from "../core/cache/new-key.js";
+import { overlayDiscussions, type DiscussionItem } from "../core/cache/overlay.js";
+import { discussionsQuery } from "../core/cache/queries.js";
+import type { Discussion, DiscussionPatch, NewDiscussion } from "../core/generated/api.js";
+import { useLiveConnection } from "./provider.js";
+import { useOverlay, type Overlay } from "./use-overlay.js";
+import { usePages, useRepeat, type RemoveOptions, type SendOptions } from "./use-pages.js";
 
 export interface UseDiscussionsOptions {
   /** Undefined: all communities that the viewer may read. */
@@ -20,49 +18,36 @@ export interface UseDiscussionsOptions {
 const none: never[] = [];
 
 /** An article's discussions, newest first, live, and what one can do with them. */
-export function useDiscussions(articleId: number, { communityId, pageSize, enabled = true }: UseDiscussionsOptions = {}) {
-  const session = useSession();
-  const query = useInfiniteQuery({
-    ...discussionsQuery({ articleId, communityId }, { config: session.config, user: session.user, pageSize }),
+export function useDiscussions(
+  articleId: number,
+  { communityId, pageSize, enabled = true }: UseDiscussionsOptions = {},
+) {
+  const { config, outbox, user } = useLiveConnection();
+  const { pages, state } = usePages(
+    discussionsQuery({ articleId, communityId }, { config, user, pageSize }),
+    communityId,
     enabled,
-  });
-  const access = useAccess(communityId, query.error);
-  const pages = access.state === "denied" || (access.state === "removed" && query.error) ? undefined : query.data?.pages;
-  const viewer = pages?.[0]?.viewer ?? null;
-  const cached = useMemo(() => pages?.flatMap((page) => page.discussions) ?? none, [pages]);
-  const discussions = useOverlay(
-    (operations, keys) => overlayDiscussions(cached, operations, articleId, viewer, keys),
-    [cached, articleId, viewer],
   );
-  const send = useSend();
+  const { viewer } = state;
+  const cached = useMemo(() => pages?.flatMap((page) => page.discussions) ?? none, [pages]);
+  const overlay = useCallback<Overlay<DiscussionItem>>(
+    (operations, keys) => overlayDiscussions(cached, operations, { articleId, communityId }, viewer, keys),
+    [cached, articleId, communityId, viewer],
+  );
+  const discussions = useOverlay(overlay);
+  const repeat = useRepeat();
   const actions = useMemo(() => {
-    const base = () => ({ key: newKey(), at: Date.now(), state: "sending" as const });
+    const base = (key = newKey()) => ({ key, at: Date.now(), state: "sending" as const });
     return {
-      create: (input: NewDiscussion) => {
+      create: (input: NewDiscussion, { key }: SendOptions = {}) => {
         const after = Math.max(0, ...cached.map((discussion) => discussion.id));
-        return send({ ...base(), kind: "create_discussion", articleId, input, after }) as Promise<Discussion>;
+        return outbox.send({ ...base(key), kind: "create_discussion", articleId, input, after }) as Promise<Discussion>;
       },
       update: (id: number, patch: DiscussionPatch) =>
-        send({ ...base(), kind: "update_discussion", id, patch }) as Promise<Discussion>,
-      remove: (id: number) => send({ ...base(), kind: "delete_discussion", id }) as Promise<void>,
-      /** Sends a failed item again, under its own Idempotency-Key. */
-      retry: async (key: string) => {
-        const operation = session.pending.get(key);
-        if (operation) await send(operation);
-      },
-      discard: (key: string) => session.pending.remove(key),
+        outbox.send({ ...base(), kind: "update_discussion", id, patch }) as Promise<Discussion>,
+      remove: (id: number, { undoMs = 0 }: RemoveOptions = {}) =>
+        outbox.send({ ...base(), kind: "delete_discussion", id }, undoMs) as Promise<void>,
     };
-  }, [articleId, cached, send, session]);
-  return {
-    discussions,
-    viewer,
-    access,
-    isPending: query.isPending,
-    error: query.error,
-    hasMore: query.hasNextPage,
-    isFetchingMore: query.isFetchingNextPage,
-    fetchMore: query.fetchNextPage,
-    refetch: query.refetch,
-    ...actions,
-  };
+  }, [articleId, cached, outbox]);
+  return { discussions, ...state, ...actions, ...repeat };
 }

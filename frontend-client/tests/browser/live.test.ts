@@ -36,7 +36,8 @@ async function open(one: Person, query: string): Promise<Page> {
 }
 
 const live = (page: Page) => page.locator('[data-state="live"]').waitFor();
-const comment = (page: Page, text: string) => page.locator(".comment article", { has: page.getByText(text, { exact: true }) });
+const comment = (page: Page, text: string) =>
+  page.locator(".comment article", { has: page.getByText(text, { exact: true }) });
 
 async function write(page: Page, text: string): Promise<void> {
   await page.getByLabel("Write a comment").fill(text);
@@ -53,7 +54,9 @@ describe("two people", () => {
     expect(await grace.locator(".thread [aria-live=polite]").textContent()).toBe("1 new comment");
     await grace.getByRole("button", { name: "1 new" }).waitFor();
 
-    await comment(grace, "Does the effect survive a mixed model?").getByRole("button", { name: "Reply to ada" }).click();
+    await comment(grace, "Does the effect survive a mixed model?")
+      .getByRole("button", { name: "Reply to ada" })
+      .click();
     await grace.getByRole("textbox", { name: "Reply to ada" }).fill("It does, barely.");
     await grace.keyboard.press("Control+Enter");
     await comment(ada, "It does, barely.").waitFor();
@@ -88,7 +91,9 @@ test("the author sees a comment once, under one element, from the click on", asy
   await ada.evaluate(() => {
     (window as never as { most: number }).most = 0;
     new MutationObserver(() => {
-      const now = [...document.querySelectorAll(".comment .prose")].filter((item) => item.textContent === "Only once, please.").length;
+      const now = [...document.querySelectorAll(".comment .prose")].filter(
+        (item) => item.textContent === "Only once, please.",
+      ).length;
       const holder = window as never as { most: number; gone: boolean };
       if (holder.most > 0 && now === 0) holder.gone = true;
       holder.most = Math.max(holder.most, now);
@@ -98,10 +103,12 @@ test("the author sees a comment once, under one element, from the click on", asy
   await comment(ada, "Only once, please.").waitFor();
   await comment(ada, "Only once, please.").getByRole("button", { name: "Delete" }).waitFor();
   await ada.waitForTimeout(1_000);
-  expect(await ada.evaluate(() => {
-    const { most, gone = false } = window as never as { most: number; gone?: boolean };
-    return { most, gone };
-  })).toEqual({ most: 1, gone: false });
+  expect(
+    await ada.evaluate(() => {
+      const { most, gone = false } = window as never as { most: number; gone?: boolean };
+      return { most, gone };
+    }),
+  ).toEqual({ most: 1, gone: false });
 });
 
 test("two tabs share one poll, and the other takes over when the leader closes", async () => {
@@ -148,7 +155,10 @@ test("a removed member's page stops updating and says why", async () => {
   await ada.getByRole("heading", { name: "Plan for our replication" }).waitFor();
   await server.membership(ADA, REPLICATION_LAB, null);
   await ada.getByRole("alert").filter({ hasText: "You are no longer a member of Replication lab." }).waitFor();
-  await until("the private text is gone", async () => (await ada.getByText("agree on the exclusion rules").count()) === 0);
+  await until(
+    "the private text is gone",
+    async () => (await ada.getByText("agree on the exclusion rules").count()) === 0,
+  );
   const grace = await open(await enter(), `user=${GRACE}&discussion=3`);
   await write(grace, "Members only.");
   await comment(grace, "Members only.").waitFor();
@@ -190,12 +200,14 @@ test("everything can be done with the keyboard", async () => {
   await ada.keyboard.press("Tab");
   expect(await ada.evaluate(() => document.activeElement?.textContent)).toBe("Skip to the discussions");
   const target = ada.getByRole("button", { name: /Where is the raw data/ });
-  for (let tabs = 0; tabs < 40 && !(await target.evaluate((node) => node === document.activeElement)); tabs += 1) await ada.keyboard.press("Tab");
+  for (let tabs = 0; tabs < 40 && !(await target.evaluate((node) => node === document.activeElement)); tabs += 1)
+    await ada.keyboard.press("Tab");
   await ada.keyboard.press("Enter");
   await ada.getByRole("heading", { name: "Where is the raw data?" }).waitFor();
   const field = ada.getByLabel("Write a comment");
   await field.waitFor();
-  for (let tabs = 0; tabs < 60 && !(await field.evaluate((node) => node === document.activeElement)); tabs += 1) await ada.keyboard.press("Tab");
+  for (let tabs = 0; tabs < 60 && !(await field.evaluate((node) => node === document.activeElement)); tabs += 1)
+    await ada.keyboard.press("Tab");
   await ada.keyboard.type("Typed without a mouse.");
   await ada.keyboard.press("Control+Enter");
   await comment(ada, "Typed without a mouse.").waitFor();
@@ -210,13 +222,20 @@ describe("accessibility", () => {
   test.each(cases)("axe finds no violation: $name", async ({ name: _, ...options }) => {
     const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
     const one = await enter(options);
-    for (const view of [`user=${ADA}&discussion=1`, `user=${ADA}`, `user=${ADA}&discussion=new`, `user=${MARIE}&community=${REPLICATION_LAB}&discussion=3`]) {
+    for (const view of [
+      `user=${ADA}&discussion=1`,
+      `user=${ADA}`,
+      `user=${ADA}&discussion=new`,
+      `user=${MARIE}&community=${REPLICATION_LAB}&discussion=3`,
+    ]) {
       const page = await open(one, view);
       await page.getByText("Try memberships").click();
       await page.getByText("Loading…").waitFor({ state: "detached" });
       await page.evaluate(axe);
       const violations = await page.evaluate(async () => {
-        const run = (window as never as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }).axe;
+        const run = (
+          window as never as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
+        ).axe;
         return (await run.run()).violations.map(({ id, nodes }) => ({ id, nodes: nodes.map((node) => node.html) }));
       });
       expect(violations, view).toEqual([]);

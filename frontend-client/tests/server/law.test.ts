@@ -36,7 +36,12 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const action = fc.record({ kind: fc.nat({ max: 7 }), who: fc.nat({ max: 2 }), pick: fc.nat(), text: fc.string({ minLength: 1, maxLength: 12 }) });
+const action = fc.record({
+  kind: fc.nat({ max: 7 }),
+  who: fc.nat({ max: 2 }),
+  pick: fc.nat(),
+  text: fc.string({ minLength: 1, maxLength: 12 }),
+});
 type Action = { kind: number; who: number; pick: number; text: string };
 
 /** Refusals are part of any history: another's comment, a tombstone, a fourth level, blank text. */
@@ -53,7 +58,8 @@ async function perform(discussion: number, { kind, who, pick, text }: Action, co
   collect((await listComments(discussion, { limit: 100 }, as)).comments);
   const id = ids[pick % Math.max(1, ids.length)] ?? 0;
   if (kind === 0) await allowRefusal(createDiscussion(ARTICLE, { community_id: community, topic: text, text }, as));
-  else if (kind === 1) await allowRefusal(updateDiscussion(discussion, { topic: text, is_resolved: pick % 2 === 0 }, as));
+  else if (kind === 1)
+    await allowRefusal(updateDiscussion(discussion, { topic: text, is_resolved: pick % 2 === 0 }, as));
   else if (kind === 2) await allowRefusal(createComment(discussion, { text }, as));
   else if (kind < 6) await allowRefusal(createComment(discussion, { text, parent_id: id || null }, as));
   else if (kind === 6) await allowRefusal(updateComment(id, { text }, as));
@@ -61,7 +67,11 @@ async function perform(discussion: number, { kind, who, pick, text }: Action, co
 }
 
 /** What polls deliver from a cursor on. */
-async function follow(config: ApiConfig, user: number, cursor: number): Promise<{ events: Event[]; client: RealtimeClient }> {
+async function follow(
+  config: ApiConfig,
+  user: number,
+  cursor: number,
+): Promise<{ events: Event[]; client: RealtimeClient }> {
   const events: Event[] = [];
   const client = new RealtimeClient({ config, user, initialCursor: () => cursor });
   client.onChange((change) => void events.push(...change.events));
@@ -79,34 +89,51 @@ test.each([
   const scope = { articleId: ARTICLE, communityId: community };
   const list = { community_id: community, limit: 100 };
   await fc.assert(
-    fc.asyncProperty(fc.array(action, { maxLength: 8 }), fc.array(action, { minLength: 1, maxLength: 16 }), async (before, after) => {
-      const { id } = await createDiscussion(ARTICLE, { community_id: community, topic: "A history", text: "begins" }, as);
-      for (const one of before) await perform(id, one, community);
-      let discussions: readonly DiscussionPage[] = [await listDiscussions(ARTICLE, list, as)];
-      let comments: readonly CommentPage[] = [await listComments(id, { limit: 100 }, as)];
-      const start = Math.min(discussions[0]?.last_event_id ?? 0, comments[0]?.last_event_id ?? 0);
-      const { events, client } = await follow(reader, ADA, start);
-      // Some at the same time, as people do.
-      for (let at = 0; at < after.length; at += 3) await Promise.all(after.slice(at, at + 3).map((one) => perform(id, one, community)));
-      if (after.length % 5 === 0) await allowRefusal(deleteDiscussion(id, as));
-      // A snapshot may show what has no event_id yet: a last change, once delivered, tells that all before it has one.
-      const last = await createDiscussion(ARTICLE, { community_id: community, topic: "The last", text: "change" }, as);
-      await until("everything is delivered", () => events.some((event) => event.type === "new_discussion" && event.discussion_id === last.id));
-      const freshList = await listDiscussions(ARTICLE, list, as);
-      const freshComments = await listComments(id, { limit: 100 }, as);
-      client.close();
+    fc.asyncProperty(
+      fc.array(action, { maxLength: 8 }),
+      fc.array(action, { minLength: 1, maxLength: 16 }),
+      async (before, after) => {
+        const { id } = await createDiscussion(
+          ARTICLE,
+          { community_id: community, topic: "A history", text: "begins" },
+          as,
+        );
+        for (const one of before) await perform(id, one, community);
+        let discussions: readonly DiscussionPage[] = [await listDiscussions(ARTICLE, list, as)];
+        let comments: readonly CommentPage[] = [await listComments(id, { limit: 100 }, as)];
+        const start = Math.min(discussions[0]?.last_event_id ?? 0, comments[0]?.last_event_id ?? 0);
+        const { events, client } = await follow(reader, ADA, start);
+        // Some at the same time, as people do.
+        for (let at = 0; at < after.length; at += 3)
+          await Promise.all(after.slice(at, at + 3).map((one) => perform(id, one, community)));
+        if (after.length % 5 === 0) await allowRefusal(deleteDiscussion(id, as));
+        // A snapshot may show what has no event_id yet: a last change, once delivered, tells that all before it has one.
+        const last = await createDiscussion(
+          ARTICLE,
+          { community_id: community, topic: "The last", text: "change" },
+          as,
+        );
+        await until("everything is delivered", () =>
+          events.some((event) => event.type === "new_discussion" && event.discussion_id === last.id),
+        );
+        const freshList = await listDiscussions(ARTICLE, list, as);
+        const freshComments = await listComments(id, { limit: 100 }, as);
+        client.close();
 
-      for (const event of events) {
-        discussions = foldDiscussions(discussions, scope, event);
-        const folded = foldComments(comments, id, event);
-        if (folded.kind === "refetch") throw new Error(`a refetch for ${JSON.stringify(event)}`);
-        comments = folded.value;
-      }
-      const shown = discussions.flatMap((page) => page.discussions).slice(0, freshList.discussions.length);
-      expect(shown).toEqual(freshList.discussions);
-      expect(comments.flatMap((page) => page.comments)).toEqual(freshComments.comments);
-      expect(events.map((event) => event.event_id)).toEqual([...new Set(events.map((event) => event.event_id))].sort((a, b) => a - b));
-    }),
+        for (const event of events) {
+          discussions = foldDiscussions(discussions, scope, event);
+          const folded = foldComments(comments, id, event);
+          if (folded.kind === "refetch") throw new Error(`a refetch for ${JSON.stringify(event)}`);
+          comments = folded.value;
+        }
+        const shown = discussions.flatMap((page) => page.discussions).slice(0, freshList.discussions.length);
+        expect(shown).toEqual(freshList.discussions);
+        expect(comments.flatMap((page) => page.comments)).toEqual(freshComments.comments);
+        expect(events.map((event) => event.event_id)).toEqual(
+          [...new Set(events.map((event) => event.event_id))].sort((a, b) => a - b),
+        );
+      },
+    ),
     // No shrinking: each run adds to the same database.
     { numRuns: 12, endOnFailure: true },
   );
@@ -132,7 +159,10 @@ test("a crash of the server is survived: the queue is registered again and nothi
   await server.start();
   await createComment(1, { text: "After the crash." }, as);
   await until("both are here", () => events.length >= 2);
-  expect(events.map((event) => ("text" in event ? event.text : event.type))).toEqual(["Before the crash.", "After the crash."]);
+  expect(events.map((event) => ("text" in event ? event.text : event.type))).toEqual([
+    "Before the crash.",
+    "After the crash.",
+  ]);
   client.close();
 });
 
@@ -143,7 +173,11 @@ test("a client that lost its membership is told, and gets nothing more of that c
   await server.membership(EMMY, OPEN_METHODS, null);
   await until("she is told", () => events.some((event) => event.type === "membership_changed" && event.role === null));
   await createComment(1, { text: "Not for her." }, callOptions(people[0] as ApiConfig));
-  await createDiscussion(ARTICLE, { community_id: BLIND_REVIEW, topic: "For her", text: "still" }, callOptions(people[0] as ApiConfig));
+  await createDiscussion(
+    ARTICLE,
+    { community_id: BLIND_REVIEW, topic: "For her", text: "still" },
+    callOptions(people[0] as ApiConfig),
+  );
   await until("the other community goes on", () => events.some((event) => event.type === "new_discussion"));
   expect(events.filter((event) => event.type === "new_comment")).toEqual([]);
   client.close();

@@ -3,7 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, type BrowserContext } from "playwright-core";
 
-const args = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const args = [
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 
 export interface Person {
   context: BrowserContext;
@@ -11,7 +18,9 @@ export interface Person {
 }
 
 /** A browser of its own, as another person's. */
-export async function person(options: { colorScheme?: "light" | "dark"; viewport?: { width: number; height: number } } = {}): Promise<Person> {
+export async function person(
+  options: { colorScheme?: "light" | "dark"; viewport?: { width: number; height: number } } = {},
+): Promise<Person> {
   const profile = await mkdtemp(join(tmpdir(), "discussions-browser-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env["CHROMIUM_PATH"] ?? "/usr/bin/chromium",

@@ -33,53 +33,96 @@ export async function settle(): Promise<void> {
   for (let turns = 0; turns < 8; turns += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
+interface LockRequest {
+  name: string;
+  grant: () => void;
+}
+
 /** A browser: its tabs share locks and channels, and each tab has a page of its own. */
 export class FakeBrowser {
   readonly timers = new FakeTimers();
   readonly messages: unknown[] = [];
-  readonly #channels = new Set<{ name: string; channel: Channel }>();
-  readonly #held = new Set<string>();
-  readonly #waiting: { name: string; run: () => void }[] = [];
+  readonly #channels = new Set<{ name: string; channel: Channel; tab: FakeTab | undefined }>();
+  /** Who holds which lock, and how it is taken away. */
+  readonly #held = new Map<string, { lose: () => void }>();
+  readonly #waiting: LockRequest[] = [];
+  readonly #hung = new Map<FakeTab, (() => void)[]>();
 
   tab(options: { locks?: boolean } = {}): FakeTab {
     return new FakeTab(this, options.locks ?? true);
   }
 
-  readonly locks: Locks = {
-    request: (name, { signal }, held) =>
-      new Promise((resolve, reject) => {
-        const run = () => {
-          this.#held.add(name);
-          signal?.removeEventListener("abort", abort);
-          void held()
-            .then(resolve, reject)
-            .finally(() => {
-              this.#held.delete(name);
-              const next = this.#waiting.findIndex((one) => one.name === name);
-              if (next >= 0) this.#waiting.splice(next, 1)[0]?.run();
-            });
-        };
-        const entry = { name, run };
-        const abort = () => {
-          const at = this.#waiting.indexOf(entry);
-          if (at >= 0) this.#waiting.splice(at, 1);
-          reject(new DOMException("aborted", "AbortError"));
-        };
-        signal?.addEventListener("abort", abort);
-        if (this.#held.has(name)) this.#waiting.push(entry);
-        else run();
-      }),
-  };
+  get channelNames(): string[] {
+    return [...this.#channels].map(({ name }) => name);
+  }
 
-  readonly openChannel = (name: string): Channel => {
+  /** Nothing runs in the tab until it is awake again: a dialog, a debugger, a long loop. */
+  hang(tab: FakeTab): void {
+    this.#hung.set(tab, []);
+  }
+
+  awake(tab: FakeTab): void {
+    const late = this.#hung.get(tab) ?? [];
+    this.#hung.delete(tab);
+    late.forEach((callback) => callback());
+  }
+
+  /** Runs it in the tab: at once, or when the tab is awake again. */
+  run(tab: FakeTab | undefined, callback: () => void): void {
+    const late = tab && this.#hung.get(tab);
+    if (late) late.push(callback);
+    else callback();
+  }
+
+  locksOf(tab?: FakeTab): Locks {
+    return {
+      request: (name, { signal, steal = false }, held) =>
+        new Promise((resolve, reject) => {
+          const lost = () => this.run(tab, () => reject(new DOMException("the lock was stolen", "AbortError")));
+          const grant = () => {
+            const holder = { lose: lost };
+            this.#held.set(name, holder);
+            signal?.removeEventListener("abort", abort);
+            void held()
+              .then(resolve, reject)
+              .finally(() => {
+                if (this.#held.get(name) === holder) this.#release(name);
+              });
+          };
+          const entry = { name, grant };
+          const abort = () => {
+            const at = this.#waiting.indexOf(entry);
+            if (at >= 0) this.#waiting.splice(at, 1);
+            reject(new DOMException("aborted", "AbortError"));
+          };
+          signal?.addEventListener("abort", abort);
+          if (steal) {
+            this.#held.get(name)?.lose();
+            grant();
+          } else if (this.#held.has(name)) this.#waiting.push(entry);
+          else grant();
+        }),
+    };
+  }
+
+  #release(name: string): void {
+    this.#held.delete(name);
+    const next = this.#waiting.findIndex((one) => one.name === name);
+    if (next >= 0) this.#waiting.splice(next, 1)[0]?.grant();
+  }
+
+  readonly openChannel = (name: string, tab?: FakeTab): Channel => {
     const entry = {
       name,
+      tab,
       channel: {
         onmessage: null,
         postMessage: (data: unknown) => {
+          if (!this.#channels.has(entry)) throw new DOMException("the channel is closed", "InvalidStateError");
           this.messages.push(data);
           for (const other of this.#channels) {
-            if (other !== entry && other.name === name) setImmediate(() => other.channel.onmessage?.({ data: structuredClone(data) }));
+            if (other === entry || other.name !== name) continue;
+            setImmediate(() => this.run(other.tab, () => other.channel.onmessage?.({ data: structuredClone(data) })));
           }
         },
         close: () => void this.#channels.delete(entry),
@@ -109,12 +152,17 @@ export class FakeTab {
   }
 
   environment(): Environment {
-    const { timers, locks, openChannel } = this.browser;
+    const { browser } = this;
+    const { timers } = browser;
     return {
-      timers,
+      timers: {
+        now: timers.now,
+        set: (callback, ms) => timers.set(() => browser.run(this, callback), ms),
+        clear: timers.clear,
+      },
       random: () => 0.5,
-      locks: this.withLocks ? locks : undefined,
-      openChannel,
+      locks: this.withLocks ? browser.locksOf(this) : undefined,
+      openChannel: (name) => browser.openChannel(name, this),
       page: {
         isVisible: () => this.visible,
         isOnline: () => this.online,

@@ -14,9 +14,10 @@ export class FakeServer {
   readonly queues = new Set<string>();
   readonly parked: Parked[] = [];
   /** Answers in the server's place until it gives undefined; "down" is no server at all. */
-  trouble: ((path: string, method: string) => Response | "down" | undefined) | undefined;
+  trouble: ((path: string, method: string, headers: Headers) => Response | "down" | undefined) | undefined;
   /** Events up to this one have left the buffer. */
   forgotten = 0;
+  /** Whoever asks with a token that names nobody. A token `user-2` is of user 2, and `anonymous` of nobody. */
   viewer: ViewerInfo = { user_id: 1, memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null }] };
   me: Author = { id: 1, username: "ada", avatar_url: null };
   /** Answers of writes wait for this. */
@@ -30,7 +31,7 @@ export class FakeServer {
     const headers = new Headers(init?.headers);
     this.requests.push({ method, path: url.pathname, headers });
     init?.signal?.throwIfAborted();
-    const trouble = this.trouble?.(url.pathname, method);
+    const trouble = this.trouble?.(url.pathname, method, headers);
     if (trouble === "down") throw new TypeError("fetch failed");
     if (trouble) return trouble;
     if (url.pathname === "/poll") return this.#poll(url.searchParams, init?.signal ?? undefined);
@@ -67,8 +68,8 @@ export class FakeServer {
     const queue = query.get("queue_id") ?? "";
     const cursor = Number(query.get("last_event_id"));
     if (!this.queues.has(queue)) return Promise.resolve(coded(404, "queue_not_found"));
-    if (cursor < this.forgotten || cursor > this.model.head) return Promise.resolve(Response.json({ catchup_required: true }));
-    if (cursor < this.model.head || query.get("timeout") === "0") return Promise.resolve(this.#events(cursor));
+    if (this.#lacks(cursor) || cursor < this.model.head || query.get("timeout") === "0")
+      return Promise.resolve(this.#events(cursor));
     return new Promise((answer, reject) => {
       const poll = { queue, cursor, answer };
       this.parked.push(poll);
@@ -80,22 +81,45 @@ export class FakeServer {
     });
   }
 
+  #lacks(cursor: number): boolean {
+    return cursor < Math.max(this.forgotten, this.model.base) || cursor > this.model.head;
+  }
+
   #events(cursor: number): Response {
-    return Response.json({ events: this.model.events.slice(cursor), last_event_id: this.model.head });
+    if (this.#lacks(cursor)) return Response.json({ catchup_required: true });
+    return Response.json({ events: this.model.since(cursor), last_event_id: this.model.head });
+  }
+
+  #viewerOf(headers: Headers): ViewerInfo | null {
+    const token = headers.get("authorization")?.slice("Bearer ".length) ?? "";
+    if (token === "anonymous") return null;
+    const user_id = Number(/^user-(\d+)/.exec(token)?.[1] ?? this.viewer.user_id);
+    return { ...this.viewer, user_id };
   }
 
   #route(method: string, url: URL, body: Record<string, never>, headers: Headers): Response {
     const [, first, id, second] = url.pathname.split("/");
     const query = url.searchParams;
-    const page = [query.get("cursor"), Number(query.get("limit") ?? 20), this.viewer] as const;
+    const viewer = this.#viewerOf(headers);
+    const page = [query.get("cursor"), Number(query.get("limit") ?? 20), viewer] as const;
     const made = (value: unknown, status = 200) => (value ? Response.json(value, { status }) : coded(404, "not_found"));
     const done = () => new Response(null, { status: 204 });
     switch (`${method} ${first}${second ? `/${second}` : ""}`) {
       case "POST register": {
         const queue_id = `queue-${(this.#last += 1)}`;
         this.queues.add(queue_id);
-        return made({ queue_id, last_event_id: this.model.head, communities: [COMMUNITY], heartbeat_interval_seconds: 60, poll_timeout_seconds: 55 });
+        return made({
+          queue_id,
+          last_event_id: this.model.head,
+          communities: [COMMUNITY],
+          heartbeat_interval_seconds: 60,
+          poll_timeout_seconds: 55,
+        });
       }
+      case "GET session":
+        return viewer
+          ? made({ user: { id: viewer.user_id, username: "", avatar_url: null }, communities: [] })
+          : coded(401, "token_missing");
       case "POST heartbeat":
         return this.queues.has(body["queue_id"] as unknown as string) ? done() : coded(404, "queue_not_found");
       case "POST queues/close":
@@ -108,7 +132,10 @@ export class FakeServer {
       case "POST discussions/comments": {
         const key = headers.get("idempotency-key") ?? "";
         if (!this.#answered.has(key)) {
-          this.#answered.set(key, this.model.createComment(Number(id), body["parent_id"] ?? null, body["text"] as unknown as string, this.me));
+          this.#answered.set(
+            key,
+            this.model.createComment(Number(id), body["parent_id"] ?? null, body["text"] as unknown as string, this.me),
+          );
         }
         return made(this.#answered.get(key), 201);
       }

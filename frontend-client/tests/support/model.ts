@@ -1,4 +1,14 @@
-import type { Author, Comment, CommentPage, CommentTree, Discussion, DiscussionPage, ErrorCode, Event, ViewerInfo } from "../../src/index.js";
+import type {
+  Author,
+  Comment,
+  CommentPage,
+  CommentTree,
+  Discussion,
+  DiscussionPage,
+  ErrorCode,
+  Event,
+  ViewerInfo,
+} from "../../src/index.js";
 
 type Change = Event extends infer E ? (E extends Event ? Omit<E, "event_id" | "timestamp"> : never) : never;
 
@@ -7,26 +17,60 @@ export const COMMUNITY = 7;
 
 /** What the server holds after some changes, and the events that it told of them: the protocol in memory. */
 export class Model {
+  /** Those since the last leap. */
   readonly events: Event[] = [];
+  /** The head at which the numbering began, or went on after a leap. */
+  base = 0;
   readonly discussions: Discussion[] = [];
   readonly comments: Comment[] = [];
   #clock = Date.parse("2026-01-01T00:00:00Z");
 
   get head(): number {
-    return this.events.length;
+    return this.base + this.events.length;
+  }
+
+  since(cursor: number): Event[] {
+    return this.events.slice(Math.max(0, cursor - this.base));
+  }
+
+  /** Another history: the numbering goes on from the next multiple of 2^32, and what was told before is gone. */
+  leap(): void {
+    this.base = (Math.floor(this.head / 2 ** 32) + 1) * 2 ** 32;
+    this.events.length = 0;
+  }
+
+  /** Another name or picture for everybody who is this author; pseudonyms stay as they are. */
+  changeAuthor(author: Author): void {
+    for (const item of [...this.discussions, ...this.comments]) {
+      if (item.author && item.author.id !== null && item.author.id === author.id) item.author = author;
+    }
+    this.#emit({ type: "author_changed", community_id: COMMUNITY, author } as never, this.#tick());
   }
 
   createDiscussion(topic: string, text: string, author: Author): Discussion {
     const time = this.#tick();
     const id = this.discussions.length + 1;
     const times = { created_at: time, updated_at: time, deleted_at: null };
-    const discussion = { id, community_id: COMMUNITY, article_id: ARTICLE, topic, text, author, is_resolved: false, comment_count: 0, ...times };
+    const discussion = {
+      id,
+      community_id: COMMUNITY,
+      article_id: ARTICLE,
+      topic,
+      text,
+      author,
+      is_resolved: false,
+      comment_count: 0,
+      ...times,
+    };
     this.discussions.push(discussion);
     this.#emit({ type: "new_discussion", ...this.#state(discussion) }, time);
     return discussion;
   }
 
-  updateDiscussion(id: number, patch: { topic?: string; text?: string; is_resolved?: boolean }): Discussion | undefined {
+  updateDiscussion(
+    id: number,
+    patch: { topic?: string; text?: string; is_resolved?: boolean },
+  ): Discussion | undefined {
     const discussion = this.discussions.find((one) => one.id === id);
     if (!discussion || discussion.deleted_at) return undefined;
     const time = this.#tick();
@@ -48,7 +92,11 @@ export class Model {
     const discussion = this.discussions.find((one) => one.id === discussionId);
     const parent = parentId === null ? undefined : this.comments.find((one) => one.id === parentId);
     if (!discussion || discussion.deleted_at) return undefined;
-    if (parentId !== null && (!parent || parent.discussion_id !== discussionId || parent.depth > 2 || parent.deleted_at)) return undefined;
+    if (
+      parentId !== null &&
+      (!parent || parent.discussion_id !== discussionId || parent.depth > 2 || parent.deleted_at)
+    )
+      return undefined;
     const time = this.#tick();
     const depth = (parent?.depth ?? 0) + 1;
     const id = this.comments.length + 1;
@@ -57,7 +105,19 @@ export class Model {
     this.comments.push(comment);
     discussion.comment_count += 1;
     const { comment_count } = discussion;
-    this.#emit({ type: "new_comment", ...this.#place(discussion), comment_id: id, parent_id: parentId, depth, text, author, comment_count }, time);
+    this.#emit(
+      {
+        type: "new_comment",
+        ...this.#place(discussion),
+        comment_id: id,
+        parent_id: parentId,
+        depth,
+        text,
+        author,
+        comment_count,
+      },
+      time,
+    );
     return comment;
   }
 
@@ -80,12 +140,24 @@ export class Model {
     Object.assign(comment, { text: null, author: null, deleted_at: time });
     discussion.comment_count -= 1;
     const { comment_count } = discussion;
-    this.#emit({ type: "deleted_comment", ...this.#place(discussion), comment_id: id, parent_id: comment.parent_id, comment_count }, time);
+    this.#emit(
+      {
+        type: "deleted_comment",
+        ...this.#place(discussion),
+        comment_id: id,
+        parent_id: comment.parent_id,
+        comment_count,
+      },
+      time,
+    );
     return true;
   }
 
   membership(user_id: number, role: "member" | null): void {
-    this.#emit({ type: "membership_changed", community_id: COMMUNITY, user_id, role, previous_role: role ? null : "member" }, this.#tick());
+    this.#emit(
+      { type: "membership_changed", community_id: COMMUNITY, user_id, role, previous_role: role ? null : "member" },
+      this.#tick(),
+    );
   }
 
   discussionPage(cursor: string | null, limit: number, viewer: ViewerInfo | null = null): DiscussionPage {
@@ -95,7 +167,12 @@ export class Model {
     return { discussions, last_event_id: this.head, next_cursor, viewer };
   }
 
-  commentPage(discussionId: number, cursor: string | null, limit: number, viewer: ViewerInfo | null = null): CommentPage {
+  commentPage(
+    discussionId: number,
+    cursor: string | null,
+    limit: number,
+    viewer: ViewerInfo | null = null,
+  ): CommentPage {
     const all = this.comments.filter((one) => one.discussion_id === discussionId);
     const grow = (parent: number | null): CommentTree[] =>
       all.filter((one) => one.parent_id === parent).map((one) => ({ ...structuredClone(one), replies: grow(one.id) }));

@@ -36,7 +36,10 @@ export class Server {
   }
 
   async start(): Promise<void> {
-    const child = spawn(needed("DISCUSSIONS_BIN"), ["serve"], { env: await this.#environment(), stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(needed("DISCUSSIONS_BIN"), ["serve"], {
+      env: await this.#environment(),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     child.stdout.on("data", (data) => (this.#log += data));
     child.stderr.on("data", (data) => (this.#log += data));
     this.#child = child;
@@ -84,7 +87,10 @@ export class Server {
   }
 
   async #run(args: string[]): Promise<void> {
-    const child = spawn(needed("DISCUSSIONS_BIN"), args, { env: await this.#environment(), stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(needed("DISCUSSIONS_BIN"), args, {
+      env: await this.#environment(),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let output = "";
     child.stdout.on("data", (data) => (output += data));
     child.stderr.on("data", (data) => (output += data));

@@ -29,7 +29,12 @@ interface Follower {
 }
 
 function follow(tab: FakeTab = browser.tab(), options: Partial<RealtimeOptions> = {}): Follower {
-  const client = new RealtimeClient({ config: { fetch: server.fetch, token: "t" }, user: 1, environment: tab.environment(), ...options });
+  const client = new RealtimeClient({
+    config: { fetch: server.fetch, token: `user-${options.user ?? 1}` },
+    user: 1,
+    environment: tab.environment(),
+    ...options,
+  });
   clients.push(client);
   const follower: Follower = { client, seen: [], changes: [], statuses: [] };
   client.onChange((change) => {
@@ -46,7 +51,8 @@ function happen(topic: string): void {
   server.deliver();
 }
 
-const topics = ({ seen }: Follower) => seen.map((event) => (event.type === "new_discussion" ? event.topic : event.type));
+const topics = ({ seen }: Follower) =>
+  seen.map((event) => (event.type === "new_discussion" ? event.topic : event.type));
 
 test("registers, polls with the cursor, and gives every event once", async () => {
   happen("before");
@@ -59,7 +65,7 @@ test("registers, polls with the cursor, and gives every event once", async () =>
   await settle();
   expect(topics(one)).toEqual(["a", "b"]);
   expect(one.client.log.head).toBe(3);
-  expect(server.requests[0]?.headers.get("authorization")).toBe("Bearer t");
+  expect(server.requests[0]?.headers.get("authorization")).toBe("Bearer user-1");
 });
 
 test("starts from the oldest cached snapshot", async () => {

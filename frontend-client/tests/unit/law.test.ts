@@ -1,10 +1,15 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { foldComments, foldDiscussions, type CommentPage, type DiscussionPage, type Event } from "../../src/index.js";
-import { ARTICLE, Model } from "../support/model.js";
+import { ARTICLE, COMMUNITY, Model } from "../support/model.js";
 
 /** Numbers choose among what there is at the time, so that every history makes sense. */
-const action = fc.record({ kind: fc.nat({ max: 9 }), a: fc.nat(), b: fc.nat(), text: fc.string({ minLength: 1, maxLength: 8 }) });
+const action = fc.record({
+  kind: fc.nat({ max: 9 }),
+  a: fc.nat(),
+  b: fc.nat(),
+  text: fc.string({ minLength: 1, maxLength: 8 }),
+});
 
 function perform(model: Model, { kind, a, b, text }: { kind: number; a: number; b: number; text: string }): void {
   const author = { id: 1 + (a % 3), username: `user ${a % 3}`, avatar_url: null };
@@ -13,8 +18,9 @@ function perform(model: Model, { kind, a, b, text }: { kind: number; a: number; 
   const comment = comments[b % Math.max(1, comments.length)]?.id ?? 0;
   if (kind === 0) model.createDiscussion(text, text, author);
   else if (kind === 1) model.updateDiscussion(discussion, { topic: text, is_resolved: b % 2 === 0 });
-  else if (kind === 2) b % 4 === 0 && model.deleteDiscussion(discussion);
-  else if (kind < 5) model.createComment(discussion, null, text, author);
+  else if (kind === 2) {
+    if (b % 4 === 0) model.deleteDiscussion(discussion);
+  } else if (kind < 5) model.createComment(discussion, null, text, author);
   else if (kind < 8) model.createComment(discussion, comment || null, text, author);
   else if (kind === 8) model.updateComment(comment, text);
   else model.deleteComment(comment);
@@ -26,13 +32,15 @@ const scope = { articleId: ARTICLE };
 /** A fresh snapshot, walked through page by page. */
 function discussionsOf(model: Model, limit = 1000): DiscussionPage[] {
   const pages = [model.discussionPage(null, limit)];
-  for (let next = pages[0]?.next_cursor; next; next = pages.at(-1)?.next_cursor) pages.push(model.discussionPage(next, limit));
+  for (let next = pages[0]?.next_cursor; next; next = pages.at(-1)?.next_cursor)
+    pages.push(model.discussionPage(next, limit));
   return pages;
 }
 
 function commentsOf(model: Model, discussion: number, limit = 1000): CommentPage[] {
   const pages = [model.commentPage(discussion, null, limit)];
-  for (let next = pages[0]?.next_cursor; next; next = pages.at(-1)?.next_cursor) pages.push(model.commentPage(discussion, next, limit));
+  for (let next = pages[0]?.next_cursor; next; next = pages.at(-1)?.next_cursor)
+    pages.push(model.commentPage(discussion, next, limit));
   return pages;
 }
 
@@ -46,26 +54,43 @@ function foldAll(pages: readonly CommentPage[], discussion: number, events: read
 
 test("the law of events: a snapshot folded with later events is a fresh snapshot, whatever comes twice or late", () => {
   fc.assert(
-    fc.property(history, history, fc.integer({ min: 1, max: 5 }), fc.nat(), fc.nat(), (before, after, limit, late, ahead) => {
-      const model = new Model();
-      model.createDiscussion("first", "first", { id: 1, username: "ada", avatar_url: null });
-      before.forEach((one) => perform(model, one));
-      const discussions = discussionsOf(model, limit);
-      const comments = commentsOf(model, 1, limit);
-      const since = model.head;
-      after.forEach((one) => perform(model, one));
-      // A snapshot may show rows that are newer than it says.
-      const early = Math.max(0, since - (ahead % 4));
-      const claimed = <P extends { last_event_id: number }>(pages: P[]) => pages.map((page) => ({ ...page, last_event_id: early }));
-      const events = model.events.slice(early);
-      // At least once, in order, and what was seen may come again.
-      const delivered = [...events.slice(0, late % (events.length + 1)), ...events, ...model.events.slice(late % model.head)];
+    fc.property(
+      history,
+      history,
+      fc.integer({ min: 1, max: 5 }),
+      fc.nat(),
+      fc.nat(),
+      (before, after, limit, late, ahead) => {
+        const model = new Model();
+        model.createDiscussion("first", "first", { id: 1, username: "ada", avatar_url: null });
+        before.forEach((one) => perform(model, one));
+        const discussions = discussionsOf(model, limit);
+        const comments = commentsOf(model, 1, limit);
+        const since = model.head;
+        after.forEach((one) => perform(model, one));
+        // A snapshot may show rows that are newer than it says.
+        const early = Math.max(0, since - (ahead % 4));
+        const claimed = <P extends { last_event_id: number }>(pages: P[]) =>
+          pages.map((page) => ({ ...page, last_event_id: early }));
+        const events = model.events.slice(early);
+        // At least once, in order, and what was seen may come again.
+        const delivered = [
+          ...events.slice(0, late % (events.length + 1)),
+          ...events,
+          ...model.events.slice(late % model.head),
+        ];
 
-      const folded = delivered.reduce<readonly DiscussionPage[]>((pages, event) => foldDiscussions(pages, scope, event), claimed(discussions));
-      expect(folded.flatMap((page) => page.discussions)).toEqual(discussionsOf(model).flatMap((page) => page.discussions));
-      const trees = foldAll(claimed(comments), 1, delivered);
-      expect(trees.flatMap((page) => page.comments)).toEqual(commentsOf(model, 1).flatMap((page) => page.comments));
-    }),
+        const folded = delivered.reduce<readonly DiscussionPage[]>(
+          (pages, event) => foldDiscussions(pages, scope, event),
+          claimed(discussions),
+        );
+        expect(folded.flatMap((page) => page.discussions)).toEqual(
+          discussionsOf(model).flatMap((page) => page.discussions),
+        );
+        const trees = foldAll(claimed(comments), 1, delivered);
+        expect(trees.flatMap((page) => page.comments)).toEqual(commentsOf(model, 1).flatMap((page) => page.comments));
+      },
+    ),
     { numRuns: 300 },
   );
 });
@@ -101,4 +126,79 @@ test("an unknown parent asks for a refetch; an irrelevant or covered event chang
   const list = [model.discussionPage(null, 10)];
   for (const event of model.events) expect(foldDiscussions(list, scope, event)).toBe(list);
   expect(foldDiscussions(list, { articleId: 99 }, { ...(model.events[0] as Event), event_id: 99 })).toBe(list);
+});
+
+test("author_changed gives every cached place the new name, and leaves pseudonyms and other communities alone", () => {
+  fc.assert(
+    fc.property(
+      history,
+      history,
+      fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 1, max: 4 }),
+      (before, after, limit, who) => {
+        const model = new Model();
+        const pseudonym = { id: null, username: "user 1", avatar_url: null };
+        model.createDiscussion("first", "first", { id: 1, username: "user 1", avatar_url: null });
+        model.createComment(1, null, "masked", pseudonym);
+        before.forEach((one) => perform(model, one));
+        const discussions = discussionsOf(model, limit);
+        const comments = commentsOf(model, 1, limit);
+        const since = model.head;
+        model.changeAuthor({ id: who, username: "renamed", avatar_url: "/new.png" });
+        after.forEach((one) => perform(model, one));
+        const events = model.since(since);
+        const folded = events.reduce<readonly DiscussionPage[]>(
+          (pages, event) => foldDiscussions(pages, scope, event),
+          discussions,
+        );
+        expect(folded.flatMap((page) => page.discussions)).toEqual(
+          discussionsOf(model).flatMap((page) => page.discussions),
+        );
+        const trees = foldAll(comments, 1, events).flatMap((page) => page.comments);
+        expect(trees).toEqual(commentsOf(model, 1).flatMap((page) => page.comments));
+        const masks = trees.filter((comment) => comment.author?.id === null);
+        expect(masks.every((comment) => comment.author?.username === "user 1")).toBe(true);
+
+        const elsewhere = { ...(events[0] as Event), community_id: COMMUNITY + 1 };
+        expect(foldDiscussions(discussions, scope, elsewhere)).toBe(discussions);
+        expect(foldComments(comments, 1, elsewhere, COMMUNITY)).toEqual({ kind: "ok", value: comments });
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+test("an event of a type that this version does not know leaves lists and threads as they are", () => {
+  const known = [
+    "new_discussion",
+    "updated_discussion",
+    "deleted_discussion",
+    "new_comment",
+    "updated_comment",
+    "deleted_comment",
+  ];
+  const type = fc
+    .oneof(fc.string(), fc.constantFrom("votes_changed", "toString", "__proto__", "constructor"))
+    .filter((one) => !known.includes(one) && one !== "author_changed");
+  const model = new Model();
+  model.createDiscussion("one", "one", { id: 1, username: "ada", avatar_url: null });
+  model.createComment(1, null, "root", { id: 1, username: "ada", avatar_url: null });
+  const list = [model.discussionPage(null, 10)];
+  const thread = [model.commentPage(1, null, 10)];
+  fc.assert(
+    fc.property(type, fc.object(), fc.nat({ max: 2 }), (made_up, fields, id) => {
+      const event = {
+        ...fields,
+        type: made_up,
+        event_id: 99,
+        community_id: COMMUNITY,
+        article_id: ARTICLE,
+        discussion_id: id,
+        comment_id: id,
+      };
+      expect(foldDiscussions(list, scope, event as never)).toBe(list);
+      expect((foldComments(thread, 1, event as never) as { value: unknown }).value).toBe(thread);
+    }),
+    { numRuns: 200 },
+  );
 });

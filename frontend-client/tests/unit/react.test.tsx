@@ -3,7 +3,13 @@ import { QueryClient, QueryClientProvider, dehydrate, hydrate, notifyManager } f
 import { act, StrictMode, useEffect } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { RealtimeProvider, useComments, useDiscussions, useRealtimeStatus, type CommentItem } from "../../src/react/index.js";
+import {
+  RealtimeProvider,
+  useComments,
+  useDiscussions,
+  useRealtimeStatus,
+  type CommentItem,
+} from "../../src/react/index.js";
 import { commentsQuery, discussionsQuery } from "../../src/server.js";
 import { FakeBrowser, settle } from "../support/fake-environment.js";
 import { FakeServer } from "../support/fake-server.js";
@@ -60,7 +66,11 @@ async function mount(user: number | null = 1): Promise<void> {
     root.render(
       <StrictMode>
         <QueryClientProvider client={queryClient}>
-          <RealtimeProvider config={{ fetch: server.fetch }} user={user} options={options}>
+          <RealtimeProvider
+            config={{ fetch: server.fetch, token: user === null ? null : `user-${user}` }}
+            user={user}
+            options={options}
+          >
             <Probe />
           </RealtimeProvider>
         </QueryClientProvider>
@@ -159,7 +169,8 @@ test("edits and deletions are shown at once, and undone when the server refuses"
 
 test("a failed comment stays, and is sent again under its own Idempotency-Key", async () => {
   await mount();
-  server.trouble = (path, method) => (method === "POST" && path.endsWith("/comments") ? coded(422, "invalid_fields") : undefined);
+  server.trouble = (path, method) =>
+    method === "POST" && path.endsWith("/comments") ? coded(422, "invalid_fields") : undefined;
   await act(async () => {
     await expect(thread.create({ text: "kept" })).rejects.toMatchObject({ code: "invalid_fields" });
     await settle();
@@ -173,7 +184,9 @@ test("a failed comment stays, and is sent again under its own Idempotency-Key", 
     await settle();
   });
   expect(texts()).toEqual(["first", "kept"]);
-  const keys = server.requests.filter((one) => one.method === "POST" && one.path.endsWith("/comments")).map((one) => one.headers.get("idempotency-key"));
+  const keys = server.requests
+    .filter((one) => one.method === "POST" && one.path.endsWith("/comments"))
+    .map((one) => one.headers.get("idempotency-key"));
   expect(keys).toEqual([failed?.key, failed?.key]);
 });
 
@@ -217,7 +230,8 @@ test("a hydrated snapshot is followed from its own last_event_id, with no fetch"
 
 test("a removed member is told why, and what may not be read is gone", async () => {
   await mount();
-  server.trouble = (path, method) => (method === "GET" && /comments$|discussions$/.test(path) ? coded(403, "not_a_member") : undefined);
+  server.trouble = (path, method) =>
+    method === "GET" && /comments$|discussions$/.test(path) ? coded(403, "not_a_member") : undefined;
   server.model.membership(1, null);
   server.deliver();
   await settled();
@@ -235,9 +249,61 @@ test("a removed member is told why, and what may not be read is gone", async () 
 test("another user starts with an empty cache and a connection of their own", async () => {
   await mount(1);
   await mount(2);
-  expect(queryClient.getQueryCache().getAll().every((query) => query.queryKey[1] === 2)).toBe(true);
+  expect(
+    queryClient
+      .getQueryCache()
+      .getAll()
+      .every((query) => query.queryKey[1] === 2),
+  ).toBe(true);
   expect(server.queues.size).toBe(1);
   await mount(null);
   expect(status).toBe("signed_out");
   expect(server.queues.size).toBe(0);
+});
+
+test("after a leap of the numbering everything is fetched anew, and the cursors beyond 2^32 are followed exactly", async () => {
+  await mount();
+  for (const times of [1, 2, 2 ** 20]) {
+    server.model.createComment(1, null, `lost ${times}`, grace);
+    server.deliver();
+    await settled();
+    // The restored database does not have the last comment, and the numbering goes on far ahead.
+    server.model.comments.pop();
+    Object.assign(server.model.discussions[0] ?? {}, { comment_count: server.model.comments.length });
+    server.model.base += 2 ** 32 * (times - 1);
+    server.model.leap();
+    server.model.createComment(1, null, `after leap ${times}`, grace);
+    server.deliver();
+    await settled();
+    expect(status).toBe("live");
+    expect(texts()).toEqual(server.model.comments.map((comment) => comment.text));
+    server.model.createComment(1, null, `and live again ${times}`, grace);
+    server.deliver();
+    await settled();
+    expect(texts()).toEqual(server.model.comments.map((comment) => comment.text));
+    expect(list.discussions[0]?.comment_count).toBe(server.model.discussions[0]?.comment_count);
+  }
+  expect(server.model.head).toBeGreaterThan(2 ** 52);
+  expect(Number.isSafeInteger(server.model.head)).toBe(true);
+});
+
+test("an author's new name shows in lists and threads, and an event of an unknown type changes nothing", async () => {
+  await mount();
+  server.model.changeAuthor({ ...grace, username: "grace hopper" });
+  server.deliver();
+  await settled();
+  expect(list.discussions[0]?.author?.username).toBe("grace hopper");
+  expect(thread.comments[0]?.author?.username).toBe("grace hopper");
+  const before = [list.discussions, thread.comments];
+  server.model.events.push({
+    type: "made_up",
+    event_id: server.model.head + 1,
+    community_id: COMMUNITY,
+    article_id: ARTICLE,
+    discussion_id: 1,
+  } as never);
+  server.deliver();
+  await settled();
+  expect([list.discussions, thread.comments]).toEqual(before);
+  expect(server.count(/comments$/, "GET")).toBe(1);
 });

@@ -34,8 +34,17 @@ pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &
 /// An era as one client sees it.
 struct Era<'a> {
     by_id: HashMap<i64, &'a Event>,
-    /// The events that the client may be told, with the place from which on it need not be told them: where it left.
-    visible: BTreeMap<i64, Option<i64>>,
+    /// The events that the client may be told, each with the end of the membership that it was told in.
+    visible: BTreeMap<i64, Option<Leave>>,
+}
+
+/// The end of a membership.
+#[derive(Clone, Copy)]
+struct Leave {
+    event_id: i64,
+    at: DateTime<Utc>,
+    /// Where the client came back; None where it did not.
+    back: Option<i64>,
 }
 
 impl<'a> Era<'a> {
@@ -44,16 +53,23 @@ impl<'a> Era<'a> {
         let allowed = |community| history.scope.as_ref().is_none_or(|scope| scope.contains(&community));
         // By community: the events since the client came.
         let mut stays: HashMap<i64, Vec<i64>> = HashMap::new();
-        let mut visible = BTreeMap::new();
+        let mut left: HashMap<i64, Vec<i64>> = HashMap::new();
+        let mut visible: BTreeMap<i64, Option<Leave>> = BTreeMap::new();
         for event in order {
             let (id, community) = (event.event_id, event.community);
             match event.user {
                 Some(user) if user == history.user => {
                     if event.content["role"].is_null() {
-                        for earlier in stays.remove(&community).unwrap_or_default() {
-                            visible.insert(earlier, Some(id));
+                        let stay = stays.remove(&community).unwrap_or_default();
+                        for earlier in &stay {
+                            visible.insert(*earlier, Some(Leave { event_id: id, at: event.written_at, back: None }));
                         }
+                        left.insert(community, stay);
                     } else {
+                        for earlier in left.remove(&community).unwrap_or_default() {
+                            let leave = visible.get_mut(&earlier).and_then(Option::as_mut);
+                            leave.expect("it was noted when the client left").back = Some(id);
+                        }
                         stays.entry(community).or_default();
                     }
                 }
@@ -71,20 +87,23 @@ impl<'a> Era<'a> {
         Self { by_id, visible }
     }
 
-    /// The event, where the client may be told it.
-    fn get(&self, id: i64) -> Option<&'a Event> {
-        self.by_id.get(&id).copied().filter(|_| self.visible.contains_key(&id))
+    /// The event, where the client may be told it in an answer that gets it to `to`: it was a member at the event's place
+    /// and is one at `to`.
+    fn get(&self, id: i64, to: i64) -> Option<&'a Event> {
+        let leave = self.visible.get(&id)?;
+        let is_away = leave.is_some_and(|leave| leave.event_id <= to && leave.back.is_none_or(|back| back > to));
+        self.by_id.get(&id).copied().filter(|_| !is_away)
     }
 }
 
 fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict: &mut Verdict) {
     let (mut told, mut newest, mut cursor) = (HashSet::new(), path.start, path.start);
-    // For each event, the cursor of the answer that passed it.
+    // Where each answer got to, and when.
     let mut passed = Vec::new();
-    for Answer { events, to, .. } in &path.answers {
+    for Answer { events, to, at } in &path.answers {
         for event in events {
             let id = event["event_id"].as_i64().unwrap_or_default();
-            let Some(committed) = era.get(id) else {
+            let Some(committed) = era.get(id, *to) else {
                 verdict.note(|verdict| &mut verdict.leaked, || format!("{name} was told {event}"));
                 continue;
             };
@@ -106,13 +125,14 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
             verdict.note(|verdict| &mut verdict.out_of_order, || format!("{name}'s cursor went from {cursor} to {to}"));
         }
         cursor = *to;
-        passed.push(cursor);
+        passed.push((cursor, *at));
     }
     let end = end.unwrap_or(cursor).max(cursor);
     for (id, left) in era.visible.range(path.start + 1..).take_while(|(id, _)| **id <= end) {
-        // Who has left by the time of the answer is not told what was before, either.
-        let answer = passed.iter().find(|to| *to >= id);
-        let has_left = left.zip(answer).is_some_and(|(left, to)| left <= *to);
+        // Who has left by the time of the answer is not told what was before, either. The node may know of it from the
+        // database, before it has the event.
+        let answer = passed.iter().find(|(to, _)| to >= id);
+        let has_left = left.zip(answer).is_some_and(|(left, (_, at))| left.at <= *at);
         if !told.contains(id) && !has_left {
             let why = || format!("{name} was not told {id}, from {} to {cursor}", path.start);
             verdict.note(|verdict| &mut verdict.lost, why);

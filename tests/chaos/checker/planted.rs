@@ -115,11 +115,16 @@ fn an_event_out_of_order_is_caught() {
     let order = order();
     let swapped = vec![answer(&order, &[4, 3, 5, 6, 8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, swapped)), [0, 0, 1, 0, 0, 0, 0]);
-    let late = vec![answer(&order, &[3, 4, 6], 6), answer(&order, &[5, 8, 10, 11], 11)];
+    let late = vec![answer(&order, &[3, 4], 4), answer(&order, &[6], 6), answer(&order, &[5, 8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, late)), [0, 0, 1, 0, 0, 0, 0]);
     let ahead_of_its_cursor = vec![answer(&order, &[3, 4, 5], 4), answer(&order, &[6, 8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, ahead_of_its_cursor)), [0, 0, 1, 0, 0, 0, 0]);
-    let cursor_back = vec![answer(&order, &[3, 4, 5, 6], 7), answer(&order, &[], 6), answer(&order, &[8, 10, 11], 11)];
+    let cursor_back = vec![
+        answer(&order, &[3, 4, 5], 5),
+        answer(&order, &[6], 7),
+        answer(&order, &[], 6),
+        answer(&order, &[8, 10, 11], 11),
+    ];
     assert_eq!(counts(&judge(&order, cursor_back)), [0, 0, 1, 0, 0, 0, 0]);
 }
 
@@ -174,8 +179,13 @@ fn who_has_left_need_not_be_told_what_was_before() {
     let order = order();
     let answers = vec![answer(&order, &[3, 6, 8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, answers)), [0; 7]);
-    let before = vec![answer(&order, &[3, 4], 5), answer(&order, &[6, 8, 10, 11], 11)];
+    // This answer came before the user left.
+    let mut before = vec![answer(&order, &[3, 4], 5), answer(&order, &[6, 8, 10, 11], 11)];
+    before[0].at = at(-1);
     assert_eq!(counts(&judge(&order, before)), [1, 0, 0, 0, 0, 0, 0]);
+    // And told with the end of the membership, before the user came back at 8, it is a leak.
+    let with_the_end = vec![answer(&order, &[3, 5, 6], 7), answer(&order, &[8, 10, 11], 11)];
+    assert_eq!(counts(&judge(&order, with_the_end)), [0, 0, 0, 1, 0, 0, 0]);
 }
 
 #[test]

@@ -1,0 +1,21 @@
+"use client";
+import { useDraft } from "@scicommons/discussions-client/react";
+
+/** What one was writing at a place that is gone: it can be copied from here. */
+export function LostDraft({ place }: { place: string }) {
+  const draft = useDraft(place);
+  if (draft.text === "") return null;
+  return (
+    <div className="composer">
+      <label>
+        What you were writing
+        <textarea readOnly rows={3} value={draft.text} />
+      </label>
+      <p className="row">
+        <button type="button" className="link" onClick={draft.discard}>
+          Discard
+        </button>
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,87 @@
+import { callEach } from "../callbacks.js";
+import { newKey } from "./new-key.js";
+import { read, write, type KeptStorage } from "./storage.js";
+import { normalUser, type User } from "./keys.js";
+
+/** What somebody has written and not sent yet. */
+export interface Draft {
+  text: string;
+  topic: string;
+  /** The Idempotency-Key of every attempt to send it: an impatient second click makes nothing twice. */
+  key: string;
+}
+
+/** Names for the places where one writes. */
+export const places = {
+  newDiscussion: (articleId: number) => `new-discussion:${articleId}`,
+  comment: (discussionId: number) => `comment:${discussionId}`,
+  reply: (commentId: number) => `reply:${commentId}`,
+  editComment: (commentId: number) => `edit-comment:${commentId}`,
+  editDiscussion: (discussionId: number) => `edit-discussion:${discussionId}`,
+};
+
+/** One user's drafts, in all tabs of the browser and over reloads. */
+export class Drafts {
+  readonly #listeners = new Set<() => void>();
+  readonly #known = new Map<string, Draft | undefined>();
+  readonly #prefix: string;
+
+  constructor(
+    user: User,
+    private readonly storage: KeptStorage | undefined,
+  ) {
+    this.#prefix = `scicommons-discussions:draft:${normalUser(user) ?? ""}:`;
+  }
+
+  /** Follows what other tabs write, until the returned function is called. */
+  start(): () => void {
+    if (typeof window === "undefined") return () => undefined;
+    const onStorage = (event: StorageEvent) => {
+      if (event.key !== null && !event.key.startsWith(this.#prefix)) return;
+      this.#known.clear();
+      callEach(this.#listeners, undefined);
+    };
+    window.addEventListener("storage", onStorage);
+    return () => window.removeEventListener("storage", onStorage);
+  }
+
+  readonly subscribe = (listener: () => void) => {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  };
+
+  /** The same object until it changes. */
+  get(place: string): Draft | undefined {
+    if (!this.#known.has(place)) {
+      const kept = read(this.storage, this.#prefix + place) as Partial<Draft> | null;
+      const whole =
+        kept && typeof kept.text === "string" && typeof kept.topic === "string" && typeof kept.key === "string";
+      this.#known.set(place, whole ? (kept as Draft) : undefined);
+    }
+    return this.#known.get(place);
+  }
+
+  set(place: string, words: { text: string; topic: string }): void {
+    const before = this.get(place);
+    if (before?.text === words.text && before.topic === words.topic) return;
+    const draft = { ...words, key: before?.key ?? newKey() };
+    this.#known.set(place, draft);
+    write(this.storage, this.#prefix + place, draft);
+    callEach(this.#listeners, undefined);
+  }
+
+  /** Puts words back, before those that stand there by now. */
+  prepend(place: string, words: { text: string; topic: string }): void {
+    const now = this.get(place);
+    const text = now?.text ? `${words.text}\n\n${now.text}` : words.text;
+    this.set(place, { text, topic: now?.topic || words.topic });
+  }
+
+  /** It was sent, or thrown away. */
+  discard(place: string): void {
+    if (this.get(place) === undefined) return;
+    this.#known.set(place, undefined);
+    write(this.storage, this.#prefix + place, undefined);
+    callEach(this.#listeners, undefined);
+  }
+}

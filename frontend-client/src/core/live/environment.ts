@@ -1,0 +1,111 @@
+/** What a page tells of itself, so that the client runs where there is no page and tests need no browser. */
+export interface PageSignals {
+  isVisible(): boolean;
+  isOnline(): boolean;
+  /** Calls back until the returned function is called. */
+  on(signal: PageSignal, listener: () => void): () => void;
+}
+
+/** `suspend`: the page goes away, maybe into the back/forward cache; `resume`: it came back from there. */
+export type PageSignal = "visibility" | "online" | "offline" | "used" | "suspend" | "resume";
+
+/** The part of BroadcastChannel that is used. */
+export interface Channel {
+  postMessage(message: unknown): void;
+  onmessage: ((event: { data: unknown }) => void) | null;
+  close(): void;
+}
+
+/** The part of the Web Locks API that is used. */
+export interface Locks {
+  request(
+    name: string,
+    options: { signal?: AbortSignal; steal?: boolean },
+    held: () => Promise<void>,
+  ): Promise<unknown>;
+}
+
+export interface Timers {
+  now(): number;
+  set(callback: () => void, ms: number): unknown;
+  clear(handle: unknown): void;
+}
+
+/** The time that passed since then; for ever if the clock was set back meanwhile. */
+export function elapsed(timers: Timers, since: number): number {
+  const ms = timers.now() - since;
+  return ms < 0 ? Number.POSITIVE_INFINITY : ms;
+}
+
+/** Everything that the client takes from outside. */
+export interface Environment {
+  timers: Timers;
+  /** 0 up to 1, as Math.random. */
+  random(): number;
+  page: PageSignals;
+  locks: Locks | undefined;
+  openChannel: ((name: string) => Channel) | undefined;
+}
+
+export const systemTimers: Timers = {
+  now: () => Date.now(),
+  set: (callback, ms) => setTimeout(callback, ms),
+  clear: (handle) => clearTimeout(handle as ReturnType<typeof setTimeout>),
+};
+
+/** The browser's, or what stands for it where there is none. */
+export function defaultEnvironment(): Environment {
+  const inPage = typeof document !== "undefined" && typeof window !== "undefined";
+  return {
+    timers: systemTimers,
+    random: Math.random,
+    page: inPage ? browserPage() : noPage,
+    locks: inPage ? browserLocks() : undefined,
+    openChannel:
+      inPage && typeof BroadcastChannel !== "undefined"
+        ? (name) => new BroadcastChannel(name) as unknown as Channel
+        : undefined,
+  };
+}
+
+/** Reading `navigator.locks` throws where a page may not store anything. */
+function browserLocks(): Locks | undefined {
+  try {
+    return "locks" in navigator ? (navigator.locks as Locks) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const noPage: PageSignals = { isVisible: () => true, isOnline: () => true, on: () => () => undefined };
+
+function browserPage(): PageSignals {
+  const listen = (target: EventTarget, types: string[], listener: (event: Event) => void) => {
+    for (const type of types) target.addEventListener(type, listener, { passive: true, capture: true });
+    return () => {
+      for (const type of types) target.removeEventListener(type, listener, { capture: true });
+    };
+  };
+  return {
+    isVisible: () => document.visibilityState === "visible",
+    isOnline: () => navigator.onLine,
+    on(signal, listener) {
+      switch (signal) {
+        case "visibility":
+          return listen(document, ["visibilitychange"], listener);
+        case "online":
+        case "offline":
+          return listen(window, [signal], listener);
+        case "used":
+          return listen(window, ["pointerdown", "keydown", "wheel", "touchstart"], listener);
+        case "suspend":
+          return listen(window, ["pagehide"], listener);
+        case "resume":
+          // iOS and Safari restore a page from the back/forward cache with no visibility event.
+          return listen(window, ["pageshow"], (event) => {
+            if ((event as PageTransitionEvent).persisted) listener();
+          });
+      }
+    },
+  };
+}

@@ -1,0 +1,305 @@
+import type { ApiConfig } from "../api/config.js";
+import { callEach, report } from "../callbacks.js";
+import type { Event } from "../generated/api.js";
+import { Activity } from "./activity.js";
+import type { BackoffOptions } from "./backoff.js";
+import { defaultEnvironment, elapsed, type Environment } from "./environment.js";
+import { Leader, type LogAnswer } from "./leader.js";
+import { EventLog } from "./log.js";
+import { runAsLeader } from "./run-as-leader.js";
+import { sameStatus, type RealtimeStatus } from "./status.js";
+import { TAB_PROTOCOL, TabChannel, type TabMessage } from "./tab-channel.js";
+
+export interface RealtimeOptions {
+  /** Where the server is and who asks. */
+  config: ApiConfig;
+  /** The user's id: tabs share one poll only if this is the same. */
+  user: string | number;
+  /** The oldest `last_event_id` among the snapshots that are cached now: events are wanted from there. */
+  initialCursor?: () => number | undefined;
+  /** A person counts as active this long after the last use of a hidden page. Default: 5 minutes. */
+  activeWindowMs?: number;
+  /** Default: the server's, 60 s. */
+  heartbeatMs?: number;
+  /** Default: 0..1 s at first, 0..30 s at last. */
+  backoff?: BackoffOptions;
+  environment?: Partial<Environment>;
+}
+
+/** What changed in the log. After `reset`, no snapshot that was fetched before can be brought up to date. */
+export interface LogChange {
+  events: Event[];
+  reset: boolean;
+}
+
+/** A promise keeps the status at `catching_up` until it settles. */
+export type ChangeListener = (change: LogChange) => void | Promise<void>;
+
+/** The leader gives a sign of life this often. A browser may stretch it to a minute in a hidden tab. */
+const BEAT_MS = 15_000;
+/** A leader that is silent for this long hangs. */
+const SILENT_MS = 75_000;
+/** So much later its lock is taken from it, by the tab that is first. */
+const STEAL_MS = 15_000;
+
+/**
+ * Keeps one tab's log of events current: register, poll, heartbeat, catch up, with one poll per browser.
+ *
+ * Invariant: `log` has no hole. Whatever would make one resets it, and says so to the listeners.
+ */
+export class RealtimeClient {
+  readonly log = new EventLog();
+  readonly #environment: Environment;
+  readonly #tab: string;
+  readonly #listeners = new Set<ChangeListener>();
+  readonly #statusListeners = new Set<(status: RealtimeStatus) => void>();
+  #status: RealtimeStatus = { state: "connecting" };
+  #run: AbortController | undefined;
+  #steal = new AbortController();
+  #tabs: TabChannel | undefined;
+  #activity: Activity | undefined;
+  #leader: Leader | undefined;
+  #lastHeard: number;
+  #silence: unknown;
+  #offPage: (() => void)[] = [];
+
+  constructor(private readonly options: RealtimeOptions) {
+    this.#environment = { ...defaultEnvironment(), ...options.environment };
+    this.#lastHeard = this.#environment.timers.now();
+    this.#tab = Math.floor(this.#environment.random() * 2 ** 52).toString(36) + this.#lastHeard.toString(36);
+  }
+
+  get status(): RealtimeStatus {
+    return this.#status;
+  }
+
+  /** Whether this tab polls for all tabs. */
+  get isLeader(): boolean {
+    return this.#leader !== undefined;
+  }
+
+  onChange(listener: ChangeListener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  onStatus(listener: (status: RealtimeStatus) => void): () => void {
+    this.#statusListeners.add(listener);
+    return () => void this.#statusListeners.delete(listener);
+  }
+
+  /** Begins, or begins again after `signed_out`. Does nothing while it runs. */
+  start(): void {
+    if (this.#run) return;
+    this.#listenToPage();
+    this.#go();
+  }
+
+  /** Tries at once whatever it waits for; after `signed_out` it begins again. */
+  reconnect(): void {
+    if (this.#run) this.#wake("asked");
+    else this.start();
+  }
+
+  /** Stops for good: no timer, no request and no queue is left. */
+  close(): void {
+    this.#stop();
+    this.#offPage.forEach((off) => off());
+    this.#offPage = [];
+    this.#listeners.clear();
+    this.#statusListeners.clear();
+  }
+
+  #listenToPage(): void {
+    const { page } = this.#environment;
+    this.#offPage.forEach((off) => off());
+    this.#offPage = [
+      page.on("online", () => {
+        // A poll that was parked before the network changed may never be answered.
+        this.#leader?.interrupt();
+        this.#wake("network");
+      }),
+      page.on("offline", () => this.#leader?.interrupt()),
+      page.on("suspend", () => this.#stop()),
+      page.on("resume", () => this.#go()),
+    ];
+  }
+
+  #go(): void {
+    if (this.#run) return;
+    const { locks, openChannel, page, timers } = this.#environment;
+    const run = (this.#run = new AbortController());
+    const name = `discussions:${TAB_PROTOCOL}:${this.options.config.baseUrl ?? ""}:${this.options.user}`;
+    // Without locks every tab leads, and what it told the others they would have twice.
+    const tabs = new TabChannel(locks && openChannel, name, (message) => this.#receive(message));
+    this.#tabs = tabs;
+    this.#activity = new Activity(page, timers, this.options.activeWindowMs ?? 5 * 60_000, () => this.#used());
+    this.#setStatus({ state: "connecting" });
+    tabs.post({ kind: "hello", tab: this.#tab, since: this.log.head ?? this.options.initialCursor?.() ?? null });
+    if (tabs.isOpen) this.#heard();
+    // A listener of the status may have stopped it.
+    if (run.signal.aborted) return;
+    runAsLeader(
+      tabs.isOpen ? locks : undefined,
+      name,
+      run.signal,
+      (signal) => this.#lead(signal),
+      () => this.#steal.signal,
+    ).catch(report);
+  }
+
+  #stop(): void {
+    this.#run?.abort();
+    this.#run = undefined;
+    this.#activity?.close();
+    this.#tabs?.close();
+    this.#environment.timers.clear(this.#silence);
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { options } = this;
+    const leader = new Leader({
+      config: options.config,
+      user: options.user,
+      environment: this.#environment,
+      log: this.log,
+      backoff: options.backoff,
+      heartbeatMs: options.heartbeatMs,
+      initialCursor: () => options.initialCursor?.(),
+      isActive: () => this.#activity?.isActive() ?? false,
+      publish: (answer) => this.#publish(answer),
+      status: () => this.#status,
+      setStatus: (status) => {
+        if (status.state === "signed_out") this.#stop();
+        this.#setStatus(status);
+      },
+    });
+    this.#leader = leader;
+    this.#environment.timers.clear(this.#silence);
+    const stopBeats = this.#beat();
+    try {
+      await leader.run(signal);
+    } finally {
+      stopBeats();
+      if (this.#leader === leader) this.#leader = undefined;
+      // Its lock was stolen: it follows the thief.
+      if (signal.aborted && this.#run) this.#heard();
+    }
+  }
+
+  /** Tells the other tabs, then this one. */
+  #publish(answer: LogAnswer): Promise<void> {
+    this.#tabs?.post({ kind: "answer", ...answer });
+    return this.#apply(answer);
+  }
+
+  async #apply(answer: LogAnswer): Promise<void> {
+    let fresh = answer.reset ? false : this.log.append(answer.from, answer.events, answer.head);
+    const reset = fresh === false;
+    if (fresh === false) {
+      this.log.reset(answer.from);
+      fresh = this.log.append(answer.from, answer.events, answer.head) || [];
+    }
+    if (fresh.length === 0 && !reset) return;
+    const settled = callEach(this.#listeners, { events: fresh, reset: answer.reset === true });
+    await Promise.all(settled.map((one) => Promise.resolve(one).catch(report)));
+  }
+
+  #receive(message: TabMessage): void {
+    switch (message.kind) {
+      case "answer":
+      case "status":
+      case "beat":
+        if (!this.#leader) this.#follow(message);
+        return;
+      case "hello":
+        if (this.#leader) this.#welcome(message.tab, message.since);
+        return;
+      case "active":
+      case "present":
+        this.#activity?.note();
+        this.#leader?.wake(message.kind === "active" ? "used" : "present");
+        return;
+      case "wake":
+        this.#leader?.wake("network");
+    }
+  }
+
+  /** The leader said something. */
+  #follow(message: Extract<TabMessage, { kind: "answer" | "status" | "beat" }>): void {
+    this.#heard();
+    if (message.kind === "beat") {
+      if (this.#environment.page.isVisible()) this.#tabs?.post({ kind: "present" });
+    } else if (message.kind === "status") {
+      // A tab that is signed out leaves: its successor tells how things are.
+      if (message.status.state !== "signed_out") this.#setStatus(message.status);
+    } else if (message.to === undefined || message.to === this.#tab) {
+      // A head that goes back is another history than the one that this tab was told.
+      const goesBack = message.to === undefined && message.head < (this.log.head ?? 0);
+      void this.#apply(goesBack ? { ...message, reset: true } : message);
+    }
+  }
+
+  #welcome(tab: string, since: number | null): void {
+    const head = this.log.head;
+    if (head !== undefined) {
+      const events = since === null ? undefined : this.log.since(since);
+      const from = events && since !== null ? Math.min(since, head) : head;
+      this.#tabs?.post({ kind: "answer", from, events: events ?? [], head, to: tab });
+    }
+    this.#tabs?.post({ kind: "status", status: this.#status });
+  }
+
+  /** Signs of life, at once and every now and then. */
+  #beat(): () => void {
+    const { timers } = this.#environment;
+    let handle: unknown;
+    const beat = () => {
+      this.#tabs?.post({ kind: "beat" });
+      handle = timers.set(beat, BEAT_MS);
+    };
+    if (this.#tabs?.isOpen) beat();
+    return () => timers.clear(handle);
+  }
+
+  /** The leader is there. If it falls silent this tab says that it is stale, and then takes over. */
+  #heard(): void {
+    const { random, timers } = this.#environment;
+    this.#lastHeard = timers.now();
+    timers.clear(this.#silence);
+    this.#silence = timers.set(() => {
+      this.#setStatus({ state: "stale", since: this.#lastHeard });
+      this.#silence = timers.set(
+        () => {
+          this.#steal.abort();
+          this.#steal = new AbortController();
+        },
+        STEAL_MS * (1 + random()),
+      );
+    }, SILENT_MS);
+  }
+
+  #lastToldUse = Number.NEGATIVE_INFINITY;
+
+  /** The page was used or shown. The leader is told now and then, since its heartbeats stand for all tabs. */
+  #used(): void {
+    const { timers } = this.#environment;
+    if (this.#leader) this.#leader.wake("used");
+    else if (elapsed(timers, this.#lastToldUse) > 10_000) {
+      this.#lastToldUse = timers.now();
+      this.#tabs?.post({ kind: "active" });
+    }
+  }
+
+  #wake(reason: "network" | "asked"): void {
+    if (this.#leader) this.#leader.wake(reason);
+    else this.#tabs?.post({ kind: "wake" });
+  }
+
+  #setStatus(status: RealtimeStatus): void {
+    if (sameStatus(status, this.#status)) return;
+    this.#status = status;
+    if (this.#leader) this.#tabs?.post({ kind: "status", status });
+    callEach(this.#statusListeners, status);
+  }
+}
