@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::{Bench, requests::pgbench, samples::Samples, server::Server, statements::Scripts};
+use crate::{Bench, requests::pgbench_comments, samples::Samples, server::Server, statements::Scripts};
 
 /// Milliseconds.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Delivery> {
     let mut delivery = Delivery::default();
     for _ in 0..bench.settings.repeats {
         // At the pace of the comments: a machine that rests between them is slower at each.
-        let single = pgbench(bench, &scripts.five, 1, 5, &["-R", "50"])?;
+        let single = pgbench_comments(bench, &scripts.five, 1, 5, &["-R", "50"])?;
         delivery.transaction.record(single.milliseconds);
         delivery.commit.record(single.commit_milliseconds.context("pgbench said no time of the commit")?);
 

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fs};
 
+use anyhow::ensure;
+
 use crate::{
     Bench,
     process::{command, output},
@@ -35,19 +37,14 @@ pub(crate) struct Row {
 /// What pgbench says.
 pub(crate) struct Pgbench {
     pub(crate) transactions_a_second: f64,
+    transactions: f64,
     pub(crate) milliseconds: f64,
     /// Of the commit statement alone, where there is one.
     pub(crate) commit_milliseconds: Option<f64>,
 }
 
 /// Runs a script of pgbench.
-pub(crate) fn pgbench(
-    bench: &Bench,
-    script: &str,
-    clients: u32,
-    seconds: u32,
-    options: &[&str],
-) -> anyhow::Result<Pgbench> {
+fn pgbench(bench: &Bench, script: &str, clients: u32, seconds: u32, options: &[&str]) -> anyhow::Result<Pgbench> {
     let file = bench.work.join("pgbench.sql");
     fs::write(&file, script)?;
     let mut pgbench = command(bench.database.programs.join("pgbench"));
@@ -62,9 +59,27 @@ pub(crate) fn pgbench(
     let missing = || anyhow::anyhow!("pgbench said no figures: {said}");
     Ok(Pgbench {
         transactions_a_second: after("tps = ").ok_or_else(missing)?,
+        transactions: after("number of transactions actually processed: ").ok_or_else(missing)?,
         milliseconds: after("latency average = ").ok_or_else(missing)?,
         commit_milliseconds: commit.and_then(|line| line.split_whitespace().next()?.parse().ok()),
     })
+}
+
+/// Runs a script each of whose transactions writes a comment. An error if one did not: a statement that finds nothing to do
+/// is fast.
+pub(crate) fn pgbench_comments(
+    bench: &Bench,
+    script: &str,
+    clients: u32,
+    seconds: u32,
+    options: &[&str],
+) -> anyhow::Result<Pgbench> {
+    let comments = || anyhow::Ok(bench.database.run("select count(*) from comments")?.parse::<f64>()?);
+    let before = comments()?;
+    let measured = pgbench(bench, script, clients, seconds, options)?;
+    let (written, transactions) = (comments()? - before, measured.transactions);
+    ensure!(written == transactions, "{transactions} transactions wrote {written} comments: {script}");
+    Ok(measured)
 }
 
 pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Requests> {
@@ -73,21 +88,24 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Requests> {
     for _ in 0..bench.settings.repeats {
         for connections in CONNECTIONS {
             let row = requests.list.entry(connections).or_default();
-            measure_one(bench, row, "list", &scripts.list, connections)?;
+            let pgbench = pgbench(bench, &scripts.list, connections, bench.settings.seconds, &[])?;
+            row.pgbench.record(pgbench.transactions_a_second);
+            measure_ours(bench, row, "list", connections)?;
         }
         for connections in CONNECTIONS {
             let row = requests.comment.entry(connections).or_default();
-            let five = pgbench(bench, &scripts.five, connections, bench.settings.seconds, &[])?;
-            row.five.record(five.transactions_a_second);
-            measure_one(bench, row, "comment", &scripts.comment, connections)?;
+            for (script, samples) in [(&scripts.comment, &mut row.pgbench), (&scripts.five, &mut row.five)] {
+                let pgbench = pgbench_comments(bench, script, connections, bench.settings.seconds, &[])?;
+                samples.record(pgbench.transactions_a_second);
+            }
+            measure_ours(bench, row, "comment", connections)?;
         }
     }
     Ok(requests)
 }
 
-fn measure_one(bench: &Bench, row: &mut Row, what: &str, script: &str, connections: u32) -> anyhow::Result<()> {
+fn measure_ours(bench: &Bench, row: &mut Row, what: &str, connections: u32) -> anyhow::Result<()> {
     let seconds = bench.settings.seconds;
-    row.pgbench.record(pgbench(bench, script, connections, seconds, &[])?.transactions_a_second);
     let server = Server::start(bench, &[])?;
     bench.database.wait_until_relayed()?;
     let load = format!("--requests {what} --connections {connections} --seconds {seconds} --url {}", server.url);
