@@ -32,14 +32,13 @@ generate: ## write the generated part of the client anew
 	@cd frontend-client && npm run --silent generate
 
 fmt: ## format the Rust code
-	@cargo fmt
+	@cargo fmt --all
 
-lint: ## formatting and clippy, as CI has it
-	@cargo fmt --check
-	@cargo clippy --locked --all-targets -- -D warnings
+lint: ## formatting, clippy, rustdoc, unused and unwanted dependencies, the client's lints, as CI has them
+	@scripts/lint.sh
 
-bench: ## measure the speed of it all, and write docs/performance.md anew
-	@scripts/bench.sh
+bench: ## measure the speed of it all, and write docs/performance.md anew; STAGES=requests for a part
+	@scripts/bench.sh $(STAGES)
 
 chaos: ## kill nodes, Redis and PostgreSQL under load, and look for a lost event
 	@scripts/chaos.sh

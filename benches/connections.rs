@@ -21,17 +21,17 @@ use std::{
 use clap::Parser;
 use discussions::{
     auth::{
-        Scope,
         jwt::{self, Verifier},
-        memberships::History,
         session::Sessions,
     },
     config::Config,
     db::Db,
-    events::{Audience, Relayed, outbox::Wake},
+    directory::Scope,
+    events::{Audience, Relayed},
     ids::EventId,
     realtime::{
         hub::{Hub, Limits},
+        memberships::MembershipHistory as History,
         registry::Registry,
     },
     router,
@@ -83,7 +83,7 @@ fn application() -> AppState {
         sessions: Sessions::new(db.clone()),
         hub: Arc::new(Hub::new(limits, 0, [])),
         registry: Arc::new(Registry::alone()),
-        wake: Arc::new(Wake::default()),
+        writes: Default::default(),
         shutdown: CancellationToken::new(),
         db,
         config,
@@ -118,7 +118,8 @@ struct Round {
 async fn measure(count: u32) {
     let state = application();
     let shutdown = CancellationToken::new();
-    let server = Server::new(router::router(&state), shutdown, Some(state.clone()), Handle::current());
+    let server =
+        Server::new(router::router(&state), shutdown, Some(state.clone()), Handle::current(), Duration::from_secs(75));
     let round = Rc::new(Round { count, arrived: Cell::new(0), all: Notify::new() });
     let begin = Rc::new(Notify::new());
     let mut ends = Vec::new();

@@ -39,9 +39,9 @@ for migration in migrations/*.sql; do
 done
 
 # The macros run only where cargo compiles, hence the touch. The same target folder as every other
-# build: its dependencies are there already.
-touch src/lib.rs
-run_child env SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/new" cargo check --quiet --locked --all-targets ||
+# build: its dependencies are there already. .sqlx at the workspace's root serves every crate.
+touch src/lib.rs crates/*/src/*.rs
+run_child env SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/new" cargo check --quiet --locked --workspace --all-targets ||
     die "the code does not compile against the schema of migrations/; see above"
 compgen -G "$work/new/query-*.json" >/dev/null || die "cargo check wrote no query data: does the crate use sqlx::query!?"
 

@@ -47,7 +47,7 @@ chmod 755 .data .data/test "$work" # for the account that PostgreSQL runs under
 [[ -n ${DATABASE_URL:-} ]] || own_postgres "$work/postgres" --throwaway
 [[ -n ${REDIS_URL:-} ]] || own_redis "$work/redis"
 # A developer's settings are none of the tests' business.
-unset BIND_ADDR METRICS_ADDR JWT_SECRET JWT_PUBLIC_KEY JWT_ALGORITHM ALLOWED_ORIGINS DEMO STATIC_DIR
+unset BIND_ADDR METRICS_ADDR JWT_SECRET JWT_PUBLIC_KEY JWT_ALGORITHM JWT_AUDIENCE JWT_ISSUER ALLOWED_ORIGINS DEMO STATIC_DIR
 
 # Runs COMMAND, and keeps what it prints in LOG as well.
 logged() {
@@ -62,9 +62,9 @@ logged() {
 }
 
 test_rust() {
-    logged "$work/rust.log" cargo test --locked || die "Rust tests failed"
+    logged "$work/rust.log" cargo test --locked --workspace || die "Rust tests failed"
     # Polls have two ways in: what holds for one must hold for the other.
-    logged "$work/hyper.log" env DIRECT_POLLS=false cargo test --locked --test it -- poll_rules:: delivery:: invariants:: ||
+    logged "$work/hyper.log" env DIRECT_POLLS=false cargo test --locked --workspace --test it -- poll_rules:: delivery:: invariants:: ||
         die "Rust tests of polls by hyper failed"
 }
 

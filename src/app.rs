@@ -3,21 +3,21 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use sqlx::postgres::PgPoolOptions;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{jwt::Verifier, session::Sessions},
+    background::{self, supervise},
     config::Config,
-    db::{self, Db},
-    events::{outbox::Wake, publisher::Publisher, relay::Relay},
-    feed::{self, Feed, redis::Fanout},
+    db::{self, BackgroundDb, Db},
+    events::{history, log, publisher::Publisher, relay::Relay, stream::EventStream},
+    feed::{self, Feed},
     health, idempotency,
     realtime::{self, hub::Limits, registry::Registry},
     router,
@@ -28,6 +28,10 @@ use crate::{
 
 /// How often old rows are deleted.
 const HOUSEKEEPING_TICK: Duration = Duration::from_secs(600);
+/// At the end, writes whose clients have gone have this long to finish.
+const WRITES_TIMEOUT: Duration = Duration::from_secs(5);
+/// At the end, connections to the database have this long to be given back.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many numbered batches may wait between this node's relay and its feed.
 const RELAYED_BATCHES: usize = 64;
 
@@ -54,7 +58,11 @@ impl Running {
     pub async fn ended(self) -> anyhow::Result<()> {
         self.shutdown.cancelled().await;
         self.tasks.wait().await;
-        self.state.db.close().await;
+        self.state.writes.close();
+        if timeout(WRITES_TIMEOUT, self.state.writes.wait()).await.is_err() {
+            tracing::warn!(left = self.state.writes.len(), "some writes did not finish in time");
+        }
+        self.state.db.close(CLOSE_TIMEOUT).await;
         if self.failed.is_cancelled() {
             bail!("a background task ended unexpectedly; see the log above");
         }
@@ -72,14 +80,19 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
 
     let options = db::options(&config)?;
     let db = Db::new(&config)?;
-    // The relay, its listener and the feed's; apart from the requests' pool, which may be used up.
-    let background_pool = PgPoolOptions::new()
-        .max_connections(6)
-        .acquire_timeout(Duration::from_secs(3))
-        .connect_lazy_with(options.clone());
+    // The relay's, the publisher's and the feed's; apart from the requests' pool, which may be used up.
+    let background_db = BackgroundDb::new(options.clone());
     first_connection(&db).await?;
     if !config.skip_migrations {
         db::migrate(&options).await.context("migrating the database")?;
+    }
+    // Before the hub is loaded, and before anything in Redis is believed.
+    know_history(&background_db).await?;
+    let (stream, registry) = shared_by_redis(&config)?;
+    if let Some(stream) = &stream {
+        history::compare_stream(&background_db, stream)
+            .await
+            .context("comparing the stream in Redis with the database")?;
     }
     let limits = Limits {
         community_events: config.community_log_events as usize,
@@ -87,18 +100,17 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         total_bytes: config.total_log_bytes,
         queue_ttl: Duration::from_secs(config.queue_ttl_seconds),
     };
-    let hub = Arc::new(feed::load(&background_pool, limits).await.context("loading the recent events")?);
+    let hub = Arc::new(feed::load(&background_db, limits).await.context("loading the recent events")?);
 
     let shutdown = CancellationToken::new();
-    let (fanout, registry) = shared_by_redis(&config)?;
     let registry = Arc::new(registry);
-    let wake = Arc::new(Wake::default());
+    let notifier = Arc::clone(db.relay());
     let state = AppState::new(Shared {
         verifier,
         sessions: Sessions::new(db.clone()),
         hub: Arc::clone(&hub),
         registry: Arc::clone(&registry),
-        wake: Arc::clone(&wake),
+        writes: TaskTracker::new(),
         shutdown: shutdown.clone(),
         db,
         config,
@@ -108,14 +120,17 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         Background { tasks: TaskTracker::new(), shutdown: shutdown.clone(), failed: CancellationToken::new() };
     let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
     let mut outlets = vec![relayed];
-    if let Some(fanout) = fanout.clone() {
+    if let Some(stream) = stream.clone() {
         let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
         outlets.push(relayed);
         background
-            .spawn("publisher", Publisher::new(fanout, background_pool.clone(), from_relay).run(shutdown.clone()));
+            .spawn("publisher", supervise(Publisher::new(stream, background_db.clone(), from_relay), shutdown.clone()));
     }
-    background.spawn("relay", Relay::new(options, background_pool.clone(), wake, outlets).run(shutdown.clone()));
-    background.spawn("feed", Feed::new(background_pool, Arc::clone(&hub), from_relay, fanout).run(shutdown.clone()));
+    let here = Arc::clone(&hub);
+    let relay = Relay::new(background_db.clone(), notifier, Box::new(move || here.position()), outlets);
+    background.spawn("relay", supervise(relay, shutdown.clone()));
+    background
+        .spawn("feed", supervise(Feed::new(background_db, Arc::clone(&hub), from_relay, stream), shutdown.clone()));
     background.spawn("expiry", realtime::expire(hub, registry, shutdown.clone()));
     let (ending, parked) = (shutdown.clone(), Arc::clone(&state.hub));
     background.spawn("release", async move {
@@ -124,26 +139,55 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     });
     let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    background
-        .spawn("server", Server::new(router::router(&state), shutdown.clone(), direct, requests.clone()).run(listener));
+    let patience = Duration::from_secs(state.config.idle_connection_seconds);
+    let server = Server::new(router::router(&state), shutdown.clone(), direct, requests.clone(), patience);
+    background.spawn("server", server.run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background.spawn("metrics", Server::new(metrics_router, shutdown.clone(), None, requests).run(metrics_listener));
+    background.spawn(
+        "metrics",
+        Server::new(metrics_router, shutdown.clone(), None, requests, patience).run(metrics_listener),
+    );
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;
     Ok(Running { addr, metrics_addr, state, shutdown, tasks, failed })
 }
 
+/// Leaps if the database is another one than that which gave the last number.
+async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
+    // Undefined function, undefined column, undefined table.
+    let is_older = |error: &sqlx::Error| {
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| ["42883", "42703", "42P01"].contains(&&*code))
+    };
+    match history::leap_if_new(db).await {
+        Ok(None) => Ok(()),
+        Ok(Some(base)) => {
+            tracing::warn!(
+                base,
+                "this database is another one than that which numbered the last event (it was restored, or failed over): events \
+                 go on from a new base, and clients are told to catch up"
+            );
+            metrics::counter!("discussions_leaps_total").increment(1);
+            Ok(())
+        }
+        Err(error) if is_older(&error) => Err(error).context(
+            "the schema is older than this program: run `discussions migrate`, or leave SKIP_MIGRATIONS unset",
+        ),
+        Err(error) => Err(error).context("comparing the database with the one that numbered the last event"),
+    }
+}
+
 /// What this node shares with others: nothing, where no Redis is set.
-fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<Fanout>, Registry)> {
+fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<EventStream>, Registry)> {
     let Some(url) = &config.redis_url else { return Ok((None, Registry::alone())) };
     // The address may hold a password: the error does not repeat it.
     let client = redis::Client::open(url.as_str())
         .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;
-    let fanout = Fanout::new(client.clone(), &config.redis_prefix);
+    let stream = EventStream::new(client.clone(), &config.redis_prefix);
     let ttl = Duration::from_secs(config.queue_ttl_seconds);
-    let registry = Registry::shared(client, fanout.clone(), &config.redis_prefix, ttl).context("REDIS_URL")?;
-    Ok((Some(fanout), registry))
+    let registry = Registry::shared(client, stream.clone(), &config.redis_prefix, ttl);
+    Ok((Some(stream), registry))
 }
 
 /// Tasks without which the application must not go on.
@@ -180,8 +224,8 @@ async fn bind(addr: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
 async fn first_connection(db: &Db) -> anyhow::Result<()> {
     let start = Instant::now();
     loop {
-        match db.connection().await {
-            Ok(_) => return Ok(()),
+        match db.is_reachable().await {
+            Ok(()) => return Ok(()),
             Err(error) if start.elapsed() > Duration::from_secs(20) => {
                 return Err(error).context("cannot reach PostgreSQL at DATABASE_URL");
             }
@@ -198,7 +242,7 @@ async fn housekeeping(state: AppState) {
             tracing::warn!(cause = %error, "could not delete old rows; trying again later");
         }
         tokio::select! {
-            () = sleep(feed::jittered(HOUSEKEEPING_TICK)) => {}
+            () = sleep(background::jittered(HOUSEKEEPING_TICK)) => {}
             () = state.shutdown.cancelled() => return,
         }
     }
@@ -206,9 +250,9 @@ async fn housekeeping(state: AppState) {
 
 async fn clean(state: &AppState) -> anyhow::Result<()> {
     state.sessions.purge().await.context("sessions")?;
-    let mut db = state.db.connection().await?;
-    idempotency::store::purge(&mut *db).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
+    let db = &state.db;
+    idempotency::store::purge(db).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
     let (hours, total) = (state.config.outbox_retention_hours as i32, i64::from(state.config.total_log_events));
-    while feed::postgres::prune(&mut *db, hours, total).await.context("outbox")? > 0 {}
+    while log::prune(db, hours, total).await.context("outbox")? > 0 {}
     Ok(())
 }

@@ -13,7 +13,7 @@ pub struct Config {
     /// Connections to PostgreSQL for requests (a few more serve the relay and the feed)
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
-    /// Redis, as redis://[user:password@]host:port/number or rediss://; without it this node works alone
+    /// Redis, as redis://user:password@host:port/number or rediss://; without it this node works alone
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// What every key in Redis starts with
@@ -55,6 +55,9 @@ pub struct Config {
     /// Threads that deliver events, beside those that serve all else; without it half as many as there are cores
     #[arg(long, env = "POLL_THREADS", value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub poll_threads: Option<u32>,
+    /// A connection without a request is closed after so many seconds; keep it above what the balancer in front has
+    #[arg(long, env = "IDLE_CONNECTION_SECONDS", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle_connection_seconds: u64,
     /// The events of one community that a node keeps
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,
@@ -98,7 +101,8 @@ pub enum JwtAlgorithm {
 /// How tokens are checked.
 #[derive(Args, Clone, Debug)]
 pub struct JwtConfig {
-    /// The secret shared with the issuer (HS256); Django's SECRET_KEY during the migration
+    /// The secret shared with the issuer (HS256); Django's SECRET_KEY during the migration. Several, separated by commas, while
+    /// the secret is changed: all are good, the first signs
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<String>,
     /// The issuer's public key in PEM, or a path of a file with it (RS256, ES256, EdDSA)
@@ -107,6 +111,26 @@ pub struct JwtConfig {
     /// The algorithm of the tokens
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", ignore_case = true)]
     pub jwt_algorithm: JwtAlgorithm,
+    /// The audiences (`aud`) of which a token must name one, separated by commas; without it `aud` is not looked at
+    #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',')]
+    pub jwt_audience: Vec<String>,
+    /// The issuers (`iss`) of which a token must be, separated by commas; without it `iss` is not looked at
+    #[arg(long, env = "JWT_ISSUER", value_delimiter = ',')]
+    pub jwt_issuer: Vec<String>,
+}
+
+/// How commands sign tokens, as the settings of `serve` say.
+#[derive(Args, Clone, Debug)]
+pub struct SigningConfig {
+    /// The secret that tokens are signed with; of several, separated by commas, the first
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
+    pub jwt_secret: String,
+    /// The audience (`aud`) that they are for; of several, separated by commas, the first
+    #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',')]
+    pub jwt_audience: Vec<String>,
+    /// The issuer (`iss`) that they name; of several, separated by commas, the first
+    #[arg(long, env = "JWT_ISSUER", value_delimiter = ',')]
+    pub jwt_issuer: Vec<String>,
 }
 
 /// An origin as browsers send it. Nothing stands for "none": compose files and shells make such.

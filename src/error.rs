@@ -12,6 +12,8 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::db;
+
 /// What handlers return.
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
@@ -211,6 +213,8 @@ impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         match &error {
+            // The schema has changed under a prepared statement, which is made anew on another connection.
+            _ if db::has_stale_plan(&error) => {}
             E::Database(database) => match database.constraint() {
                 Some("comments_depth") => return ErrorCode::CommentTooDeep.into(),
                 Some("comments_parent" | "comments_root_in_discussion") => {
@@ -223,7 +227,7 @@ impl From<sqlx::Error> for ApiError {
                 }
                 // 57P0x: shutting down or starting; 53xxx: no connections or memory left; 08xxx: connection lost;
                 // 28xxx, 3D000, 55000: no new connection is let in, for the password, a renamed database, or at all;
-                // 57014: ran into the statement time limit; 40001, 40P01: would succeed if tried again.
+                // 57014, 55P03: ran into the limit of a statement's time or of a lock's; 40001, 40P01: would succeed if tried again.
                 _ => match database.code().as_deref() {
                     Some(code)
                         if code.starts_with("57")
@@ -231,7 +235,7 @@ impl From<sqlx::Error> for ApiError {
                             || code.starts_with("08")
                             || code.starts_with("40")
                             || code.starts_with("28")
-                            || matches!(code, "25006" | "3D000" | "55000") => {}
+                            || matches!(code, "25006" | "3D000" | "55000" | "55P03") => {}
                     _ => return Self::internal(error),
                 },
             },

@@ -105,39 +105,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PathQueue {
     }
 }
 
-/// The text of a field as it is stored: trimmed, 1 to `most` characters, no NUL (Postgres text cannot hold one).
-pub fn text(name: &str, value: &str, most: usize) -> Result<String, ApiError> {
-    let trimmed = value.trim();
-    let problem = if trimmed.is_empty() {
-        "is empty".to_owned()
-    } else if trimmed.contains('\0') {
-        "has a NUL character".to_owned()
-    } else {
-        match trimmed.chars().count() {
-            count if count > most => format!("has {count} characters; {most} is the limit"),
-            _ => return Ok(trimmed.to_owned()),
-        }
-    };
-    Err(ApiError::invalid_field(name, problem))
-}
-
-/// The most characters of a discussion's topic.
-pub const TOPIC_CHARACTERS: usize = 200;
-/// The most characters of the text of a discussion or a comment.
-pub const TEXT_CHARACTERS: usize = 50_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts() {
-        assert_eq!(text("t", "  a b ", 3).unwrap(), "a b");
-        assert_eq!(text("t", &"ü".repeat(200), 200).unwrap().chars().count(), 200);
-        for bad in ["", " \n\t ", "a\0b", "four"] {
-            assert_eq!(text("t", bad, 3).unwrap_err().code(), ErrorCode::InvalidFields);
-        }
-    }
 
     #[test]
     fn json_is_refused_by_kind() {

@@ -8,11 +8,13 @@
 pub mod app; // wires state, background tasks, shutdown
 pub mod auth; // who is asking, and what they may do
 pub mod authors; // who wrote something, as others may know it
+pub mod background; // tasks that are tried again
 pub mod comments; // comments of a discussion
 pub mod config; // settings
 pub mod db; // the pool and the migrations
 pub mod deadline; // one timer for one deadline after another
 pub mod demo; // the demo's sign-in, in demo mode only
+pub mod directory; // who people and communities are
 pub mod discussions; // topics on an article inside a community
 pub mod error; // the one error of the API
 pub mod events; // the one definition of events, their outbox and relay
@@ -21,7 +23,6 @@ pub mod feed; // a node's ordered reader of events
 pub mod health; // liveness, readiness, metrics
 pub mod idempotency; // a repeated POST writes once
 pub mod ids; // what things are numbered with
-pub mod load; // the load test: `discussions load`
 pub mod openapi; // the document
 pub mod page; // cursors and limits
 pub mod realtime; // register, poll, heartbeat; the hub
@@ -29,3 +30,4 @@ pub mod router; // all routes, and what is around them
 pub mod serve; // connections
 pub mod state; // what handlers share
 pub mod telemetry; // logs and metrics
+pub mod text; // what people may write

@@ -7,12 +7,14 @@ use clap::{Parser, Subcommand};
 use discussions::{
     app,
     auth::jwt,
-    config::{Config, LogFormat},
-    db, demo, load, router, telemetry,
+    config::{Config, LogFormat, SigningConfig},
+    db, demo,
+    events::history,
+    router, telemetry,
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 #[global_allocator]
@@ -35,14 +37,14 @@ enum Command {
     Serve(Box<Config>),
     /// Bring the schema up to date
     Migrate(Database),
+    /// Number events anew after an older state of the database was brought back: clients are told to catch up
+    Leap(Database),
     /// Fill an empty database with a small demo
     Seed(Database),
     /// Print the OpenAPI document
     Openapi,
     /// Print a token for trying things out, signed with JWT_SECRET
     Token(Token),
-    /// Measure running servers with many simulated users: exit status 0 if they missed nothing
-    Load(Box<load::LoadArgs>),
     /// Ask a server whether it is ready: exit status 0 if so
     Health(Health),
 }
@@ -65,9 +67,9 @@ struct Token {
     /// How long it is good, in seconds
     #[arg(long, default_value_t = 3600)]
     ttl_seconds: i64,
-    /// The secret it is signed with
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    jwt_secret: String,
+    /// What it is signed with
+    #[command(flatten)]
+    signing: SigningConfig,
 }
 
 #[derive(clap::Args)]
@@ -104,6 +106,10 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
                 .await
                 .context("cannot migrate the database at DATABASE_URL")
         }
+        Command::Leap(database) => {
+            telemetry::log(cli.log_format);
+            leap(&connect(&database).await?).await
+        }
         Command::Seed(database) => {
             telemetry::log(cli.log_format);
             demo::store::seed(&connect(&database).await?).await
@@ -113,12 +119,8 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
             Ok(writeln!(std::io::stdout(), "{document}")?)
         }
         Command::Token(token) => {
-            let token = jwt::mint(&token.jwt_secret, token.user, token.communities, token.ttl_seconds)?;
+            let token = jwt::mint(&token.signing, token.user, token.communities, token.ttl_seconds)?;
             Ok(writeln!(std::io::stdout(), "{token}")?)
-        }
-        Command::Load(args) => {
-            anyhow::ensure!(load::run(*args).await?, "not everything arrived as it should; see the table");
-            Ok(())
         }
         Command::Health(health) => ask_health(health).await,
     }
@@ -127,20 +129,63 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
 async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<()> {
     // An empty variable is one that is not set: compose files and shells make such.
     config.redis_url = config.redis_url.filter(|url| !url.is_empty());
-    let mut terminate = signal(SignalKind::terminate())?;
-    let running = app::start(config, requests.cloned().unwrap_or_else(Handle::current)).await?;
+    let mut signals = Signals::new()?;
+    let starting = app::start(config, requests.cloned().unwrap_or_else(Handle::current));
+    let running = tokio::select! {
+        running = starting => running?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "asked to end before the start was over: ending at once");
+            // Not by returning: that waits for threads that may hang in a look-up of a name.
+            std::process::exit(0);
+        }
+    };
     tracing::info!(addr = %running.addr, metrics = %running.metrics_addr, "serving");
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("asked to end: answering the parked polls"),
-        _ = tokio::signal::ctrl_c() => tracing::info!("interrupted: answering the parked polls"),
+        name = signals.next() => tracing::info!(signal = name, "asked to end: answering the parked polls"),
         () = running.state.shutdown.cancelled() => {}
     }
     running.shutdown();
-    running.ended().await
+    tokio::select! {
+        ended = running.ended() => ended,
+        name = signals.next() => {
+            tracing::warn!(signal = name, "asked to end again: ending at once, with requests under way");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// The signals that ask this process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 async fn connect(database: &Database) -> anyhow::Result<sqlx::PgPool> {
     sqlx::PgPool::connect(&database.database_url).await.context("cannot reach PostgreSQL at DATABASE_URL")
+}
+
+/// Says what it did: where the numbers were, and from where they go on.
+async fn leap(pool: &sqlx::PgPool) -> anyhow::Result<()> {
+    let too_old = "cannot leap: is the schema that of this program (`discussions migrate`)?";
+    let old = history::position(pool).await.context(too_old)?;
+    let base = history::leap(pool).await.context(too_old)?;
+    let new = history::position(pool).await?;
+    writeln!(std::io::stdout(), "old head {}, new head {}, new base {base}", old.head, new.head)?;
+    Ok(())
 }
 
 async fn ask_health(health: Health) -> anyhow::Result<()> {

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -74,7 +75,7 @@ pub fn router(state: &AppState) -> Router {
         .method_not_allowed_fallback(async || ApiError::from(ErrorCode::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
-        .layer(middleware::from_fn(observe));
+        .layer(middleware::from_fn_with_state(state.writes.clone(), observe));
     let poll = poll.method_not_allowed_fallback(async || ApiError::from(ErrorCode::MethodNotAllowed));
     rest.merge(poll.layer(middleware::from_fn(observe_poll)))
         .layer(cors(&state.config.allowed_origins))
@@ -135,13 +136,24 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// Around every request but polls: an id, a time limit, a line in the log, a measurement.
-async fn observe(request: Request, next: Next) -> Response {
+///
+/// A request that may write runs on a task of its own, to its end: neither a client that hangs up nor the time limit stops a
+/// write half-way (I9).
+async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().map_or("-", |path| path.as_str()).to_owned();
     let method = request.method().clone();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or("-"), %method, route);
-    let answered = timeout(REQUEST_TIMEOUT, next.run(request)).instrument(span.clone()).await;
+    let is_safe = method.is_safe();
+    let running = next.run(request).instrument(span.clone());
+    let answered = timeout(REQUEST_TIMEOUT, async {
+        match is_safe {
+            true => running.await,
+            false => writes.spawn(running).await.unwrap_or_else(|error| ApiError::internal(error).into_response()),
+        }
+    });
+    let answered = answered.await;
     let mut response = answered.unwrap_or_else(|_| ApiError::from(ErrorCode::Unavailable).into_response());
     let elapsed = start.elapsed();
     let status = response.status().as_u16();

@@ -2,14 +2,13 @@
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{jwt::Verifier, session::Sessions},
     config::Config,
     db::Db,
     error::{ApiError, Result},
-    events::outbox::Wake,
     realtime::{hub::Hub, registry::Registry},
 };
 
@@ -31,8 +30,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// What nodes know of each other's queues.
     pub registry: Arc<Registry>,
-    /// Wakes the relay.
-    pub wake: Arc<Wake>,
+    /// Requests that write, which go on even if their client has gone.
+    pub writes: TaskTracker,
     /// Cancelled when this process is to end: parked polls are answered.
     pub shutdown: CancellationToken,
 }

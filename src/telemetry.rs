@@ -58,6 +58,7 @@ fn describe() {
         ("discussions_catchups_total", "Polls answered with catchup_required"),
         ("discussions_queues_expired_total", "Queues deleted for want of a heartbeat"),
         ("discussions_relayed_events_total", "Events numbered by this node's relay"),
+        ("discussions_leaps_total", "Times that this node went on in another history of events"),
         ("discussions_feed_gap_fills_total", "Times that the feed read from Postgres what its source left out"),
     ];
     for (name, what) in counters {

@@ -9,9 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use discussions::{
-    auth::{Scope, memberships::History},
+    directory::Scope,
     events::{Audience, Relayed},
     ids::{EventId, QueueId, UserId},
+    realtime::memberships::MembershipHistory as History,
     realtime::{
         hub::{Hub, Limits, Polled},
         waiter::Outcome,

@@ -4,77 +4,47 @@
 //! do not exist (404), those of a private one are forbidden (403). Writing takes membership.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use sqlx::PgExecutor;
-use utoipa::ToSchema;
 
 use super::viewer::Viewer;
 use crate::{
     authors::{Author, Identity, store::Signature},
-    error::{ErrorCode, Result},
+    directory::{Role, Visibility},
+    error::{ApiError, ErrorCode, Result},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
 };
-
-/// How open a community is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum Kind {
-    /// Anyone reads, members write.
-    Public,
-    /// Members only; others know of it.
-    Private,
-    /// Members only; others do not know of it.
-    Hidden,
-}
-
-/// What a member may do: members and reviewers the same here, moderators and admins also delete, admins also resolve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum Role {
-    /// Reads and writes.
-    Member,
-    /// Reads and writes.
-    Reviewer,
-    /// Also deletes what others wrote.
-    Moderator,
-    /// Also deletes and resolves what others wrote.
-    Admin,
-}
-
-impl Role {
-    /// Whether the role may delete what others wrote.
-    pub fn moderates(self) -> bool {
-        matches!(self, Self::Moderator | Self::Admin)
-    }
-}
 
 /// Where a viewer stands in a community. `role` is null where the token's scope leaves the community out.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     /// How open the community is.
-    pub kind: Kind,
+    pub kind: Visibility,
     /// The viewer's role, where there is one.
     pub role: Option<Role>,
+    /// Whether the viewer's account is in use: None where nobody is signed in or the account is deleted. Every statement that
+    /// decides on access reads it anew, so that no token or session outlives the account.
+    pub viewer_is_active: Option<bool>,
 }
 
 impl Standing {
     /// That the viewer may read. `missing` is what a hidden community's thing answers to those outside.
     pub fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
         match (self.role, self.kind) {
-            (Some(_), _) | (None, Kind::Public) => Ok(()),
-            (None, Kind::Hidden) => Err(missing.into()),
-            (None, Kind::Private) if viewer.is_none() => Err(ErrorCode::TokenMissing.into()),
-            (None, Kind::Private) => Err(ErrorCode::NotAMember.into()),
+            // To those outside it is not there, whatever their account: another answer would tell that it is.
+            (None, Visibility::Hidden) => Err(missing.into()),
+            _ if viewer.is_some() && self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
+            (Some(_), _) | (None, Visibility::Public) => Ok(()),
+            (None, Visibility::Private) if viewer.is_none() => Err(ErrorCode::TokenMissing.into()),
+            (None, Visibility::Private) => Err(ErrorCode::NotAMember.into()),
         }
     }
 
     /// The viewer's role, which writing takes.
     pub fn may_write(&self, missing: ErrorCode) -> Result<Role> {
         match (self.role, self.kind) {
+            (None, Visibility::Hidden) => Err(missing.into()),
+            _ if self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
             (Some(role), _) => Ok(role),
-            (None, Kind::Hidden) => Err(missing.into()),
             (None, _) => Err(ErrorCode::NotAMember.into()),
         }
     }
@@ -94,7 +64,8 @@ pub async fn place_to_write(
     community: CommunityId,
 ) -> Result<PlaceAccess> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Kind", m.role as "role?: Role", ca.is_pseudonymous as "is_pseudonymous?"
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", ca.is_pseudonymous as "is_pseudonymous?",
+                  (select is_active from users where id = $2) as viewer_is_active
            from communities c
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            left join community_articles ca on ca.community_id = c.id and ca.article_id = $4
@@ -107,12 +78,13 @@ pub async fn place_to_write(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommunityNotFound)?;
-    Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::CommunityNotFound)?;
+    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::CommunityNotFound)?;
     let is_pseudonymous = row.is_pseudonymous.ok_or(ErrorCode::ArticleNotFound)?;
     Ok(PlaceAccess { is_pseudonymous })
 }
 
-/// A discussion that the viewer may write in.
+/// A discussion that the viewer may see and, with authorship or a role, change.
 pub struct DiscussionAccess {
     /// The community it is in.
     pub community_id: CommunityId,
@@ -120,28 +92,62 @@ pub struct DiscussionAccess {
     pub article_id: ArticleId,
     /// Who wrote it.
     pub author_id: UserId,
-    /// Whether it is a tombstone.
-    pub is_deleted: bool,
-    /// Whether new contributions here are signed with a pseudonym.
-    pub is_pseudonymous: bool,
-    /// How the viewer signs here; None where they need a pseudonym and have none yet.
-    pub signature: Option<Signature>,
     /// The viewer's role.
     pub role: Role,
-    /// The database's clock.
-    pub now: DateTime<Utc>,
 }
 
-/// Discussion `id`, for `viewer` to write in (comment, edit, delete).
+/// Discussion `id`, for `viewer` to change.
 pub async fn discussion_to_write(
     db: impl PgExecutor<'_>,
     viewer: &Viewer,
     id: DiscussionId,
 ) -> Result<DiscussionAccess> {
     let row = sqlx::query!(
-        r#"select d.community_id, d.article_id, d.author_id, d.deleted_at is not null as "is_deleted!", ca.is_pseudonymous,
-                  c.kind as "kind: Kind", m.role as "role?: Role", clock_timestamp() as "now!",
-                  u.username as "username?", u.avatar_url, p.id as "pseudonym_id?", p.name as "pseudonym?"
+        r#"select d.community_id, d.article_id, d.author_id, c.kind as "kind: Visibility", m.role as "role?: Role",
+                  (select is_active from users where id = $2) as viewer_is_active
+           from discussions d
+           join communities c on c.id = d.community_id
+           left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           where d.id = $1"#,
+        id,
+        viewer.user_id,
+        viewer.scope.as_sql()
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(ErrorCode::DiscussionNotFound)?;
+    let role = Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::DiscussionNotFound)?;
+    Ok(DiscussionAccess { community_id: row.community_id, article_id: row.article_id, author_id: row.author_id, role })
+}
+
+/// A discussion that the viewer may comment in, with all that the new comment needs to know.
+pub struct CommentingAccess {
+    /// The community it is in.
+    pub community_id: CommunityId,
+    /// The article it is about.
+    pub article_id: ArticleId,
+    /// Whether new contributions here are signed with a pseudonym.
+    pub is_pseudonymous: bool,
+    /// How the viewer signs here; None where they need a pseudonym and have none yet.
+    pub signature: Option<Signature>,
+    /// The id of the new comment. It is taken from the sequence here, so that the write is one statement.
+    pub comment_id: CommentId,
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+}
+
+/// Discussion `id`, for `viewer` to comment in.
+pub async fn discussion_to_comment_in(
+    db: impl PgExecutor<'_>,
+    viewer: &Viewer,
+    id: DiscussionId,
+) -> Result<CommentingAccess> {
+    let row = sqlx::query!(
+        r#"select d.community_id, d.article_id, ca.is_pseudonymous, c.kind as "kind: Visibility", m.role as "role?: Role",
+                  clock_timestamp() as "now!", (select is_active from users where id = $2) as viewer_is_active, u.username as "username?", u.avatar_url, p.id as "pseudonym_id?",
+                  p.name as "pseudonym?",
+                  case when m.role is not null then nextval(pg_get_serial_sequence('comments', 'id')) end as comment_id
            from discussions d
            join communities c on c.id = d.community_id
            join community_articles ca on ca.community_id = d.community_id and ca.article_id = d.article_id
@@ -157,19 +163,18 @@ pub async fn discussion_to_write(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    let role = Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::DiscussionNotFound)?;
+    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::DiscussionNotFound)?;
     let (username, avatar_url) = (row.username.ok_or(ErrorCode::TokenInvalid)?, row.avatar_url);
     let identity = Identity { user_id: viewer.user_id, username, avatar_url, pseudonym: row.pseudonym };
     let is_signed = !row.is_pseudonymous || identity.pseudonym.is_some();
-    Ok(DiscussionAccess {
-        signature: is_signed.then(|| Signature { pseudonym_id: row.pseudonym_id, author: Author::of(identity) }),
-        now: row.now,
+    Ok(CommentingAccess {
         community_id: row.community_id,
         article_id: row.article_id,
-        author_id: row.author_id,
-        is_deleted: row.is_deleted,
         is_pseudonymous: row.is_pseudonymous,
-        role,
+        signature: is_signed.then(|| Signature { pseudonym_id: row.pseudonym_id, author: Author::of(identity) }),
+        comment_id: row.comment_id.ok_or_else(|| ApiError::internal("a member's comment was given no id"))?,
+        now: row.now,
     })
 }
 
@@ -177,8 +182,6 @@ pub async fn discussion_to_write(
 pub struct CommentAccess {
     /// Who wrote it.
     pub author_id: UserId,
-    /// Whether it is a tombstone.
-    pub is_deleted: bool,
     /// The viewer's role.
     pub role: Role,
 }
@@ -186,7 +189,8 @@ pub struct CommentAccess {
 /// Comment `id`, for `viewer` to change.
 pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: CommentId) -> Result<CommentAccess> {
     let row = sqlx::query!(
-        r#"select k.author_id, k.deleted_at is not null as "is_deleted!", c.kind as "kind: Kind", m.role as "role?: Role"
+        r#"select k.author_id, c.kind as "kind: Visibility", m.role as "role?: Role",
+                  (select is_active from users where id = $2) as viewer_is_active
            from comments k
            join discussions d on d.id = k.discussion_id
            join communities c on c.id = d.community_id
@@ -199,6 +203,7 @@ pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: Comm
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommentNotFound)?;
-    let role = Standing { kind: row.kind, role: row.role }.may_write(ErrorCode::CommentNotFound)?;
-    Ok(CommentAccess { author_id: row.author_id, is_deleted: row.is_deleted, role })
+    let role = Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::CommentNotFound)?;
+    Ok(CommentAccess { author_id: row.author_id, role })
 }

@@ -5,15 +5,16 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, erro
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::viewer::{Scope, Viewer};
+use super::viewer::Viewer;
 use crate::{
-    config::{JwtAlgorithm, JwtConfig},
+    config::{JwtAlgorithm, JwtConfig, SigningConfig},
+    directory::Scope,
     error::{ErrorCode, Result},
     ids::{CommunityId, UserId},
 };
 
-/// What is read of a token.
-#[derive(Serialize, Deserialize)]
+/// What is written into a token.
+#[derive(Serialize)]
 struct Claims {
     token_type: String,
     exp: i64,
@@ -21,8 +22,12 @@ struct Claims {
     jti: String,
     user_id: NumberOrText,
     /// Narrows the token to these communities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     communities: Option<Vec<CommunityId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
 }
 
 /// simplejwt wrote `user_id` as a number up to 5.5.0 and as a string since.
@@ -45,7 +50,8 @@ struct Checked {
 
 /// Checks tokens.
 pub struct Verifier {
-    key: DecodingKey,
+    /// A token is good by any of these.
+    keys: Vec<DecodingKey>,
     validation: Validation,
 }
 
@@ -65,20 +71,41 @@ impl Verifier {
             }
             std::fs::read(given).with_context(|| format!("JWT_PUBLIC_KEY: reading {given}"))
         };
-        let (algorithm, key) = match config.jwt_algorithm {
+        let one = |key| vec![key];
+        let (algorithm, keys) = match config.jwt_algorithm {
             JwtAlgorithm::Hs256 => {
                 let secret = config.jwt_secret.as_deref().filter(|secret| !secret.is_empty());
                 let secret = secret.context("JWT_SECRET is needed for JWT_ALGORITHM=HS256")?;
-                (Algorithm::HS256, DecodingKey::from_secret(secret.as_bytes()))
+                let secrets = secrets(secret)?;
+                (Algorithm::HS256, secrets.iter().map(|secret| DecodingKey::from_secret(secret.as_bytes())).collect())
             }
-            JwtAlgorithm::Rs256 => (Algorithm::RS256, DecodingKey::from_rsa_pem(&pem()?).context("JWT_PUBLIC_KEY")?),
-            JwtAlgorithm::Es256 => (Algorithm::ES256, DecodingKey::from_ec_pem(&pem()?).context("JWT_PUBLIC_KEY")?),
-            JwtAlgorithm::EdDsa => (Algorithm::EdDSA, DecodingKey::from_ed_pem(&pem()?).context("JWT_PUBLIC_KEY")?),
+            JwtAlgorithm::Rs256 => {
+                (Algorithm::RS256, one(DecodingKey::from_rsa_pem(&pem()?).context("JWT_PUBLIC_KEY")?))
+            }
+            JwtAlgorithm::Es256 => {
+                (Algorithm::ES256, one(DecodingKey::from_ec_pem(&pem()?).context("JWT_PUBLIC_KEY")?))
+            }
+            JwtAlgorithm::EdDsa => {
+                (Algorithm::EdDSA, one(DecodingKey::from_ed_pem(&pem()?).context("JWT_PUBLIC_KEY")?))
+            }
         };
         let mut validation = Validation::new(algorithm);
         validation.leeway = 0;
         validation.validate_nbf = true;
-        Ok(Self { key, validation })
+        // An issuer may name an audience whether or not anyone looks at it.
+        validation.validate_aud = false;
+        let audiences = named(config.jwt_audience.iter().map(String::as_str));
+        let issuers = named(config.jwt_issuer.iter().map(String::as_str));
+        if !audiences.is_empty() {
+            validation.validate_aud = true;
+            validation.set_audience(&audiences);
+            validation.required_spec_claims.insert("aud".to_owned());
+        }
+        if !issuers.is_empty() {
+            validation.set_issuer(&issuers);
+            validation.required_spec_claims.insert("iss".to_owned());
+        }
+        Ok(Self { keys, validation })
     }
 
     /// As [`Verifier::verify`], with less work where it is the token that was good last. Its end is noticed all the same.
@@ -97,14 +124,24 @@ impl Verifier {
         }
     }
 
+    /// The claims of a token that one of the keys has signed and that is good now.
+    fn claims(&self, token: &str) -> Result<Checked, ErrorCode> {
+        for key in &self.keys {
+            match jsonwebtoken::decode::<Checked>(token, key, &self.validation) {
+                Ok(decoded) => return Ok(decoded.claims),
+                Err(error) => match error.kind() {
+                    ErrorKind::InvalidSignature => {}
+                    ErrorKind::ExpiredSignature => return Err(ErrorCode::TokenExpired),
+                    _ => break,
+                },
+            }
+        }
+        Err(ErrorCode::TokenInvalid)
+    }
+
     /// Who `token` is for. `token_expired` or `token_invalid` otherwise.
     pub fn verify(&self, token: &str) -> Result<Viewer> {
-        let claims = jsonwebtoken::decode::<Checked>(token, &self.key, &self.validation)
-            .map_err(|error| match error.kind() {
-                ErrorKind::ExpiredSignature => ErrorCode::TokenExpired,
-                _ => ErrorCode::TokenInvalid,
-            })?
-            .claims;
+        let claims = self.claims(token)?;
         // A refresh token is signed with the same key and is no access token.
         if claims.token_type.as_deref() != Some("access") {
             return Err(ErrorCode::TokenInvalid.into());
@@ -120,13 +157,73 @@ impl Verifier {
     }
 }
 
-/// A token like simplejwt's for `user`, signed with the shared secret, good for `ttl_seconds`.
-pub fn mint(
-    secret: &str,
+/// The fewest bytes of each of several secrets: what cuts a single secret with a comma in it to pieces must not leave one that
+/// can be guessed.
+const SECRET_BYTES: usize = 8;
+
+/// The secrets that JWT_SECRET lists, the one that signs first.
+///
+/// The setting as a whole is good as well: it may be one secret that contains a comma, and only who knows it all can sign so.
+fn secrets(setting: &str) -> anyhow::Result<Vec<&str>> {
+    if !setting.contains(',') {
+        return Ok(vec![setting]);
+    }
+    let mut secrets = named(setting.split(','));
+    anyhow::ensure!(
+        !secrets.is_empty() && secrets.iter().all(|secret| secret.len() >= SECRET_BYTES),
+        "JWT_SECRET: of several secrets, with commas between, each needs {SECRET_BYTES} bytes or more"
+    );
+    secrets.push(setting);
+    Ok(secrets)
+}
+
+/// The entries of a list. An empty variable is one that is not set.
+fn named<'a>(list: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    list.into_iter().map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
+/// How a token is signed, and where it says that it comes from and goes to.
+pub struct Signing<'a> {
+    secret: &'a str,
+    audience: Option<&'a str>,
+    issuer: Option<&'a str>,
+}
+
+impl<'a> Signing<'a> {
+    fn first(setting: &'a str, audiences: &'a [String], issuers: &'a [String]) -> Self {
+        // A setting that is refused signs nothing that is good anywhere.
+        let secret = secrets(setting).ok().and_then(|secrets| secrets.first().copied()).unwrap_or(setting);
+        let first = |list: &'a [String]| named(list.iter().map(String::as_str)).first().copied();
+        Self { secret, audience: first(audiences), issuer: first(issuers) }
+    }
+}
+
+impl<'a> From<&'a str> for Signing<'a> {
+    fn from(secrets: &'a str) -> Self {
+        Self::first(secrets, &[], &[])
+    }
+}
+
+impl<'a> From<&'a JwtConfig> for Signing<'a> {
+    fn from(config: &'a JwtConfig) -> Self {
+        Self::first(config.jwt_secret.as_deref().unwrap_or_default(), &config.jwt_audience, &config.jwt_issuer)
+    }
+}
+
+impl<'a> From<&'a SigningConfig> for Signing<'a> {
+    fn from(config: &'a SigningConfig) -> Self {
+        Self::first(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer)
+    }
+}
+
+/// A token like simplejwt's for `user`, signed with the first of the shared secrets, good for `ttl_seconds`.
+pub fn mint<'a>(
+    signing: impl Into<Signing<'a>>,
     user: UserId,
     communities: Option<Vec<CommunityId>>,
     ttl_seconds: i64,
 ) -> anyhow::Result<String> {
+    let signing = signing.into();
     let now = chrono::Utc::now().timestamp();
     let claims = Claims {
         token_type: "access".to_owned(),
@@ -135,8 +232,10 @@ pub fn mint(
         jti: uuid::Uuid::new_v4().simple().to_string(),
         user_id: NumberOrText::Number(user),
         communities,
+        aud: signing.audience.map(str::to_owned),
+        iss: signing.issuer.map(str::to_owned),
     };
-    let key = EncodingKey::from_secret(secret.as_bytes());
+    let key = EncodingKey::from_secret(signing.secret.as_bytes());
     Ok(jsonwebtoken::encode(&Header::default(), &claims, &key)?)
 }
 
@@ -149,9 +248,45 @@ mod tests {
     const SECRET: &str = "a secret of the tests, of enough bytes";
 
     fn verifier() -> Verifier {
-        let config =
-            JwtConfig { jwt_secret: Some(SECRET.to_owned()), jwt_public_key: None, jwt_algorithm: JwtAlgorithm::Hs256 };
-        Verifier::new(&config).unwrap()
+        Verifier::new(&config(SECRET)).unwrap()
+    }
+
+    fn config(secret: &str) -> JwtConfig {
+        JwtConfig {
+            jwt_secret: Some(secret.to_owned()),
+            jwt_public_key: None,
+            jwt_algorithm: JwtAlgorithm::Hs256,
+            jwt_audience: Vec::new(),
+            jwt_issuer: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_token_is_remembered_whichever_secret_it_is_signed_with() {
+        let (old, new) = ("the secret of before", "the secret of now");
+        let setting = format!("{new}, {old}");
+        let verifier = Verifier::new(&config(&setting)).unwrap();
+        let (old, new) = (mint(old, 7, None, 60).unwrap(), mint(new, 8, None, 60).unwrap());
+        let other = mint("the secret of others", 9, None, 60).unwrap();
+        let mut last = LastGood::default();
+        for (token, user) in [(&old, 7), (&old, 7), (&new, 8), (&old, 7), (&new, 8), (&new, 8)] {
+            assert_eq!(verifier.verify_again(token, &mut last).unwrap().user_id, user);
+            assert_eq!(verifier.verify_again(&other, &mut last).unwrap_err().code(), ErrorCode::TokenInvalid);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_contains_a_comma_stays_good() {
+        let setting = "one secret, with a comma";
+        let verifier = Verifier::new(&config(setting)).unwrap();
+        let key = EncodingKey::from_secret(setting.as_bytes());
+        let claims = serde_json::json!({ "token_type": "access", "user_id": 7, "exp": i64::MAX / 2 });
+        let token = jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap();
+        assert_eq!(verifier.verify(&token).unwrap().user_id, 7);
+        assert_eq!(verifier.verify(&mint(setting, 8, None, 60).unwrap()).unwrap().user_id, 8);
+        for guessed in ["a long enough secret,x", ",", ", ,"] {
+            assert!(Verifier::new(&config(guessed)).is_err(), "{guessed}");
+        }
     }
 
     #[test]

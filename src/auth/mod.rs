@@ -2,9 +2,8 @@
 
 pub mod access;
 pub mod jwt;
-pub mod memberships;
 pub mod routes;
 pub mod session;
 pub mod viewer;
 
-pub use viewer::{MaybeViewer, Scope, Viewer};
+pub use viewer::{MaybeViewer, Viewer};

@@ -11,12 +11,9 @@ use tower_sessions::Session;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    Viewer,
-    memberships::{self, Membership, User},
-    session, viewer,
-};
+use super::{Viewer, session, viewer};
 use crate::{
+    directory::store::{self as directory, Membership, User},
     error::{ErrorCode, Result},
     openapi::{ReadErrors, WriteErrors},
     state::AppState,
@@ -45,9 +42,7 @@ pub fn routes(state: Option<&AppState>) -> OpenApiRouter<AppState> {
 }
 
 async fn info(state: &AppState, viewer: &Viewer) -> Result<Response> {
-    let mut db = state.db.connection().await?;
-    let (user, communities) = memberships::who_is(&mut *db, viewer).await?;
-    db.done();
+    let (user, communities) = directory::who_is(&state.db, viewer.user_id, &viewer.scope).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Answer(SessionInfo { user, communities })).into_response())
 }
 

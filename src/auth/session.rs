@@ -20,10 +20,11 @@ use tower_sessions::{
     session_store,
 };
 
-use super::viewer::{Scope, Viewer};
+use super::viewer::Viewer;
 use crate::{
     config::Config,
     db::Db,
+    directory::Scope,
     error::{ApiError, ErrorCode, Result},
     ids::UserId,
 };
@@ -101,8 +102,7 @@ impl Sessions {
 
     /// Deletes the sessions that have ended.
     pub async fn purge(&self) -> anyhow::Result<()> {
-        let mut db = self.store.db.connection().await?;
-        sqlx::query!("delete from sessions where expires_at < now()").execute(&mut *db).await?;
+        sqlx::query!("delete from sessions where expires_at < now()").execute(&self.store.db).await?;
         Ok(())
     }
 }
@@ -135,7 +135,6 @@ fn backend(error: impl std::fmt::Display) -> session_store::Error {
 #[async_trait]
 impl SessionStore for Store {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
-        let mut db = self.db.connection().await.map_err(backend)?;
         // An id is 128 random bits; one that is taken is a fault of the generator and fails on the primary key.
         let (data, expires_at) =
             (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
@@ -145,14 +144,13 @@ impl SessionStore for Store {
             data,
             expires_at
         )
-        .execute(&mut *db)
+        .execute(&self.db)
         .await
         .map_err(backend)?;
         Ok(())
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
-        let mut db = self.db.connection().await.map_err(backend)?;
         self.read.remove(&record.id);
         let (data, expires_at) =
             (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
@@ -163,20 +161,19 @@ impl SessionStore for Store {
             data,
             expires_at
         )
-        .execute(&mut *db)
+        .execute(&self.db)
         .await
         .map_err(backend)?;
         Ok(())
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
-        let mut db = self.db.connection().await.map_err(backend)?;
         let row = sqlx::query!(
             r#"select data, extract(epoch from expires_at)::bigint as "expires_at!" from sessions
                where id = $1 and expires_at > now()"#,
             id.to_string()
         )
-        .fetch_optional(&mut *db)
+        .fetch_optional(&self.db)
         .await
         .map_err(backend)?;
         let Some(row) = row else { return Ok(None) };
@@ -188,8 +185,7 @@ impl SessionStore for Store {
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        let mut db = self.db.connection().await.map_err(backend)?;
-        sqlx::query!("delete from sessions where id = $1", id.to_string()).execute(&mut *db).await.map_err(backend)?;
+        sqlx::query!("delete from sessions where id = $1", id.to_string()).execute(&self.db).await.map_err(backend)?;
         self.read.remove(id);
         Ok(())
     }

@@ -1,44 +1,16 @@
 //! The extractors that say who is asking: [`Viewer`] where that must be known, [`MaybeViewer`] where anyone may ask.
 
-use std::sync::Arc;
-
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, Method, header, request::Parts},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
+    directory::Scope,
     error::{ApiError, ErrorCode, Result},
-    ids::{CommunityId, UserId},
+    ids::UserId,
     state::AppState,
 };
-
-/// The communities that a token is good for: all of its user's, or only some. It narrows and never widens.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Scope(Option<Arc<[CommunityId]>>);
-
-impl Scope {
-    /// `None` for all.
-    pub fn new(communities: Option<Vec<CommunityId>>) -> Self {
-        Self(communities.map(|mut ids| {
-            ids.sort_unstable();
-            ids.dedup();
-            ids.into()
-        }))
-    }
-
-    /// Whether `community` is in it.
-    pub fn allows(&self, community: CommunityId) -> bool {
-        self.0.as_ref().is_none_or(|ids| ids.binary_search(&community).is_ok())
-    }
-
-    /// For SQL: null for all.
-    pub fn as_sql(&self) -> Option<&[CommunityId]> {
-        self.0.as_deref()
-    }
-}
 
 /// The user who is asking.
 #[derive(Clone, Debug)]
@@ -65,7 +37,7 @@ impl FromRequestParts<AppState> for Viewer {
 impl FromRequestParts<AppState> for MaybeViewer {
     type Rejection = ApiError;
 
-    /// A bearer token, if there is an Authorization header at all; else the session of the cookie.
+    /// A bearer token, if there is an Authorization header of that scheme; else the session of the cookie.
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
         if let Some(token) = bearer(&parts.headers)? {
             return Ok(Self(Some(state.verifier.verify(token)?)));
@@ -78,18 +50,25 @@ impl FromRequestParts<AppState> for MaybeViewer {
     }
 }
 
-/// The token of the Authorization header. `token_invalid` for a header that is not a bearer token.
+/// The bearer token of the Authorization headers. `token_invalid` where it cannot be one.
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
-    headers.get(header::AUTHORIZATION).map(|value| token_of(value.as_bytes())).transpose()
+    let values = headers.get_all(header::AUTHORIZATION).iter().map(|value| value.as_bytes());
+    bearer_credentials(values).map(token_of).transpose()
 }
 
-/// The token of an Authorization header's value. `token_invalid` where that is not a bearer token.
-pub fn token_of(authorization: &[u8]) -> Result<&str> {
-    let token = std::str::from_utf8(authorization).ok().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    token.ok_or_else(|| ErrorCode::TokenInvalid.into())
+/// What stands behind `Bearer` in the first Authorization header of that scheme, perhaps nothing. A header of another scheme
+/// counts as absent: a proxy in front may ask for a password of its own, and browsers send that along.
+pub fn bearer_credentials<'a>(authorization: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    authorization.into_iter().find_map(|value| {
+        let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
+        let (scheme, credentials) = value.split_at(end);
+        scheme.eq_ignore_ascii_case(b"bearer").then(|| credentials.trim_ascii())
+    })
+}
+
+/// The token that bearer credentials are. `token_invalid` where they cannot be one.
+pub fn token_of(credentials: &[u8]) -> Result<&str> {
+    std::str::from_utf8(credentials).map_err(|_| ErrorCode::TokenInvalid.into())
 }
 
 /// A browser sends cookies along whichever page makes it ask, so what changes something must come from a page we know.

@@ -1,7 +1,8 @@
 //! Who wrote something, as others may know it.
 //!
 //! [`Author`] is the only form in which a person leaves the server as an author, made by [`Author::of`]
-//! (or [`Author::under`] a pseudonym): where a pseudonym stands, the person's id, name and avatar are not even looked at.
+//! (or [`Author::under`] a pseudonym): where a pseudonym stands, the person's id, name and avatar are not even looked at. The event `author_changed` is written by a
+//! trigger (migration 0010), for what was written under the person's own name.
 
 pub mod store;
 

@@ -1,10 +1,10 @@
 //! The SQL of authors.
 
 use rand::seq::IndexedRandom;
-use sqlx::PgConnection;
 
 use super::{Author, Identity};
 use crate::{
+    db::Write,
     error::{ApiError, Result},
     ids::{ArticleId, CommunityId, UserId},
 };
@@ -69,15 +69,16 @@ fn random_name() -> String {
 /// How `user` signs on an article of a community; a first contribution where pseudonyms are used makes the pseudonym.
 /// `token_invalid` where the directory does not know the user.
 pub async fn sign(
-    db: &mut PgConnection,
+    write: &mut Write,
     user: UserId,
     community: CommunityId,
     article: ArticleId,
     pseudonymous: bool,
 ) -> Result<Signature> {
     if !pseudonymous {
-        let row = sqlx::query!("select username, avatar_url from users where id = $1", user)
-            .fetch_optional(&mut *db)
+        // Held until the commit: a rename waits for the event that carries this name, see migration 0010.
+        let row = sqlx::query!("select username, avatar_url from users where id = $1 for share", user)
+            .fetch_optional(&mut *write)
             .await?
             .ok_or(crate::error::ErrorCode::TokenInvalid)?;
         let identity = Identity { user_id: user, username: row.username, avatar_url: row.avatar_url, pseudonym: None };
@@ -91,7 +92,7 @@ pub async fn sign(
             article,
             user
         )
-        .fetch_optional(&mut *db)
+        .fetch_optional(&mut *write)
         .await?;
         if let Some(row) = found {
             let author = Author::under(row.name);
@@ -104,7 +105,7 @@ pub async fn sign(
             user,
             random_name()
         )
-        .execute(&mut *db)
+        .execute(&mut *write)
         .await?;
     }
     Err(ApiError::internal("no free pseudonym after 20 tries"))

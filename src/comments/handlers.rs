@@ -1,27 +1,30 @@
 //! What the routes of comments do.
 
 use axum::{Json as Answer, extract::State, http::StatusCode, response::Response};
-use sqlx::PgConnection;
 
 use super::{
     model::{Comment, CommentPage, CommentPatch, NewComment},
-    store,
+    store::{self, Inserted},
 };
 use crate::{
     auth::{
         MaybeViewer, Viewer,
-        access::{self, DiscussionAccess},
+        access::{self, CommentingAccess},
     },
     authors,
     error::{ErrorCode, Result},
-    events::{Change, outbox},
-    extract::{self, Json, PathId, Query, TEXT_CHARACTERS},
+    events::Change,
+    extract::{Json, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::DiscussionId,
     openapi::{ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
+    text,
 };
+
+/// How often a comment is tried anew whose author is renamed at the same moment.
+const RENAMES: usize = 3;
 
 /// The comments of a discussion as trees, oldest first
 ///
@@ -38,10 +41,7 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Answer<CommentPage>> {
     let (after, limit) = (page.after()?, page.limit()?);
-    let mut db = state.db.connection().await?;
-    let page = store::page(&mut *db, viewer.as_ref(), discussion, after, limit).await?;
-    db.done();
-    Ok(Answer(page))
+    Ok(Answer(store::page(&state.db, viewer.as_ref(), discussion, after, limit).await?))
 }
 
 /// Write a comment
@@ -58,71 +58,70 @@ pub async fn create(
     Json(new): Json<NewComment>,
 ) -> Result<Response> {
     let new = new.checked()?;
-    let mut db = state.db.connection().await?;
-    let place = access::discussion_to_write(&mut *db, &viewer, discussion).await?;
-    let comment = if key.is_given() || place.signature.is_none() {
-        let mut transaction = db.begin().await?;
-        let route = format!("POST /discussions/{discussion}/comments");
-        let ticket = match idempotency::claim(&mut transaction, &viewer, key, &route, &new).await? {
-            Claim::First(ticket) => ticket,
-            Claim::Repeat(answer) => return Ok(answer),
-        };
-        let comment = write(&mut transaction, &viewer, discussion, place, new).await?;
-        ticket.keep(&mut transaction, &comment).await?;
-        transaction.commit().await?;
-        comment
-    } else {
-        // One statement, which is a transaction by itself: begin and commit would be two round trips more.
-        write(&mut db, &viewer, discussion, place, new).await?
-    };
-    db.done();
-    state.wake.wake();
-    Ok(idempotency::created(&comment))
+    for _ in 0..RENAMES {
+        if let Some(answer) = try_create(&state, &viewer, discussion, &key, &new).await? {
+            return Ok(answer);
+        }
+    }
+    Err(ErrorCode::Unavailable.into())
 }
 
-/// Writes the comment and its event.
-async fn write(
-    db: &mut PgConnection,
+/// None, and nothing is written, where the author is renamed at this moment.
+async fn try_create(
+    state: &AppState,
     viewer: &Viewer,
     discussion: DiscussionId,
-    place: DiscussionAccess,
-    new: NewComment,
-) -> Result<Comment> {
+    key: &IdempotencyKey,
+    new: &NewComment,
+) -> Result<Option<Response>> {
+    let access = access::discussion_to_comment_in(&state.db, viewer, discussion).await?;
+    let CommentingAccess { community_id, article_id, is_pseudonymous, comment_id, now, signature } = access;
+
+    // Without a key and with a known author, this is a transaction of one statement.
+    let mut write = state.db.write();
+    let route = format!("POST /discussions/{discussion}/comments");
+    let ticket = match idempotency::claim(&mut write, viewer, key.clone(), &route, new).await? {
+        Claim::First(ticket) => ticket,
+        Claim::Repeat(answer) => return Ok(Some(answer)),
+    };
     let parent = match new.parent_id {
-        Some(parent) => Some(store::parent(db, discussion, parent).await?),
+        Some(parent) => Some(store::parent(write.read_before(), discussion, parent).await?),
         None => None,
     };
-    let DiscussionAccess { community_id, article_id, is_pseudonymous, now, .. } = place;
-    let signature = match place.signature {
+    let signature = match signature {
         Some(signature) => signature,
-        None => authors::store::sign(db, viewer.user_id, community_id, article_id, is_pseudonymous).await?,
+        None => authors::store::sign(&mut write, viewer.user_id, community_id, article_id, is_pseudonymous).await?,
     };
-    let depth = parent.as_ref().map_or(1, |parent| parent.depth);
-    let told = Change::NewComment {
-        community_id,
-        article_id,
-        discussion_id: discussion,
-        comment_id: store::SAID_BY_THE_DATABASE,
-        parent_id: new.parent_id,
-        depth,
-        text: new.text.clone(),
-        author: signature.author.clone(),
-        comment_count: store::SAID_BY_THE_DATABASE,
-        timestamp: now,
-    };
-    let id =
-        store::insert(db, viewer.user_id, discussion, &new.text, parent, signature.pseudonym_id, now, &told).await?;
-    Ok(Comment {
-        id: id.ok_or(ErrorCode::DiscussionDeleted)?,
+    let comment = Comment {
+        id: comment_id,
         discussion_id: discussion,
         parent_id: new.parent_id,
-        depth,
-        text: Some(new.text),
-        author: Some(signature.author),
+        depth: parent.as_ref().map_or(1, |parent| parent.depth),
+        text: Some(new.text.clone()),
+        author: Some(signature.author.clone()),
         created_at: now,
         updated_at: now,
         deleted_at: None,
-    })
+    };
+    ticket.keep(&mut write, &comment).await?;
+    let event = Change::NewComment {
+        community_id,
+        article_id,
+        discussion_id: discussion,
+        comment_id,
+        parent_id: new.parent_id,
+        depth: comment.depth,
+        text: new.text.clone(),
+        author: signature.author,
+        comment_count: store::COUNTED_BY_THE_STATEMENT,
+        timestamp: now,
+    };
+    let root_id = parent.map(|parent| parent.root_id);
+    match store::insert(write.last(), &comment, root_id, viewer.user_id, signature.pseudonym_id, &event).await? {
+        Inserted::Done => Ok(Some(idempotency::created(&comment))),
+        Inserted::Nothing if store::is_live(&state.db, discussion).await? => Ok(None),
+        Inserted::Nothing => Err(ErrorCode::DiscussionDeleted.into()),
+    }
 }
 
 /// A comment
@@ -135,10 +134,7 @@ pub async fn read(
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId,
 ) -> Result<Answer<Comment>> {
-    let mut db = state.db.connection().await?;
-    let found = store::get(&mut *db, viewer.as_ref(), id).await?;
-    db.done();
-    Ok(Answer(found))
+    Ok(Answer(store::get(&state.db, viewer.as_ref(), id).await?))
 }
 
 /// Change a comment
@@ -152,14 +148,13 @@ pub async fn update(
     PathId(id): PathId,
     Json(patch): Json<CommentPatch>,
 ) -> Result<Answer<Comment>> {
-    let text = extract::text("text", &patch.text, TEXT_CHARACTERS)?;
-    let mut db = state.db.connection().await?;
-    let found = access::comment_to_write(&mut *db, &viewer, id).await?;
+    let text = text::text(&patch.text)?;
+    let found = access::comment_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
         return Err(ErrorCode::NotAuthor.into());
     }
-    let mut transaction = db.begin().await?;
-    let changed = store::update(&mut transaction, id, &text).await?.ok_or(ErrorCode::CommentDeleted)?;
+    let mut write = state.db.write();
+    let changed = store::update(&mut write, id, &text).await?.ok_or(ErrorCode::CommentDeleted)?;
     let comment = changed.comment;
     let change = Change::UpdatedComment {
         community_id: changed.community_id,
@@ -171,10 +166,8 @@ pub async fn update(
         author: comment.author.clone().ok_or(ErrorCode::CommentDeleted)?,
         timestamp: comment.updated_at,
     };
-    outbox::append(&mut transaction, &change).await?;
-    transaction.commit().await?;
-    db.done();
-    state.wake.wake();
+    write.emit(&change).await?;
+    write.commit().await?;
     Ok(Answer(comment))
 }
 
@@ -186,13 +179,12 @@ pub async fn update(
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "It is deleted"), WriteErrors))]
 pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
-    let mut db = state.db.connection().await?;
-    let found = access::comment_to_write(&mut *db, &viewer, id).await?;
+    let found = access::comment_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.moderates() {
         return Err(ErrorCode::NotAuthor.into());
     }
-    let mut transaction = db.begin().await?;
-    if let Some(deleted) = store::delete(&mut transaction, id).await? {
+    let mut write = state.db.write();
+    if let Some(deleted) = store::delete(&mut write, id).await? {
         let change = Change::DeletedComment {
             community_id: deleted.community_id,
             article_id: deleted.article_id,
@@ -202,10 +194,8 @@ pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): P
             comment_count: deleted.comment_count,
             timestamp: deleted.deleted_at,
         };
-        outbox::append(&mut transaction, &change).await?;
-        transaction.commit().await?;
-        db.done();
-        state.wake.wake();
+        write.emit(&change).await?;
+        write.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

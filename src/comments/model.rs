@@ -8,8 +8,8 @@ use crate::{
     authors::Author,
     discussions::model::ViewerInfo,
     error::Result,
-    extract::{self, TEXT_CHARACTERS},
     ids::{CommentId, DiscussionId, EventId},
+    text,
 };
 
 /// The deepest level of comments.
@@ -92,7 +92,7 @@ pub struct CommentPage {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "text": "Nice article!", "parent_id": null }))]
 pub struct NewComment {
-    /// 1 to 50,000 characters after trimming, in Markdown.
+    /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: String,
     /// The comment to reply to; none at the first level.
@@ -102,7 +102,7 @@ pub struct NewComment {
 impl NewComment {
     /// With its text as it is stored, or what is wrong with it.
     pub fn checked(self) -> Result<Self> {
-        Ok(Self { text: extract::text("text", &self.text, TEXT_CHARACTERS)?, parent_id: self.parent_id })
+        Ok(Self { text: text::text(&self.text)?, parent_id: self.parent_id })
     }
 }
 
@@ -111,7 +111,7 @@ impl NewComment {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "text": "Nice article, and a good appendix." }))]
 pub struct CommentPatch {
-    /// 1 to 50,000 characters after trimming, in Markdown.
+    /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: String,
 }

@@ -1,15 +1,14 @@
 //! The SQL of comments.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgExecutor;
 
 use super::model::{Comment, CommentPage, CommentTree, DEEPEST};
 use crate::{
-    auth::{
-        Viewer,
-        access::{Kind, Role, Standing},
-    },
+    auth::{Viewer, access::Standing},
     authors::{Author, Identity},
+    db::{LastStatement, Write},
+    directory::{Role, Visibility},
     discussions::model::{ViewerInfo, ViewerMembership},
     error::{ApiError, ErrorCode, Result},
     events::{Change, outbox},
@@ -67,7 +66,8 @@ pub async fn page(
 ) -> Result<CommentPage> {
     let rows = sqlx::query!(
         r#"with place as (
-               select d.id, d.community_id, c.kind, m.role, p.name as pseudonym
+               select d.id, d.community_id, c.kind, m.role, p.name as pseudonym,
+                      (select is_active from users where id = $2) as viewer_is_active
                from discussions d
                join communities c on c.id = d.community_id
                left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
@@ -78,14 +78,16 @@ pub async fn page(
                where discussion_id = $1 and parent_id is null and id > coalesce($4::bigint, 0)
                order by id limit $5::bigint + 1
            ), found as (
-               select k.*, u.username, u.avatar_url, p.name as pseudonym
+               select k.id, k.parent_id, k.depth, k.text, k.created_at, k.updated_at, k.deleted_at, k.author_id,
+                      u.username, u.avatar_url, p.name as pseudonym
                from roots
                join comments k on k.discussion_id = $1 and k.root_id = roots.id
                join users u on u.id = k.author_id
                left join pseudonyms p on p.id = k.pseudonym_id
            )
            select (select last_assigned from event_head) as "head!", place.community_id as "community_id!",
-                  place.kind as "kind!: Kind", place.role as "role?: Role", place.pseudonym as "own_pseudonym?",
+                  place.kind as "kind!: Visibility", place.role as "role?: Role", place.pseudonym as "own_pseudonym?",
+                  place.viewer_is_active as "viewer_is_active?",
                   k.id as "id?", k.parent_id as "parent_id?", k.depth as "depth?", k.text as "text?",
                   k.created_at as "created_at?", k.updated_at as "updated_at?", k.deleted_at as "deleted_at?",
                   k.author_id as "author_id?", k.username as "username?", k.avatar_url as "avatar_url?",
@@ -102,7 +104,8 @@ pub async fn page(
     .await?;
 
     let first = rows.first().ok_or(ErrorCode::DiscussionNotFound)?;
-    Standing { kind: first.kind, role: first.role }.may_read(viewer, ErrorCode::DiscussionNotFound)?;
+    Standing { kind: first.kind, role: first.role, viewer_is_active: first.viewer_is_active }
+        .may_read(viewer, ErrorCode::DiscussionNotFound)?;
     let last_event_id = first.head;
     let own = first.role.map(|role| ViewerMembership {
         community_id: first.community_id,
@@ -142,7 +145,9 @@ pub async fn page(
 /// Comment `id` for `viewer` to read.
 pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Kind", m.role as "role?: Role", k.*, u.username, u.avatar_url, p.name as "pseudonym?"
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", k.id, k.discussion_id, k.parent_id, k.depth, k.text,
+                  k.created_at, k.updated_at, k.deleted_at, k.author_id, u.username, u.avatar_url, p.name as "pseudonym?",
+                  (select is_active from users where id = $2) as viewer_is_active
            from comments k
            join discussions d on d.id = k.discussion_id
            join communities c on c.id = d.community_id
@@ -157,7 +162,8 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommentNotFound)?;
-    Standing { kind: row.kind, role: row.role }.may_read(viewer, ErrorCode::CommentNotFound)?;
+    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_read(viewer, ErrorCode::CommentNotFound)?;
     Ok(Row {
         id: row.id,
         discussion_id: row.discussion_id,
@@ -177,8 +183,6 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId
 
 /// Where a comment is to hang.
 pub struct Parent {
-    /// The comment replied to.
-    pub id: CommentId,
     /// The first comment of its branch.
     pub root_id: CommentId,
     /// The level of the reply.
@@ -187,7 +191,7 @@ pub struct Parent {
 
 /// The comment to reply to in `discussion`. `parent_not_found` where it is not in that discussion, `comment_deleted`,
 /// `comment_too_deep` where it is at the deepest level already.
-pub async fn parent(db: &mut PgConnection, discussion: DiscussionId, id: CommentId) -> Result<Parent> {
+pub async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: CommentId) -> Result<Parent> {
     let row = sqlx::query!(
         r#"select root_id, depth, deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
         discussion,
@@ -202,61 +206,82 @@ pub async fn parent(db: &mut PgConnection, discussion: DiscussionId, id: Comment
     if row.depth >= DEEPEST {
         return Err(ApiError::from(ErrorCode::CommentTooDeep).field("parent_id", "is itself at the third level"));
     }
-    Ok(Parent { id, root_id: row.root_id, depth: row.depth + 1 })
+    Ok(Parent { root_id: row.root_id, depth: row.depth + 1 })
 }
 
-/// Stands in an event for what [`insert`] puts there.
-pub const SAID_BY_THE_DATABASE: i64 = 0;
+/// Stands in the event that [`insert`] is given. The statement puts the discussion's new count there, which only it knows.
+pub const COUNTED_BY_THE_STATEMENT: i64 = 0;
 
-/// Writes a comment by `user` into a live discussion, counts it, and tells of it: all in one statement, so that it commits as a
-/// whole (I1) and takes one round trip. Into the event go the comment's id, which is returned, and the discussion's new count.
-/// None where the discussion is deleted by now.
+/// Whether [`insert`] has written.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It has.
+    Done,
+    /// The discussion is deleted, or the author renamed, since it was asked who writes where: ask [`is_live`].
+    Nothing,
+}
+
+/// Writes a comment by `user` into a live discussion, counts it, and adds its event to the outbox: one statement, so that it
+/// takes one round trip. Nothing is written and the result says why where the discussion is a tombstone by now or the author is
+/// no longer called as the event says.
 ///
 /// The counter's row is locked before the outbox row is written, which gives a discussion's events the order of its commits.
-#[expect(clippy::too_many_arguments, reason = "they are a row's columns")]
+/// The author's row is held until the commit, so that a rename comes after the event and sees the comment (migration 0010).
 pub async fn insert(
-    db: &mut PgConnection,
+    last: LastStatement,
+    comment: &Comment,
+    root_id: Option<CommentId>,
     user: UserId,
-    discussion: DiscussionId,
-    text: &str,
-    parent: Option<Parent>,
-    pseudonym: Option<i64>,
-    now: DateTime<Utc>,
-    told: &Change,
-) -> Result<Option<CommentId>> {
-    let row = sqlx::query!(
-        r#"with counted as (
+    pseudonym_id: Option<i64>,
+    event: &Change,
+) -> Result<Inserted> {
+    let written = sqlx::query!(
+        r#"with author as (
+               select from users u, (select $12::text::jsonb -> 'author' as told) event
+               where u.id = $6 and ($7::bigint is not null or (u.username = event.told ->> 'username'
+                   and u.avatar_url is not distinct from event.told ->> 'avatar_url'))
+               for share of u
+           ), counted as (
                update discussions set comment_count = comment_count + 1
-               where id = $1 and deleted_at is null
+               where id = $1 and deleted_at is null and exists (select from author)
                returning comment_count
-           ), numbered as (
-               select nextval(pg_get_serial_sequence('comments', 'id')) as id, comment_count from counted
            ), written as (
                insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at)
                overriding system value
-               select id, $1, coalesce($2, id), $3, $4, $5, $6, $7, $8, $8 from numbered
+               select $2::bigint, $1, coalesce($3, $2::bigint), $4, $5, $6, $7, $8, $9, $9 from counted
                returning id
            ), told as (
                insert into outbox (community_id, type, payload)
-               select $9, $10, ($11::text::jsonb || jsonb_build_object('comment_id', id, 'comment_count', comment_count))::json
-               from numbered
+               select $10, $11, ($12::text::jsonb || jsonb_build_object('comment_count', comment_count))::json
+               from counted
            )
            select id from written"#,
-        discussion,
-        parent.as_ref().map(|parent| parent.root_id),
-        parent.as_ref().map(|parent| parent.id),
-        parent.as_ref().map_or(1, |parent| parent.depth),
+        comment.discussion_id,
+        comment.id,
+        root_id,
+        comment.parent_id,
+        comment.depth,
         user,
-        pseudonym,
-        text,
-        now,
-        told.community_id(),
-        told.kind(),
-        outbox::payload(told)?
+        pseudonym_id,
+        comment.text.as_deref().unwrap_or_default(),
+        comment.created_at,
+        event.community_id(),
+        event.kind(),
+        outbox::payload(event)?
     )
-    .fetch_optional(db)
+    .fetch_optional(last)
     .await?;
-    Ok(row.map(|row| row.id))
+    Ok(if written.is_some() { Inserted::Done } else { Inserted::Nothing })
+}
+
+/// Whether the discussion is there and not deleted.
+pub async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -> Result<bool> {
+    let is_live = sqlx::query_scalar!(
+        r#"select exists (select from discussions where id = $1 and deleted_at is null) as "is_live!""#,
+        discussion
+    );
+    Ok(is_live.fetch_one(db).await?)
 }
 
 /// A changed comment and where it is.
@@ -269,21 +294,25 @@ pub struct Changed {
     pub article_id: ArticleId,
 }
 
-/// Changes the text of a live comment. None where it is deleted by now.
-pub async fn update(db: &mut PgConnection, id: CommentId, text: &str) -> Result<Option<Changed>> {
+/// Changes the text of a live comment. None where it is deleted by now. A rename of the author waits for the event that carries
+/// the name.
+pub async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Option<Changed>> {
     let row = sqlx::query!(
         r#"with changed as (
-               update comments set text = $2, updated_at = clock_timestamp() where id = $1 and deleted_at is null returning *
+               update comments set text = $2, updated_at = clock_timestamp() where id = $1 and deleted_at is null
+               returning id, discussion_id, parent_id, depth, text, created_at, updated_at, deleted_at, author_id, pseudonym_id
            )
-           select k.*, d.community_id, d.article_id, u.username, u.avatar_url, p.name as "pseudonym?"
+           select k.id, k.discussion_id, k.parent_id, k.depth, k.text, k.created_at, k.updated_at, k.deleted_at, k.author_id,
+                  d.community_id, d.article_id, u.username, u.avatar_url, p.name as "pseudonym?"
            from changed k
            join discussions d on d.id = k.discussion_id
            join users u on u.id = k.author_id
-           left join pseudonyms p on p.id = k.pseudonym_id"#,
+           left join pseudonyms p on p.id = k.pseudonym_id
+           for share of u"#,
         id,
         text
     )
-    .fetch_optional(db)
+    .fetch_optional(write)
     .await?;
     Ok(row.map(|row| Changed {
         community_id: row.community_id,
@@ -326,14 +355,14 @@ pub struct Deleted {
 ///
 /// The discussion's row is locked first, as in [`insert`]: the same order everywhere, so that no two writers wait for each
 /// other.
-pub async fn delete(db: &mut PgConnection, id: CommentId) -> Result<Option<Deleted>> {
+pub async fn delete(write: &mut Write, id: CommentId) -> Result<Option<Deleted>> {
     let place = sqlx::query!(
         "select d.id, d.community_id, d.article_id from discussions d
          where d.id = (select discussion_id from comments where id = $1)
          for no key update of d",
         id
     )
-    .fetch_one(&mut *db)
+    .fetch_one(&mut *write)
     .await?;
     let row = sqlx::query!(
         r#"with gone as (
@@ -349,7 +378,7 @@ pub async fn delete(db: &mut PgConnection, id: CommentId) -> Result<Option<Delet
         id,
         place.id
     )
-    .fetch_optional(db)
+    .fetch_optional(write)
     .await?;
     Ok(row.map(|row| Deleted {
         community_id: place.community_id,

@@ -11,7 +11,8 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{access::Role, jwt},
+    auth::jwt,
+    directory::Role,
     error::{ApiError, ErrorCode, Result},
     extract::Json,
     ids::{CommunityId, UserId},
@@ -30,7 +31,7 @@ pub fn routes() -> Router<AppState> {
 }
 
 async fn directory(State(state): State<AppState>) -> Result<Answer<store::Directory>> {
-    store::directory(&mut *state.db.connection().await?).await.map(Answer)
+    store::directory(&state.db).await.map(Answer)
 }
 
 #[derive(Deserialize)]
@@ -45,11 +46,10 @@ struct Token {
 }
 
 async fn token(State(state): State<AppState>, Json(sign_in): Json<SignIn>) -> Result<Answer<Token>> {
-    if !store::user_exists(&mut *state.db.connection().await?, sign_in.user_id).await? {
+    if !store::user_exists(&state.db, sign_in.user_id).await? {
         return Err(ErrorCode::UserNotFound.into());
     }
-    let secret = state.config.jwt.jwt_secret.as_deref().unwrap_or_default();
-    let token = jwt::mint(secret, sign_in.user_id, None, TOKEN_TTL_SECONDS).map_err(ApiError::internal)?;
+    let token = jwt::mint(&state.config.jwt, sign_in.user_id, None, TOKEN_TTL_SECONDS).map_err(ApiError::internal)?;
     Ok(Answer(Token { token }))
 }
 
@@ -62,7 +62,6 @@ struct Membership {
 }
 
 async fn membership(State(state): State<AppState>, Json(new): Json<Membership>) -> Result<StatusCode> {
-    store::set_membership(&mut *state.db.connection().await?, new.user_id, new.community_id, new.role).await?;
-    state.wake.wake();
+    store::set_membership(state.db.write(), new.user_id, new.community_id, new.role).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,10 +1,11 @@
 //! The SQL of the demo: its people, and what they have written so far.
 
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool, types::Json};
+use sqlx::{PgPool, types::Json};
 
 use crate::{
-    auth::access::{Kind, Role},
+    db::{Db, Write},
+    directory::{Role, Visibility},
     error::Result,
     ids::{ArticleId, CommunityId, UserId},
 };
@@ -36,14 +37,15 @@ struct Community {
     id: CommunityId,
     name: String,
     slug: String,
-    kind: Kind,
+    kind: Visibility,
 }
 
 /// The first people and articles.
-pub async fn directory(db: &mut PgConnection) -> Result<Directory> {
-    let users = sqlx::query_as!(User, "select id, username, avatar_url from users order by id limit 12")
-        .fetch_all(&mut *db)
-        .await?;
+pub async fn directory(db: &Db) -> Result<Directory> {
+    let users =
+        sqlx::query_as!(User, "select id, username, avatar_url from users where is_active order by id limit 12")
+            .fetch_all(db)
+            .await?;
     let articles = sqlx::query_as!(
         Article,
         r#"select a.id, a.title, a.slug, json_agg(json_build_object('id', c.id, 'name', c.name, 'slug', c.slug, 'kind', c.kind)
@@ -53,24 +55,20 @@ pub async fn directory(db: &mut PgConnection) -> Result<Directory> {
            join communities c on c.id = ca.community_id
            group by a.id order by a.id limit 12"#
     )
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await?;
     Ok(Directory { users, articles })
 }
 
 /// Whether there is such a user.
-pub async fn user_exists(db: &mut PgConnection, user: UserId) -> Result<bool> {
-    let found = sqlx::query_scalar!(r#"select exists (select from users where id = $1) as "found!""#, user);
+pub async fn user_exists(db: &Db, user: UserId) -> Result<bool> {
+    let found =
+        sqlx::query_scalar!(r#"select exists (select from users where id = $1 and is_active) as "found!""#, user);
     Ok(found.fetch_one(db).await?)
 }
 
 /// Sets or, with no role, ends a membership.
-pub async fn set_membership(
-    db: &mut PgConnection,
-    user: UserId,
-    community: CommunityId,
-    role: Option<Role>,
-) -> Result<()> {
+pub async fn set_membership(mut write: Write, user: UserId, community: CommunityId, role: Option<Role>) -> Result<()> {
     match role {
         Some(role) => {
             sqlx::query!(
@@ -81,16 +79,16 @@ pub async fn set_membership(
                 community,
                 role as Role
             )
-            .execute(db)
+            .execute(&mut write)
             .await?
         }
         None => {
             sqlx::query!("delete from memberships where user_id = $1 and community_id = $2", user, community)
-                .execute(db)
+                .execute(&mut write)
                 .await?
         }
     };
-    Ok(())
+    Ok(write.commit().await?)
 }
 
 /// Fills an empty database with people, communities, an article and a few words on it. Does nothing where there are users.

@@ -9,13 +9,11 @@ use super::{
     store,
 };
 use crate::{
-    auth::{
-        MaybeViewer, Viewer,
-        access::{self, Role},
-    },
+    auth::{MaybeViewer, Viewer, access},
     authors,
+    directory::Role,
     error::{ErrorCode, Result},
-    events::{Change, outbox},
+    events::Change,
     extract::{Json, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::CommunityId,
@@ -47,10 +45,7 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Answer<DiscussionPage>> {
     let (before, limit) = (page.after()?, page.limit()?);
-    let mut db = state.db.connection().await?;
-    let page = store::page(&mut *db, viewer.as_ref(), article, place.community_id, before, limit).await?;
-    db.done();
-    Ok(Answer(page))
+    Ok(Answer(store::page(&state.db, viewer.as_ref(), article, place.community_id, before, limit).await?))
 }
 
 /// Begin a discussion
@@ -67,26 +62,22 @@ pub async fn create(
     Json(new): Json<NewDiscussion>,
 ) -> Result<Response> {
     let new = new.checked()?;
-    let mut db = state.db.connection().await?;
-    let place = access::place_to_write(&mut *db, &viewer, article, new.community_id).await?;
+    let place = access::place_to_write(&state.db, &viewer, article, new.community_id).await?;
 
-    let mut transaction = db.begin().await?;
+    let mut write = state.db.write();
     let route = format!("POST /articles/{article}/discussions");
-    let ticket = match idempotency::claim(&mut transaction, &viewer, key, &route, &new).await? {
+    let ticket = match idempotency::claim(&mut write, &viewer, key, &route, &new).await? {
         Claim::First(ticket) => ticket,
         Claim::Repeat(answer) => return Ok(answer),
     };
     let user = viewer.user_id;
-    let signature =
-        authors::store::sign(&mut transaction, user, new.community_id, article, place.is_pseudonymous).await?;
-    let discussion = store::insert(&mut transaction, user, article, &new, signature).await?;
+    let signature = authors::store::sign(&mut write, user, new.community_id, article, place.is_pseudonymous).await?;
+    let discussion = store::insert(&mut write, user, article, &new, signature).await?;
     if let Some(discussion) = discussion.state() {
-        outbox::append(&mut transaction, &Change::NewDiscussion(discussion)).await?;
+        write.emit(&Change::NewDiscussion(discussion)).await?;
     }
-    ticket.keep(&mut transaction, &discussion).await?;
-    transaction.commit().await?;
-    db.done();
-    state.wake.wake();
+    ticket.keep(&mut write, &discussion).await?;
+    write.commit().await?;
     Ok(idempotency::created(&discussion))
 }
 
@@ -100,10 +91,7 @@ pub async fn read(
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId,
 ) -> Result<Answer<Discussion>> {
-    let mut db = state.db.connection().await?;
-    let found = store::get(&mut *db, viewer.as_ref(), id).await?;
-    db.done();
-    Ok(Answer(found))
+    Ok(Answer(store::get(&state.db, viewer.as_ref(), id).await?))
 }
 
 /// Change a discussion, or resolve it
@@ -118,8 +106,7 @@ pub async fn update(
     Json(patch): Json<DiscussionPatch>,
 ) -> Result<Answer<Discussion>> {
     let patch = patch.checked()?;
-    let mut db = state.db.connection().await?;
-    let found = access::discussion_to_write(&mut *db, &viewer, id).await?;
+    let found = access::discussion_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
         if patch.takes_authorship() {
             return Err(ErrorCode::NotAuthor.into());
@@ -128,14 +115,12 @@ pub async fn update(
             return Err(ErrorCode::NotAllowed.into());
         }
     }
-    let mut transaction = db.begin().await?;
-    let discussion = store::update(&mut transaction, id, &patch).await?.ok_or(ErrorCode::DiscussionDeleted)?;
+    let mut write = state.db.write();
+    let discussion = store::update(&mut write, id, &patch).await?.ok_or(ErrorCode::DiscussionDeleted)?;
     if let Some(discussion) = discussion.state() {
-        outbox::append(&mut transaction, &Change::UpdatedDiscussion(discussion)).await?;
+        write.emit(&Change::UpdatedDiscussion(discussion)).await?;
     }
-    transaction.commit().await?;
-    db.done();
-    state.wake.wake();
+    write.commit().await?;
     Ok(Answer(discussion))
 }
 
@@ -147,19 +132,16 @@ pub async fn update(
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "It is deleted"), WriteErrors))]
 pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
-    let mut db = state.db.connection().await?;
-    let found = access::discussion_to_write(&mut *db, &viewer, id).await?;
+    let found = access::discussion_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.moderates() {
         return Err(ErrorCode::NotAuthor.into());
     }
-    let mut transaction = db.begin().await?;
-    if let Some(timestamp) = store::delete(&mut transaction, id).await? {
+    let mut write = state.db.write();
+    if let Some(timestamp) = store::delete(&mut write, id).await? {
         let (community_id, article_id) = (found.community_id, found.article_id);
         let change = Change::DeletedDiscussion { community_id, article_id, discussion_id: id, timestamp };
-        outbox::append(&mut transaction, &change).await?;
-        transaction.commit().await?;
-        db.done();
-        state.wake.wake();
+        write.emit(&change).await?;
+        write.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    auth::access::Role,
     authors::Author,
+    directory::Role,
     error::{ApiError, Result},
     events::DiscussionState,
-    extract::{self, TEXT_CHARACTERS, TOPIC_CHARACTERS},
     ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
+    text,
 };
 
 /// A topic on an article inside a community. A deleted one stays as a tombstone without topic, text and author.
@@ -118,10 +118,10 @@ pub struct DiscussionPage {
 pub struct NewDiscussion {
     /// The community to begin it in.
     pub community_id: CommunityId,
-    /// 1 to 200 characters after trimming.
+    /// 1 to 200 characters after trimming, at least one of them visible; one line.
     #[schema(min_length = 1, max_length = 200)]
     pub topic: String,
-    /// 1 to 50,000 characters after trimming, in Markdown.
+    /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: String,
 }
@@ -129,11 +129,7 @@ pub struct NewDiscussion {
 impl NewDiscussion {
     /// With topic and text as they are stored, or what is wrong with them.
     pub fn checked(self) -> Result<Self> {
-        Ok(Self {
-            community_id: self.community_id,
-            topic: extract::text("topic", &self.topic, TOPIC_CHARACTERS)?,
-            text: extract::text("text", &self.text, TEXT_CHARACTERS)?,
-        })
+        Ok(Self { community_id: self.community_id, topic: text::topic(&self.topic)?, text: text::text(&self.text)? })
     }
 }
 
@@ -142,10 +138,10 @@ impl NewDiscussion {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "is_resolved": true }))]
 pub struct DiscussionPatch {
-    /// 1 to 200 characters after trimming. Takes authorship.
+    /// 1 to 200 characters after trimming, at least one of them visible; one line. Takes authorship.
     #[schema(min_length = 1, max_length = 200)]
     pub topic: Option<String>,
-    /// 1 to 50,000 characters after trimming, in Markdown. Takes authorship.
+    /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Takes authorship.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: Option<String>,
     /// Takes authorship or the role of an admin.
@@ -159,8 +155,8 @@ impl DiscussionPatch {
             return Err(ApiError::invalid_field("body", "has none of topic, text, is_resolved"));
         }
         Ok(Self {
-            topic: self.topic.map(|topic| extract::text("topic", &topic, TOPIC_CHARACTERS)).transpose()?,
-            text: self.text.map(|text| extract::text("text", &text, TEXT_CHARACTERS)).transpose()?,
+            topic: self.topic.map(|topic| text::topic(&topic)).transpose()?,
+            text: self.text.map(|text| text::text(&text)).transpose()?,
             is_resolved: self.is_resolved,
         })
     }

@@ -2,15 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use sqlx::{PgConnection, PgExecutor, types::Json};
+use sqlx::{PgExecutor, types::Json};
 
 use super::model::{Discussion, DiscussionPage, DiscussionPatch, NewDiscussion, ViewerInfo, ViewerMembership};
 use crate::{
-    auth::{
-        Viewer,
-        access::{Kind, Role, Standing},
-    },
+    auth::{Viewer, access::Standing},
     authors::{Author, Identity, store::Signature},
+    db::Write,
+    directory::{Role, Visibility},
     error::{ErrorCode, Result},
     ids::{ArticleId, CommunityId, DiscussionId, UserId},
     page,
@@ -63,7 +62,7 @@ impl From<Row> for Discussion {
 #[derive(Debug, Deserialize)]
 struct Place {
     community_id: CommunityId,
-    kind: Kind,
+    kind: Visibility,
     role: Option<Role>,
     pseudonym: Option<String>,
 }
@@ -88,9 +87,13 @@ pub async fn page(
                left join pseudonyms p on p.community_id = c.id and p.article_id = ca.article_id and p.user_id = m.user_id
                where ca.article_id = $1 and ($2::bigint is null or c.id = $2)
            ), found as (
-               select d.* from places
+               select d.id, d.community_id, d.topic, d.text, d.is_resolved, d.comment_count, d.created_at, d.updated_at,
+                      d.deleted_at, d.author_id, d.pseudonym_id
+               from places
                cross join lateral (
-                   select * from discussions
+                   select id, community_id, topic, text, is_resolved, comment_count, created_at, updated_at, deleted_at,
+                          author_id, pseudonym_id
+                   from discussions
                    where community_id = places.community_id and article_id = $1
                      and id < coalesce($5, 9223372036854775807)
                    order by id desc limit $6::bigint + 1
@@ -102,7 +105,8 @@ pub async fn page(
                   d.is_resolved as "is_resolved?", d.comment_count as "comment_count?", d.created_at as "created_at?",
                   d.updated_at as "updated_at?", d.deleted_at as "deleted_at?", d.author_id as "author_id?",
                   u.username as "username?", u.avatar_url as "avatar_url?", p.name as "pseudonym?",
-                  null::bigint as "head?", null::text as "asked?: Kind", null::json as "places?: Json<Vec<Place>>"
+                  null::bigint as "head?", null::text as "asked?: Visibility", null::json as "places?: Json<Vec<Place>>",
+                  null::boolean as "viewer_is_active?"
            from found d
            join users u on u.id = d.author_id
            left join pseudonyms p on p.id = d.pseudonym_id
@@ -110,7 +114,8 @@ pub async fn page(
            select null, null, null, null, null, null, null, null, null, null, null, null, null,
                   (select last_assigned from event_head),
                   (select kind from communities where id = $2),
-                  (select json_agg(places) from places)
+                  (select json_agg(places) from places),
+                  (select is_active from users where id = $3)
            order by 1 desc nulls last"#,
         article,
         community,
@@ -124,11 +129,13 @@ pub async fn page(
 
     let mut head = 0;
     let mut asked = None;
+    let mut viewer_is_active = None;
     let mut places = Vec::new();
     let mut discussions = Vec::with_capacity(rows.len());
     for row in rows {
         head = row.head.unwrap_or(head);
         asked = asked.or(row.asked);
+        viewer_is_active = viewer_is_active.or(row.viewer_is_active);
         if let Some(Json(found)) = row.places {
             places = found;
         }
@@ -155,7 +162,7 @@ pub async fn page(
             }));
         }
     }
-    may_read(viewer, community, asked, &places)?;
+    may_read(viewer, viewer_is_active, community, asked, &places)?;
     let next_cursor = page::next_cursor(discussions.iter().map(|discussion| discussion.id), limit);
     discussions.truncate(limit as usize);
     Ok(DiscussionPage { discussions, last_event_id: head, next_cursor, viewer: viewer_info(viewer, places) })
@@ -164,16 +171,17 @@ pub async fn page(
 /// That at least one of the places is readable; a named refusal otherwise.
 fn may_read(
     viewer: Option<&Viewer>,
+    viewer_is_active: Option<bool>,
     community: Option<CommunityId>,
-    asked: Option<Kind>,
+    asked: Option<Visibility>,
     places: &[Place],
 ) -> Result<()> {
-    let standing = |place: &Place| Standing { kind: place.kind, role: place.role };
+    let standing = |place: &Place| Standing { kind: place.kind, role: place.role, viewer_is_active };
     if community.is_some() {
         let Some(place) = places.first() else {
             // Whether the article is in a hidden community is that community's secret too.
             return Err(match asked {
-                None | Some(Kind::Hidden) => ErrorCode::CommunityNotFound,
+                None | Some(Visibility::Hidden) => ErrorCode::CommunityNotFound,
                 Some(_) => ErrorCode::ArticleNotFound,
             }
             .into());
@@ -202,7 +210,9 @@ fn viewer_info(viewer: Option<&Viewer>, places: Vec<Place>) -> Option<ViewerInfo
 /// Discussion `id` for `viewer` to read.
 pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Kind", m.role as "role?: Role", d.*, u.username, u.avatar_url, p.name as "pseudonym?"
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", d.id, d.community_id, d.article_id, d.topic, d.text,
+                  d.is_resolved, d.comment_count, d.created_at, d.updated_at, d.deleted_at, d.author_id, u.username,
+                  u.avatar_url, p.name as "pseudonym?", (select is_active from users where id = $2) as viewer_is_active
            from discussions d
            join communities c on c.id = d.community_id
            join users u on u.id = d.author_id
@@ -216,7 +226,8 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Discussio
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    Standing { kind: row.kind, role: row.role }.may_read(viewer, ErrorCode::DiscussionNotFound)?;
+    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_read(viewer, ErrorCode::DiscussionNotFound)?;
     Ok(Row {
         id: row.id,
         community_id: row.community_id,
@@ -238,7 +249,7 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Discussio
 
 /// Begins a discussion by `user`, signed as `signature` says.
 pub async fn insert(
-    db: &mut PgConnection,
+    write: &mut Write,
     user: UserId,
     article: ArticleId,
     new: &NewDiscussion,
@@ -255,7 +266,7 @@ pub async fn insert(
         new.topic,
         new.text
     )
-    .fetch_one(db)
+    .fetch_one(write)
     .await?;
     Ok(Discussion {
         id: row.id,
@@ -272,8 +283,8 @@ pub async fn insert(
     })
 }
 
-/// Changes a live discussion. None where it is deleted by now.
-pub async fn update(db: &mut PgConnection, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
+/// Changes a live discussion. None where it is deleted by now. A rename of the author waits for the event that carries the name.
+pub async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
     let row = sqlx::query_as!(
         Row,
         r#"with changed as (
@@ -281,32 +292,34 @@ pub async fn update(db: &mut PgConnection, id: DiscussionId, patch: &DiscussionP
                set topic = coalesce($2, topic), text = coalesce($3, text), is_resolved = coalesce($4, is_resolved),
                    updated_at = clock_timestamp()
                where id = $1 and deleted_at is null
-               returning *
+               returning id, community_id, article_id, topic, text, is_resolved, comment_count, created_at, updated_at,
+                         deleted_at, author_id, pseudonym_id
            )
            select d.id, d.community_id, d.article_id, d.topic, d.text, d.is_resolved, d.comment_count, d.created_at,
                   d.updated_at, d.deleted_at, d.author_id, u.username, u.avatar_url, p.name as "pseudonym?"
            from changed d
            join users u on u.id = d.author_id
-           left join pseudonyms p on p.id = d.pseudonym_id"#,
+           left join pseudonyms p on p.id = d.pseudonym_id
+           for share of u"#,
         id,
         patch.topic,
         patch.text,
         patch.is_resolved
     )
-    .fetch_optional(db)
+    .fetch_optional(write)
     .await?;
     Ok(row.map(Discussion::from))
 }
 
 /// Makes a live discussion a tombstone and returns when. None where it was one already.
-pub async fn delete(db: &mut PgConnection, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
+pub async fn delete(write: &mut Write, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
     let row = sqlx::query!(
         r#"update discussions set topic = '', text = '', deleted_at = clock_timestamp()
            where id = $1 and deleted_at is null
            returning deleted_at as "deleted_at!""#,
         id
     )
-    .fetch_optional(db)
+    .fetch_optional(write)
     .await?;
     Ok(row.map(|row| row.deleted_at))
 }

@@ -1,8 +1,11 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
+pub mod history;
+pub mod log;
 pub mod outbox;
 pub mod publisher;
 pub mod relay;
+pub mod stream;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -10,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    auth::access::Role,
     authors::Author,
+    directory::Role,
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
 };
 
@@ -121,6 +124,16 @@ pub enum Change {
         /// When it was deleted.
         timestamp: DateTime<Utc>,
     },
+    /// A person has another name or picture: wherever this community shows the author of this id, they are now shown like
+    /// this. It is sent where they wrote under their own name, and says nothing of pseudonyms.
+    AuthorChanged {
+        /// The community.
+        community_id: CommunityId,
+        /// The author as they are shown now; its id is never null.
+        author: Author,
+        /// When it changed.
+        timestamp: DateTime<Utc>,
+    },
     /// The user joined, left, was removed or has another role. Sent to that user only.
     MembershipChanged(MembershipChange),
 }
@@ -160,7 +173,8 @@ impl Change {
             Self::DeletedDiscussion { community_id, .. }
             | Self::NewComment { community_id, .. }
             | Self::UpdatedComment { community_id, .. }
-            | Self::DeletedComment { community_id, .. } => *community_id,
+            | Self::DeletedComment { community_id, .. }
+            | Self::AuthorChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
         }
     }
@@ -174,6 +188,7 @@ impl Change {
             Self::NewComment { .. } => "new_comment",
             Self::UpdatedComment { .. } => "updated_comment",
             Self::DeletedComment { .. } => "deleted_comment",
+            Self::AuthorChanged { .. } => "author_changed",
             Self::MembershipChanged(_) => "membership_changed",
         }
     }
@@ -201,8 +216,20 @@ pub enum Audience {
     Community,
     /// One user, whose membership it changes.
     Member(MembershipChange),
+    /// Nobody: it tells the nodes that this user's account has ended, and their queues with it.
+    Account(UserId),
     /// Nobody: it only takes its place in the order.
     Nobody,
+}
+
+/// The community of rows that no client gets: they tell the nodes something.
+const NO_COMMUNITY: CommunityId = 0;
+
+/// What such a row says (migration 0009).
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ForNodes {
+    AccountChanged { user_id: UserId },
 }
 
 /// A relayed row as Postgres and Redis hold it.
@@ -225,6 +252,11 @@ impl Row {
     /// but the order goes on.
     pub fn relayed(self) -> Relayed {
         let audience = match self.user_id {
+            None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
+                Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
+                // Of a later release: what it means is not known here, and it is for nobody.
+                Err(_) => Audience::Nobody,
+            },
             None => Audience::Community,
             Some(_) => match serde_json::from_str(&self.payload) {
                 Ok(Change::MembershipChanged(change)) => Audience::Member(change),

@@ -1,23 +1,27 @@
 //! The relay: gives committed outbox rows their places in the one total order, and hands them on.
 //!
 //! Invariants: an event_id is given once, after the commit of its row, in the order of the rows' ids, without gaps (I2); and
-//! it is committed before anyone is told of it (I7). All of that is `assign_event_ids` in the database. The advisory lock
-//! only keeps the nodes from doing the same work: two relays at once are harmless, and so a node that sees rows wait although
-//! another holds the lock (a paused process does that) does not hesitate to number them itself.
+//! it is committed before anyone is told of it (I7); and in the history that the database is in ([`super::history`]). All of
+//! that is `assign_event_ids` in the database. The advisory lock only keeps the nodes from doing the same work: two relays at
+//! once are harmless, and so a node that sees rows wait although another holds the lock (a paused process does that) numbers
+//! them itself.
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{
-    Connection, PgConnection,
-    postgres::{PgConnectOptions, PgListener, PgPool},
-};
+use sqlx::PgExecutor;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
-use tokio_util::sync::CancellationToken;
 
-use super::{Row, outbox::Wake};
+use super::{
+    Row,
+    history::{self, Position},
+};
+use crate::{
+    background::BackgroundTask,
+    db::{BackgroundConnection, BackgroundDb, RelayNotifier},
+};
 
 /// Rows numbered at a time.
 const BATCH: i32 = 1_000;
@@ -29,49 +33,52 @@ const FOLLOWER_TICK: Duration = Duration::from_millis(500);
 /// What the lock is called. Advisory locks are per database.
 const LOCK: i64 = 0x64_69_73_63_75_73_73;
 
+/// How far this node has come, for [`history::leap_if_lost`].
+pub type Seen = Box<dyn Fn() -> Position + Send + Sync>;
+
 /// Where numbered rows go.
 pub struct Relay {
-    options: PgConnectOptions,
-    pool: PgPool,
-    wake: Arc<Wake>,
+    db: BackgroundDb,
+    notifier: Arc<RelayNotifier>,
+    seen: Seen,
     /// This node's feed and, where there is Redis, its publisher. They may take rows from here or read them themselves:
     /// what does not fit is dropped.
     outlets: Vec<mpsc::Sender<Vec<Row>>>,
 }
 
 impl Relay {
-    /// A relay on a connection of its own with these options.
-    pub fn new(options: PgConnectOptions, pool: PgPool, wake: Arc<Wake>, outlets: Vec<mpsc::Sender<Vec<Row>>>) -> Self {
-        Self { options, pool, wake, outlets }
+    /// A relay on a connection of its own.
+    pub fn new(
+        db: BackgroundDb,
+        notifier: Arc<RelayNotifier>,
+        seen: Seen,
+        outlets: Vec<mpsc::Sender<Vec<Row>>>,
+    ) -> Self {
+        Self { db, notifier, seen, outlets }
     }
+}
 
-    /// Relays, or waits to become the leader, until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let ended = tokio::select! {
-                ended = self.on_one_connection() => ended,
-                () = shutdown.cancelled() => return,
-            };
-            if let Err(error) = ended {
-                tracing::warn!(cause = %error, "the relay lost its database connection; trying again");
-                sleep(crate::feed::jittered(Duration::from_millis(200))).await;
-            }
-        }
-    }
+impl BackgroundTask for Relay {
+    const FAILURE: &'static str = "the relay lost its database connection; trying again";
 
-    async fn on_one_connection(&self) -> Result<(), sqlx::Error> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
+    /// Relays, or waits to become the leader.
+    async fn attempt(&mut self) -> anyhow::Result<()> {
+        let mut connection = self.db.connect().await?;
+        // Before any number is given: this may be another database by now, or an older state of it.
+        history::leap_if_new(&mut connection).await?;
+        let seen = (self.seen)();
+        history::leap_if_lost(&mut connection, &seen.history, seen.head).await?;
         let mut tick = interval(FOLLOWER_TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // Tell the leader, wherever it is.
-                () = self.wake.woken() => {
+                () = self.notifier.notified() => {
                     sqlx::query!("select pg_notify('outbox', '')").fetch_one(&mut connection).await?;
                 }
                 _ = tick.tick() => {
                     if try_lock(&mut connection).await? {
-                        return self.lead(connection).await;
+                        return Ok(self.lead(connection).await?);
                     }
                     if overdue(&mut connection).await? {
                         tracing::warn!("rows wait in the outbox although another node holds the relay's lock; relaying them here");
@@ -81,17 +88,18 @@ impl Relay {
             }
         }
     }
+}
 
-    async fn lead(&self, mut connection: PgConnection) -> Result<(), sqlx::Error> {
+impl Relay {
+    async fn lead(&self, mut connection: BackgroundConnection) -> Result<(), sqlx::Error> {
         tracing::info!("this node's relay is the leader");
         // Listen first, look afterwards: nothing that comes in between is missed.
-        let mut listener = PgListener::connect_with(&self.pool).await?;
-        listener.listen("outbox").await?;
+        let mut listener = self.db.listen("outbox").await?;
         let mut listening = true;
         loop {
             self.drain(&mut connection).await?;
             tokio::select! {
-                () = self.wake.woken() => {}
+                () = self.notifier.notified() => {}
                 woken = listener.try_recv(), if listening => {
                     // Without the listener the timer is left; the connection that matters is the lock's.
                     listening = woken.is_ok();
@@ -102,9 +110,9 @@ impl Relay {
     }
 
     /// Numbers all that waits and hands it on.
-    async fn drain(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn drain(&self, connection: &mut BackgroundConnection) -> Result<(), sqlx::Error> {
         loop {
-            let rows = number(connection, BATCH).await?;
+            let rows = number(&mut *connection, BATCH).await?;
             let count = rows.len();
             if count == 0 {
                 return Ok(());
@@ -122,7 +130,7 @@ impl Relay {
 }
 
 /// Numbers up to `batch` waiting rows and returns them in order.
-pub async fn number(connection: &mut PgConnection, batch: i32) -> Result<Vec<Row>, sqlx::Error> {
+pub async fn number(connection: impl PgExecutor<'_>, batch: i32) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
         r#"select event_id as "event_id!", community_id as "community_id!", user_id, payload as "payload!", created_at as "created_at!"
@@ -133,12 +141,12 @@ pub async fn number(connection: &mut PgConnection, batch: i32) -> Result<Vec<Row
     .await
 }
 
-async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn try_lock(connection: &mut BackgroundConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK).fetch_one(connection).await
 }
 
 /// Whether rows wait for longer than a leader that is alive lets them.
-async fn overdue(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn overdue(connection: &mut BackgroundConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (
                select from (select created_at from outbox where event_id is null order by id limit 1) oldest

@@ -3,55 +3,103 @@
 //! Whatever hints at an event (this node's relay, LISTEN, Redis), it goes to the hub only as the one after the last; what is
 //! missing in between is read from Postgres. So no source needs to be complete, and none can reorder.
 
-pub mod postgres;
-pub mod redis;
-
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::postgres::PgListener;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
-use tokio_util::sync::CancellationToken;
 
-use self::redis::{Fanout, News, Reader};
 use crate::{
-    events::Row,
+    background::{BackgroundTask, Backoff},
+    db::BackgroundDb,
+    events::{
+        Row, history, log,
+        stream::{EventStream, StreamBatch, StreamReader},
+    },
     ids::EventId,
-    realtime::hub::{Hub, Limits},
+    realtime::hub::{Hub, Limits, Start},
 };
 
 /// The net below all wake-ups.
 const TICK: Duration = Duration::from_secs(1);
-/// About this long between attempts to reach a Redis that is down.
-const RECONNECT: Duration = Duration::from_secs(1);
-
-/// A duration between half of `base` and all of it, so that many clients of one thing do not come back together.
-pub fn jittered(base: Duration) -> Duration {
-    base.mul_f64(rand::random_range(0.5..=1.0))
-}
 
 /// A hub with the recent tail of the order, as it was before a restart: nobody needs to catch up.
-pub async fn load(pool: &PgPool, limits: Limits) -> Result<Hub, sqlx::Error> {
-    let start = postgres::start(pool, limits.total_events as i64).await?;
-    let hub = Hub::new(limits, start, postgres::evicted(pool, start).await?);
-    catch_up(pool, &hub).await?;
+pub async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error> {
+    let hub = Hub::starting_at(limits, start(db, limits).await?);
+    catch_up(db, &hub).await?;
     Ok(hub)
 }
 
-/// Reads from Postgres what comes after the hub's head, to the end.
-async fn catch_up(pool: &PgPool, hub: &Hub) -> Result<(), sqlx::Error> {
+async fn start(db: &BackgroundDb, limits: Limits) -> Result<Start, sqlx::Error> {
+    // These look at all communities, and at a start nothing is in the database's memory.
+    let db = &db.patient();
+    let (position, head) = log::start(db, limits.total_events as i64).await?;
+    let evicted = log::evicted(db, head).await?;
+    Ok(Start { floor: position.history.base, history: position.history, head, evicted })
+}
+
+/// Reads from Postgres what comes after the hub's head, to the end. Where that is not in the hub's history, or not next to its
+/// head, the hub leaps: no gap holds the feed up.
+async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
+    let seen = hub.position();
     loop {
-        let rows = postgres::after(pool, hub.head()).await?;
-        let complete = (rows.len() as i64) < postgres::BATCH;
-        for row in rows {
+        let batch = log::after(db, hub.head()).await?;
+        let here = hub.position();
+        if batch.position.history != here.history {
+            tracing::warn!(
+                old_base = here.history.base,
+                old_head = here.head,
+                base = batch.position.history.base,
+                "the database is in another history of events (it was restored, it failed over with a loss, or `discussions leap` \
+                 was run): events go on from the new base, and the clients of this node are told to catch up"
+            );
+            leap(db, hub, batch.position.head).await?;
+            continue;
+        }
+        // The hub has only what the database gave it: what that does not know any more, it has lost.
+        if batch.position.history == seen.history && batch.position.head < seen.head {
+            if history::leap_if_lost(db, &seen.history, seen.head).await?.is_some() {
+                tracing::error!(
+                    head = batch.position.head,
+                    seen = seen.head,
+                    "the database has lost events that were delivered: was an older state of it brought back?"
+                );
+                continue;
+            }
+            return Ok(());
+        }
+        if let Some(first) = batch.rows.first()
+            && first.event_id != here.head + 1
+        {
+            tracing::error!(
+                head = here.head,
+                next = first.event_id,
+                "events between these are gone from the outbox: the clients of this node are told to catch up"
+            );
+            leap(db, hub, first.event_id - 1).await?;
+            continue;
+        }
+        let complete = (batch.rows.len() as i64) < log::BATCH;
+        for row in batch.rows {
             append(hub, row);
         }
         if complete {
             return Ok(());
         }
     }
+}
+
+/// Takes the hub to where the database is. Where the numbers do not tell the two apart, everything up to `here` counts as gone.
+async fn leap(db: &BackgroundDb, hub: &Hub, here: EventId) -> Result<(), sqlx::Error> {
+    let mut start = start(db, hub.limits()).await?;
+    if start.history.base == hub.history().base {
+        (start.head, start.floor) = (here, here);
+    }
+    metrics::counter!("discussions_leaps_total").increment(1);
+    hub.leap(start);
+    Ok(())
 }
 
 /// Hands a row to the hub; false where it is not the next.
@@ -65,53 +113,49 @@ fn append(hub: &Hub, row: Row) -> bool {
 }
 
 /// Resolves when Redis answers: never, where there is none.
-async fn answering(fanout: Option<Fanout>) -> Reader {
-    let Some(fanout) = fanout else { return std::future::pending().await };
+async fn answering(stream: Option<EventStream>, hub: Arc<Hub>) -> StreamReader {
+    let Some(stream) = stream else { return std::future::pending().await };
+    let mut backoff = Backoff::default();
     loop {
-        match fanout.reader().await {
+        match stream.reader(hub.history()).await {
             Ok(reader) => return reader,
             Err(error) => tracing::debug!(cause = %error, "Redis does not answer yet"),
         }
-        sleep(jittered(RECONNECT)).await;
+        sleep(backoff.next_delay()).await;
     }
 }
 
-async fn read(mut reader: Reader, last: EventId) -> (Reader, ::redis::RedisResult<News>) {
+async fn read(mut reader: StreamReader, last: EventId) -> (StreamReader, redis::RedisResult<StreamBatch>) {
     let news = reader.read(last).await;
     (reader, news)
 }
 
-/// Feeds `hub` until `shutdown`.
+/// Feeds `hub` with all events, in order.
 pub struct Feed {
-    pool: PgPool,
+    db: BackgroundDb,
     hub: Arc<Hub>,
     relayed: mpsc::Receiver<Vec<Row>>,
-    fanout: Option<Fanout>,
+    stream: Option<EventStream>,
 }
 
 impl Feed {
     /// A feed that takes what this node's relay numbers from `relayed`, and all else from the fan-out, where there is one
     /// and it answers, or from Postgres.
-    pub fn new(pool: PgPool, hub: Arc<Hub>, relayed: mpsc::Receiver<Vec<Row>>, fanout: Option<Fanout>) -> Self {
-        Self { pool, hub, relayed, fanout }
+    pub fn new(
+        db: BackgroundDb,
+        hub: Arc<Hub>,
+        relayed: mpsc::Receiver<Vec<Row>>,
+        stream: Option<EventStream>,
+    ) -> Self {
+        Self { db, hub, relayed, stream }
     }
+}
 
-    /// Feeds the hub until `shutdown`.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let ended = tokio::select! {
-                ended = self.follow() => ended,
-                () = shutdown.cancelled() => return,
-            };
-            if let Err(error) = ended {
-                tracing::warn!(cause = %error, "the feed cannot read the database; trying again");
-                sleep(jittered(Duration::from_millis(500))).await;
-            }
-        }
-    }
+impl BackgroundTask for Feed {
+    const FAILURE: &'static str = "the feed cannot read the database; trying again";
 
     /// Follows Postgres until Redis answers, then Redis until it does not.
-    async fn follow(&mut self) -> Result<(), sqlx::Error> {
+    async fn attempt(&mut self) -> anyhow::Result<()> {
         metrics::gauge!("discussions_feed_on_redis").set(0.0);
         let Some(reader) = self.follow_postgres().await? else { return Ok(()) };
         metrics::gauge!("discussions_feed_on_redis").set(1.0);
@@ -120,12 +164,15 @@ impl Feed {
         tracing::warn!(cause = %why, "Redis does not answer: the feed reads Postgres until it does");
         Ok(())
     }
+}
 
+impl Feed {
     /// Until Redis fails; why is the result. Postgres is asked now and then whether there is more: the relay may be cut off
     /// from Redis, or Redis may have lost what it was given.
-    async fn follow_redis(&mut self, reader: Reader) -> Result<::redis::RedisError, sqlx::Error> {
-        // What came between the last look at Postgres and the reader.
-        catch_up(&self.pool, &self.hub).await?;
+    async fn follow_redis(&mut self, mut reader: StreamReader) -> Result<redis::RedisError, sqlx::Error> {
+        if let Err(error) = self.agree(&mut reader).await? {
+            return Ok(error);
+        }
         let mut tick = interval(TICK / 2);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reading = Box::pin(read(reader, self.hub.head()));
@@ -133,35 +180,61 @@ impl Feed {
             tokio::select! {
                 biased;
                 Some(rows) = self.relayed.recv() => self.take(rows).await?,
-                (reader, news) = &mut reading => {
+                (mut reader, news) = &mut reading => {
                     let news = match news {
                         Ok(news) => news,
                         Err(error) => return Ok(error),
                     };
-                    self.take(news.rows).await?;
                     for queue in news.closed {
                         self.hub.closed_elsewhere(queue);
+                    }
+                    // The hub may have leapt while this was read.
+                    if *reader.history() == self.hub.history() {
+                        self.take(news.rows).await?;
+                    }
+                    if *reader.history() != self.hub.history()
+                        && let Err(error) = self.agree(&mut reader).await?
+                    {
+                        return Ok(error);
                     }
                     // Read on from here only now: a read under way is never given up, or its answer would be lost.
                     reading = Box::pin(read(reader, self.hub.head()));
                 }
                 _ = tick.tick() => {
-                    if postgres::head(&self.pool).await? > self.hub.head() {
-                        catch_up(&self.pool, &self.hub).await?;
+                    let here = self.hub.position();
+                    if history::position(&self.db).await? != here {
+                        catch_up(&self.db, &self.hub).await?;
                     }
                 }
             }
         }
     }
 
+    /// Compares the stream with the database before anything in it is believed, and has the reader read the hub's history.
+    /// What the stream has and the database does not know, the database has lost: then the numbering leaps.
+    async fn agree(&mut self, reader: &mut StreamReader) -> Result<redis::RedisResult<()>, sqlx::Error> {
+        loop {
+            // What came between the last look at Postgres and the reader.
+            catch_up(&self.db, &self.hub).await?;
+            reader.switch_to(self.hub.history());
+            let last = match reader.last().await {
+                Ok(last) => last,
+                Err(error) => return Ok(Err(error)),
+            };
+            if history::leap_if_stream_has_more(&self.db, reader.history(), last).await? {
+                return Ok(Ok(()));
+            }
+        }
+    }
+
     /// Until Redis answers, if there is one.
-    async fn follow_postgres(&mut self) -> Result<Option<Reader>, sqlx::Error> {
+    async fn follow_postgres(&mut self) -> Result<Option<StreamReader>, sqlx::Error> {
         // Listen first, read afterwards: nothing that comes in between is missed.
-        let mut listener: PgListener = postgres::listen(&self.pool).await?;
-        catch_up(&self.pool, &self.hub).await?;
+        let mut listener: PgListener = self.db.listen("events").await?;
+        catch_up(&self.db, &self.hub).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut redis = std::pin::pin!(answering(self.fanout.clone()));
+        let mut redis = std::pin::pin!(answering(self.stream.clone(), Arc::clone(&self.hub)));
         loop {
             tokio::select! {
                 biased;
@@ -171,10 +244,10 @@ impl Feed {
                     // What is announced may have come by the relay already. A lost connection may have lost announcements.
                     let newest = heard?.and_then(|heard| heard.payload().parse::<EventId>().ok());
                     if newest.is_none_or(|newest| newest > self.hub.head()) {
-                        catch_up(&self.pool, &self.hub).await?;
+                        catch_up(&self.db, &self.hub).await?;
                     }
                 }
-                _ = tick.tick() => catch_up(&self.pool, &self.hub).await?,
+                _ = tick.tick() => catch_up(&self.db, &self.hub).await?,
             }
         }
     }
@@ -184,7 +257,7 @@ impl Feed {
             let event_id = row.event_id;
             if event_id > self.hub.head() && !append(&self.hub, row) {
                 metrics::counter!("discussions_feed_gap_fills_total").increment(1);
-                catch_up(&self.pool, &self.hub).await?;
+                catch_up(&self.db, &self.hub).await?;
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     error::{ApiError, ErrorCode, Result},
-    feed,
+    events::history,
     state::AppState,
 };
 
@@ -32,17 +32,25 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
     }
-    let head = timeout(PATIENCE, async {
-        let mut db = state.db.connection().await?;
-        feed::postgres::head(&mut *db).await
+    let seen = state.hub.position();
+    let position = timeout(PATIENCE, async {
+        Ok::<_, sqlx::Error>((history::position(&state.db).await?, history::is_present(&state.db).await?))
     });
-    let head = head.await;
-    let head = head.map_err(|_| ApiError::from(ErrorCode::Unavailable).message("the database does not answer"))??;
-    let mut heads = state.hub.watch_head();
-    let caught_up = timeout(PATIENCE, heads.wait_for(|here| *here >= head)).await;
-    match caught_up {
-        Ok(Ok(_)) => Ok(alive()),
-        _ => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
+    let position = position.await;
+    let (position, is_present) =
+        position.map_err(|_| ApiError::from(ErrorCode::Unavailable).message("the database does not answer"))??;
+    if !is_present {
+        return Err(ApiError::from(ErrorCode::Unavailable)
+            .message("the database is another one: events are to be numbered anew"));
+    }
+    // What this node has seen was in the database before.
+    if position.history == seen.history && position.head < seen.head {
+        return Err(ApiError::from(ErrorCode::Unavailable)
+            .message("the database has lost events: they are to be numbered anew"));
+    }
+    match timeout(PATIENCE, state.hub.reaches(&position)).await {
+        Ok(()) => Ok(alive()),
+        Err(_) => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
     }
 }
 
@@ -71,11 +79,7 @@ async fn gauges(state: &AppState) {
     gauge!("discussions_pool_connections").set(connections as f64);
     gauge!("discussions_pool_idle").set(idle as f64);
     // With the database down the last values stand; the error is in the log.
-    let waiting = timeout(PATIENCE, async {
-        let mut db = state.db.connection().await?;
-        store::waiting(&mut *db).await
-    });
-    if let Ok(Ok(waiting)) = waiting.await {
+    if let Ok(Ok(waiting)) = timeout(PATIENCE, store::waiting(&state.db)).await {
         gauge!("discussions_outbox_waiting").set(waiting.rows as f64);
         gauge!("discussions_outbox_oldest_seconds").set(waiting.oldest_seconds);
     }

@@ -14,10 +14,10 @@ use axum::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
 
 use crate::{
     auth::Viewer,
+    db::Write,
     error::{ApiError, ErrorCode, Result},
     ids::UserId,
 };
@@ -27,14 +27,8 @@ pub const KEPT_HOURS: i32 = 24;
 const HEADER: &str = "idempotency-key";
 
 /// The key of the request, if it has one.
+#[derive(Clone)]
 pub struct IdempotencyKey(Option<String>);
-
-impl IdempotencyKey {
-    /// Whether there is one.
-    pub fn is_given(&self) -> bool {
-        self.0.is_some()
-    }
-}
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
@@ -64,7 +58,7 @@ pub struct Ticket(Option<(UserId, String)>);
 /// Claims the key for a request to `route` (method and path) with `body`. `idempotency_key_reused` where the key came with
 /// another request before.
 pub async fn claim(
-    transaction: &mut PgConnection,
+    write: &mut Write,
     viewer: &Viewer,
     key: IdempotencyKey,
     route: &str,
@@ -78,10 +72,10 @@ pub async fn claim(
     hash.update([0]);
     hash.update(serde_json::to_vec(body).map_err(ApiError::internal)?);
     let hash = hash.finalize();
-    if store::claim(transaction, viewer.user_id, &key, &hash).await? {
+    if store::claim(write, viewer.user_id, &key, &hash).await? {
         return Ok(Claim::First(Ticket(Some((viewer.user_id, key)))));
     }
-    let (first_hash, answer) = store::answer(transaction, viewer.user_id, &key).await?;
+    let (first_hash, answer) = store::answer(write, viewer.user_id, &key).await?;
     if first_hash != hash[..] {
         return Err(ErrorCode::IdempotencyKeyReused.into());
     }
@@ -91,13 +85,13 @@ pub async fn claim(
 }
 
 impl Ticket {
-    /// Stores `answer` beside the write that it reports.
-    pub async fn keep(self, transaction: &mut PgConnection, answer: &impl Serialize) -> Result<()> {
+    /// Stores `answer` in the transaction of the write that it reports.
+    pub async fn keep(self, write: &mut Write, answer: &impl Serialize) -> Result<()> {
         let Some((user, key)) = self.0 else {
             return Ok(());
         };
         let answer = serde_json::to_string(answer).map_err(ApiError::internal)?;
-        store::keep(transaction, user, &key, &answer).await
+        store::keep(write, user, &key, &answer).await
     }
 }
 

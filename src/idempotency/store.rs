@@ -1,13 +1,13 @@
 //! The SQL of idempotency keys.
 
-use sqlx::{PgConnection, PgExecutor, types::Json};
+use sqlx::{PgExecutor, types::Json};
 
 use super::{Answer, KEPT_HOURS};
-use crate::{error::Result, ids::UserId};
+use crate::{db::Write, error::Result, ids::UserId};
 
 /// Whether the key is this transaction's now. Waits for another transaction that is about to take it. A key that is older
 /// than [`KEPT_HOURS`] is free again.
-pub async fn claim(db: &mut PgConnection, user: UserId, key: &str, hash: &[u8]) -> Result<bool> {
+pub async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8]) -> Result<bool> {
     let claimed = sqlx::query!(
         "insert into idempotency_keys as k (user_id, key, request_hash) values ($1, $2, $3)
          on conflict (user_id, key) do update
@@ -18,32 +18,32 @@ pub async fn claim(db: &mut PgConnection, user: UserId, key: &str, hash: &[u8]) 
         hash,
         KEPT_HOURS
     )
-    .execute(db)
+    .execute(write)
     .await?;
     Ok(claimed.rows_affected() == 1)
 }
 
 /// The hash and the answer of the first request with the key.
-pub async fn answer(db: &mut PgConnection, user: UserId, key: &str) -> Result<(Vec<u8>, Answer)> {
+pub async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u8>, Answer)> {
     let row = sqlx::query!(
         r#"select request_hash, response as "response!: Json<Answer>" from idempotency_keys where user_id = $1 and key = $2"#,
         user,
         key
     )
-    .fetch_one(db)
+    .fetch_one(write)
     .await?;
     Ok((row.request_hash, row.response.0))
 }
 
 /// Stores the answer for a claimed key.
-pub async fn keep(db: &mut PgConnection, user: UserId, key: &str, answer: &str) -> Result<()> {
+pub async fn keep(write: &mut Write, user: UserId, key: &str, answer: &str) -> Result<()> {
     sqlx::query!(
         "update idempotency_keys set response = $3::text::json where user_id = $1 and key = $2",
         user,
         key,
         answer
     )
-    .execute(db)
+    .execute(write)
     .await?;
     Ok(())
 }

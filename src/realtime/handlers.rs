@@ -12,15 +12,13 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{
+    memberships::{self, MembershipHistory},
     model::{Asked, Heartbeat, PollAnswer, PollQuery, Registration, queue_id},
     poll::{self, adopt},
     registry::Registered,
 };
 use crate::{
-    auth::{
-        Viewer,
-        memberships::{self, History},
-    },
+    auth::Viewer,
     error::{ErrorCode, Result},
     extract::{Json, PathQueue, Query},
     ids::CommunityId,
@@ -68,18 +66,16 @@ pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<R
 
 /// The user's memberships, with those that have just changed: the relay is given a moment to place these in the order, so
 /// that whoever has just joined is not told that they are nowhere.
-async fn up_to_date(state: &AppState, viewer: &Viewer) -> Result<History> {
+async fn up_to_date(state: &AppState, viewer: &Viewer) -> Result<MembershipHistory> {
     let deadline = Instant::now() + RELAY_PATIENCE;
     let mut heads = state.hub.watch_head();
     loop {
         heads.mark_unchanged();
-        let mut db = state.db.connection().await?;
-        let history = memberships::history(&mut *db, viewer.user_id).await?;
-        db.done();
+        let history = memberships::read(&state.db, viewer.user_id).await?;
         if !history.is_behind || Instant::now() >= deadline {
             return Ok(history);
         }
-        state.wake.wake();
+        state.db.relay().notify();
         // Whichever is first: this node hears of an event, or it is time to look again (the relay may be elsewhere).
         let _ = timeout(RELAY_PATIENCE / 20, heads.changed()).await;
     }

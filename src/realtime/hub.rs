@@ -6,7 +6,8 @@
 //!
 //! * the head moves with the append, so a reader that sees a head sees every event up to it (I3);
 //! * a poll is parked only when nothing up to the head is there for it, in the very lists that the next event empties;
-//! * memberships change at their place among the events, so delivery stops and starts exactly there (I5).
+//! * memberships change at their place among the events, so delivery stops and starts exactly there, and what is known of a
+//!   membership's end stops it at once, for events of before too (I5).
 //!
 //! Events come one at a time from the feed, in order. An event costs one push and, for each poll parked in its community,
 //! one wake (I8).
@@ -23,13 +24,17 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     answer,
     member::Member,
+    memberships::MembershipHistory,
     queue::Queue,
     state::State,
     waiter::{Fired, Outcome},
 };
 use crate::{
-    auth::{Scope, memberships::History},
-    events::Relayed,
+    directory::Scope,
+    events::{
+        Audience, Relayed,
+        history::{HistoryId, Position},
+    },
     ids::{CommunityId, EventId, QueueId, UserId},
 };
 
@@ -51,6 +56,19 @@ pub struct Limits {
     pub queue_ttl: Duration,
 }
 
+/// A place in the order from which a hub goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// The history that the place is in.
+    pub history: HistoryId,
+    /// The event before the hub's first.
+    pub head: EventId,
+    /// Everything up to here counts as gone for everyone; from the history's base on.
+    pub floor: EventId,
+    /// For each community with a past in this history: through which event that is gone.
+    pub evicted: Vec<(CommunityId, EventId)>,
+}
+
 /// A node's queues and recent events.
 pub struct Hub {
     limits: Limits,
@@ -67,8 +85,10 @@ pub enum Polled {
     Catchup,
     /// Nothing yet: wait, then [`Hub::unpark`].
     Parked(Parked),
-    /// The cursor is ahead of this node, which may be behind: wait for the head, or find that there is no such event.
+    /// The cursor is not of the order that this node knows. It may be behind: wait for it, or find that there is no such event.
     Ahead,
+    /// The user's memberships have to be read anew: [`Hub::begin`], then [`Registration::know`].
+    MembershipsUnknown,
     /// No such queue of this user.
     NotFound,
 }
@@ -101,10 +121,62 @@ pub struct Stats {
 }
 
 impl Hub {
-    /// An empty hub whose first event will be `head + 1`. `evicted` says, for each community with a past, through which
-    /// event that is gone.
+    /// An empty hub whose first event will be `head + 1`, in a history without a name. `evicted` says, for each community with
+    /// a past, through which event that is gone.
     pub fn new(limits: Limits, head: EventId, evicted: impl IntoIterator<Item = (CommunityId, EventId)>) -> Self {
-        Self { limits, state: Mutex::new(State::new(head, evicted)), head: watch::Sender::new(head) }
+        Self::starting_at(limits, Start { head, evicted: evicted.into_iter().collect(), ..Start::default() })
+    }
+
+    /// An empty hub that goes on from `start`.
+    pub fn starting_at(limits: Limits, start: Start) -> Self {
+        let head = watch::Sender::new(start.head);
+        let mut state = State::default();
+        state.leap(start);
+        Self { limits, state: Mutex::new(state), head }
+    }
+
+    /// Goes on from `start`, which is in another history or beyond a gap: forgets all events and what is known of users'
+    /// memberships, and tells the parked polls to catch up. Queues live on.
+    pub fn leap(&self, start: Start) {
+        let parked = {
+            let mut state = self.state();
+            let head = start.head;
+            let parked = state.leap(start);
+            self.head.send_replace(head);
+            parked
+        };
+        for waiter in parked {
+            waiter.fire(Outcome::Leapt);
+        }
+    }
+
+    /// The bounds.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The history that the events here are of.
+    pub fn history(&self) -> HistoryId {
+        self.state().history.clone()
+    }
+
+    /// How far this node is.
+    pub fn position(&self) -> Position {
+        let state = self.state();
+        Position { history: state.history.clone(), head: state.head }
+    }
+
+    /// Whether this node is in that history and has come so far.
+    pub fn has_reached(&self, position: &Position) -> bool {
+        let state = self.state();
+        state.history == position.history && state.head >= position.head
+    }
+
+    /// Waits until this node is in that history and has come so far.
+    pub async fn reaches(&self, position: &Position) {
+        let mut heads = self.watch_head();
+        // The hub outlives the wait: there is always a next head.
+        while !self.has_reached(position) && heads.changed().await.is_ok() {}
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,17 +197,24 @@ impl Hub {
     /// Appends the next event and answers the polls that it is for. Returns how many those were; None, and nothing is
     /// done, where it is not the next event: the feed's fault, who must fill the gap.
     pub fn append(&self, event: &Relayed) -> Option<usize> {
-        let woken = {
+        let (woken, gone) = {
             let mut state = self.state();
             if event.event_id != state.head + 1 {
                 return None;
             }
             state.head = event.event_id;
             let woken = state.append(event);
+            let gone = match event.audience {
+                Audience::Account(user) => state.end_account(user, event.event_id),
+                _ => Vec::new(),
+            };
             state.evict(&self.limits);
             self.head.send_replace(event.event_id);
-            woken
+            (woken, gone)
         };
+        for waiter in gone {
+            waiter.fire(Outcome::Gone);
+        }
         let count = woken.len();
         if count > 0 {
             let body = answer::events(std::slice::from_ref(&event.json), event.event_id);
@@ -187,7 +266,7 @@ impl Hub {
         }
     }
 
-    /// The queues whose time is up. They stay until [`Hub::drop_queue`] or [`Hub::extend`]: another node may know better.
+    /// The queues whose time is up. They stay until [`Hub::drop_due`] or [`Hub::extend`]: another node may know better.
     pub fn due(&self, now: Instant) -> Vec<QueueId> {
         let mut state = self.state();
         let mut due = Vec::new();
@@ -285,7 +364,7 @@ impl Hub {
         match state.poll(slot, &token, parked.seen, false) {
             Polled::Answer(body) => Some(body),
             Polled::Catchup => Some(answer::catchup()),
-            Polled::Parked(_) | Polled::Ahead | Polled::NotFound => None,
+            Polled::Parked(_) | Polled::Ahead | Polled::MembershipsUnknown | Polled::NotFound => None,
         }
     }
 
@@ -322,20 +401,29 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Takes the user's history as it was read after [`Hub::begin`], and makes no queue.
+    pub fn know(self, history: &MembershipHistory) {
+        self.hub.state().know(self.user, history);
+    }
+
     /// Makes the queue, from the user's history as it was read after [`Hub::begin`]. Where the user has too many queues,
     /// the one idle longest goes; its id is returned.
     pub fn install(
         self,
         queue: QueueId,
         scope: Scope,
-        history: &History,
+        history: &MembershipHistory,
         left: Duration,
         now: Instant,
     ) -> Option<QueueId> {
         let mut guard = self.hub.state();
         let state = &mut *guard;
+        state.know(self.user, history);
         let member = state.members.get_mut(&self.user)?;
-        member.know(history);
+        if history.id == state.history && member.ended > history.head {
+            // The queue is not made. Whoever asks for it by this id is told of the account.
+            return None;
+        }
         if state.queues.slot(queue).is_some() {
             return None;
         }

@@ -5,6 +5,7 @@ mod handlers;
 pub mod hub;
 pub mod log;
 pub mod member;
+pub mod memberships;
 pub mod model;
 pub mod poll;
 pub mod queue;

@@ -17,14 +17,16 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use super::{
     answer,
     hub::{Hub, Parked, Polled},
+    memberships::{self, MembershipHistory},
     model::Asked,
     waiter::Outcome,
 };
 use crate::{
-    auth::{Viewer, memberships},
+    auth::Viewer,
     deadline::poll_deadline,
+    directory,
     error::{ApiError, ErrorCode, Result},
-    feed,
+    events::history::{self, Position},
     ids::{EventId, QueueId},
     state::AppState,
 };
@@ -61,8 +63,9 @@ pub fn begin<'a>(state: &'a AppState, viewer: Viewer, asked: Asked) -> Begun<'a>
         Polled::Answer(body) => Begun::Answered(Some(Ok(body))),
         Polled::Catchup => Begun::Answered(Some(Ok(catchup()))),
         Polled::Parked(parked) => Begun::Parked(Parking { hub: &state.hub, parked, deadline, answered: false }),
-        Polled::Ahead => Begun::Asking(Box::pin(after_asking(state, viewer, asked, deadline, false))),
-        Polled::NotFound => Begun::Asking(Box::pin(after_asking(state, viewer, asked, deadline, true))),
+        lacking @ (Polled::Ahead | Polled::MembershipsUnknown | Polled::NotFound) => {
+            Begun::Asking(Box::pin(after_asking(state, viewer, asked, deadline, lacking)))
+        }
     }
 }
 
@@ -82,27 +85,17 @@ impl Begun<'_> {
     }
 }
 
-/// What a poll comes to that is ahead of this node, or whose queue is not `known` here.
+/// What a poll comes to that is ahead of this node, or whose queue or memberships are not known here: that is `lacking`.
 async fn after_asking(
     state: &AppState,
     viewer: Viewer,
     asked: Asked,
     deadline: Instant,
-    mut is_unknown: bool,
+    mut lacking: Polled,
 ) -> Result<Bytes> {
     let mut adopted = false;
     loop {
-        if is_unknown && adopted {
-            return Err(ErrorCode::QueueNotFound.into());
-        } else if is_unknown {
-            adopt(state, &viewer, asked.queue).await?;
-            adopted = true;
-        } else if let Some(body) = ahead(state, asked.cursor, deadline).await? {
-            return Ok(body);
-        }
-        let now = Instant::now();
-        let park = now < deadline;
-        match state.hub.poll(asked.queue, viewer.user_id, &viewer.scope, asked.cursor, park, now) {
+        match lacking {
             Polled::Answer(body) => return Ok(body),
             Polled::Catchup => return Ok(catchup()),
             Polled::Parked(parked) => {
@@ -110,9 +103,24 @@ async fn after_asking(
                 let mut timer = pin!(sleep_until(deadline));
                 return poll_fn(|context| parking.poll_answer(timer.as_mut(), context)).await;
             }
-            Polled::Ahead => is_unknown = false,
-            Polled::NotFound => is_unknown = true,
+            Polled::Ahead => {
+                if let Some(body) = ahead(state, asked.cursor, deadline).await? {
+                    return Ok(body);
+                }
+            }
+            Polled::MembershipsUnknown => {
+                if let Some(body) = load_memberships(state, &viewer, asked.cursor, deadline).await? {
+                    return Ok(body);
+                }
+            }
+            Polled::NotFound if adopted => return Err(ErrorCode::QueueNotFound.into()),
+            Polled::NotFound => {
+                adopt(state, &viewer, asked.queue).await?;
+                adopted = true;
+            }
         }
+        let now = Instant::now();
+        lacking = state.hub.poll(asked.queue, viewer.user_id, &viewer.scope, asked.cursor, now < deadline, now);
     }
 }
 
@@ -137,6 +145,7 @@ impl Parking<'_> {
         let answer = match Pin::new(&mut self.parked.fired).poll(context) {
             Poll::Ready(Outcome::Event(body)) => Ok(body),
             Poll::Ready(Outcome::Released(seen)) => Ok(answer::events(&[], seen)),
+            Poll::Ready(Outcome::Leapt) => Ok(catchup()),
             Poll::Ready(Outcome::Gone) => Err(ErrorCode::QueueNotFound.into()),
             Poll::Pending => {
                 ready!(poll_deadline(timer, self.deadline, context));
@@ -162,45 +171,60 @@ pub fn respond(body: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
-/// A cursor ahead of this node: either the node is a moment behind (a GET reads the database, which is first to know), or
-/// there is no such event. None when the node has caught up.
+/// A cursor that is not of the order that this node knows: either the node is a moment behind (a GET reads the database, which
+/// is first to know), or there is no such event. None when the node has caught up.
 async fn ahead(state: &AppState, cursor: EventId, deadline: Instant) -> Result<Option<Bytes>> {
-    let head = timeout(ASK_TIMEOUT, async {
-        let mut db = state.db.connection().await?;
-        let head = feed::postgres::head(&mut *db).await?;
-        db.done();
-        Ok::<_, ApiError>(head)
-    });
-    let head = head.await.map_err(|_| ErrorCode::Unavailable)??;
-    if cursor > head {
+    let position = timeout(ASK_TIMEOUT, history::position(&state.db)).await;
+    let position = position.map_err(|_| ErrorCode::Unavailable)??;
+    if !position.has(cursor) {
         return Ok(Some(catchup()));
     }
-    let mut heads = state.hub.watch_head();
+    Ok(wait_for(state, &Position { head: cursor, ..position }, cursor, deadline).await)
+}
+
+/// Waits until this node is there, but not for long. None when it is; else the answer that leaves the cursor where it is.
+async fn wait_for(state: &AppState, position: &Position, cursor: EventId, deadline: Instant) -> Option<Bytes> {
     // A poll that does not want to wait is still worth the moment that the feed needs.
     let deadline = deadline.max(Instant::now() + Duration::from_millis(500));
     tokio::select! {
-        reached = timeout_at(deadline, heads.wait_for(|head| *head >= cursor)) => match reached {
-            Ok(_) => Ok(None),
-            Err(_) => Ok(Some(answer::events(&[], cursor))),
+        reached = timeout_at(deadline, state.hub.reaches(position)) => match reached {
+            Ok(()) => None,
+            Err(_) => Some(answer::events(&[], cursor)),
         },
-        () = state.shutdown.cancelled() => Ok(Some(answer::events(&[], cursor))),
+        () = state.shutdown.cancelled() => Some(answer::events(&[], cursor)),
     }
 }
 
-/// Serves a queue that was registered at another node. Does nothing where there is no such queue of this user.
-pub async fn adopt(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<()> {
-    let Some((registered, left)) = state.registry.find(queue).await? else { return Ok(()) };
-    if registered.user_id != viewer.user_id {
-        return Ok(());
-    }
+/// Reads the memberships of a user with queues here anew, after a leap. None when they are known.
+async fn load_memberships(
+    state: &AppState,
+    viewer: &Viewer,
+    cursor: EventId,
+    deadline: Instant,
+) -> Result<Option<Bytes>> {
     let registration = state.hub.begin(viewer.user_id);
-    let history = timeout(ASK_TIMEOUT, async {
-        let mut db = state.db.connection().await?;
-        let history = memberships::history(&mut *db, viewer.user_id).await?;
-        db.done();
-        Ok::<_, ApiError>(history)
-    });
-    let history = history.await.map_err(|_| ErrorCode::Unavailable)??;
+    let history = read_history(state, viewer).await?;
+    let there = Position { history: history.id.clone(), head: history.id.base };
+    registration.know(&history);
+    // A node that has yet to leap cannot take them: the next look asks again.
+    Ok(wait_for(state, &there, cursor, deadline).await)
+}
+
+async fn read_history(state: &AppState, viewer: &Viewer) -> Result<MembershipHistory> {
+    let history = timeout(ASK_TIMEOUT, memberships::read(&state.db, viewer.user_id));
+    history.await.map_err(|_| ErrorCode::Unavailable)?
+}
+
+/// Serves a queue that was registered at another node. Does nothing where there is no such queue of this user; the queues of
+/// an account that has ended are gone as well, so that is looked at here: `token_invalid`.
+pub async fn adopt(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<()> {
+    let found = state.registry.find(queue).await?.filter(|(registered, _)| registered.user_id == viewer.user_id);
+    let Some((registered, left)) = found else {
+        let looked = timeout(ASK_TIMEOUT, directory::store::check_active(&state.db, viewer.user_id));
+        return looked.await.map_err(|_| ErrorCode::Unavailable)?;
+    };
+    let registration = state.hub.begin(viewer.user_id);
+    let history = read_history(state, viewer).await?;
     let dropped = registration.install(queue, registered.scope, &history, left, Instant::now());
     if let Some(dropped) = dropped {
         state.registry.remove(dropped, viewer.user_id).await;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::waiter::Waiter;
 use crate::{
-    auth::Scope,
+    directory::Scope,
     ids::{CommunityId, EventId, QueueId, UserId},
 };
 
@@ -69,7 +69,7 @@ impl Queue {
 
     /// Takes the parked poll, if it may be told of something in `community`.
     pub fn wake_for(&mut self, community: CommunityId) -> Option<Arc<Waiter>> {
-        let allowed = |parked: &mut Waiting| super::member::narrowed(&self.scope, &parked.token, community);
+        let allowed = |parked: &mut Waiting| self.scope.allows_both(&parked.token, community);
         self.parked.take_if(allowed).map(|parked| parked.waiter)
     }
 }

@@ -6,17 +6,14 @@
 
 use std::time::Duration;
 
-use redis::{
-    Client, RedisResult,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-};
+use redis::{Client, RedisResult};
 use serde::{Deserialize, Serialize};
 
 use super::hub::USER_QUEUES;
 use crate::{
-    auth::Scope,
+    directory::Scope,
     error::{ErrorCode, Result},
-    feed::redis::Fanout,
+    events::stream::{EventStream, Link},
     ids::{QueueId, UserId},
 };
 
@@ -36,8 +33,8 @@ pub struct Registered {
 pub struct Registry(Option<Shared>);
 
 struct Shared {
-    redis: ConnectionManager,
-    fanout: Fanout,
+    redis: Link,
+    stream: EventStream,
     prefix: String,
     ttl: Duration,
 }
@@ -49,14 +46,9 @@ impl Registry {
     }
 
     /// In Redis, under keys that start with `prefix`. Connects when first used, and again when need be.
-    pub fn shared(client: Client, fanout: Fanout, prefix: &str, ttl: Duration) -> RedisResult<Self> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(500));
-        let redis = ConnectionManager::new_lazy_with_config(client, config)?;
-        Ok(Self(Some(Shared { redis, fanout, prefix: prefix.to_owned(), ttl })))
+    pub fn shared(client: Client, stream: EventStream, prefix: &str, ttl: Duration) -> Self {
+        let redis = Link::new(client, prefix, PATIENCE);
+        Self(Some(Shared { redis, stream, prefix: prefix.to_owned(), ttl }))
     }
 
     /// Makes a queue known to all nodes, or keeps it known for another time to live. Where Redis does not answer the queue
@@ -114,9 +106,8 @@ impl Shared {
         let json = serde_json::to_string(registered).expect("numbers serialise");
         let (ttl, now) = (self.ttl.as_millis() as i64, chrono::Utc::now().timestamp_millis());
         let user = self.user_key(registered.user_id);
-        let mut redis = self.redis.clone();
-        let (surplus,): (Vec<String>,) = redis::pipe()
-            .cmd("SET")
+        let mut pipe = redis::pipe();
+        pipe.cmd("SET")
             .arg(self.key(queue))
             .arg(json)
             .arg("PX")
@@ -128,9 +119,8 @@ impl Shared {
             .ignore()
             .pexpire(&user, ttl)
             .ignore()
-            .zrange(&user, 0, -(USER_QUEUES as isize) - 1)
-            .query_async(&mut redis)
-            .await?;
+            .zrange(&user, 0, -(USER_QUEUES as isize) - 1);
+        let (surplus,): (Vec<String>,) = self.redis.query(pipe).await?;
         for queue in surplus.iter().filter_map(|queue| queue.parse().ok()) {
             self.remove(queue, registered.user_id).await?;
         }
@@ -139,19 +129,18 @@ impl Shared {
 
     async fn find(&self, queue: QueueId) -> RedisResult<Option<(Registered, Duration)>> {
         let key = self.key(queue);
-        let mut redis = self.redis.clone();
-        let (json, left): (Option<String>, i64) =
-            redis::pipe().get(&key).cmd("PTTL").arg(&key).query_async(&mut redis).await?;
+        let mut pipe = redis::pipe();
+        pipe.get(&key).cmd("PTTL").arg(&key);
+        let (json, left): (Option<String>, i64) = self.redis.query(pipe).await?;
         let registered = json.and_then(|json| serde_json::from_str(&json).ok());
         Ok(registered.zip(u64::try_from(left).ok().map(Duration::from_millis)))
     }
 
     async fn remove(&self, queue: QueueId, user: UserId) -> RedisResult<()> {
-        let mut redis = self.redis.clone();
         let mut pipe = redis::pipe();
         pipe.del(self.key(queue)).ignore().zrem(self.user_key(user), queue.to_string()).ignore();
-        self.fanout.tell_closed(&mut pipe, queue);
-        pipe.query_async(&mut redis).await
+        self.stream.tell_closed(&mut pipe, queue);
+        self.redis.query(pipe).await
     }
 
     async fn left(&self, queues: &[QueueId]) -> RedisResult<Vec<Option<Duration>>> {
@@ -159,8 +148,7 @@ impl Shared {
         for queue in queues {
             pipe.cmd("PTTL").arg(self.key(*queue));
         }
-        let mut redis = self.redis.clone();
-        let left: Vec<i64> = pipe.query_async(&mut redis).await?;
+        let left: Vec<i64> = self.redis.query(pipe).await?;
         Ok(left.into_iter().map(|left| u64::try_from(left).ok().map(Duration::from_millis)).collect())
     }
 }

@@ -12,23 +12,28 @@ use tokio::time::Instant;
 
 use super::{
     answer,
-    hub::{ANSWER_EVENTS, Limits, Parked, Polled},
+    hub::{ANSWER_EVENTS, Limits, Parked, Polled, Start},
     log::{Entry, Log},
-    member::{Known, Member, narrowed},
+    member::{Member, MembershipTimeline},
+    memberships::MembershipHistory,
     queue::{Place, Queues, Waiting},
     waiter::{Fired, Waiter},
 };
 use crate::{
-    auth::Scope,
-    events::{Audience, Relayed},
+    directory::Scope,
+    events::{Audience, Relayed, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
 };
 
 /// All that a hub holds.
 #[derive(Default)]
 pub struct State {
+    /// The history that all of this is of.
+    pub history: HistoryId,
     /// The newest event.
     pub head: EventId,
+    /// Everything up to here counts as gone for everyone.
+    floor: EventId,
     /// This process is to end: nothing is parked any more.
     pub closing: bool,
     /// Those with events or polls, each in a slot for good.
@@ -82,14 +87,42 @@ impl Community {
 }
 
 impl State {
-    /// The state of a hub that is at `head`, with the past of these communities gone up to these events.
-    pub fn new(head: EventId, evicted: impl IntoIterator<Item = (CommunityId, EventId)>) -> Self {
-        let mut state = Self { head, ..Self::default() };
-        for (id, through) in evicted {
-            let slot = state.community(id);
-            state.communities[slot as usize].log = Log::evicted_through(through);
+    /// Goes on from `start` and takes out all parked polls. Queues, and users with queues, stay; nothing else does.
+    pub fn leap(&mut self, start: Start) -> Vec<Arc<Waiter>> {
+        (self.history, self.head, self.floor) = (start.history, start.head, start.floor);
+        self.order.clear();
+        self.bytes = 0;
+        for community in &mut self.communities {
+            community.log = Log::default();
+            (community.listed, community.void) = (Vec::new(), 0);
+            community.epoch = community.epoch.wrapping_add(1).max(1);
         }
-        state
+        for (id, through) in start.evicted {
+            let slot = self.community(id);
+            self.communities[slot as usize].log = Log::evicted_through(through);
+        }
+        for member in self.members.values_mut() {
+            member.forget();
+        }
+        let mut parked = Vec::new();
+        for queue in self.queues.iter_mut() {
+            self.generation += 1;
+            (queue.generation, queue.places) = (self.generation, None);
+            parked.extend(queue.parked.take().map(|parked| parked.waiter));
+        }
+        parked
+    }
+
+    /// Takes what the database said of a user's memberships, if it said it of this history.
+    pub fn know(&mut self, user: UserId, history: &MembershipHistory) {
+        if history.id != self.history {
+            return;
+        }
+        let Some(member) = self.members.get_mut(&user) else { return };
+        if member.know(history) {
+            let slots = member.queues.clone();
+            self.relist(&slots);
+        }
     }
 
     /// The slot of a community, which is made where there is none.
@@ -130,7 +163,7 @@ impl State {
                 });
                 woken.collect()
             }
-            Audience::Nobody => {
+            Audience::Account(_) | Audience::Nobody => {
                 self.order.push_back(None);
                 Vec::new()
             }
@@ -177,15 +210,25 @@ impl State {
             return;
         }
         let (user, scope) = (queue.user, queue.scope.clone());
-        let Some(known) = self.members.get(&user).and_then(|member| member.known()) else { return };
+        let Some(timeline) = self.members.get(&user).and_then(|member| member.known()) else { return };
         let visible: Vec<CommunityId> =
-            known.communities(self.head).filter(|community| scope.allows(*community)).collect();
+            timeline.communities(self.head).filter(|community| scope.allows(*community)).collect();
         let places = visible.into_iter().map(|community| Place { community: self.community(community), epoch: 0 });
         let places = places.collect();
         self.generation += 1;
         if let Some(queue) = self.queues.at_mut(slot) {
             (queue.places, queue.generation) = (Some(places), self.generation);
             self.list(slot);
+        }
+    }
+
+    /// Works out anew where the queues in `slots` wait: more is known of their user's memberships than when they parked.
+    pub fn relist(&mut self, slots: &[u32]) {
+        for slot in slots {
+            self.unlist(*slot);
+            if self.queues.at(*slot).is_some_and(|queue| queue.parked.is_some()) {
+                self.list(*slot);
+            }
         }
     }
 
@@ -232,17 +275,20 @@ impl State {
 
     /// What is there for the queue in `slot` after `cursor`; parks where that is nothing and `park` says so.
     pub fn poll(&mut self, slot: u32, token: &Scope, cursor: EventId, park: bool) -> Polled {
-        if cursor > self.head {
+        if cursor < self.history.base || cursor > self.head {
             return Polled::Ahead;
         }
         let Some(queue) = self.queues.at(slot) else { return Polled::NotFound };
+        if cursor < self.floor {
+            return Polled::Catchup;
+        }
         let mut news = Vec::new();
-        // Who has seen the head has nothing to look for.
-        if cursor < self.head {
-            let Some(known) = self.members.get(&queue.user).and_then(|member| member.known()) else {
-                return Polled::NotFound;
+        // Who has seen the head has nothing to look for, and whose places are worked out has memberships that are known.
+        if cursor < self.head || queue.places.is_none() {
+            let Some(timeline) = self.members.get(&queue.user).and_then(|member| member.known()) else {
+                return Polled::MembershipsUnknown;
             };
-            match self.gather(known, &queue.scope, token, cursor) {
+            match self.gather(timeline, &queue.scope, token, cursor) {
                 Some(found) => news = found,
                 None => return Polled::Catchup,
             }
@@ -268,22 +314,28 @@ impl State {
 
     /// The events after `cursor` that the queue may see, in order, somewhat more than an answer takes at the most. None
     /// where some are gone.
-    fn gather(&self, known: &Known, queue: &Scope, token: &Scope, cursor: EventId) -> Option<Vec<(EventId, Bytes)>> {
+    fn gather(
+        &self,
+        timeline: &MembershipTimeline,
+        queue: &Scope,
+        token: &Scope,
+        cursor: EventId,
+    ) -> Option<Vec<(EventId, Bytes)>> {
         let mut news = Vec::new();
         let mut logs = 0;
-        for stretch in known.stretches(cursor).filter(|it| narrowed(queue, token, it.community)) {
-            let Some(slot) = self.places.get(&stretch.community) else { continue };
+        for span in timeline.spans(cursor).filter(|span| queue.allows_both(token, span.community)) {
+            let Some(slot) = self.places.get(&span.community) else { continue };
             let community = &self.communities[*slot as usize];
-            let after = cursor.max(stretch.joined);
+            let after = cursor.max(span.joined);
             if community.log.lost_after(after) {
                 return None;
             }
             let before = news.len();
-            let entries = community.log.between(after, stretch.left).take(ANSWER_EVENTS + 1);
+            let entries = community.log.between(after, span.left).take(ANSWER_EVENTS + 1);
             news.extend(entries.map(|entry| (entry.event_id, entry.json.clone())));
             logs += usize::from(news.len() > before);
         }
-        let own = known.changes(cursor, self.head, |community| narrowed(queue, token, community))?;
+        let own = timeline.changes(cursor, self.head, |community| queue.allows_both(token, community))?;
         if !own.is_empty() {
             logs += 2;
             news.extend(own.iter().map(|event| {
@@ -295,6 +347,14 @@ impl State {
             news.sort_unstable_by_key(|(event_id, _)| *event_id);
         }
         Some(news)
+    }
+
+    /// Removes all queues of a user, whose account has ended by this event; their parked polls are the caller's to answer.
+    pub fn end_account(&mut self, user: UserId, event_id: EventId) -> Vec<Arc<Waiter>> {
+        let Some(member) = self.members.get_mut(&user) else { return Vec::new() };
+        member.ended = event_id;
+        let queues: Vec<_> = member.queues.iter().filter_map(|slot| self.queues.at(*slot)).map(|it| it.id).collect();
+        queues.into_iter().filter_map(|queue| self.remove(queue)).collect()
     }
 
     /// Removes the queue with all its memory; its parked poll is the caller's to answer.

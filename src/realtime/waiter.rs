@@ -19,6 +19,8 @@ pub enum Outcome {
     /// A newer poll took the place, or this process ends: the empty answer, with the cursor that holds for what this one
     /// has seen.
     Released(EventId),
+    /// The order went on elsewhere: everything up to now counts as gone.
+    Leapt,
     /// The queue is gone.
     Gone,
 }

@@ -29,8 +29,6 @@ use tower::ServiceExt;
 use self::{direct::Direct, rewound::Rewound};
 use crate::state::AppState;
 
-/// A client has this long to send the head of a request, from its first connection or request on.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 /// After the end has been announced, a connection without a request stays for this long: one that a balancer has just made,
 /// or is about to use again, carries a request that is under way already and would be lost.
 const LINGER: Duration = Duration::from_millis(300);
@@ -59,10 +57,16 @@ struct Inner {
 
 impl Server {
     /// A server of `router`. With `direct`, connections that only poll are served by [`direct`], and all others on the runtime
-    /// `requests`.
-    pub fn new(router: Router, shutdown: CancellationToken, direct: Option<AppState>, requests: Handle) -> Self {
+    /// `requests`. A client has `patience` to send the head of a request, from its first connection or last request on.
+    pub fn new(
+        router: Router,
+        shutdown: CancellationToken,
+        direct: Option<AppState>,
+        requests: Handle,
+        patience: Duration,
+    ) -> Self {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(64 * 1024);
+        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 * 1024);
         let direct = direct.map(|state| Direct::new(state, router.clone()));
         let (idle, connections) = (CancellationToken::new(), TaskTracker::new());
         Self(Arc::new(Inner { builder, router, direct, requests, shutdown, idle, connections }))
@@ -80,12 +84,17 @@ impl Server {
                 Err(error) => refused(&error).await,
             }
         }
-        // What the kernel has accepted for us is ours to answer.
-        for _ in 0..BACKLOG {
-            let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await else { break };
-            self.accept(stream);
+        // Connections in the kernel's backlog are already accepted from the client's view, so serve them before closing. The
+        // kernel is asked for them, and not tokio: that may not have heard of the newest yet.
+        if let Ok(listener) = listener.into_std() {
+            for _ in 0..BACKLOG {
+                let Ok((stream, _)) = listener.accept() else { break };
+                // An error here is a connection that is gone already.
+                if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                    self.accept(stream);
+                }
+            }
         }
-        drop(listener);
         let connections = &self.0.connections;
         connections.close();
         let _ = timeout(LINGER, connections.wait()).await;

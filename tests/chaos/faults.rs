@@ -1,78 +1,28 @@
-//! The faults: one every few seconds, by a seeded plan, each healed after a while.
+//! Makes faults, by a seeded plan, and heals each after a while.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use anyhow::{Result, ensure};
-use chrono::{DateTime, Utc};
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use tokio::time::{Instant, sleep_until};
-
-use crate::{
-    cluster::{Cluster, NODES},
-    network::Flow,
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    NodeKilled,
-    LeaderKilled,
-    NodePaused,
-    LeaderPaused,
-    RedisKilled,
-    RedisFlushed,
-    RedisPaused,
-    RedisCut,
-    RedisSilent,
-    PostgresKilled,
-    PostgresRestarted,
-    PostgresPaused,
-}
+use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, Utc};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-impl Kind {
-    pub const ALL: [Self; 12] = [
-        Self::NodeKilled,
-        Self::LeaderKilled,
-        Self::NodePaused,
-        Self::LeaderPaused,
-        Self::RedisKilled,
-        Self::RedisFlushed,
-        Self::RedisPaused,
-        Self::RedisCut,
-        Self::RedisSilent,
-        Self::PostgresKilled,
-        Self::PostgresRestarted,
-        Self::PostgresPaused,
-    ];
+pub use crate::kind::Kind;
+use crate::{
+    clients::Clients,
+    cluster::{Cluster, NODES},
+    link::{Flow, Old},
+};
 
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::NodeKilled => "a node, kill -9",
-            Self::LeaderKilled => "the relay's leader, kill -9",
-            Self::NodePaused => "a node paused (SIGSTOP)",
-            Self::LeaderPaused => "the relay's leader paused (SIGSTOP)",
-            Self::RedisKilled => "Redis, kill -9 (comes back empty)",
-            Self::RedisFlushed => "Redis, FLUSHALL",
-            Self::RedisPaused => "Redis paused (SIGSTOP)",
-            Self::RedisCut => "a node cut off from Redis, connections closed",
-            Self::RedisSilent => "a node cut off from Redis, packets lost",
-            Self::PostgresKilled => "PostgreSQL, kill -9 of the postmaster",
-            Self::PostgresRestarted => "PostgreSQL, restarted (fast shutdown)",
-            Self::PostgresPaused => "PostgreSQL paused (SIGSTOP, all processes)",
-        }
-    }
-
-    /// How long it lasts, in milliseconds, from and to.
-    fn lasts(self) -> (u64, u64) {
-        match self {
-            Self::RedisFlushed => (0, 1),
-            Self::NodeKilled | Self::LeaderKilled => (200, 3_000),
-            Self::NodePaused | Self::LeaderPaused => (1_000, 6_000),
-            Self::RedisKilled | Self::RedisPaused | Self::RedisCut | Self::RedisSilent => (200, 5_000),
-            Self::PostgresKilled | Self::PostgresRestarted => (0, 2_000),
-            Self::PostgresPaused => (500, 4_000),
-        }
-    }
-}
+/// A transaction that is open for so long is one that nobody ends.
+const TRANSACTION_PATIENCE: Duration = Duration::from_secs(2);
+/// Alone, a fault is waited for so long: until it can be made, and until everyone has heard something after it.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Alone, a fault is followed by so much more, in which silences are looked for.
+const REST: Duration = Duration::from_secs(3);
 
 /// A fault that was made.
 #[derive(Clone, Debug)]
@@ -82,11 +32,25 @@ pub struct Made {
     pub to: DateTime<Utc>,
 }
 
+/// All faults that were made, and what was seen of them at once.
+#[derive(Default)]
+pub struct Outcome {
+    pub made: Vec<Made>,
+    /// Nodes that ended although nobody ended them, and were started again, as a supervisor does.
+    pub ended: usize,
+    /// Transactions that nobody ended, while or after clients hung up: by process and beginning.
+    pub left_open: HashSet<(i32, DateTime<Utc>)>,
+}
+
 enum Heal {
     StartNode(usize),
-    OpenLink(usize),
+    OpenRedis(usize),
+    OpenDatabase(usize),
     StartRedis,
     StartPostgres,
+    FailOver(Old),
+    /// By then, what the hung-up clients began should have ended.
+    LookForTransactions,
     /// Time alone heals it.
     Nothing,
 }
@@ -95,30 +59,46 @@ enum Heal {
 pub struct Plan {
     pub seed: u64,
     pub lasting: Duration,
+    pub kinds: Vec<Kind>,
     /// Each kind at least so often.
     pub each: usize,
     /// At least so many in all.
     pub total: usize,
+    /// One after the other, with a pause between in which everything is whole again.
+    pub alone: bool,
 }
 
 /// Makes faults, and heals them.
 pub struct Faults<'a> {
     cluster: &'a mut Cluster,
+    clients: &'a mut Clients,
     random: StdRng,
     healing: Vec<(Instant, Heal)>,
-    made: Vec<Made>,
-    /// Nodes that ended though nobody ended them, with the faults that were on.
-    ended: usize,
+    outcome: Outcome,
 }
 
 impl<'a> Faults<'a> {
-    pub fn new(cluster: &'a mut Cluster, seed: u64) -> Self {
-        Self { cluster, random: StdRng::seed_from_u64(seed), healing: Vec::new(), made: Vec::new(), ended: 0 }
+    pub fn new(cluster: &'a mut Cluster, clients: &'a mut Clients, seed: u64) -> Self {
+        let random = StdRng::seed_from_u64(seed);
+        Self { cluster, clients, random, healing: Vec::new(), outcome: Outcome::default() }
     }
 
-    /// Breaks things as planned, and heals them all in the end. Returns what was broken, and how many nodes ended by
-    /// themselves (and were started again, as a supervisor does).
-    pub async fn run(mut self, plan: &Plan) -> Result<(Vec<Made>, usize)> {
+    /// Breaks things as planned, and heals them all in the end.
+    pub async fn run(mut self, plan: &Plan) -> Result<Outcome> {
+        if plan.alone {
+            self.run_alone(plan).await?;
+        } else {
+            self.run_together(plan).await?;
+        }
+        let rest = self.healing.iter().map(|(at, _)| *at).max().unwrap_or_else(Instant::now);
+        self.heal(rest).await?;
+        self.cluster.reachable().await?;
+        self.supervise().await?;
+        Ok(self.outcome)
+    }
+
+    /// One every few seconds, up to two at a time.
+    async fn run_together(&mut self, plan: &Plan) -> Result<()> {
         let begin = Instant::now();
         let mut deck: Vec<Kind> = Vec::new();
         let mut next = begin;
@@ -130,12 +110,12 @@ impl<'a> Faults<'a> {
             let healed = self.healing.iter().map(|(at, _)| *at).min().unwrap_or(next);
             sleep_until(next.min(healed).min(Instant::now() + Duration::from_millis(200))).await;
             self.heal(Instant::now()).await?;
-            self.supervise()?;
+            self.supervise().await?;
             if Instant::now() < next {
                 continue;
             }
             if deck.is_empty() {
-                deck = Kind::ALL.to_vec();
+                deck.clone_from(&plan.kinds);
                 deck.shuffle(&mut self.random);
             }
             // One that cannot be made now comes later.
@@ -155,19 +135,54 @@ impl<'a> Faults<'a> {
             };
             next = Instant::now() + Duration::from_millis(pause);
         }
-        let rest = self.healing.iter().map(|(at, _)| *at).max().unwrap_or(begin);
-        self.heal(rest).await?;
-        self.cluster.reachable().await?;
-        self.supervise()?;
-        Ok((self.made, self.ended))
+        Ok(())
+    }
+
+    /// Each kind by itself: the next one comes when all is whole again and everyone has heard something.
+    async fn run_alone(&mut self, plan: &Plan) -> Result<()> {
+        for kind in plan.kinds.repeat(plan.each) {
+            let made = async {
+                while !self.make(kind).await? {
+                    sleep(Duration::from_millis(200)).await;
+                    self.supervise().await?;
+                }
+                Ok::<_, anyhow::Error>(())
+            };
+            timeout(PATIENCE, made).await.with_context(|| format!("alone, no: {}", kind.words()))??;
+            let over = self.healing.iter().map(|(at, _)| *at).max().unwrap_or_else(Instant::now);
+            while Instant::now() < over {
+                sleep_until(over.min(Instant::now() + Duration::from_millis(200))).await;
+                self.supervise().await?;
+            }
+            self.heal(over).await?;
+            if kind.ends_with_postgres() {
+                self.cluster.reachable().await?;
+            }
+            let over = Instant::now();
+            if let Some(made) = self.outcome.made.last_mut() {
+                made.to = Utc::now();
+            }
+            // Who hears nothing for longer than this has a silence that the report complains about.
+            while !self.clients.all_heard(over) && over.elapsed() < PATIENCE {
+                sleep(Duration::from_millis(50)).await;
+                self.supervise().await?;
+            }
+            for node in &self.cluster.nodes {
+                node.ready(&self.cluster.http, PATIENCE).await?;
+            }
+            // Whoever has caught up loads its lists now, and polls again.
+            sleep(REST).await;
+        }
+        Ok(())
     }
 
     fn enough(&self, plan: &Plan) -> bool {
+        let made = &self.outcome.made;
         let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
-        for made in &self.made {
+        for made in made {
             *counts.entry(made.kind).or_default() += 1;
         }
-        self.made.len() >= plan.total && Kind::ALL.iter().all(|kind| counts.get(kind).is_some_and(|n| *n >= plan.each))
+        made.len() >= plan.total && plan.kinds.iter().all(|kind| counts.get(kind).is_some_and(|n| *n >= plan.each))
     }
 
     /// Makes a fault; false where it cannot be made now.
@@ -177,45 +192,62 @@ impl<'a> Faults<'a> {
         }
         let (from, to) = kind.lasts();
         let lasting = Duration::from_millis(self.random.random_range(from..=to));
-        let heal = match kind {
-            Kind::NodeKilled | Kind::NodePaused | Kind::RedisCut | Kind::RedisSilent => {
+        let Some(heal) = self.break_it(kind, lasting).await? else { return Ok(false) };
+        let now = Utc::now();
+        println!("{}  {} for {:.1} s", now.format("%T%.3f"), kind.words(), lasting.as_secs_f64());
+        self.outcome.made.push(Made { kind, from: now, to: now + lasting });
+        let patience = if kind == Kind::HungUp { TRANSACTION_PATIENCE } else { Duration::ZERO };
+        self.healing.push((Instant::now() + lasting + patience, heal));
+        Ok(true)
+    }
+
+    /// How to heal it; None where it cannot be made now.
+    async fn break_it(&mut self, kind: Kind, lasting: Duration) -> Result<Option<Heal>> {
+        Ok(Some(match kind {
+            Kind::NodeKilled | Kind::NodePaused | Kind::RedisCut | Kind::RedisSilent | Kind::PostgresSilent => {
                 let node = self.random.random_range(0..NODES);
                 if !self.cluster.nodes[node].is_whole() {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 self.break_node(kind, node, lasting).await?
             }
             Kind::LeaderKilled | Kind::LeaderPaused => match self.cluster.leader().await {
                 Some(node) if self.cluster.nodes[node].is_whole() => self.break_node(kind, node, lasting).await?,
-                _ => return Ok(false),
+                _ => return Ok(None),
             },
             Kind::RedisKilled | Kind::RedisFlushed | Kind::RedisPaused => {
                 if !self.cluster.redis.is_whole()? {
-                    return Ok(false);
+                    return Ok(None);
                 }
-                match self.break_redis(kind, lasting).await {
-                    Ok(heal) => heal,
-                    // It is only starting.
-                    Err(_) => return Ok(false),
-                }
+                // An error: it is only starting.
+                return Ok(self.break_redis(kind, lasting).await.ok());
             }
             Kind::PostgresKilled | Kind::PostgresRestarted | Kind::PostgresPaused => {
-                if !self.cluster.postgres.is_whole()? {
-                    return Ok(false);
+                let fails_over = self.healing.iter().any(|(_, heal)| matches!(heal, Heal::FailOver(_)));
+                let primary = &mut self.cluster.database.primary;
+                if fails_over || !primary.is_whole()? {
+                    return Ok(None);
                 }
                 match kind {
-                    Kind::PostgresKilled => self.cluster.postgres.end("KILL").await?,
-                    Kind::PostgresRestarted => self.cluster.postgres.end("INT").await?,
-                    _ => self.cluster.postgres.pause(lasting)?,
+                    Kind::PostgresKilled => primary.end("KILL").await?,
+                    Kind::PostgresRestarted => primary.end("INT").await?,
+                    _ => primary.pause(lasting)?,
                 }
                 if kind == Kind::PostgresPaused { Heal::Nothing } else { Heal::StartPostgres }
             }
-        };
-        let now = Utc::now();
-        println!("{}  {} for {:.1} s", now.format("%T%.3f"), kind.words(), lasting.as_secs_f64());
-        self.made.push(Made { kind, from: now, to: now + lasting });
-        self.healing.push((Instant::now() + lasting, heal));
-        Ok(true)
+            Kind::FailedOver => {
+                let nodes_reach_it = self.cluster.nodes.iter().all(|node| node.database.is_open());
+                if !nodes_reach_it || !self.cluster.database.can_fail_over().await? {
+                    return Ok(None);
+                }
+                self.cluster.database.cut_replication();
+                Heal::FailOver(if self.random.random_bool(0.5) { Old::Closed } else { Old::Abandoned })
+            }
+            Kind::HungUp => {
+                self.clients.hang_up(lasting)?;
+                Heal::LookForTransactions
+            }
+        }))
     }
 
     async fn break_node(&mut self, kind: Kind, index: usize, lasting: Duration) -> Result<Heal> {
@@ -226,9 +258,13 @@ impl<'a> Faults<'a> {
                 return Ok(Heal::StartNode(index));
             }
             Kind::NodePaused | Kind::LeaderPaused => node.pause(lasting)?,
+            Kind::PostgresSilent => {
+                node.database.set(Flow::Silent);
+                return Ok(Heal::OpenDatabase(index));
+            }
             _ => {
-                node.link.set(if kind == Kind::RedisCut { Flow::Cut } else { Flow::Silent });
-                return Ok(Heal::OpenLink(index));
+                node.redis.set(if kind == Kind::RedisCut { Flow::Cut } else { Flow::Silent });
+                return Ok(Heal::OpenRedis(index));
             }
         }
         Ok(Heal::Nothing)
@@ -258,33 +294,61 @@ impl<'a> Faults<'a> {
             sleep_until(at).await;
             match heal {
                 Heal::StartNode(node) => self.cluster.nodes[node].start()?,
-                Heal::OpenLink(node) => self.cluster.nodes[node].link.set(Flow::Open),
+                Heal::OpenRedis(node) => self.cluster.nodes[node].redis.set(Flow::Open),
+                Heal::OpenDatabase(node) => self.cluster.nodes[node].database.set(Flow::Open),
                 Heal::StartRedis => self.cluster.redis.start()?,
-                Heal::StartPostgres => self.cluster.postgres.start()?,
+                Heal::StartPostgres => self.cluster.database.primary.start()?,
+                Heal::FailOver(old) => self.fail_over(old).await?,
+                Heal::LookForTransactions => self.look_for_transactions().await?,
                 Heal::Nothing => {}
             }
         }
         Ok(())
     }
 
+    async fn fail_over(&mut self, old: Old) -> Result<()> {
+        self.cluster.fail_over(old).await?;
+        self.clients.failed_over();
+        let now = Utc::now();
+        println!("{}  the replica has taken over; the old connections are {old:?}", now.format("%T%.3f"));
+        if let Some(made) = self.outcome.made.iter_mut().rfind(|made| made.kind == Kind::FailedOver) {
+            made.to = now;
+        }
+        Ok(())
+    }
+
+    /// Notes the transactions that are open for too long. Other faults leave some behind as well, of a node that is paused
+    /// or cut off, until the time limit of idle transactions ends them: then it does not look.
+    async fn look_for_transactions(&mut self) -> Result<()> {
+        let now = Utc::now();
+        let is_other = |made: &Made| made.kind != Kind::HungUp && made.to + Duration::from_secs(11) > now;
+        if !self.outcome.made.iter().any(is_other) {
+            self.outcome.left_open.extend(self.cluster.open_transactions(now - TRANSACTION_PATIENCE).await?);
+        }
+        Ok(())
+    }
+
     /// Starts again what ended by itself: a node, which is noted, and a PostgreSQL that met the last processes of the one
     /// that was killed, which is nothing special.
-    fn supervise(&mut self) -> Result<()> {
+    async fn supervise(&mut self) -> Result<()> {
         for (index, node) in self.cluster.nodes.iter_mut().enumerate() {
             if node.ended_by_itself()? {
                 println!("{}  node {index} ended by itself; starting it again", Utc::now().format("%T%.3f"));
-                self.ended += 1;
+                self.outcome.ended += 1;
                 node.start()?;
             }
         }
         let is_down = self.healing.iter().any(|(_, heal)| matches!(heal, Heal::StartPostgres));
-        if !is_down && !self.cluster.postgres.runs()? {
-            self.cluster.postgres.start()?;
+        if !is_down && !self.cluster.database.primary.runs()? {
+            self.cluster.database.primary.start()?;
         }
         let is_down = self.healing.iter().any(|(_, heal)| matches!(heal, Heal::StartRedis));
         if !is_down && !self.cluster.redis.runs()? {
             self.cluster.redis.start()?;
         }
-        Ok(())
+        if self.healing.iter().any(|(_, heal)| matches!(heal, Heal::LookForTransactions)) {
+            self.look_for_transactions().await?;
+        }
+        self.cluster.database.supervise().await
     }
 }

@@ -1,19 +1,26 @@
 //! What a run came to: one table, for people, and the complaints, which fail the test.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt::{self, Display, Formatter},
-    fs,
+    fs, io,
+    path::Path,
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use crate::{
-    checker::{Event, Verdict},
-    clients::{NOMAD, POLL_SECONDS, Seen},
-    faults::{Kind, Made},
+    checker::{Failover, Truth, Verdict},
+    clients::{POLL_SECONDS, Seen},
+    faults::{Kind, Made, Outcome, Plan},
+    silence::{AFTER_THE_END, Wait, longest},
 };
+
+/// The heading of what `CHAOS_ALONE=true` writes into the document, at its end.
+const ALONE: &str = "## Each kind of fault alone";
+/// So long after a failover somebody may still ask for what it lost.
+const FORGETTING: Duration = Duration::from_secs(15);
 
 /// The restart of every node in turn.
 pub struct Rolling {
@@ -26,87 +33,74 @@ pub struct Rolling {
 
 /// What a run came to.
 pub struct Report {
-    pub seed: u64,
+    pub plan: Plan,
     pub lasted: Duration,
     pub rolling: Rolling,
-    pub made: Vec<Made>,
-    /// Nodes that ended although nobody ended them.
-    pub ended: usize,
-    pub order: Vec<Event>,
+    pub outcome: Outcome,
+    pub truth: Truth,
     pub seen: Seen,
     pub verdict: Verdict,
-}
-
-/// A time in which something was waited for.
-struct Wait {
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-}
-
-impl Wait {
-    fn seconds(&self) -> f64 {
-        self.to.signed_duration_since(self.from).as_seconds_f64()
-    }
-}
-
-fn longest(waits: &[Wait]) -> f64 {
-    waits.iter().map(Wait::seconds).fold(0.0, f64::max)
 }
 
 impl Report {
     /// What must not be. Empty is success.
     pub fn complaints(&self) -> Vec<String> {
-        let Self { verdict, rolling, seen, .. } = self;
+        let Self { verdict, rolling, seen, outcome, .. } = self;
         let mut complaints = Vec::new();
         let mut complain = |count: usize, what: &str| {
             if count > 0 {
                 complaints.push(format!("{what}: {count}"));
             }
         };
-        complain(verdict.lost, "events lost");
-        complain(verdict.repeated, "events repeated");
-        complain(verdict.out_of_order, "events out of order");
-        complain(verdict.leaked, "events leaked");
-        complain(verdict.altered, "events altered");
-        complain(verdict.writes, "writes acknowledged and not there, or there twice");
-        complain(verdict.order, "faults of the order");
-        complain(seen.catch_ups, "clients told to catch up");
-        complain(self.ended, "nodes that ended by themselves");
+        for (what, count) in verdict.faults() {
+            complain(count, what);
+        }
+        complain(outcome.ended, "nodes that ended by themselves");
+        complain(outcome.left_open.len(), "transactions that nobody ended");
         complain(rolling.errors.values().sum(), "errors during the rolling restart");
         complaints.extend(rolling.errors.keys().cloned());
         complaints.extend(verdict.examples.iter().cloned());
         complaints.extend(seen.unexpected.iter().take(10).map(|error| format!("unexpected: {error}")));
+        complaints.extend(self.missing().iter().take(10).map(|what| format!("missing: {what}")));
+        complaints.extend(self.long_silences());
         complaints
     }
 
-    /// From the commit of an event to its arrival, for each delivery.
-    fn deliveries(&self) -> Vec<Wait> {
-        let written: HashMap<i64, DateTime<Utc>> =
-            self.order.iter().map(|event| (event.event_id, event.written_at)).collect();
-        let mut waits = Vec::new();
-        for answer in self.measured().flat_map(|history| &history.paths).flat_map(|path| &path.answers) {
-            for event in &answer.events {
-                if let Some(from) = event["event_id"].as_i64().and_then(|id| written.get(&id)) {
-                    waits.push(Wait { from: *from, to: answer.at });
-                }
-            }
-        }
-        waits
+    /// Things that were not there, although no failover had just lost them.
+    fn missing(&self) -> Vec<&String> {
+        let is_lost = |at| {
+            let forgets = |failover: &Failover| failover.from <= at && at <= failover.to + FORGETTING;
+            self.truth.failovers.iter().any(forgets)
+        };
+        self.seen.missing.iter().filter(|(at, _)| !is_lost(*at)).map(|(_, what)| what).collect()
     }
 
-    /// From one answer to the next, for each client.
-    fn silences(&self) -> Vec<Wait> {
-        let answers = self.measured().flat_map(|history| &history.paths).map(|path| &path.answers);
-        let pairs = answers.flat_map(|answers| answers.windows(2));
-        pairs.map(|pair| Wait { from: pair[0].at, to: pair[1].at }).collect()
+    /// Writes the document, or its part: the other one stays as it is.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let old = fs::read_to_string(path).unwrap_or_default();
+        let (all, alone) = match old.find(ALONE) {
+            Some(place) => (&old[..place], &old[place..]),
+            None => (&*old, ""),
+        };
+        let document = if self.plan.alone {
+            format!("{}\n\n{ALONE}\n\n{}\n\n{}", all.trim_end(), self.alone_introduction(), self.alone_table())
+        } else {
+            format!("{}\n\n{alone}", self.document().trim_end())
+        };
+        fs::write(path, format!("{}\n", document.trim_end()))
     }
 
-    fn measured(&self) -> impl Iterator<Item = &crate::checker::History> {
-        self.seen.histories.iter().filter(|history| !history.name.starts_with(NOMAD))
+    fn alone_introduction(&self) -> String {
+        format!(
+            "* {}\n* `CHAOS_SEED={} CHAOS_ALONE=true make chaos`\n\nA fault is over when the process runs again, the link is \
+             open again, or PostgreSQL accepts connections again. No client that polls through the balancer hears nothing \
+             for more than {AFTER_THE_END:.0} s after that; a poll with nothing to tell is answered after {POLL_SECONDS} s.",
+            Self::machine(),
+            self.plan.seed
+        )
     }
 
-    /// The table as a page of the documentation, with how to make it again.
-    pub fn document(&self) -> String {
+    fn machine() -> String {
         let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| -> String {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
@@ -115,19 +109,93 @@ impl Report {
         let processor = field(&file("/proc/cpuinfo"), "model name");
         let memory = field(&file("/proc/meminfo"), "MemTotal");
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let date = Utc::now().format("%Y-%m-%d");
+        format!(
+            "{date}, {cores} cores ({processor}), {memory} of memory, shared with all clients, PostgreSQL and Redis"
+        )
+    }
+
+    /// The table as a page of the documentation, with how to make it again.
+    fn document(&self) -> String {
         let build = if std::env::var_os("DISCUSSIONS_BIN").is_some() { "DISCUSSIONS_BIN" } else { "debug" };
-        let seconds = self.lasted.as_secs();
-        let (date, seed) = (Utc::now().format("%Y-%m-%d"), self.seed);
+        let (seconds, seed) = (self.lasted.as_secs(), self.plan.seed);
         format!(
             "# Chaos: what the last long run came to\n\n\
              Written by `make chaos`; do not edit. What the test does is told in `tests/chaos/main.rs`, what each failure \
              means for an operator in [operations.md](operations.md).\n\n\
-             * {date}, {cores} cores ({processor}), {memory} of memory, shared with all clients, PostgreSQL and Redis\n\
-             * three nodes ({build} build), PostgreSQL, Redis, a round-robin balancer without health checks\n\
+             * {}\n\
+             * three nodes ({build} build), PostgreSQL with an asynchronous replica, Redis, a round-robin balancer that asks \
+             `GET /health/ready` once a second\n\
              * `CHAOS_SEED={seed} CHAOS_SECONDS={seconds} make chaos`: the same kinds of faults in the same order; \
              their moments vary with the machine\n\n\
-             {self}"
+             {self}",
+            Self::machine()
         )
+    }
+
+    fn made(&self, kind: Kind) -> Vec<&Made> {
+        self.outcome.made.iter().filter(|made| made.kind == kind).collect()
+    }
+
+    fn alone_table(&self) -> String {
+        let silences = self.silences();
+        let mut lines = vec![
+            "| fault | times | longest, s | longest silence, s | silence after its end, s |".to_owned(),
+            "| --- | ---: | ---: | ---: | ---: |".to_owned(),
+        ];
+        for kind in &self.plan.kinds {
+            let made = self.made(*kind);
+            let lasted = made.iter().map(|made| (made.to - made.from).as_seconds_f64()).fold(0.0, f64::max);
+            let silence = longest(silences.iter().filter(|wait| made.iter().any(|made| wait.meets(made))));
+            let after = made.iter().map(|made| self.after(made)).fold(0.0, f64::max);
+            let (words, times) = (kind.words(), made.len());
+            lines.push(format!("| {words} | {times} | {lasted:.1} | {silence:.1} | {after:.1} |"));
+        }
+        lines.join("\n")
+    }
+
+    fn faults_table(&self, f: &mut Formatter<'_>, deliveries: &[Wait], silences: &[Wait]) -> fmt::Result {
+        writeln!(f, "| fault | times | slowest event, s | longest silence, s |\n| --- | ---: | ---: | ---: |")?;
+        for kind in Kind::ALL {
+            let made = self.made(kind);
+            let during = |waits: &[Wait]| longest(waits.iter().filter(|wait| made.iter().any(|made| wait.meets(made))));
+            let (slowest, silence) = (during(deliveries), during(silences));
+            writeln!(f, "| {} | {} | {slowest:.1} | {silence:.1} |", kind.words(), made.len())?;
+        }
+        let (slowest, silence) = (longest(deliveries), longest(silences));
+        let (seconds, times) = (self.lasted.as_secs(), self.outcome.made.len());
+        writeln!(f, "| **all**, in {seconds} s | {times} | {slowest:.1} | {silence:.1} |")?;
+        writeln!(
+            f,
+            "\nA slow event is one that a client got so long after its commit; a silence is from one answer to the next, and \
+             a poll with nothing to tell is answered after {POLL_SECONDS} s. Faults overlap: a figure is the worst that any \
+             client saw while such a fault was on, whichever was to blame.\n"
+        )
+    }
+
+    fn seen_table(&self, f: &mut Formatter<'_>, deliveries: &[Wait], silences: &[Wait]) -> fmt::Result {
+        let Self { seen, truth, verdict, .. } = self;
+        writeln!(f, "| | |\n| --- | ---: |")?;
+        let mut row = |what: &str, value: String| writeln!(f, "| {what} | {value} |");
+        let acknowledged = seen.writes.iter().filter(|write| write.acknowledged.is_some()).count();
+        row("clients that poll", seen.histories.len().to_string())?;
+        row("events in the order", truth.order.len().to_string())?;
+        row("writes asked for", seen.writes.len().to_string())?;
+        row("writes acknowledged", acknowledged.to_string())?;
+        row("of them lost with the primary, in a failover", verdict.lost_with_primary.to_string())?;
+        row("deliveries", deliveries.len().to_string())?;
+        let mut seconds: Vec<f64> = deliveries.iter().map(Wait::seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        let at = |part: f64| seconds.get(((seconds.len() as f64 - 1.0) * part) as usize).copied().unwrap_or_default();
+        let percentiles = format!("{:.3} / {:.1} / {:.1}", at(0.5), at(0.99), at(1.0));
+        row("from commit to client, s: median / 99 % / slowest", percentiles)?;
+        row("longest silence, s", format!("{:.1}", longest(silences)))?;
+        row("registers (the first of each client included)", seen.registers.to_string())?;
+        row("`catchup_required`, each after a failover", seen.catch_ups.to_string())?;
+        for (error, count) in &seen.errors {
+            row(&format!("`{error}`"), count.to_string())?;
+        }
+        row("nodes that ended by themselves", self.outcome.ended.to_string())
     }
 }
 
@@ -135,6 +203,9 @@ impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { verdict, rolling, seen, .. } = self;
         let (deliveries, silences) = (self.deliveries(), self.silences());
+        if self.plan.alone {
+            writeln!(f, "{ALONE}\n\n{}\n", self.alone_table())?;
+        }
         writeln!(f, "## Rolling restart\n")?;
         writeln!(
             f,
@@ -146,59 +217,15 @@ impl Display for Report {
             rolling.slowest.as_secs_f64()
         )?;
         writeln!(f, "## Faults\n")?;
-        writeln!(f, "| fault | times | slowest event, s | longest silence, s |\n| --- | ---: | ---: | ---: |")?;
-        for kind in Kind::ALL {
-            let made: Vec<&Made> = self.made.iter().filter(|made| made.kind == kind).collect();
-            let during = |waits: &[Wait]| {
-                let met = |wait: &&Wait| made.iter().any(|made| wait.from <= made.to && made.from <= wait.to);
-                waits.iter().filter(met).map(Wait::seconds).fold(0.0, f64::max)
-            };
-            let (slowest, silence) = (during(&deliveries), during(&silences));
-            writeln!(f, "| {} | {} | {slowest:.1} | {silence:.1} |", kind.words(), made.len())?;
-        }
-        let (slowest, silence) = (longest(&deliveries), longest(&silences));
-        writeln!(f, "| **all**, in {} s | {} | {slowest:.1} | {silence:.1} |", self.lasted.as_secs(), self.made.len())?;
-        writeln!(
-            f,
-            "\nA slow event is one that a client got so long after its commit; a silence is from one answer to the next, and \
-             a poll with nothing to tell is answered after {POLL_SECONDS} s. Faults overlap: a figure is the worst that any \
-             client saw while such a fault was on, whichever was to blame.\n"
-        )?;
+        self.faults_table(f, &deliveries, &silences)?;
         writeln!(f, "## What the clients saw\n")?;
-        writeln!(f, "| | |\n| --- | ---: |")?;
-        let mut row = |what: &str, value: String| writeln!(f, "| {what} | {value} |");
-        let acknowledged = seen.writes.iter().filter(|write| write.acknowledged).count();
-        row("clients that poll", seen.histories.len().to_string())?;
-        row("events in the order", self.order.len().to_string())?;
-        row("writes asked for", seen.writes.len().to_string())?;
-        row("writes acknowledged", acknowledged.to_string())?;
-        row("deliveries", deliveries.len().to_string())?;
-        let mut seconds: Vec<f64> = deliveries.iter().map(Wait::seconds).collect();
-        seconds.sort_by(f64::total_cmp);
-        let at = |part: f64| seconds.get(((seconds.len() as f64 - 1.0) * part) as usize).copied().unwrap_or_default();
-        let percentiles = format!("{:.3} / {:.1} / {:.1}", at(0.5), at(0.99), at(1.0));
-        row("from commit to client, s: median / 99 % / slowest", percentiles)?;
-        row("longest silence, s", format!("{silence:.1}"))?;
-        row("registers (the first of each client included)", seen.registers.to_string())?;
-        for (error, count) in &seen.errors {
-            row(&format!("`{error}`"), count.to_string())?;
-        }
-        row("nodes that ended by themselves", self.ended.to_string())?;
+        self.seen_table(f, &deliveries, &silences)?;
         writeln!(f, "\n## Verdict\n")?;
         writeln!(f, "| | |\n| --- | ---: |")?;
-        for (what, count) in [
-            ("lost", verdict.lost),
-            ("repeated", verdict.repeated),
-            ("out of order", verdict.out_of_order),
-            ("leaked", verdict.leaked),
-            ("altered", verdict.altered),
-            ("`catchup_required`", seen.catch_ups),
-            ("acknowledged writes not in the order, or in it twice", verdict.writes),
-            ("gaps and misplaced events in the order", verdict.order),
-            ("errors that no fault excuses", seen.unexpected.len()),
-        ] {
+        for (what, count) in verdict.faults() {
             writeln!(f, "| {what} | {count} |")?;
         }
-        Ok(())
+        writeln!(f, "| transactions that nobody ended | {} |", self.outcome.left_open.len())?;
+        writeln!(f, "| errors that no fault excuses | {} |", seen.unexpected.len() + self.missing().len())
     }
 }

@@ -242,11 +242,17 @@ async fn each_refusal_of_a_header_has_its_code() {
     }
     // A bad token is refused also where none is needed: its owner would wonder what is missing.
     for path in ["/session", &public] {
-        for bad in ["", "Bearer", "Bearer ", "Basic YWRhOmFkYQ==", "Token x", "Bearer a b c", "Bearer a.b.c", &good] {
+        for bad in ["Bearer", "Bearer ", "bearer", "Bearer a b c", "Bearer a.b.c", "Bearer Basic YWRhOmFkYQ=="] {
             with_header(&app, path, bad).await.refused(401, "token_invalid");
         }
         with_header(&app, path, b"Bearer \xff\xfe\xfd").await.refused(401, "token_invalid");
     }
+    // Other schemes are those of others.
+    for other in ["", "Basic YWRhOmFkYQ==", "Basic", "Token x", "Negotiate x", "Bearers x", &good] {
+        with_header(&app, "/session", other).await.refused(401, "token_missing");
+        with_header(&app, &public, other).await.expect(200);
+    }
+    with_header(&app, &public, b"Basic \xff").await.expect(200);
     app.anonymous().get(&format!("/session?token={good}&access_token={good}")).await.refused(401, "token_missing");
 }
 

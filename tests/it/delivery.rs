@@ -26,7 +26,7 @@ async fn a_comment_arrives_in_anothers_parked_poll() {
 /// Writes `count` outbox rows for a community, as its changes would, and returns the head when all are at the hub.
 pub async fn write_events(app: &TestApp, community: i64, count: i32) -> i64 {
     insert_events(&app.pool, community, count).await;
-    app.state.wake.wake();
+    app.state.db.relay().notify();
     app.settled().await
 }
 

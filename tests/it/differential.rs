@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Method, Request, Response, header, request::Parts},
 };
 use discussions::{
-    auth::session,
+    auth::{session, viewer},
     realtime::model::{Asked, PollQuery},
     serve::direct::head::{PollHead, Understood, understand},
 };
@@ -25,9 +25,12 @@ pub const PLAIN: &[u8] =
     b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=7 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Headers that matter, good and bad.
-pub const PIECES: [&str; 14] = [
+pub const PIECES: [&str; 17] = [
     "Authorization: Bearer abc\r\n",
     "authorization:Bearer  d e\r\n",
+    "Authorization: Basic YWRhOmFkYQ==\r\n",
+    "AUTHORIZATION: bearer\tfgh\r\n",
+    "Authorization: Bearer\r\n",
     "Cookie: a=b; discussions_session=AAAAAAAAAAAAAAAAAAAAAA\r\n",
     "Cookie: discussions_session=BBBBBBBBBBBBBBBBBBBBBA ; x\r\n",
     "Cookie: \u{e9}; discussions_session=CCCCCCCCCCCCCCCCCCCCCA\r\n",
@@ -53,7 +56,9 @@ pub fn check(bytes: &[u8]) {
     let first = |name| parts.headers.get(name).map(|value| value.as_bytes());
     let read = PollHead {
         asked: Asked::try_from(query).expect("a plain query is a good one"),
-        authorization: first(header::AUTHORIZATION.as_str()),
+        credentials: viewer::bearer_credentials(
+            parts.headers.get_all(header::AUTHORIZATION).iter().map(|value| value.as_bytes()),
+        ),
         session: session_of(&parts.headers),
         origin: first(header::ORIGIN.as_str()),
         request_id: first("x-request-id"),

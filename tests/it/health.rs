@@ -180,6 +180,7 @@ async fn the_metrics_are_there_before_anything_has_happened() {
         "discussions_catchups_total",
         "discussions_queues_expired_total",
         "discussions_relayed_events_total",
+        "discussions_leaps_total",
         "discussions_pool_connections",
         "discussions_pool_idle",
     ] {

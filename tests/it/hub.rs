@@ -12,12 +12,13 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use discussions::{
-    auth::{Scope, access::Role, memberships::History},
-    events::{Audience, Change, Event, MembershipChange, Relayed},
+    directory::{Role, Scope},
+    events::{Audience, Change, Event, MembershipChange, Relayed, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
+    realtime::memberships::MembershipHistory as History,
     realtime::{
         self,
-        hub::{Hub, Limits, Parked, Polled, Registration},
+        hub::{Hub, Limits, Parked, Polled, Registration, Start},
         registry::Registry,
         waiter::Outcome,
     },
@@ -287,7 +288,7 @@ fn a_registration_meets_a_snapshot_older_than_the_hub() {
     hub.append(&event(5, 8, 0));
     let queue = Uuid::new_v4();
     registration.install(queue, Scope::default(), &history, TTL, now);
-    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![1, 2, 4, 5], 5));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 4, 5], 5));
 }
 
 #[test]
@@ -304,11 +305,72 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
     assert_eq!(hub.append(&membership(2, joined)), Some(1));
     assert_eq!(told(&mut poll), (vec![2], 2));
     let mut poll = parked(&hub, queue, 1, 2, now);
-    assert_eq!(hub.append(&event(3, 7, 0)), Some(1), "still a member there");
-    assert_eq!(told(&mut poll), (vec![3], 3));
-    hub.append(&membership(4, left));
+    assert_eq!(
+        hub.append(&event(3, 7, 0)),
+        Some(0),
+        "they were a member there, and it is known that they are none now"
+    );
+    assert!(outcome(&mut poll).is_none());
+    assert_eq!(hub.append(&membership(4, left)), Some(1));
+    assert_eq!(told(&mut poll), (vec![4], 4));
     hub.append(&event(5, 7, 0));
-    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 3, 4], 5));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 4], 5));
+}
+
+#[test]
+fn who_is_no_member_now_is_told_nothing_of_before() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7, 8]), now);
+    let member = Some(Role::Member);
+    hub.append(&event(1, 8, 0));
+    hub.append(&event(2, 7, 0));
+    hub.append(&membership(3, change(1, 8, member, None)));
+    hub.append(&event(4, 8, 0));
+    // The old queue and a new one, with every cursor: of community 8 the end of the membership alone.
+    let changes = vec![(3, change(1, 8, member, None))];
+    let new = register(&hub, 1, &History { head: 4, changes, ..member_of(&[7]) }, now);
+    for queue in [queue, new] {
+        for (cursor, events) in [(0, vec![2, 3]), (1, vec![2, 3]), (2, vec![3]), (3, vec![]), (4, vec![])] {
+            assert_eq!(answered(&hub, queue, 1, cursor, now), (events, 4), "from {cursor}");
+        }
+    }
+    // After the rejoin: what was theirs, and what comes.
+    hub.append(&membership(5, change(1, 8, None, member)));
+    hub.append(&event(6, 8, 0));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![1, 2, 3, 5, 6], 6));
+    assert_eq!(answered(&hub, queue, 1, 3, now), (vec![5, 6], 6));
+}
+
+#[test]
+fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7, 8]), now);
+    hub.append(&event(1, 8, 0));
+    let mut poll = parked(&hub, queue, 1, 1, now);
+    // This node's feed is behind: the database has the removal at 3 already, which the second tab's registration reads.
+    let left = change(1, 8, Some(Role::Member), None);
+    register(&hub, 1, &History { head: 3, changes: vec![(3, left)], ..member_of(&[7]) }, now);
+    assert_eq!(hub.append(&event(2, 8, 0)), Some(0));
+    assert!(outcome(&mut poll).is_none());
+    assert_eq!(hub.append(&membership(3, left)), Some(1));
+    assert_eq!(told(&mut poll), (vec![3], 3));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![3], 3));
+}
+
+#[test]
+fn what_is_gone_of_a_community_of_before_makes_nobody_catch_up() {
+    let limits = Limits { community_events: 2, ..LIMITS };
+    let (hub, now) = (Arc::new(Hub::new(limits, 0, [])), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7, 8]), now);
+    for event_id in 1..=5 {
+        hub.append(&event(event_id, 8, 0));
+    }
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, false, now), Polled::Catchup));
+    hub.append(&membership(6, change(1, 8, Some(Role::Member), None)));
+    assert_eq!(answered(&hub, queue, 1, 0, now), (vec![6], 6));
+    hub.append(&membership(7, change(1, 8, None, Some(Role::Member))));
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, false, now), Polled::Catchup), "it is theirs again");
+    assert_eq!(answered(&hub, queue, 1, 3, now), (vec![4, 5, 6, 7], 7));
 }
 
 #[test]
@@ -343,6 +405,28 @@ fn what_is_not_the_next_event_is_refused() {
     assert_eq!(hub.append(&event(1, 7, 0)), Some(0));
     assert_eq!(hub.append(&event(1, 7, 0)), None);
     assert_eq!(hub.head(), 1);
+}
+
+#[test]
+fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
+    let (hub, now) = (hub(), Instant::now());
+    let queue = register(&hub, 1, &member_of(&[7]), now);
+    let other = register(&hub, 2, &member_of(&[7]), now);
+    let mut poll = parked(&hub, queue, 1, 0, now);
+    let mut others = parked(&hub, other, 2, 0, now);
+    let (early, late) = (hub.begin(1), hub.begin(1));
+    let ends = Relayed { audience: Audience::Account(1), ..event(1, 0, 0) };
+    assert_eq!(hub.append(&ends), Some(0), "it is delivered to nobody");
+    assert!(matches!(outcome(&mut poll), Some(Outcome::Gone)));
+    assert!(outcome(&mut others).is_none());
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, now), Polled::NotFound));
+    // A registration that read the database before makes no queue; one that read it afterwards does.
+    let (before, after) = (Uuid::new_v4(), Uuid::new_v4());
+    early.install(before, Scope::default(), &member_of(&[7]), TTL, now);
+    assert!(!hub.knows(before, 1, now));
+    late.install(after, Scope::default(), &History { head: 1, ..member_of(&[7]) }, TTL, now);
+    assert!(hub.knows(after, 1, now));
+    assert_eq!((hub.stats().queues, hub.stats().events), (2, 0));
 }
 
 // The bounds of the logs.
@@ -384,6 +468,10 @@ enum Step {
         community: CommunityId,
         leaves: bool,
     },
+    /// The account ends, and is in use again at once.
+    EndAccount {
+        user: UserId,
+    },
     Feed {
         count: usize,
     },
@@ -422,6 +510,14 @@ enum Step {
         seconds: u64,
     },
     Expire,
+    /// The database is brought back as it was so many events ago, where so much is different in who is a member, and leaps.
+    Restore {
+        lost: usize,
+        base: EventId,
+        changed: Vec<(UserId, CommunityId, bool)>,
+    },
+    /// The feed finds out.
+    Notice,
 }
 
 const USERS: UserId = 3;
@@ -441,6 +537,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (community.clone(), 0..120_usize).prop_map(|(community, size)| Step::Write { community, size }),
         6 => (user.clone(), community, any::<bool>())
             .prop_map(|(user, community, leaves)| Step::Member { user, community, leaves }),
+        1 => user.clone().prop_map(|user| Step::EndAccount { user }),
         10 => (1..6_usize).prop_map(|count| Step::Feed { count }),
         3 => user.prop_map(|user| Step::Begin { user }),
         3 => which.clone().prop_map(|which| Step::Snapshot { which }),
@@ -454,6 +551,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => which.prop_map(|which| Step::Close { which }),
         3 => (1..50_u64).prop_map(|seconds| Step::Advance { seconds }),
         2 => Just(Step::Expire),
+        1 => (0..9_usize, 0..4_i64, proptest::collection::vec((1..=USERS, 1..=COMMUNITIES, any::<bool>()), 0..4))
+            .prop_map(|(lost, base, changed)| Step::Restore { lost, base: base * 1_000, changed }),
+        2 => Just(Step::Notice),
     ]
 }
 
@@ -474,14 +574,82 @@ struct ModelParked {
 enum Due {
     Event(EventId),
     Released(EventId),
+    Leapt,
+}
+
+/// A history: who was a member at its base, and all that was written since.
+#[derive(Clone, Default)]
+struct World {
+    id: HistoryId,
+    members: BTreeMap<(UserId, CommunityId), Role>,
+    events: Vec<Relayed>,
+}
+
+impl World {
+    fn head(&self) -> EventId {
+        self.id.base + self.events.len() as EventId
+    }
+
+    fn event(&self, event_id: EventId) -> &Relayed {
+        &self.events[(event_id - self.id.base) as usize - 1]
+    }
+
+    /// The role of a member at a place in the order.
+    fn role_at(&self, at: EventId, user: UserId, community: CommunityId) -> Option<Role> {
+        let before = &self.events[..(at - self.id.base) as usize];
+        let newest = before.iter().rev().find_map(|event| match event.audience {
+            Audience::Member(change) if change.user_id == user && change.community_id == community => Some(change.role),
+            _ => None,
+        });
+        newest.unwrap_or_else(|| self.members.get(&(user, community)).copied())
+    }
+
+    fn write(&mut self, community: CommunityId, size: usize) {
+        self.events.push(event(self.head() + 1, community, size));
+    }
+
+    fn change(&mut self, user: UserId, community: CommunityId, leaves: bool) {
+        let before = self.role_at(self.head(), user, community);
+        let after = match before {
+            None => Some(Role::Member),
+            Some(_) if leaves => None,
+            Some(Role::Member) => Some(Role::Admin),
+            Some(_) => Some(Role::Member),
+        };
+        self.events.push(membership(self.head() + 1, change(user, community, before, after)));
+    }
+
+    fn end_account(&mut self, user: UserId) {
+        self.events.push(Relayed { audience: Audience::Account(user), ..event(self.head() + 1, 0, 0) });
+    }
+
+    fn history(&self, user: UserId) -> History {
+        let own = self.events.iter().filter_map(|event| match event.audience {
+            Audience::Member(change) if change.user_id == user => Some((event.event_id, change)),
+            _ => None,
+        });
+        History {
+            id: self.id.clone(),
+            head: self.head(),
+            communities: (1..=COMMUNITIES)
+                .filter(|community| self.role_at(self.head(), user, *community).is_some())
+                .collect(),
+            changes: own.collect(),
+            ..History::default()
+        }
+    }
 }
 
 struct Model {
     hub: Arc<Hub>,
     limits: Limits,
     now: Instant,
-    /// All that was ever written, at its place: `world[0]` has event_id 1. The database, which the hub follows.
-    world: Vec<Relayed>,
+    /// What the hub follows.
+    world: World,
+    /// The database, where it is in another history by now.
+    restored: Option<World>,
+    /// How many histories there were.
+    histories: usize,
     head: EventId,
     start: EventId,
     /// Events of communities that the hub should still have.
@@ -490,14 +658,20 @@ struct Model {
     window: EventId,
     registrations: Vec<(UserId, Registration, Option<History>)>,
     queues: Vec<ModelQueue>,
+    /// How far the memberships of a user are known to the hub by a registration's snapshot: perhaps beyond its head.
+    known: BTreeMap<UserId, EventId>,
+    /// The newest end of each user's account that the hub has come to.
+    ended: BTreeMap<UserId, EventId>,
     due: BTreeMap<QueueId, Due>,
 }
 
 impl Model {
-    fn new(world: Vec<Relayed>, start: EventId) -> Self {
+    fn new(world: World, start: EventId) -> Self {
         let limits = Limits { community_events: 4, total_events: 15, total_bytes: 1_200, queue_ttl: TTL };
         let mut evicted = BTreeMap::new();
-        for event in world.iter().filter(|event| event.event_id <= start && event.audience == Audience::Community) {
+        for event in
+            world.events.iter().filter(|event| event.event_id <= start && event.audience == Audience::Community)
+        {
             evicted.insert(event.community_id, event.event_id);
         }
         Self {
@@ -505,27 +679,45 @@ impl Model {
             limits,
             now: Instant::now(),
             world,
+            restored: None,
+            histories: 0,
             head: start,
             start,
             kept: BTreeSet::new(),
             window: start,
             registrations: Vec::new(),
             queues: Vec::new(),
+            known: BTreeMap::new(),
+            ended: BTreeMap::new(),
             due: BTreeMap::new(),
         }
     }
 
     fn event(&self, event_id: EventId) -> &Relayed {
-        &self.world[event_id as usize - 1]
+        self.world.event(event_id)
     }
 
-    /// The role of a member at a place in the order.
-    fn role_at(world: &[Relayed], user: UserId, community: CommunityId) -> Option<Role> {
-        let newest = world.iter().rev().find_map(|event| match event.audience {
-            Audience::Member(change) if change.user_id == user && change.community_id == community => Some(change.role),
-            _ => None,
-        });
-        newest.flatten()
+    /// The database.
+    fn database(&mut self) -> &mut World {
+        self.restored.as_mut().unwrap_or(&mut self.world)
+    }
+
+    fn history(&mut self, user: UserId) -> History {
+        self.database().history(user)
+    }
+
+    /// What the hub learns of a user, if it is of its own history.
+    fn learns(&mut self, user: UserId, history: &History) {
+        if history.id == self.world.id {
+            let known = self.known.entry(user).or_default();
+            *known = history.head.max(*known);
+        }
+    }
+
+    /// Whether the user is a member now, by the newest that the hub has been told.
+    fn is_member(&self, user: UserId, community: CommunityId) -> bool {
+        let now = self.known.get(&user).map_or(self.head, |known| self.head.max(*known));
+        self.world.role_at(now, user, community).is_some()
     }
 
     fn sees(&self, queue: &ModelQueue, token: &Scope, event_id: EventId) -> bool {
@@ -535,17 +727,17 @@ impl Model {
             && match event.audience {
                 Audience::Member(change) => change.user_id == queue.user,
                 Audience::Community => {
-                    let before = &self.world[..event_id as usize - 1];
-                    Self::role_at(before, queue.user, event.community_id).is_some()
+                    self.world.role_at(event_id - 1, queue.user, event.community_id).is_some()
+                        && self.is_member(queue.user, event.community_id)
                 }
-                Audience::Nobody => false,
+                Audience::Account(_) | Audience::Nobody => false,
             }
     }
 
-    /// Whether an event is gone that came after `cursor`, in a community in which the user was a member at `cursor` or
-    /// joined later and before that event.
+    /// Whether an event is gone that came after `cursor`, in a community in which the user is a member now, and was one at
+    /// `cursor` or joined later and before that event.
     fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
-        (1..=self.head).any(|event_id| {
+        (self.world.id.base + 1..=self.head).any(|event_id| {
             let event = self.event(event_id);
             let place = event.community_id;
             event.audience == Audience::Community
@@ -553,42 +745,13 @@ impl Model {
                 && !self.kept.contains(&event_id)
                 && queue.scope.allows(place)
                 && token.allows(place)
-                && (cursor..event_id).any(|at| Self::role_at(&self.world[..at as usize], queue.user, place).is_some())
+                && self.is_member(queue.user, place)
+                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, place).is_some())
         })
     }
 
-    fn write(world: &mut Vec<Relayed>, community: CommunityId, size: usize) {
-        world.push(event(world.len() as EventId + 1, community, size));
-    }
-
-    fn change(world: &mut Vec<Relayed>, user: UserId, community: CommunityId, leaves: bool) {
-        let before = Self::role_at(world, user, community);
-        let after = match before {
-            None => Some(Role::Member),
-            Some(_) if leaves => None,
-            Some(Role::Member) => Some(Role::Admin),
-            Some(_) => Some(Role::Member),
-        };
-        world.push(membership(world.len() as EventId + 1, change(user, community, before, after)));
-    }
-
-    fn history(&self, user: UserId) -> History {
-        let own = self.world.iter().filter_map(|event| match event.audience {
-            Audience::Member(change) if change.user_id == user => Some((event.event_id, change)),
-            _ => None,
-        });
-        History {
-            head: self.world.len() as EventId,
-            communities: (1..=COMMUNITIES)
-                .filter(|community| Self::role_at(&self.world, user, *community).is_some())
-                .collect(),
-            changes: own.collect(),
-            ..History::default()
-        }
-    }
-
     fn feed(&mut self) {
-        if self.head == self.world.len() as EventId {
+        if self.restored.is_some() || self.head == self.world.head() {
             return;
         }
         let next = self.event(self.head + 1).clone();
@@ -607,6 +770,7 @@ impl Model {
         }
         for queue in &self.queues {
             if let Some(parked) = &queue.parked
+                && self.known.contains_key(&queue.user)
                 && self.sees(queue, &parked.token, self.head)
             {
                 self.due.insert(queue.id, Due::Event(self.head));
@@ -615,6 +779,12 @@ impl Model {
         let expected = self.due.len();
         let woken = self.hub.append(&next).unwrap();
         assert!(woken >= expected, "{woken} woken of {expected}");
+        if let Audience::Account(user) = next.audience {
+            self.ended.insert(user, self.head);
+            while let Some(which) = self.queues.iter().position(|queue| queue.user == user) {
+                self.forget(which);
+            }
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -640,10 +810,27 @@ impl Model {
             self.due.insert(queue.id, Due::Released(older.parked.seen));
         }
         self.check_due();
+        if matches!(polled, Polled::MembershipsUnknown) {
+            let user = self.queues[which].user;
+            assert!(!self.known.contains_key(&user), "what was known is forgotten");
+            // What the slow path does.
+            let registration = self.hub.begin(user);
+            let history = self.history(user);
+            registration.know(&history);
+            self.learns(user, &history);
+            if self.known.contains_key(&user) {
+                self.poll(which, token, cursor, park);
+            }
+            return;
+        }
         let queue = &self.queues[which];
+        if cursor < self.world.id.base || cursor > self.head {
+            assert!(matches!(polled, Polled::Ahead));
+            return;
+        }
+        assert!(self.known.contains_key(&queue.user), "whose memberships are not known is not served");
         let news: Vec<_> = (cursor + 1..=self.head).filter(|event_id| self.sees(queue, &token, *event_id)).collect();
         match polled {
-            Polled::Ahead => assert!(cursor > self.head),
             Polled::Catchup => assert!(self.lost(queue, &token, cursor), "no event is gone after {cursor}"),
             Polled::Answer(body) => {
                 assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
@@ -661,7 +848,41 @@ impl Model {
                 assert_eq!(parked.seen, self.head);
                 self.queues[which].parked = Some(ModelParked { token, parked });
             }
-            Polled::NotFound => panic!("the queue is not found"),
+            Polled::Ahead | Polled::MembershipsUnknown | Polled::NotFound => panic!("the queue is not served"),
+        }
+    }
+
+    /// The database is another one, and has leapt; the hub has yet to hear of it.
+    fn restore(&mut self, lost: usize, base: EventId, changed: Vec<(UserId, CommunityId, bool)>) {
+        self.histories += 1;
+        let fingerprint = self.histories.to_string();
+        let database = self.database();
+        let at = (database.head() - lost as EventId).max(database.id.base);
+        let mut members = BTreeMap::new();
+        for (user, community) in (1..=USERS).flat_map(|user| (1..=COMMUNITIES).map(move |community| (user, community)))
+        {
+            members.extend(database.role_at(at, user, community).map(|role| ((user, community), role)));
+        }
+        for (user, community, is_member) in changed {
+            match is_member {
+                true => members.insert((user, community), Role::Member),
+                false => members.remove(&(user, community)),
+            };
+        }
+        self.restored = Some(World { id: HistoryId { base, fingerprint }, members, events: Vec::new() });
+    }
+
+    /// The feed finds out, at once or after more was written.
+    fn notice(&mut self) {
+        let Some(world) = self.restored.take() else { return };
+        let base = world.id.base;
+        self.hub.leap(Start { history: world.id.clone(), head: base, floor: base, evicted: Vec::new() });
+        (self.world, self.head, self.start, self.window) = (world, base, base, base);
+        self.kept.clear();
+        self.known.clear();
+        self.ended.clear();
+        for queue in self.queues.iter().filter(|queue| queue.parked.is_some()) {
+            self.due.insert(queue.id, Due::Leapt);
         }
     }
 
@@ -676,6 +897,7 @@ impl Model {
                     assert_eq!((ids(&events), last), (vec![event_id], event_id));
                 }
                 (Some(Due::Released(seen)), Some(Outcome::Released(at))) => assert_eq!(seen, at),
+                (Some(Due::Leapt), Some(Outcome::Leapt)) => {}
                 (due, outcome) => panic!("{}: {outcome:?}", if due.is_some() { "wrongly answered" } else { "not due" }),
             }
         }
@@ -685,8 +907,9 @@ impl Model {
     fn step(&mut self, step: Step) {
         let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
         match step {
-            Step::Write { community, size } => Self::write(&mut self.world, community, size),
-            Step::Member { user, community, leaves } => Self::change(&mut self.world, user, community, leaves),
+            Step::Write { community, size } => self.database().write(community, size),
+            Step::Member { user, community, leaves } => self.database().change(user, community, leaves),
+            Step::EndAccount { user } => self.database().end_account(user),
             Step::Feed { count } => {
                 for _ in 0..count {
                     self.feed();
@@ -696,19 +919,26 @@ impl Model {
             Step::Begin { user } => self.registrations.push((user, self.hub.begin(user), None)),
             Step::Snapshot { which } => {
                 if let Some(which) = pick(which, self.registrations.len()) {
-                    self.registrations[which].2 = Some(self.history(self.registrations[which].0));
+                    let history = self.history(self.registrations[which].0);
+                    self.registrations[which].2 = Some(history);
                 }
             }
             Step::Install { which, scope } => {
                 let Some(which) = pick(which, self.registrations.len()) else { return };
                 let (user, registration, history) = self.registrations.remove(which);
                 let history = history.unwrap_or_else(|| self.history(user));
+                self.learns(user, &history);
                 let (id, scope) = (Uuid::new_v4(), Scope::new(scope));
                 assert_eq!(registration.install(id, scope.clone(), &history, TTL, self.now), None);
+                if history.id == self.world.id && self.ended.get(&user).is_some_and(|ended| *ended > history.head) {
+                    assert!(!self.hub.knows(id, user, self.now));
+                    return;
+                }
                 self.queues.push(ModelQueue { id, user, scope, expires_at: self.now + TTL, parked: None });
             }
             Step::Poll { which, token, back, park } => {
                 if let Some(which) = pick(which, self.queues.len()) {
+                    // Now and then from the past of another history.
                     self.poll(which, Scope::new(token), (self.head - back).max(0), park);
                 }
             }
@@ -767,7 +997,13 @@ impl Model {
                 expired.sort_unstable();
                 assert_eq!(due, expired);
             }
+            Step::Restore { lost, base, changed } => self.restore(lost, base, changed),
+            Step::Notice => self.notice(),
         }
+        let users: BTreeSet<_> =
+            self.queues.iter().map(|queue| queue.user).chain(self.registrations.iter().map(|it| it.0)).collect();
+        // Who has no queue here and is about to have none is forgotten.
+        self.known.retain(|user, _| users.contains(user));
         self.check_due();
         self.check_stats();
     }
@@ -792,15 +1028,16 @@ proptest! {
         start in 0.0..1.0_f64,
         steps in proptest::collection::vec(step(), 1..200),
     ) {
-        let mut world = Vec::new();
+        let mut world = World::default();
         for step in past {
             match step {
-                Step::Write { community, size } => Model::write(&mut world, community, size),
-                Step::Member { user, community, leaves } => Model::change(&mut world, user, community, leaves),
+                Step::Write { community, size } => world.write(community, size),
+                Step::Member { user, community, leaves } => world.change(user, community, leaves),
+                Step::EndAccount { user } => world.end_account(user),
                 _ => {}
             }
         }
-        let start = (world.len() as f64 * start) as EventId;
+        let start = (world.head() as f64 * start) as EventId;
         let mut model = Model::new(world, start);
         for step in steps {
             model.step(step);

@@ -43,6 +43,17 @@ impl World {
 }
 
 #[tokio::test]
+async fn a_repeated_reply_is_answered_although_its_parent_is_gone_by_now() {
+    let world = World::new().await;
+    let parent = world.ada.post(&world.comments, json!({ "text": "Enough?" })).await.expect(201);
+    let reply = json!({ "text": "Yes", "parent_id": parent["id"] });
+    let first = post(&world.ada, &world.comments, "key", reply.clone()).await.expect(201);
+    world.ada.delete(&format!("/comments/{}", parent["id"])).await.expect(204);
+    assert_eq!(post(&world.ada, &world.comments, "key", reply.clone()).await.expect(201), first);
+    post(&world.ada, &world.comments, "another key", reply).await.refused(409, "comment_deleted");
+}
+
+#[tokio::test]
 async fn a_repeated_request_answers_the_same_and_writes_once() {
     let world = World::new().await;
     let new = json!({ "community_id": world.community, "topic": "Power", "text": "Enough?" });

@@ -215,7 +215,7 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     let mut dying = app.pool.begin().await.unwrap();
     dying.execute("select from event_head for update").await.unwrap();
     insert_events(&app.pool, community, 1).await;
-    let numbered = relay::number(&mut dying, 10).await.unwrap();
+    let numbered = relay::number(&mut *dying, 10).await.unwrap();
     assert_eq!(numbered.iter().map(|row| row.event_id).collect::<Vec<_>>(), [first + 2]);
     dying.rollback().await.unwrap();
     assert_eq!(told(&parked.await.unwrap().expect(200)), [first + 2]);
@@ -345,7 +345,7 @@ async fn memberships_that_any_program_changes_in_any_way_are_followed() {
     .await;
     let step = from().await;
     statement(
-        format!("delete from users where id = {}", queues[2].client.user),
+        format!("delete from memberships where user_id = {}", queues[2].client.user),
         json!({ "from": step, "each": [[], [], [[home, "member", null]]] }),
     )
     .await;

@@ -28,6 +28,7 @@ enum Step {
     DeleteComment { user: usize, comment: usize },
     Join { user: usize, community: usize, role: usize },
     Leave { user: usize, community: usize },
+    Rename { user: usize, number: usize },
     Watch { user: usize, snapshot_first: bool },
 }
 
@@ -55,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..USERS, community.clone(), 0..ROLES.len())
             .prop_map(|(user, community, role)| Step::Join { user, community, role }),
         2 => (0..USERS, community).prop_map(|(user, community)| Step::Leave { user, community }),
+        3 => by().prop_map(|(user, number)| Step::Rename { user, number }),
         2 => (0..USERS, any::<bool>()).prop_map(|(user, snapshot_first)| Step::Watch { user, snapshot_first }),
     ]
 }
@@ -166,6 +168,14 @@ impl World {
                 self.app.leave(self.users[user].user, self.communities[community]).await;
                 return None;
             }
+            Step::Rename { user, number } => {
+                let rename = sqlx::query("update users set username = $2, avatar_url = nullif($3, '') where id = $1")
+                    .bind(self.users[user].user)
+                    .bind(format!("real-name-{user}-{}", number % 7))
+                    .bind(if number % 2 == 0 { "real-name.png" } else { "" });
+                rename.execute(&self.app.pool).await.unwrap();
+                return None;
+            }
             Step::Watch { user, snapshot_first } => {
                 return Watcher::begin(self, &self.users[user], snapshot_first).await;
             }
@@ -229,6 +239,18 @@ impl Snapshots {
     fn apply(&mut self, event: &Value) {
         let id = |name: &str| event[name].as_i64();
         let (event_id, kind) = (id("event_id").unwrap(), event["type"].as_str().unwrap());
+        if kind == "author_changed" {
+            let community = id("community_id").unwrap();
+            for shown in self.lists.values_mut().chain(self.trees.values_mut()) {
+                if shown.community == community && shown.from < event_id {
+                    let by_author = |item: &&mut Value| item["author"]["id"] == event["author"]["id"];
+                    for item in shown.items.values_mut().filter(by_author) {
+                        item["author"] = event["author"].clone();
+                    }
+                }
+            }
+            return;
+        }
         let (community, discussion) = (id("community_id").unwrap(), id("discussion_id").unwrap());
         let time = &event["timestamp"];
         if let Some(list) = self.lists.get_mut(&(id("article_id").unwrap(), community))
@@ -372,21 +394,24 @@ impl Watcher {
         }
     }
 
-    /// What the outbox says that the user may see after `start`.
-    async fn may_see(&self, world: &World) -> Vec<EventId> {
+    /// What the outbox says that the user may see after `start`, and whether they must have: while a membership lasts. What
+    /// was written before one ended was to be had until then.
+    async fn may_see(&self, world: &World) -> BTreeMap<EventId, bool> {
         let rows: Vec<(EventId, CommunityId, Option<UserId>, Value)> =
             sqlx::query_as("select event_id, community_id, user_id, payload from outbox order by event_id")
                 .fetch_all(&world.app.pool)
                 .await
                 .unwrap();
         let mut member_of = BTreeSet::new();
-        let mut seen = Vec::new();
+        let mut seen: BTreeMap<EventId, (CommunityId, bool)> = BTreeMap::new();
         for (event_id, community, user, payload) in rows {
             let visible = match user {
                 None => member_of.contains(&community),
                 Some(user) if user == self.queue.client.user => {
                     if payload["role"].is_null() {
                         member_of.remove(&community);
+                        let ended = seen.values_mut().filter(|(place, _)| *place == community);
+                        ended.for_each(|(_, must)| *must = false);
                     } else {
                         member_of.insert(community);
                     }
@@ -395,10 +420,12 @@ impl Watcher {
                 Some(_) => false,
             };
             if visible && event_id > self.start {
-                seen.push(event_id);
+                // One's own events are told in any case: their place is no community's.
+                let place = if user.is_some() { 0 } else { community };
+                seen.insert(event_id, (place, true));
             }
         }
-        seen
+        seen.into_iter().map(|(event_id, (_, must))| (event_id, must)).collect()
     }
 
     async fn check(mut self, world: &World, head: EventId) {
@@ -406,9 +433,14 @@ impl Watcher {
             self.poll(world).await;
         }
         let told: Vec<_> = self.told.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
-        assert_eq!(told, self.may_see(world).await, "exactly what it may see, in order, once");
+        let may_see = self.may_see(world).await;
+        let must_see: Vec<_> = may_see.iter().filter(|(_, must)| **must).map(|(event_id, _)| *event_id).collect();
+        assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "in order, once: {told:?}");
+        assert!(told.iter().all(|event_id| may_see.contains_key(event_id)), "nothing else: {told:?} of {may_see:?}");
+        assert!(must_see.iter().all(|event_id| told.contains(event_id)), "all of it: {told:?} of {may_see:?}");
         for event in &self.told {
             if event["community_id"] == world.communities[PSEUDONYMOUS] && event["type"] != "membership_changed" {
+                assert_ne!(event["type"], "author_changed");
                 assert!(!event.to_string().contains("real-name"), "{event}");
                 assert_eq!(event["author"].get("id").unwrap_or(&Value::Null), &Value::Null);
             }

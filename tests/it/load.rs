@@ -1,7 +1,7 @@
-//! `discussions load`, against a server that works.
+//! `discussions-load`, against a server that works.
 
 use clap::Parser;
-use discussions::load::{self, LoadArgs};
+use discussions_load::LoadArgs;
 
 use crate::app::{SECRET, TestApp};
 
@@ -15,7 +15,7 @@ async fn load(app: &TestApp, arguments: &str) -> bool {
     let url = format!("http://{}", app.addr);
     let fixed = ["load", "--url", &url, "--jwt-secret", SECRET, "--database-url", &app.database.url, "--json"];
     let args = Cli::parse_from(fixed.into_iter().chain(arguments.split(' '))).args;
-    load::run(args).await.unwrap()
+    discussions_load::run(args).await.unwrap()
 }
 
 async fn rows(app: &TestApp) -> i64 {

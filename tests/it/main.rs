@@ -3,25 +3,40 @@
 #![allow(missing_docs, reason = "tests are read, not documented")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod accounts;
 mod app;
+mod arrows;
 mod authentication;
 mod delivery;
 mod differential;
 mod direct;
+mod directory;
 mod ending;
+mod former_members;
+mod forwarder;
 mod health;
+mod history;
 mod hub;
 mod idempotency;
+mod idle;
 mod invariants;
 mod law_of_events;
 mod load;
 mod load_of_many;
+mod lost_redis;
 mod nodes;
 mod openapi;
 mod permissions;
+mod pgbouncer;
 mod poll_rules;
+mod postgres;
 mod readme;
 mod redis;
 mod refusals;
+mod renames;
 mod rest;
 mod restart;
+mod schema;
+mod signals;
+mod tokens;
+mod writes;

@@ -230,12 +230,12 @@ async fn delivery_goes_on_while_redis_is_gone_and_returns_to_it() {
     let head = nodes.settled().await;
     let redis = nodes.redis.as_ref().unwrap();
     let filled = async {
-        while redis.stream().await.last() != Some(&head) {
+        while redis.stream(&nodes.a).await.last() != Some(&head) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(PATIENCE, filled).await.expect("the stream is filled in");
-    assert_eq!(redis.stream().await, (1..=head).collect::<Vec<_>>());
+    assert_eq!(redis.stream(&nodes.a).await, (1..=head).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -256,22 +256,6 @@ async fn an_emptied_redis_loses_nothing() {
     queue.heartbeat().await.expect(204);
     let key = format!("{}queue:{}", redis.prefix, queue.id);
     assert!(redis.command::<bool>(&["EXISTS", &key]).await);
-}
-
-#[tokio::test]
-async fn a_stream_of_another_database_is_cleared() {
-    let redis = TestRedis::start().await;
-    let key = format!("{}events", redis.prefix);
-    redis.command::<String>(&["XADD", &key, "999999-0", "c", "1", "t", "0", "p", "{\"type\":\"new_comment\"}"]).await;
-    let nodes = Nodes::start(Some(redis)).await;
-    let ada = nodes.a.member("ada", nodes.community).await;
-    let grace = nodes.a.member("grace", nodes.community).await;
-    let discussion = nodes.discussion(&ada).await;
-    nodes.settled().await;
-    let mut queue = nodes.queue_at_b(&grace.register().await);
-    follows(&nodes, &ada, &discussion, &mut queue, 3).await;
-    let stream = nodes.redis.as_ref().unwrap().stream().await;
-    assert!(!stream.contains(&999_999), "{stream:?}");
 }
 
 #[tokio::test]

@@ -251,6 +251,7 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         "new_comment",
         "updated_comment",
         "deleted_comment",
+        "author_changed",
         "membership_changed",
     ];
     assert_eq!(mapping.keys().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(types));

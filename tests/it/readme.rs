@@ -160,11 +160,13 @@ fn the_tour_of_the_source_names_every_folder() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named: Vec<String> =
         rows(&tour).into_iter().flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
-    for entry in std::fs::read_dir(root.join("src")).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            let folder = format!("src/{}/", entry.file_name().to_str().unwrap());
-            assert!(named.contains(&folder), "{folder}");
+    for parent in ["src", "crates"] {
+        for entry in std::fs::read_dir(root.join(parent)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                let folder = format!("{parent}/{}/", entry.file_name().to_str().unwrap());
+                assert!(named.contains(&folder), "{folder}");
+            }
         }
     }
     for path in named.iter().filter(|path| !path.is_empty() && !path.contains('*')) {
@@ -172,14 +174,43 @@ fn the_tour_of_the_source_names_every_folder() {
     }
 }
 
-#[test]
-fn links_lead_to_files() {
+/// All documents that people read, from the repository's root.
+fn documents() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["README.md", "CONTRIBUTING.md"] {
-        let text = std::fs::read_to_string(root.join(name)).unwrap();
+    let in_docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let in_docs =
+        in_docs.filter_map(|name| Some(format!("docs/{}", name.to_str().filter(|name| name.ends_with(".md"))?)));
+    let top = ["README.md", "CONTRIBUTING.md", "frontend-client/README.md"];
+    top.into_iter().map(str::to_owned).chain(in_docs).collect()
+}
+
+/// The name by which a heading is linked to, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+    kept.collect::<String>().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in documents() {
+        let text = std::fs::read_to_string(root.join(&name)).unwrap();
+        let folder = root.join(&name).parent().unwrap().to_owned();
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            let is_there = link.starts_with("https://") || root.join(link).exists();
-            assert!(is_there, "{name}: {link} is not there");
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root.join(&name) } else { folder.join(path) };
+            assert!(target.exists(), "{name}: {link} is not there");
+            if !heading.is_empty() {
+                let there = std::fs::read_to_string(&target).unwrap();
+                assert!(
+                    there.lines().any(|line| line.starts_with('#') && anchor(line) == heading),
+                    "{name}: {link} has no such heading"
+                );
+            }
         }
     }
 }

@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use crate::app::PATIENCE;
+use crate::app::{PATIENCE, TestApp};
 
 pub struct TestRedis {
-    port: u16,
+    pub port: u16,
     child: Option<Child>,
     client: redis::Client,
     /// What keys start with in this test.
@@ -59,10 +59,14 @@ impl TestRedis {
         command.query_async(&mut connection).await.unwrap()
     }
 
-    /// The event_ids in the stream.
-    pub async fn stream(&self) -> Vec<i64> {
-        let key = format!("{}events", self.prefix);
-        let reply: redis::streams::StreamRangeReply = self.command(&["XRANGE", &key, "-", "+"]).await;
+    /// The key of the stream that `app` uses.
+    pub fn events_key(&self, app: &TestApp) -> String {
+        format!("{}events:{}", self.prefix, app.state.hub.history().name())
+    }
+
+    /// The event_ids in that stream.
+    pub async fn stream(&self, app: &TestApp) -> Vec<i64> {
+        let reply: redis::streams::StreamRangeReply = self.command(&["XRANGE", &self.events_key(app), "-", "+"]).await;
         reply.ids.iter().map(|entry| entry.id.split('-').next().unwrap().parse().unwrap()).collect()
     }
 }

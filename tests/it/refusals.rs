@@ -183,7 +183,16 @@ async fn texts_that_are_empty_too_long_or_impossible() {
             if good.get(name).is_none() {
                 continue;
             }
-            for text in ["", " \n\t\u{a0}\u{2003}", "a\0b", "\0", &"a".repeat(most + 1), &"ü".repeat(most + 1)] {
+            for text in [
+                "",
+                " \n\t\u{a0}\u{2003}",
+                "a\0b",
+                "\0",
+                "\u{200b}",
+                "\u{3164}\u{2800}",
+                &"a".repeat(most + 1),
+                &"ü".repeat(most + 1),
+            ] {
                 let mut body = good.clone();
                 body[name] = json!(text);
                 let of = format!("{method} {path} {name} {:?}", text.chars().take(9).collect::<String>());

@@ -3,7 +3,10 @@
 use axum::{body::Body, http::Request};
 use tower_sessions::session::Id;
 
-use crate::{auth::session, realtime::model::Asked};
+use crate::{
+    auth::{session, viewer},
+    realtime::model::Asked,
+};
 
 /// A head that is longer is hyper's to read.
 pub const HEAD_BYTES: usize = 8 * 1024;
@@ -25,13 +28,14 @@ pub enum Understood<'a> {
     Other,
 }
 
-/// What is looked at of a poll's head. Of a header that comes twice the first counts, as everywhere.
+/// What is looked at of a poll's head. Of a header that comes twice the first counts, as everywhere;
+/// of Authorization the first that is of the Bearer scheme.
 #[derive(Debug, PartialEq)]
 pub struct PollHead<'a> {
     /// What it asks for.
     pub asked: Asked,
-    /// The value of Authorization.
-    pub authorization: Option<&'a [u8]>,
+    /// What stands behind `Bearer` in Authorization.
+    pub credentials: Option<&'a [u8]>,
     /// The session that the cookies name.
     pub session: Option<Id>,
     /// The value of Origin.
@@ -97,17 +101,16 @@ fn plain(request: &httparse::Request<'_, '_>) -> Option<usize> {
 
 fn poll<'a>(request: &httparse::Request<'_, 'a>) -> Option<PollHead<'a>> {
     let asked = Asked::plain(request.path?.strip_prefix("/poll?")?)?;
-    let value = |name: &str| {
-        let mut values = request.headers.iter().filter(|one| one.name.eq_ignore_ascii_case(name));
-        values.next().map(|one| one.value)
+    let values = |name: &'static str| {
+        let named = request.headers.iter().filter(move |one| one.name.eq_ignore_ascii_case(name));
+        named.map(|one| one.value)
     };
-    let cookies = request.headers.iter().filter(|one| one.name.eq_ignore_ascii_case("cookie"));
     Some(PollHead {
         asked,
-        authorization: value("authorization"),
-        session: session::session_of(cookies.filter_map(|one| visible(one.value))),
-        origin: value("origin"),
-        request_id: value("x-request-id"),
+        credentials: viewer::bearer_credentials(values("authorization")),
+        session: session::session_of(values("cookie").filter_map(visible)),
+        origin: values("origin").next(),
+        request_id: values("x-request-id").next(),
     })
 }
 

@@ -15,6 +15,7 @@ use std::{
     io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::{
@@ -31,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use self::head::{HEAD_BYTES, PollHead, Understood, understand};
-use super::HEADER_READ_TIMEOUT;
 use crate::{
     auth::{jwt::LastGood, viewer},
     deadline::poll_deadline,
@@ -79,14 +79,15 @@ impl Direct {
         // What came with or after a request: what hyper would find in its buffer.
         let mut pending = Vec::new();
         let mut last_good = LastGood::default();
-        let mut timer = pin!(sleep_until(Instant::now() + HEADER_READ_TIMEOUT));
+        let patience = Duration::from_secs(self.state.config.idle_connection_seconds);
+        let mut timer = pin!(sleep_until(Instant::now() + patience));
         let mut idle = pin!(idle.cancelled());
         loop {
             if !pending.is_empty() {
                 // Sent before the answer to the last: whatever it is, hyper reads such things.
                 return End::Hyper(stream, pending);
             }
-            let deadline = Instant::now() + HEADER_READ_TIMEOUT;
+            let deadline = Instant::now() + patience;
             let arrived = poll_fn(|context| {
                 let arrived = self.poll_head(&mut stream, &mut pending, &mut last_good, context);
                 // Between requests, the end of the process ends the connection, and so does a client that is too slow.
@@ -174,7 +175,7 @@ impl Direct {
     fn begin(&self, head: PollHead<'_>, last_good: &mut LastGood) -> Arrived<'_> {
         let (state, asked) = (&self.state, head.asked);
         let verify = |token| state.verifier.verify_again(token, last_good);
-        let begun = match (head.authorization.map(viewer::token_of), head.session) {
+        let begun = match (head.credentials.map(viewer::token_of), head.session) {
             (Some(token), _) => match token.and_then(verify) {
                 Ok(viewer) => poll::begin(state, viewer, asked),
                 Err(error) => Begun::refused(error),

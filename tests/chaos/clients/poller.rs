@@ -7,16 +7,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Client, Outcome, PATIENCE, POLL_SECONDS};
-use crate::checker::{Answer, History, Path};
+use super::{Attempt, Client, Outcome, PATIENCE, POLL_SECONDS};
+use crate::checker::{Answer, History, Page, Path};
 
 const POLL_PATIENCE: Duration = Duration::from_secs(POLL_SECONDS + 2);
 const HEARTBEAT: Duration = Duration::from_secs(3);
+/// So many of the newest discussions a client has open.
+const OPEN_DISCUSSIONS: usize = 4;
 
 /// A client that follows the events.
 pub struct Poller {
     client: Client,
     history: History,
+    /// The article in a community whose page it shows; None for one that may not always read any.
+    place: Option<(i64, i64)>,
     queue: Option<String>,
     /// Up to here it has been told everything; None before its first register.
     cursor: Option<i64>,
@@ -24,21 +28,29 @@ pub struct Poller {
 }
 
 impl Poller {
-    pub fn new(client: Client, history: History) -> Self {
-        Self { client, history, queue: None, cursor: None, beaten: Instant::now() }
+    pub fn new(client: Client, history: History, place: Option<(i64, i64)>) -> Self {
+        Self { client, history, place, queue: None, cursor: None, beaten: Instant::now() }
     }
 
-    pub async fn run(mut self) -> History {
+    /// Polls until it has everything. Returns what it was told, and what it tried.
+    pub async fn run(mut self) -> (History, Vec<Attempt>) {
         let mut end = self.client.shared.end.subscribe();
         loop {
             let goal = *end.borrow_and_update();
             if goal.is_some_and(|goal| self.cursor.is_some_and(|cursor| cursor >= goal)) {
-                return self.history;
+                return (self.history, self.client.attempts);
             }
             let (Some(queue), Some(cursor)) = (self.queue.clone(), self.cursor) else {
                 self.register().await;
                 continue;
             };
+            if self.place.is_some() && self.history.page.is_none() {
+                match self.load().await {
+                    Some(page) => self.history.page = Some(page),
+                    None => self.client.back_off().await,
+                }
+                continue;
+            }
             if self.beaten.elapsed() > HEARTBEAT {
                 self.heartbeat(&queue).await;
                 continue;
@@ -46,18 +58,21 @@ impl Poller {
             let path = format!("/poll?queue_id={queue}&last_event_id={cursor}&timeout={POLL_SECONDS}");
             let request = self.client.request(Method::GET, &path);
             match self.client.send("poll", request, POLL_PATIENCE).await {
-                Outcome::Answer(200, answer) => self.take(answer).await,
+                Outcome::Answer(200, answer) => self.take(answer),
                 Outcome::Answer(404, _) => self.queue = None,
                 _ => self.client.back_off().await,
             }
         }
     }
 
-    async fn take(&mut self, mut answer: Value) {
+    fn take(&mut self, mut answer: Value) {
+        self.client.hear();
+        let Some(path) = self.history.paths.last_mut() else { return };
         if answer["catchup_required"] == true {
+            path.caught_up = Some(Utc::now());
             self.client.shared.seen().catch_ups += 1;
-            // The lists anew would be here; for the order it is a new beginning, from the head.
-            (self.queue, self.cursor) = (None, None);
+            // A new queue first, the lists after it: so no event falls between.
+            (self.queue, self.cursor, self.history.page) = (None, None, None);
             return;
         }
         let to = answer["last_event_id"].as_i64().unwrap_or(-1);
@@ -65,9 +80,10 @@ impl Poller {
             self.client.count("poll: an answer without events".to_owned(), true, &answer);
             return;
         };
-        if let Some(path) = self.history.paths.last_mut() {
-            path.answers.push(Answer { events, to, at: Utc::now() });
+        if let Some(page) = &mut self.history.page {
+            events.iter().for_each(|event| page.apply(event));
         }
+        path.answers.push(Answer { events, to, at: Utc::now() });
         self.cursor = Some(to);
     }
 
@@ -81,10 +97,43 @@ impl Poller {
                 self.beaten = Instant::now();
                 if self.cursor.is_none() {
                     self.cursor = answer["last_event_id"].as_i64();
-                    self.history.paths.push(Path { start: self.cursor.unwrap_or_default(), answers: Vec::new() });
+                    self.history.paths.push(Path { start: self.cursor.unwrap_or_default(), ..Path::default() });
                 }
             }
             _ => self.client.back_off().await,
+        }
+    }
+
+    /// Loads the lists of its page. None where one of them cannot be had.
+    async fn load(&mut self) -> Option<Page> {
+        let (community, article) = self.place?;
+        let mut page = Page::new(community);
+        let list = format!("/articles/{article}/discussions?community_id={community}&limit=100");
+        let mut next = list.clone();
+        loop {
+            let answer = self.list(&next).await?;
+            page.take_discussions(&answer);
+            let Some(cursor) = answer["next_cursor"].as_str() else { break };
+            next = format!("{list}&cursor={cursor}");
+        }
+        for discussion in page.newest(OPEN_DISCUSSIONS) {
+            let list = format!("/discussions/{discussion}/comments?limit=100");
+            let mut next = list.clone();
+            loop {
+                let answer = self.list(&next).await?;
+                page.take_comments(discussion, &answer);
+                let Some(cursor) = answer["next_cursor"].as_str() else { break };
+                next = format!("{list}&cursor={cursor}");
+            }
+        }
+        Some(page)
+    }
+
+    async fn list(&mut self, path: &str) -> Option<Value> {
+        let request = self.client.request(Method::GET, path);
+        match self.client.send("list", request, PATIENCE).await {
+            Outcome::Answer(200, answer) => Some(answer),
+            _ => None,
         }
     }
 

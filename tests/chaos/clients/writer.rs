@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use rand::Rng;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,10 +16,17 @@ impl Client {
     pub async fn write(mut self, places: Vec<(i64, i64)>) {
         let mut discussions: Vec<i64> = Vec::new();
         let mut comments: Vec<(i64, i64)> = Vec::new();
+        let mut failovers = self.shared.failovers.subscribe();
         for number in 0.. {
             let pause = Duration::from_millis(self.random.random_range(300..1_300));
             if timeout(pause, self.shared.quiet.cancelled()).await.is_ok() {
                 return;
+            }
+            if failovers.has_changed().unwrap_or_default() {
+                // What it knows may be lost, and its numbers given anew.
+                failovers.mark_unchanged();
+                discussions.clear();
+                comments.clear();
             }
             let text = format!("{} of {}", number, self.name);
             let place = places[self.random.random_range(0..places.len())];
@@ -53,18 +61,18 @@ impl Client {
         }
     }
 
-    async fn discuss(&mut self, (community, article): (i64, i64), text: String) -> Option<i64> {
+    pub(super) async fn discuss(&mut self, (community, article): (i64, i64), text: String) -> Option<i64> {
         let body = json!({ "community_id": community, "topic": "A topic", "text": text });
         self.post(&format!("/articles/{article}/discussions"), &body, format!("new_discussion {text}")).await
     }
 
-    async fn comment(&mut self, discussion: i64, parent: Option<i64>, text: String) -> Option<i64> {
+    pub(super) async fn comment(&mut self, discussion: i64, parent: Option<i64>, text: String) -> Option<i64> {
         let body = json!({ "text": text, "parent_id": parent });
         self.post(&format!("/discussions/{discussion}/comments"), &body, format!("new_comment {text}")).await
     }
 
     /// Posts until it is done, under one Idempotency-Key: a repetition writes nothing.
-    async fn post(&mut self, path: &str, body: &Value, mark: String) -> Option<i64> {
+    pub(super) async fn post(&mut self, path: &str, body: &Value, mark: String) -> Option<i64> {
         let key = mark.replace(' ', "-");
         let patience = Instant::now() + Duration::from_secs(60);
         let id = loop {
@@ -76,8 +84,16 @@ impl Client {
                 _ => self.back_off().await,
             }
         };
-        self.shared.seen().writes.push(Write { mark, acknowledged: id.is_some() });
+        self.wrote(mark, id.is_some());
         id
+    }
+
+    /// Posts once, without an Idempotency-Key.
+    pub(super) async fn comment_once(&mut self, discussion: i64, text: String) {
+        let path = format!("/discussions/{discussion}/comments");
+        let request = self.request(Method::POST, &path).json(&json!({ "text": text }));
+        let outcome = self.send("write", request, PATIENCE).await;
+        self.once(outcome, 201, format!("new_comment {text}"));
     }
 
     /// Edits once: whether it was done is known only where it was acknowledged.
@@ -93,7 +109,11 @@ impl Client {
     }
 
     fn once(&self, outcome: Outcome, done: u16, mark: String) {
-        let acknowledged = matches!(outcome, Outcome::Answer(status, _) if status == done);
+        self.wrote(mark, matches!(outcome, Outcome::Answer(status, _) if status == done));
+    }
+
+    pub(super) fn wrote(&self, mark: String, is_acknowledged: bool) {
+        let acknowledged = is_acknowledged.then(Utc::now);
         self.shared.seen().writes.push(Write { mark, acknowledged });
     }
 

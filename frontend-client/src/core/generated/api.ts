@@ -26,6 +26,30 @@ export interface Author {
   username: string;
 }
 
+export type AuthorChangedEventType = typeof AuthorChangedEventType[keyof typeof AuthorChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const AuthorChangedEventType = {
+  author_changed: 'author_changed',
+} as const;
+
+/**
+ * A person has another name or picture: wherever this community shows the author of this id, they are now shown like
+this. It is sent where they wrote under their own name, and says nothing of pseudonyms.
+ */
+export interface AuthorChangedEvent {
+  /** The author as they are shown now; its id is never null. */
+  author: Author;
+  /** The community. */
+  community_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** When it changed. */
+  timestamp: string;
+  type: AuthorChangedEventType;
+}
+
 export type CommentAuthor = Author | null;
 
 /**
@@ -87,7 +111,7 @@ export interface CommentPage {
  */
 export interface CommentPatch {
   /**
-   * 1 to 50,000 characters after trimming, in Markdown.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
    * @minLength 1
    * @maxLength 50000
    */
@@ -231,14 +255,14 @@ export interface DiscussionPage {
 export type DiscussionPatchIsResolved = boolean | null;
 
 /**
- * 1 to 50,000 characters after trimming, in Markdown. Takes authorship.
+ * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Takes authorship.
  * @minLength 1
  * @maxLength 50000
  */
 export type DiscussionPatchText = string | null;
 
 /**
- * 1 to 200 characters after trimming. Takes authorship.
+ * 1 to 200 characters after trimming, at least one of them visible; one line. Takes authorship.
  * @minLength 1
  * @maxLength 200
  */
@@ -251,13 +275,13 @@ export interface DiscussionPatch {
   /** Takes authorship or the role of an admin. */
   is_resolved?: DiscussionPatchIsResolved;
   /**
-   * 1 to 50,000 characters after trimming, in Markdown. Takes authorship.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Takes authorship.
    * @minLength 1
    * @maxLength 50000
    */
   text?: DiscussionPatchText;
   /**
-   * 1 to 200 characters after trimming. Takes authorship.
+   * 1 to 200 characters after trimming, at least one of them visible; one line. Takes authorship.
    * @minLength 1
    * @maxLength 200
    */
@@ -322,7 +346,7 @@ export const ErrorCode = {
 /**
  * A committed change at its place in the total order. Apply it by what it says is, not by what it adds.
  */
-export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | MembershipChangedEvent;
+export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | MembershipChangedEvent;
 
 /**
  * A sign of life.
@@ -398,7 +422,7 @@ export type NewCommentParentId = number | null;
 export interface NewComment {
   parent_id?: NewCommentParentId;
   /**
-   * 1 to 50,000 characters after trimming, in Markdown.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
    * @minLength 1
    * @maxLength 50000
    */
@@ -450,13 +474,13 @@ export interface NewDiscussion {
   /** The community to begin it in. */
   community_id: number;
   /**
-   * 1 to 50,000 characters after trimming, in Markdown.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
    * @minLength 1
    * @maxLength 50000
    */
   text: string;
   /**
-   * 1 to 200 characters after trimming.
+   * 1 to 200 characters after trimming, at least one of them visible; one line.
    * @minLength 1
    * @maxLength 200
    */

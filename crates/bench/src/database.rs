@@ -1,0 +1,84 @@
+//! The private PostgreSQL that is measured on, through its own programs.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use crate::{
+    Bench,
+    process::{self, Process, wait_until},
+    server::Server,
+};
+
+/// How many pollers there are. Their ids begin at 1000, as pollbench is told.
+const POLLERS: u32 = 20_000;
+
+/// Where PostgreSQL and its programs are.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) programs: PathBuf,
+}
+
+impl Database {
+    fn psql(&self, sql: &str) -> Command {
+        let mut command = process::command(self.programs.join("psql"));
+        command.arg(&self.url).args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]);
+        command
+    }
+
+    /// Runs SQL; what it returned.
+    pub(crate) fn run(&self, sql: &str) -> anyhow::Result<String> {
+        Ok(process::output(&mut self.psql(sql))?.trim().to_owned())
+    }
+
+    /// Starts SQL that runs beside what follows.
+    pub(crate) fn start(&self, sql: &str) -> anyhow::Result<Process> {
+        Process::start(&mut self.psql(sql))
+    }
+
+    /// The outbox rows that have no event_id yet.
+    pub(crate) fn waiting(&self) -> anyhow::Result<f64> {
+        Ok(self.run("select count(*) from outbox where event_id is null")?.parse()?)
+    }
+
+    /// The newest event_id that the relay has given.
+    pub(crate) fn last_assigned(&self) -> anyhow::Result<f64> {
+        Ok(self.run("select last_assigned from event_head")?.parse()?)
+    }
+
+    /// Waits until the relay has numbered everything.
+    pub(crate) fn wait_until_relayed(&self) -> anyhow::Result<()> {
+        wait_until("no row of the outbox waits for the relay", Duration::from_secs(120), || Ok(self.waiting()? == 0.0))
+    }
+}
+
+/// Makes the pollers, members of community 1 with discussion 999999999, where user 1 writes; and community 2 with 200
+/// discussions, for the statements that pgbench runs.
+pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
+    let mut migrate = process::command(&bench.server);
+    Process::start(migrate.arg("migrate").stderr(process::append(&bench.work.join("server.log"))?))?.succeed()?;
+    let (first, last) = (1_000, 999 + POLLERS);
+    bench.database.run(&format!(
+        "begin;
+        insert into users (id, username) select n, 'bench-' || n from generate_series({first}, {last}) n;
+        insert into users (id, username) values (1, 'writer');
+        insert into communities (id, name, slug, kind)
+            values (1, 'Bench', 'bench', 'private'), (2, 'Lists', 'lists', 'private');
+        insert into articles (id, title, slug) values (1, 'Bench', 'bench'), (2, 'Lists', 'lists');
+        insert into community_articles (community_id, article_id) values (1, 1), (2, 2);
+        insert into memberships (user_id, community_id, role)
+            select n, 1, 'member' from generate_series({first}, {last}) n;
+        insert into memberships (user_id, community_id, role) values (1, 1, 'member'), (1, 2, 'member');
+        insert into discussions (id, community_id, article_id, author_id, topic, text) overriding system value
+            select 1000000000 + n, 2, 2, 1, 'Topic ' || n, repeat('Some words of a discussion. ', 10)
+            from generate_series(0, 199) n;
+        insert into discussions (id, community_id, article_id, author_id, topic, text) overriding system value
+            values (999999999, 1, 1, 1, 'Topic', 'Text');
+        commit"
+    ))?;
+    // Each membership is a row of the outbox. They are numbered here, and what that leaves is cleared away as autovacuum would
+    // within a minute, so that the first measurement is like the others.
+    let server = Server::start(bench, &[])?;
+    bench.database.wait_until_relayed()?;
+    drop(server);
+    bench.database.run("vacuum analyze")?;
+    Ok(())
+}

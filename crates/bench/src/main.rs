@@ -1,0 +1,205 @@
+//! `make bench`: measures the server beside others on this machine, and writes the figures of docs/performance.md anew.
+//! scripts/bench.sh starts it, with a private PostgreSQL that syncs to disk as in production.
+//!
+//! What is compared is measured in turns within one run, since two runs an hour apart differ more than what is compared.
+
+mod database;
+mod delivery;
+mod document;
+mod fanout;
+mod growth;
+mod nodes;
+mod peers;
+mod process;
+mod relay;
+mod requests;
+mod samples;
+mod server;
+mod statements;
+
+use std::{path::PathBuf, process::Stdio};
+
+use anyhow::{Context, ensure};
+use clap::{Parser, ValueEnum};
+use serde_json::Value;
+
+use self::database::Database;
+
+/// What can be measured, in the order in which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// One event to many parked polls, beside pollbench's floor and nchan
+    EventStream,
+    /// From a comment's POST to its delivery
+    Delivery,
+    /// Requests a second, beside pgbench
+    Requests,
+    /// The relay: a backlog, and a steady offer
+    Relay,
+    /// The hub's operations alone
+    Hub,
+    /// Polls over connections in memory
+    Connections,
+    /// Several nodes on one Redis
+    Nodes,
+}
+
+/// Measures the speed of it all, and writes docs/performance.md anew
+#[derive(Parser)]
+struct Settings {
+    /// What to measure; everything where nothing is named
+    stages: Vec<Stage>,
+    /// How often each is measured; the median counts
+    #[arg(long, env = "BENCH_REPEATS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+    /// How many polls an event goes to
+    #[arg(long, env = "BENCH_POLLS", value_delimiter = ' ', default_value = "1000 5000 19900")]
+    polls: Vec<u32>,
+    /// How long requests are measured
+    #[arg(long, env = "BENCH_SECONDS", default_value_t = 6)]
+    seconds: u32,
+    /// Rows that wait for the relay when it begins
+    #[arg(long, env = "BENCH_BACKLOG", default_value_t = 200_000)]
+    backlog: u32,
+    /// How long rows are offered to the relay
+    #[arg(long, env = "BENCH_OFFER_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..))]
+    offer_seconds: u32,
+    /// Nodes
+    #[arg(long, env = "BENCH_NODES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=20))]
+    nodes: u32,
+    /// Sockets of each node
+    #[arg(long, env = "BENCH_NODE_QUEUES", default_value_t = 19_000)]
+    node_queues: u32,
+    /// How long the nodes are written to
+    #[arg(long, env = "BENCH_NODE_SECONDS", default_value_t = 60)]
+    node_seconds: u32,
+    /// The document, from the repository's root
+    #[arg(long, env = "BENCH_DOCUMENT", default_value = "docs/performance.md")]
+    document: PathBuf,
+    /// The image with the plots, from the repository's root
+    #[arg(long, env = "BENCH_PLOTS", default_value = "docs/images/growth.svg")]
+    plots: PathBuf,
+    /// The server to measure, instead of the one that was built beside this program
+    #[arg(long, env = "BENCH_BINARY")]
+    server: Option<PathBuf>,
+    /// The load generator with `floor`: its program or its source; ../shared/pollbench where it is not set. Without it
+    /// there is no comparison, and the project's own load test is run instead.
+    #[arg(long, env = "POLLBENCH")]
+    pollbench: Option<PathBuf>,
+    /// nginx, where it is not in PATH
+    #[arg(long, env = "NGINX_BINARY")]
+    nginx_binary: Option<PathBuf>,
+    /// nginx's module nchan
+    #[arg(long, env = "NCHAN_MODULE", default_value = "/usr/lib/nginx/modules/ngx_nchan_module.so")]
+    nchan_module: PathBuf,
+    /// An empty database, which is lost afterwards
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// The folder of PostgreSQL's programs
+    #[arg(long, env = "PG_BIN")]
+    postgres_programs: PathBuf,
+    /// The folder for what is measured
+    #[arg(long, env = "BENCH_WORK")]
+    work: PathBuf,
+    /// The secret that the servers check tokens with
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
+    jwt_secret: String,
+}
+
+impl Settings {
+    fn most_polls(&self) -> u32 {
+        self.polls.last().copied().unwrap_or_default()
+    }
+}
+
+/// What the stages share.
+struct Bench {
+    settings: Settings,
+    stages: Vec<Stage>,
+    root: PathBuf,
+    work: PathBuf,
+    server: PathBuf,
+    load: PathBuf,
+    database: Database,
+}
+
+/// What was measured.
+#[derive(Default)]
+struct Figures {
+    fan_out: Option<fanout::FanOut>,
+    delivery: Option<delivery::Delivery>,
+    requests: Option<requests::Requests>,
+    relay: Option<relay::Relay>,
+    hub: Option<growth::Printed>,
+    connections: Option<growth::Printed>,
+    nodes: Option<nodes::Nodes>,
+}
+
+impl Bench {
+    fn new(settings: Settings) -> anyhow::Result<Self> {
+        let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
+        let built = std::env::current_exe()?.parent().context("this program is in no folder")?.to_owned();
+        let (server, load) =
+            (settings.server.clone().unwrap_or(built.join("discussions")), built.join("discussions-load"));
+        for program in [&server, &load] {
+            ensure!(program.is_file(), "{} is not there: is it built?", program.display());
+        }
+        let stages = match settings.stages.as_slice() {
+            [] => Stage::value_variants().to_vec(),
+            some => some.to_vec(),
+        };
+        let database = Database { url: settings.database_url.clone(), programs: settings.postgres_programs.clone() };
+        let work = settings.work.clone();
+        Ok(Self { settings, stages, root, work, server: server.canonicalize()?, load, database })
+    }
+
+    /// Runs the load test; its result. An error if it found a fault.
+    fn load(&self, arguments: &str) -> anyhow::Result<Measured> {
+        let log = self.work.join("load.log");
+        let mut load = process::command(&self.load);
+        load.args(arguments.split(' ')).arg("--json").stdout(Stdio::piped()).stderr(process::append(&log)?);
+        let output = load.output()?;
+        ensure!(output.status.success(), "discussions-load {arguments}: {}; see {}", output.status, log.display());
+        Measured::read(&output.stdout)
+    }
+
+    fn measure(&self) -> anyhow::Result<Figures> {
+        let mut figures = Figures::default();
+        for stage in &self.stages {
+            eprintln!("==> measuring: {stage:?}");
+            match stage {
+                Stage::EventStream => figures.fan_out = Some(fanout::measure(self)?),
+                Stage::Delivery => figures.delivery = Some(delivery::measure(self)?),
+                Stage::Requests => figures.requests = Some(requests::measure(self)?),
+                Stage::Relay => figures.relay = Some(relay::measure(self)?),
+                Stage::Hub => figures.hub = Some(growth::measure(self, "hub")?),
+                Stage::Connections => figures.connections = Some(growth::measure(self, "connections")?),
+                Stage::Nodes => figures.nodes = Some(nodes::measure(self)?),
+            }
+        }
+        Ok(figures)
+    }
+}
+
+/// What a load generator printed, as JSON.
+struct Measured(Value);
+
+impl Measured {
+    fn read(json: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self(serde_json::from_slice(json)?))
+    }
+
+    /// The number at a path such as `/delivery/p50`.
+    fn number(&self, path: &str) -> anyhow::Result<f64> {
+        self.0.pointer(path).and_then(Value::as_f64).with_context(|| format!("no number at {path} of {}", self.0))
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let bench = Bench::new(Settings::parse())?;
+    database::seed(&bench)?;
+    let figures = document::figures(&bench, &bench.measure()?)?;
+    document::write(&bench.root.join(&bench.settings.document), &figures)?;
+    print!("{figures}");
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! What pgbench runs: the handlers' own statements, as `.sqlx` has them, in the handlers' order.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+/// pgbench's scripts.
+pub(crate) struct Scripts {
+    /// The list of discussions: the statement of its handler.
+    pub(crate) list: String,
+    /// A new comment: the two statements of its handler.
+    pub(crate) comment: String,
+    /// A new comment, written as anybody would who does not mind round trips: a transaction of five statements.
+    pub(crate) five: String,
+}
+
+impl Scripts {
+    /// The scripts for the queries in the folder `.sqlx` of `root`.
+    pub(crate) fn new(root: &Path) -> anyhow::Result<Self> {
+        let text = "Some words of a comment. ".repeat(9);
+        // The author is as `database::seed` makes it: the handler's statement compares the two. There are spaces around colons,
+        // as pgbench takes :2 for a variable.
+        let author = r#"{"id" : 1, "username" : "writer", "avatar_url" : null}"#;
+        let payload = format!(
+            r#"{{"type" : "new_comment", "community_id" : 2, "article_id" : 2, "text" : "{text}", "author" : {author}}}"#
+        );
+        let set_user = r"\set user 1";
+        let set_both = "\\set user 1\n\\set discussion 1000000000 + random(0, 199)";
+        let queries = queries(root)?;
+
+        let list = queries.statement("with places as (", &["2", "2", ":user", "null", "null", "20"])?;
+        // It reserves the comment's id, which the second one takes.
+        let access = "nextval(pg_get_serial_sequence('comments', 'id'))";
+        let access = queries.statement(access, &[":discussion", ":user", "null"])?;
+        let (quoted_text, quoted_payload) = (format!("'{text}'"), format!("'{payload}'"));
+        let insert = [
+            ":discussion",
+            ":comment_id",
+            "null",
+            "null",
+            "1",
+            ":user",
+            "null",
+            &quoted_text,
+            ":now",
+            "2",
+            "'new_comment'",
+            &quoted_payload,
+        ];
+        let insert = queries.statement("insert into comments (", &insert)?;
+        let five = format!(
+            "begin;
+            update discussions set comment_count = comment_count + 1 where id = :discussion;
+            with one as (select nextval(pg_get_serial_sequence('comments', 'id')) as id)
+            insert into comments (id, discussion_id, root_id, depth, author_id, text) overriding system value
+            select id, :discussion, id, 1, :user, '{text}' from one;
+            insert into outbox (community_id, type, payload) values (2, 'new_comment', '{payload}');
+            commit;"
+        );
+        Ok(Self {
+            list: format!("{set_user}\n{list};\n"),
+            comment: format!("{set_both}\n{access} \\gset\n{insert};\n"),
+            five: format!("{set_both}\n{five}\n"),
+        })
+    }
+}
+
+struct Queries(Vec<Value>);
+
+fn queries(root: &Path) -> anyhow::Result<Queries> {
+    let mut queries = Vec::new();
+    for entry in fs::read_dir(root.join(".sqlx"))? {
+        queries.push(serde_json::from_slice(&fs::read(entry?.path())?)?);
+    }
+    Ok(Queries(queries))
+}
+
+impl Queries {
+    /// The one query that contains `words`, with its parameters replaced by `arguments`. An error if the code's query has
+    /// other parameters by now.
+    fn statement(&self, words: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let contains = |query: &&Value| query["query"].as_str().is_some_and(|text| text.contains(words));
+        let mut found = self.0.iter().filter(contains);
+        let query = found.next().with_context(|| format!("no query in .sqlx contains: {words}"))?;
+        ensure!(found.next().is_none(), "several queries in .sqlx contain: {words}");
+        let parameters = query["describe"]["parameters"]["Left"].as_array().map_or(0, Vec::len);
+        ensure!(
+            parameters == arguments.len(),
+            "the query that contains {words:?} has {parameters} parameters, and the benchmark gives {}",
+            arguments.len()
+        );
+        let mut text = plain_names(query["query"].as_str().unwrap_or_default());
+        for (index, argument) in arguments.iter().enumerate().rev() {
+            text = text.replace(&format!("${}", index + 1), argument);
+        }
+        Ok(text)
+    }
+}
+
+/// Column names without what sqlx reads in them: "kind: Kind" and "id?" become "kind" and "id".
+fn plain_names(query: &str) -> String {
+    let parts = query.split('"').enumerate();
+    let parts = parts
+        .map(|(index, part)| if index % 2 == 1 { part.split(['?', '!', ':']).next().unwrap_or(part) } else { part });
+    parts.collect::<Vec<_>>().join("\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handlers_statements_are_there_with_these_parameters() {
+        let scripts = Scripts::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))).unwrap();
+        for script in [scripts.list, scripts.comment, scripts.five] {
+            assert!(!script.contains('$'), "{script}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(
+            plain_names(r#"select a as "b?", c as "d!: Json<E>", f from "g""#),
+            r#"select a as "b", c as "d", f from "g""#
+        );
+    }
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# `make lint`: all that a machine can check without running the program. The tools that are no part of the Rust toolchain are
+# built once, into .data/tools, and without optimisation: they are not run for long.
+#
+#   lint.sh [STAGE]...     rust, docs, dependencies, fuzz or client; all of them without one
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+# The versions are pinned, so that a new lint breaks no build by itself.
+tool() {
+    local name=$1 version=$2
+    [[ $("$ROOT/.data/tools/bin/$name" --version 2>/dev/null) == *"$version"* ]] ||
+        env -u RUSTFLAGS cargo install --quiet --locked --debug --root "$ROOT/.data/tools" --version "$version" "$name" ||
+        die "$name $version could not be built"
+}
+
+rust() {
+    cargo fmt --all --check
+    cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+}
+
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items; }
+
+dependencies() {
+    tool cargo-machete 0.9.2
+    "$ROOT/.data/tools/bin/cargo-machete" .
+    tool cargo-deny 0.20.2
+    "$ROOT/.data/tools/bin/cargo-deny" --log-level error check --hide-inclusion-graph licenses bans sources
+    # The database of advisories is a download that may not be possible here.
+    if ! "$ROOT/.data/tools/bin/cargo-deny" --log-level error fetch db 2>/dev/null; then
+        warn "the database of advisories cannot be reached: not checked"
+    else
+        "$ROOT/.data/tools/bin/cargo-deny" --log-level error check advisories
+    fi
+}
+
+# The fuzz target is a workspace of its own. It shares the target folder, so that common dependencies are compiled once.
+fuzz() { CARGO_TARGET_DIR=$(cargo_target_dir) cargo check --quiet --manifest-path fuzz/Cargo.toml; }
+
+client() {
+    scripts/npm-ci.sh
+    (cd frontend-client && npm run --silent lint)
+}
+
+stages=("$@")
+((${#stages[@]})) || stages=(rust docs dependencies fuzz client)
+for stage in "${stages[@]}"; do "$stage"; done

@@ -1,0 +1,106 @@
+//! Reading the order from Postgres, the log of record.
+
+use sqlx::PgExecutor;
+
+use super::{
+    Row,
+    history::{HistoryId, Position},
+};
+use crate::ids::{CommunityId, EventId};
+
+/// Rows read at a time.
+pub const BATCH: i64 = 1_000;
+
+/// Rows, and the history that they are of: read together, so that neither is ever taken for another's.
+pub struct Batch {
+    /// How far the database is.
+    pub position: Position,
+    /// Up to [`BATCH`] rows, in order.
+    pub rows: Vec<Row>,
+}
+
+/// Up to [`BATCH`] events after `last`, in order.
+pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
+    let found = sqlx::query!(
+        r#"select h.base, coalesce(h.fingerprint, '') as "fingerprint!", h.last_assigned,
+                  o.event_id as "event_id?", o.community_id as "community_id?", o.user_id as "user_id?",
+                  o.payload as "payload?", o.created_at as "created_at?"
+           from event_head h
+           left join lateral (
+               select event_id, community_id, user_id, payload::text as payload, created_at
+               from outbox where event_id > $1 order by event_id limit $2
+           ) o on true
+           order by o.event_id"#,
+        last,
+        BATCH
+    )
+    .fetch_all(db)
+    .await?;
+    let mut rows = Vec::with_capacity(found.len());
+    let mut position = None;
+    for row in found {
+        if let (Some(event_id), Some(community_id), Some(payload), Some(created_at)) =
+            (row.event_id, row.community_id, row.payload, row.created_at)
+        {
+            rows.push(Row { event_id, community_id, user_id: row.user_id, payload, created_at });
+        }
+        let history = HistoryId { base: row.base, fingerprint: row.fingerprint };
+        position = Some(Position { history, head: row.last_assigned });
+    }
+    Ok(Batch { position: position.ok_or(sqlx::Error::RowNotFound)?, rows })
+}
+
+/// Where a node that keeps `total` events starts: how far the database is, and the event before the first that is loaded.
+pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select base, coalesce(fingerprint, '') as "fingerprint!", last_assigned,
+                  greatest(base, last_assigned - $1, (select max(last_event_id) from outbox_pruned)) as "start!"
+           from event_head"#,
+        total
+    )
+    .fetch_one(db)
+    .await?;
+    let history = HistoryId { base: row.base, fingerprint: row.fingerprint };
+    Ok((Position { history, head: row.last_assigned }, row.start))
+}
+
+/// For each community with events up to `start`: the newest of them.
+pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select c.id as "id!", greatest(p.last_event_id, o.last_event_id) as "last_event_id!"
+           from communities c
+           left join outbox_pruned p on p.community_id = c.id
+           left join lateral (
+               select max(event_id) as last_event_id from outbox
+               where community_id = c.id and user_id is null and event_id <= $1
+           ) o on true
+           where greatest(p.last_event_id, o.last_event_id) is not null"#,
+        start
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.last_event_id)).collect())
+}
+
+/// Deletes events older than `hours`, but for those that a starting node loads and the memberships' (which say who was
+/// where, and are few), and notes for each community how far that went. Up to 10,000 at a time; returns how many.
+pub async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"with gone as (
+               delete from outbox where id in (
+                   select id from outbox, event_head
+                   where event_id <= last_assigned - $2 and user_id is null and created_at < now() - make_interval(hours => $1)
+                   order by event_id limit 10000)
+               returning community_id, event_id
+           ), noted as (
+               insert into outbox_pruned as p (community_id, last_event_id)
+               select community_id, max(event_id) from gone group by community_id
+               on conflict (community_id) do update set last_event_id = greatest(p.last_event_id, excluded.last_event_id)
+           )
+           select count(*) as "count!" from gone"#,
+        hours,
+        total
+    )
+    .fetch_one(db)
+    .await
+}

@@ -1,0 +1,96 @@
+//! A user's memberships at a place in the order of events: what a queue starts from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{PgExecutor, types::Json};
+
+use crate::{
+    error::{ErrorCode, Result},
+    events::{Change, MembershipChange, history::HistoryId},
+    ids::{CommunityId, EventId, UserId},
+};
+
+/// The newest changes of a user's memberships that are read; older ones count as gone from the buffer.
+const CHANGES: i64 = 64;
+
+/// A user's memberships at `head`, and how they came about.
+#[derive(Clone, Debug, Default)]
+pub struct MembershipHistory {
+    /// The history of events that the place is in.
+    pub id: HistoryId,
+    /// The place in the order at which this holds.
+    pub head: EventId,
+    /// The communities the user is in at `head`.
+    pub communities: BTreeSet<CommunityId>,
+    /// The relayed changes, ascending, the newest ones only.
+    pub changes: Vec<(EventId, MembershipChange)>,
+    /// The newest change that is not in `changes`; 0 where there is none.
+    pub forgotten_through: EventId,
+    /// Whether changes are committed that have no place in the order yet.
+    pub is_behind: bool,
+}
+
+/// Reads a user's history in one statement, so in one snapshot.
+///
+/// The memberships table may be ahead of the order: a change is in it from its commit on, its event gets a place a moment
+/// later. Such waiting changes are taken back, so that the result holds exactly at `head`. `token_invalid` where the account is
+/// not in use.
+pub async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHistory> {
+    let rows = sqlx::query!(
+        r#"select h.last_assigned as "head!", h.base as "base!", coalesce(h.fingerprint, '') as "fingerprint!",
+                  (select is_active from users where id = $1) as is_active, r.event_id,
+                  r.payload as "payload: Json<Change>", r.community_id
+           from event_head h
+           left join lateral (
+               select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as place
+               from memberships m where m.user_id = $1
+               union all
+               select o.community_id, null, o.payload, 1, o.id
+               from outbox o where o.user_id = $1 and o.event_id is null and o.type = 'membership_changed'
+               union all
+               (select o.community_id, o.event_id, o.payload, 2, o.event_id
+                from outbox o where o.user_id = $1 and o.event_id is not null and o.type = 'membership_changed'
+                order by o.event_id desc limit $2::bigint + 1)
+           ) r on true
+           order by r.part, r.place"#,
+        user,
+        CHANGES
+    )
+    .fetch_all(db)
+    .await?;
+
+    let mut history = MembershipHistory::default();
+    let mut waiting: BTreeMap<CommunityId, bool> = BTreeMap::new();
+    for row in rows {
+        if row.is_active != Some(true) {
+            return Err(ErrorCode::TokenInvalid.into());
+        }
+        history.head = row.head;
+        history.id = HistoryId { base: row.base, fingerprint: row.fingerprint };
+        let Some(community) = row.community_id else { continue };
+        match (row.event_id, row.payload) {
+            (Some(event_id), Some(Json(Change::MembershipChanged(change)))) => history.changes.push((event_id, change)),
+            // Of several waiting changes the first tells how it was before.
+            (None, Some(Json(Change::MembershipChanged(change)))) => {
+                waiting.entry(community).or_insert(change.previous_role.is_some());
+            }
+            (None, None) => {
+                history.communities.insert(community);
+            }
+            // Not of this program's making; it makes nobody a member.
+            _ => {}
+        }
+    }
+    history.is_behind = !waiting.is_empty();
+    for (community, was_member) in waiting {
+        if was_member {
+            history.communities.insert(community);
+        } else {
+            history.communities.remove(&community);
+        }
+    }
+    if history.changes.len() > CHANGES as usize {
+        history.forgotten_through = history.changes.remove(0).0;
+    }
+    Ok(history)
+}

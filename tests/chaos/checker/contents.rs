@@ -1,0 +1,176 @@
+//! What there is to read, folded from lists and events.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Discussions and comments by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    pub discussions: BTreeMap<i64, Discussion>,
+    pub comments: BTreeMap<i64, Comment>,
+}
+
+/// A discussion. Topic and text are None in a tombstone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discussion {
+    pub community: i64,
+    pub topic: Option<String>,
+    pub text: Option<String>,
+    pub is_resolved: bool,
+    pub comment_count: i64,
+}
+
+/// A comment. The text is None in a tombstone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comment {
+    pub discussion: i64,
+    pub text: Option<String>,
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+impl Contents {
+    /// Applies an event, or what the outbox has of it. Types that it does not know change nothing.
+    pub fn apply(&mut self, event: &Value) {
+        self.apply_to_discussions(event);
+        self.apply_to_comments(event);
+    }
+
+    fn apply_to_discussions(&mut self, event: &Value) {
+        let Some(id) = event["discussion_id"].as_i64() else { return };
+        match event["type"].as_str().unwrap_or_default() {
+            "new_discussion" | "updated_discussion" => {
+                self.discussions.insert(id, Discussion::from_json(event));
+            }
+            "deleted_discussion" => {
+                let discussion = self.discussions.entry(id).or_default();
+                (discussion.topic, discussion.text) = (None, None);
+            }
+            "new_comment" | "deleted_comment" => {
+                if let Some(discussion) = self.discussions.get_mut(&id) {
+                    discussion.comment_count = event["comment_count"].as_i64().unwrap_or(-1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_to_comments(&mut self, event: &Value) {
+        let (Some(id), Some(discussion)) = (event["comment_id"].as_i64(), event["discussion_id"].as_i64()) else {
+            return;
+        };
+        let text = match event["type"].as_str().unwrap_or_default() {
+            "new_comment" | "updated_comment" => text(&event["text"]),
+            "deleted_comment" => None,
+            _ => return,
+        };
+        self.comments.insert(id, Comment { discussion, text });
+    }
+
+    /// The first difference, in words.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        first_difference("discussion", &self.discussions, &other.discussions)
+            .or_else(|| first_difference("comment", &self.comments, &other.comments))
+    }
+}
+
+fn first_difference<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    here: &BTreeMap<i64, T>,
+    there: &BTreeMap<i64, T>,
+) -> Option<String> {
+    let ids = here.keys().chain(there.keys());
+    let mut differing = ids.filter(|id| here.get(id) != there.get(id));
+    differing.next().map(|id| format!("{what} {id} is {:?} and should be {:?}", here.get(id), there.get(id)))
+}
+
+impl Discussion {
+    /// From an event or an entry of a list.
+    fn from_json(value: &Value) -> Self {
+        Self {
+            community: value["community_id"].as_i64().unwrap_or_default(),
+            topic: text(&value["topic"]),
+            text: text(&value["text"]),
+            is_resolved: value["is_resolved"] == true,
+            comment_count: value["comment_count"].as_i64().unwrap_or(-1),
+        }
+    }
+}
+
+/// What one client shows: the discussions of one community, and the comments of those that it has open.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub community: i64,
+    contents: Contents,
+    /// Events up to here are in the list of discussions.
+    head: i64,
+    /// The discussions that are open; events up to the number are in their lists of comments.
+    open: BTreeMap<i64, i64>,
+}
+
+impl Page {
+    pub fn new(community: i64) -> Self {
+        Self { community, ..Self::default() }
+    }
+
+    /// Takes an answer to GET /articles/{id}/discussions. The first page's head is the oldest one.
+    pub fn take_discussions(&mut self, answer: &Value) {
+        let head = answer["last_event_id"].as_i64().unwrap_or_default();
+        self.head = if self.contents.discussions.is_empty() { head } else { self.head.min(head) };
+        for discussion in answer["discussions"].as_array().into_iter().flatten() {
+            let id = discussion["id"].as_i64().unwrap_or_default();
+            self.contents.discussions.insert(id, Discussion::from_json(discussion));
+        }
+    }
+
+    /// Takes an answer to GET /discussions/{id}/comments.
+    pub fn take_comments(&mut self, discussion: i64, answer: &Value) {
+        let head = answer["last_event_id"].as_i64().unwrap_or_default();
+        let opened = self.open.entry(discussion).or_insert(head);
+        *opened = head.min(*opened);
+        let mut trees: Vec<&Value> = answer["comments"].as_array().into_iter().flatten().collect();
+        while let Some(tree) = trees.pop() {
+            let id = tree["id"].as_i64().unwrap_or_default();
+            self.contents.comments.insert(id, Comment { discussion, text: text(&tree["text"]) });
+            trees.extend(tree["replies"].as_array().into_iter().flatten());
+        }
+    }
+
+    /// The newest discussions in the list.
+    pub fn newest(&self, count: usize) -> Vec<i64> {
+        self.contents.discussions.keys().rev().take(count).copied().collect()
+    }
+
+    pub fn apply(&mut self, event: &Value) {
+        let id = event["event_id"].as_i64().unwrap_or_default();
+        let Some(discussion) = event["discussion_id"].as_i64() else { return };
+        if event["community_id"] != self.community {
+            return;
+        }
+        if id > self.head {
+            self.contents.apply_to_discussions(event);
+        }
+        if event["type"] == "new_discussion" {
+            // Nobody can have written in it before.
+            self.open.entry(discussion).or_insert(id);
+        }
+        if self.open.get(&discussion).is_some_and(|head| id > *head) {
+            self.contents.apply_to_comments(event);
+        }
+    }
+
+    /// How it differs from what it should show of `all`.
+    pub fn difference(&self, all: &Contents) -> Option<String> {
+        let is_shown = |comment: &Comment| self.open.contains_key(&comment.discussion);
+        let discussions = all.discussions.iter().filter(|(_, discussion)| discussion.community == self.community);
+        let comments = all.comments.iter().filter(|(_, comment)| is_shown(comment));
+        let expected = Contents {
+            discussions: discussions.map(|(id, discussion)| (*id, discussion.clone())).collect(),
+            comments: comments.map(|(id, comment)| (*id, comment.clone())).collect(),
+        };
+        self.contents.difference(&expected)
+    }
+}

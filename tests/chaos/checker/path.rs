@@ -1,0 +1,153 @@
+//! What one client was told, beside what it should have been told.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Answer, Event, History, Path, Truth, Verdict};
+
+/// Checks all paths of a client. `orders` are those of the eras.
+pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &mut Verdict) {
+    let name = &history.name;
+    let mut eras: HashMap<usize, Era> = HashMap::new();
+    for (index, path) in history.paths.iter().enumerate() {
+        let number = truth.era(path.start);
+        let era = eras.entry(number).or_insert_with(|| Era::new(&orders[number], history));
+        let is_last = index + 1 == history.paths.len();
+        // A client that keeps polling gets to the end; one that was told to catch up ended its path there.
+        let end = if is_last { orders[number].last().map(|event| event.event_id) } else { None };
+        check_path(name, path, end, era, verdict);
+        if path.answers.iter().any(|answer| truth.era(answer.to) != number) || (is_last && number + 1 < orders.len()) {
+            let why = || format!("{name} went on from {} over the end of its era", path.start);
+            verdict.note(|verdict| &mut verdict.crossed, why);
+        }
+        if let Some(at) = path.caught_up
+            && truth.failovers.get(number).is_none_or(|failover| failover.from > at)
+        {
+            let why = || format!("{name} was told to catch up from {} at {at}", path.start);
+            verdict.note(|verdict| &mut verdict.catch_ups, why);
+        }
+    }
+}
+
+/// An era as one client sees it.
+struct Era<'a> {
+    by_id: HashMap<i64, &'a Event>,
+    /// The events that the client may be told, each with the end of the membership that it was told in.
+    visible: BTreeMap<i64, Option<Leave>>,
+}
+
+/// The end of a membership.
+#[derive(Clone, Copy)]
+struct Leave {
+    event_id: i64,
+    at: DateTime<Utc>,
+    /// When the client came back; None where it did not.
+    back: Option<DateTime<Utc>>,
+}
+
+impl<'a> Era<'a> {
+    fn new(order: &'a [Event], history: &History) -> Self {
+        let by_id: HashMap<i64, &Event> = order.iter().map(|event| (event.event_id, event)).collect();
+        let allowed = |community| history.scope.as_ref().is_none_or(|scope| scope.contains(&community));
+        // By community: the events since the client came.
+        let mut stays: HashMap<i64, Vec<i64>> = HashMap::new();
+        let mut left: HashMap<i64, Vec<i64>> = HashMap::new();
+        let mut visible: BTreeMap<i64, Option<Leave>> = BTreeMap::new();
+        for event in order {
+            let (id, community) = (event.event_id, event.community);
+            match event.user {
+                Some(user) if user == history.user => {
+                    if event.content["role"].is_null() {
+                        let stay = stays.remove(&community).unwrap_or_default();
+                        for earlier in &stay {
+                            visible.insert(*earlier, Some(Leave { event_id: id, at: event.written_at, back: None }));
+                        }
+                        left.insert(community, stay);
+                    } else {
+                        for earlier in left.remove(&community).unwrap_or_default() {
+                            let leave = visible.get_mut(&earlier).and_then(Option::as_mut);
+                            leave.expect("it was noted when the client left").back = Some(event.written_at);
+                        }
+                        stays.entry(community).or_default();
+                    }
+                }
+                Some(_) => continue,
+                None => match stays.get_mut(&community) {
+                    Some(stay) => stay.push(id),
+                    None => continue,
+                },
+            }
+            if allowed(community) {
+                visible.insert(id, None);
+            }
+        }
+        visible.retain(|id, _| by_id.get(id).is_some_and(|event| allowed(event.community)));
+        Self { by_id, visible }
+    }
+
+    /// The event, where the client may be told it in this answer: it was a member at the event's place, and is one now. (A node
+    /// may know from the database that it is back, before it has the event.)
+    fn get(&self, id: i64, Answer { to, at, .. }: &Answer) -> Option<&'a Event> {
+        let leave = self.visible.get(&id)?;
+        let is_away = leave.is_some_and(|leave| leave.event_id <= *to && leave.back.is_none_or(|back| back > *at));
+        self.by_id.get(&id).copied().filter(|_| !is_away)
+    }
+}
+
+fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict: &mut Verdict) {
+    let (mut told, mut newest, mut cursor) = (HashSet::new(), path.start, path.start);
+    // Where each answer got to, and when.
+    let mut passed = Vec::new();
+    for answer in &path.answers {
+        let Answer { events, to, at } = answer;
+        for event in events {
+            let id = event["event_id"].as_i64().unwrap_or_default();
+            let Some(committed) = era.get(id, answer) else {
+                verdict.note(|verdict| &mut verdict.leaked, || format!("{name} was told {event}"));
+                continue;
+            };
+            if id <= path.start || !told.insert(id) {
+                verdict.note(|verdict| &mut verdict.repeated, || format!("{name} was told {id} again"));
+                continue;
+            }
+            if id < newest || id <= cursor || id > *to {
+                let why = || format!("{name} was told {id} after {newest}, on the way from {cursor} to {to}");
+                verdict.note(|verdict| &mut verdict.out_of_order, why);
+            }
+            newest = newest.max(id);
+            if !same(event, &committed.content) {
+                let why = || format!("{name} was told {event}, and committed is {}", committed.content);
+                verdict.note(|verdict| &mut verdict.altered, why);
+            }
+        }
+        if *to < cursor {
+            verdict.note(|verdict| &mut verdict.out_of_order, || format!("{name}'s cursor went from {cursor} to {to}"));
+        }
+        cursor = *to;
+        passed.push((cursor, *at));
+    }
+    let end = end.unwrap_or(cursor).max(cursor);
+    for (id, left) in era.visible.range(path.start + 1..).take_while(|(id, _)| **id <= end) {
+        // Who has left by the time of the answer is not told what was before, either. The node may know of it from the
+        // database, before it has the event.
+        let answer = passed.iter().find(|(to, _)| to >= id);
+        let has_left = left.zip(answer).is_some_and(|(left, (_, at))| left.at <= *at);
+        if !told.contains(id) && !has_left {
+            let why = || format!("{name} was not told {id}, from {} to {cursor}", path.start);
+            verdict.note(|verdict| &mut verdict.lost, why);
+        }
+    }
+}
+
+/// Whether a client was told what was committed. Times may be written in several ways.
+fn same(told: &Value, committed: &Value) -> bool {
+    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
+    let (Some(told), Some(committed)) = (told.as_object(), committed.as_object()) else { return false };
+    told.len() == committed.len()
+        && committed.iter().all(|(name, value)| match told.get(name) {
+            Some(other) if name == "timestamp" => time(other).is_some() && time(other) == time(value),
+            other => other == Some(value),
+        })
+}

@@ -1,0 +1,351 @@
+//! The checker catches what is planted.
+
+use serde_json::json;
+
+use super::*;
+
+const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+fn event(event_id: i64, community: i64, user: Option<i64>, mut content: Value) -> Event {
+    content["event_id"] = json!(event_id);
+    content["community_id"] = json!(community);
+    Event { event_id, community, user, content, written_at: NOW }
+}
+
+fn moved(event_id: i64, community: i64, role: Option<&str>) -> Event {
+    event(event_id, community, Some(7), json!({ "type": "membership_changed", "user_id": 7, "role": role }))
+}
+
+fn comment(event_id: i64, community: i64) -> Event {
+    let content = json!({ "type": "new_comment", "discussion_id": community, "comment_id": event_id,
+        "parent_id": null, "comment_count": event_id, "text": format!("text {event_id}") });
+    event(event_id, community, None, content)
+}
+
+/// User 7 joins 1 and 2, and leaves 2 for a while: not theirs are 7 (while away) and 9 (of a third community).
+fn order() -> Vec<Event> {
+    let discussion = |id, place| {
+        let content = json!({ "type": "new_discussion", "discussion_id": place, "text": format!("text {id}") });
+        event(id, place, None, content)
+    };
+    vec![
+        moved(1, 1, Some("member")),
+        moved(2, 2, Some("member")),
+        discussion(3, 1),
+        discussion(4, 2),
+        comment(5, 2),
+        moved(6, 2, None),
+        comment(7, 2),
+        moved(8, 2, Some("member")),
+        discussion(9, 3),
+        comment(10, 1),
+        comment(11, 2),
+    ]
+}
+
+fn answer(order: &[Event], ids: &[i64], to: i64) -> Answer {
+    let told = |id: &i64| order[*id as usize - 1].content.clone();
+    Answer { events: ids.iter().map(told).collect(), to, at: NOW }
+}
+
+/// A client that was told these events, each in an answer of its own, and got to the end.
+fn told(ids: &[i64]) -> Verdict {
+    let order = order();
+    let mut answers: Vec<Answer> = ids.iter().map(|id| answer(&order, &[*id], *id)).collect();
+    answers.push(answer(&order, &[], 11));
+    judge(&order, answers)
+}
+
+fn judge(order: &[Event], answers: Vec<Answer>) -> Verdict {
+    let paths = vec![Path { start: 2, answers, caught_up: None }];
+    check(&truth(order), &[], &[client(paths)])
+}
+
+fn client(paths: Vec<Path>) -> History {
+    History { name: "a client".to_owned(), user: 7, paths, ..History::default() }
+}
+
+/// Without failovers, and with tables that are as the events say.
+fn truth(order: &[Event]) -> Truth {
+    let mut tables = Contents::default();
+    for event in order {
+        tables.apply(&event.content);
+    }
+    Truth { order: order.to_vec(), failovers: Vec::new(), tables }
+}
+
+/// The counts: lost, repeated, out of order, leaked, altered, writes, order. All others are zero.
+fn counts(verdict: &Verdict) -> [usize; 7] {
+    assert!(verdict.faults()[7..].iter().all(|(_, count)| *count == 0), "{:?}", verdict.examples);
+    first_counts(verdict)
+}
+
+fn first_counts(verdict: &Verdict) -> [usize; 7] {
+    assert_eq!(verdict.is_clean(), verdict.faults().iter().all(|(_, count)| *count == 0));
+    std::array::from_fn(|place| verdict.faults()[place].1)
+}
+
+#[test]
+fn what_is_right_is_clean() {
+    assert_eq!(counts(&told(&[3, 4, 5, 6, 8, 10, 11])), [0; 7]);
+    let order = order();
+    let at_once = vec![answer(&order, &[3, 4, 5], 5), answer(&order, &[6, 8, 10, 11], 11)];
+    assert_eq!(counts(&judge(&order, at_once)), [0; 7]);
+}
+
+#[test]
+fn a_lost_event_is_caught() {
+    assert_eq!(counts(&told(&[3, 4, 5, 6, 8, 11])), [1, 0, 0, 0, 0, 0, 0]);
+    let order = order();
+    // A client that never got to the end lost what is there.
+    assert_eq!(counts(&judge(&order, vec![answer(&order, &[3, 4, 5, 6, 8], 9)])), [2, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_repeated_event_is_caught() {
+    assert_eq!(counts(&told(&[3, 4, 5, 5, 6, 8, 10, 11])), [0, 1, 0, 0, 0, 0, 0]);
+    // From before the client's start.
+    let order = order();
+    let answers = vec![answer(&order, &[2, 3, 4, 5, 6, 8, 10, 11], 11)];
+    assert_eq!(counts(&judge(&order, answers)), [0, 1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn an_event_out_of_order_is_caught() {
+    let order = order();
+    let swapped = vec![answer(&order, &[4, 3, 5, 6, 8, 10, 11], 11)];
+    assert_eq!(counts(&judge(&order, swapped)), [0, 0, 1, 0, 0, 0, 0]);
+    let late = vec![answer(&order, &[3, 4], 4), answer(&order, &[6], 6), answer(&order, &[5, 8, 10, 11], 11)];
+    assert_eq!(counts(&judge(&order, late)), [0, 0, 1, 0, 0, 0, 0]);
+    let ahead_of_its_cursor = vec![answer(&order, &[3, 4, 5], 4), answer(&order, &[6, 8, 10, 11], 11)];
+    assert_eq!(counts(&judge(&order, ahead_of_its_cursor)), [0, 0, 1, 0, 0, 0, 0]);
+    let cursor_back = vec![
+        answer(&order, &[3, 4, 5], 5),
+        answer(&order, &[6], 7),
+        answer(&order, &[], 6),
+        answer(&order, &[8, 10, 11], 11),
+    ];
+    assert_eq!(counts(&judge(&order, cursor_back)), [0, 0, 1, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_leaked_event_is_caught() {
+    // While the user was away; and of a community that the user was never in.
+    assert_eq!(counts(&told(&[3, 4, 5, 6, 7, 8, 10, 11])), [0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(counts(&told(&[3, 4, 5, 6, 8, 9, 10, 11])), [0, 0, 0, 1, 0, 0, 0]);
+    // Outside of what the token is narrowed to.
+    let order = order();
+    let answers = vec![answer(&order, &[3, 4, 10], 11)];
+    let narrow = History { scope: Some(vec![1]), ..client(vec![Path { start: 2, answers, caught_up: None }]) };
+    assert_eq!(counts(&check(&truth(&order), &[], &[narrow])), [0, 0, 0, 1, 0, 0, 0]);
+    // An event that never happened.
+    let mut invented = vec![answer(&order, &[3, 4, 5, 6, 8, 10, 11], 11)];
+    invented[0].events[5]["event_id"] = json!(99);
+    assert_eq!(counts(&judge(&order, invented)), [1, 0, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn an_altered_event_is_caught() {
+    let order = order();
+    let mut answers = vec![answer(&order, &[3, 4, 5, 6, 8, 10, 11], 11)];
+    answers[0].events[2]["text"] = json!("another text");
+    assert_eq!(counts(&judge(&order, answers)), [0, 0, 0, 0, 1, 0, 0]);
+}
+
+#[test]
+fn acknowledged_writes_are_in_the_order_once() {
+    let write = |mark: &str, is_done: bool| Write { mark: mark.to_owned(), acknowledged: is_done.then_some(NOW) };
+    let mut order = order();
+    let writes = [write("new_comment text 5", true), write("new_comment no", false), write("new_comment yes", true)];
+    assert_eq!(counts(&check(&truth(&order), &writes, &[])), [0, 0, 0, 0, 0, 1, 0]);
+    order[6].content["text"] = json!("text 5");
+    assert_eq!(counts(&check(&truth(&order), &writes[..1], &[])), [0, 0, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn a_fault_of_the_order_is_caught() {
+    let mut gap = order();
+    gap.remove(8);
+    assert_eq!(counts(&check(&truth(&gap), &[], &[])), [0, 0, 0, 0, 0, 0, 1]);
+    let mut early = order();
+    let (discussion, comment) = (early[3].content.clone(), early[4].content.clone());
+    (early[3].content, early[4].content) = (comment, discussion);
+    assert_eq!(counts(&check(&truth(&early), &[], &[])), [0, 0, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn who_has_left_need_not_be_told_what_was_before() {
+    // 4 and 5 are of the community that the user has left at 6, of which the same answer tells.
+    let order = order();
+    let answers = vec![answer(&order, &[3, 6, 8, 10, 11], 11)];
+    assert_eq!(counts(&judge(&order, answers)), [0; 7]);
+    // This answer came before the user left.
+    let mut before = vec![answer(&order, &[3, 4], 5), answer(&order, &[6, 8, 10, 11], 11)];
+    before[0].at = at(-1);
+    assert_eq!(counts(&judge(&order, before)), [1, 0, 0, 0, 0, 0, 0]);
+    // And told with the end of the membership, before the user came back at 8, it is a leak.
+    let mut order = order;
+    order[7].written_at = at(1);
+    let with_the_end = vec![answer(&order, &[3, 5, 6], 7), answer(&order, &[8, 10, 11], 11)];
+    assert_eq!(counts(&judge(&order, with_the_end)), [0, 0, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn a_row_without_its_event_is_caught_and_an_event_without_its_row() {
+    let rows = |truth: &Truth| check(truth, &[], &[]).rows;
+    let mut truth = truth(&order());
+    assert_eq!(rows(&truth), 0);
+    let row = truth.tables.comments.remove(&5).unwrap();
+    assert_eq!(rows(&truth), 1);
+    truth.tables.comments.insert(5, row.clone());
+    truth.tables.comments.insert(99, row);
+    assert_eq!(rows(&truth), 1);
+    truth.tables.comments.remove(&99);
+    // An edit whose event is missing, and a counter that is wrong.
+    truth.tables.comments.get_mut(&5).unwrap().text = Some("another text".to_owned());
+    truth.tables.discussions.get_mut(&2).unwrap().comment_count += 1;
+    assert_eq!(rows(&truth), 2);
+}
+
+#[test]
+fn a_client_that_shows_something_else_is_caught() {
+    let order = order();
+    let truth = truth(&order);
+    let shown = |ids: &[usize]| {
+        let mut page = Page::new(2);
+        page.take_discussions(&json!({ "discussions": [], "last_event_id": 2 }));
+        ids.iter().for_each(|id| page.apply(&order[*id - 1].content));
+        check(&truth, &[], &[History { page: Some(page), ..History::default() }]).pages
+    };
+    assert_eq!(shown(&[4, 5, 7, 10, 11]), 0);
+    // One comment less; nothing at all.
+    assert_eq!(shown(&[4, 5, 11]), 1);
+    assert_eq!(shown(&[]), 1);
+}
+
+const LEAP: i64 = 1 << 32;
+
+/// The order of [`order`], of which a failover kept everything up to 8. Its primary had numbered 9, 10 and 11, and had
+/// committed 12. Of these the new one had the rows of 10 only, which got a number after the leap; then came one more.
+fn after_a_failover() -> Truth {
+    let before = order();
+    let mut order = before[..8].to_vec();
+    let unnumbered = comment(12, 1);
+    for (place, old) in [(1, &before[9]), (2, &comment(13, 2))] {
+        let mut event = old.clone();
+        event.event_id = LEAP + place;
+        event.content["event_id"] = json!(event.event_id);
+        order.push(event);
+    }
+    let lost = [&before[8], &before[10], &unnumbered].map(|event| event.content.clone()).to_vec();
+    let failover =
+        Failover { from: at(10), to: at(11), kept: 8, base: Some(LEAP), numbered: before[8..].to_vec(), lost };
+    Truth { failovers: vec![failover], ..truth(&order) }
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    NOW + chrono::Duration::seconds(seconds)
+}
+
+/// A client that was told all of the era before and was told to catch up at 12 s.
+fn path_before(truth: &Truth) -> Path {
+    let told = |ids: &[i64]| {
+        let events = truth.order[..8].iter().chain(&truth.failovers[0].numbered);
+        events.filter(|event| ids.contains(&event.event_id)).map(|event| event.content.clone()).collect()
+    };
+    let answers = vec![
+        Answer { events: told(&[3, 4, 5, 6, 8]), to: 9, at: NOW },
+        Answer { events: told(&[10, 11]), to: 11, at: NOW },
+    ];
+    Path { start: 2, answers, caught_up: Some(at(12)) }
+}
+
+fn path_after(truth: &Truth) -> Path {
+    let events = truth.order[8..].iter().map(|event| event.content.clone()).collect();
+    Path { start: LEAP, answers: vec![Answer { events, to: LEAP + 2, at: at(13) }], caught_up: None }
+}
+
+fn judge_failover(truth: &Truth, paths: Vec<Path>) -> Verdict {
+    check(truth, &[], &[client(paths)])
+}
+
+#[test]
+fn a_failover_with_a_loss_is_clean_when_everyone_catches_up() {
+    let truth = after_a_failover();
+    assert_eq!(counts(&judge_failover(&truth, vec![path_before(&truth), path_after(&truth)])), [0; 7]);
+    // Told to catch up twice: at a node that had not leaped yet, and then.
+    let between = Path { start: 8, answers: Vec::new(), caught_up: Some(at(12)) };
+    assert_eq!(counts(&judge_failover(&truth, vec![path_before(&truth), between, path_after(&truth)])), [0; 7]);
+}
+
+#[test]
+fn what_was_told_of_the_lost_future_is_checked_too() {
+    let truth = after_a_failover();
+    let mut before = path_before(&truth);
+    before.answers[1].events.remove(0);
+    assert_eq!(counts(&judge_failover(&truth, vec![before, path_after(&truth)])), [1, 0, 0, 0, 0, 0, 0]);
+    let mut before = path_before(&truth);
+    before.answers[1].events[0]["text"] = json!("another text");
+    assert_eq!(counts(&judge_failover(&truth, vec![before, path_after(&truth)])), [0, 0, 0, 0, 1, 0, 0]);
+}
+
+#[test]
+fn a_phantom_after_the_failover_is_caught() {
+    // 11 of the lost future, told after the leap.
+    let truth = after_a_failover();
+    let mut after = path_after(&truth);
+    after.answers[0].events.insert(0, truth.failovers[0].numbered[2].content.clone());
+    assert_eq!(counts(&judge_failover(&truth, vec![path_before(&truth), after])), [0, 0, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn a_catch_up_that_no_failover_excuses_is_caught() {
+    let truth = after_a_failover();
+    // Before the primary died; and once more after the leap.
+    let early = Path { caught_up: Some(at(9)), ..path_before(&truth) };
+    assert_eq!(judge_failover(&truth, vec![early, path_after(&truth)]).catch_ups, 1);
+    let again = Path { caught_up: Some(at(14)), ..path_after(&truth) };
+    let last = Path { start: LEAP + 2, ..Path::default() };
+    assert_eq!(judge_failover(&truth, vec![path_before(&truth), again, last]).catch_ups, 1);
+}
+
+#[test]
+fn a_cursor_that_goes_on_over_a_leap_is_caught() {
+    let truth = after_a_failover();
+    let mut path = path_before(&truth);
+    path.caught_up = None;
+    path.answers.extend(path_after(&truth).answers);
+    let verdict = judge_failover(&truth, vec![path]);
+    // Its events after the leap are none of its era.
+    assert_eq!((verdict.crossed, verdict.leaked), (1, 2));
+    // One that never heard of the leap at all.
+    let silent = Path { caught_up: None, ..path_before(&truth) };
+    assert_eq!(judge_failover(&truth, vec![silent]).crossed, 1);
+}
+
+#[test]
+fn only_the_dead_primary_excuses_a_lost_write() {
+    let truth = after_a_failover();
+    let judge = |text: &str, seconds| {
+        let write = Write { mark: format!("new_comment text {text}"), acknowledged: Some(at(seconds)) };
+        let verdict = check(&truth, &[write], &[]);
+        (verdict.lost_with_primary, verdict.writes)
+    };
+    // Numbered or not, it was on the dead primary alone.
+    assert_eq!((judge("11", 9), judge("12", 9)), ((1, 0), (1, 0)));
+    // The new primary was in place already; the dead primary never had it; it was kept.
+    assert_eq!((judge("11", 12), judge("99", 9), judge("10", 9)), ((0, 1), (0, 1), (0, 0)));
+}
+
+#[test]
+fn a_failover_without_a_leap_is_caught_and_so_is_a_jump_that_is_no_leap() {
+    let mut truth = after_a_failover();
+    truth.failovers[0].base = None;
+    let verdict = check(&truth, &[], &[]);
+    assert_eq!((verdict.no_leaps, verdict.order), (1, 1));
+    // A leap from beyond what was kept.
+    let mut truth = after_a_failover();
+    truth.failovers[0].kept = 7;
+    truth.failovers[0].numbered.insert(0, order()[7].clone());
+    assert_eq!(check(&truth, &[], &[]).order, 1);
+}
