@@ -1,16 +1,10 @@
-import type { Author, Event } from "./generated/api.js";
+import type { Author, AuthorChangedEvent, Event } from "./generated/api.js";
 
 /** An author has another name or picture. A pseudonym has no id and is never the subject. */
-export interface AuthorChanged {
-  event_id: number;
-  type: "author_changed";
-  community_id: number;
-  author: Author;
-  timestamp: string;
-}
+export type AuthorChanged = AuthorChangedEvent;
 
 /** Every event that the reducers understand. Servers may send other types: those change nothing. */
-export type KnownEvent = Event | AuthorChanged;
+export type KnownEvent = Event;
 
 /** The author as the event says, wherever this author is shown; the same reference otherwise. */
 export function renamed<T extends { author: Author | null }>(item: T, event: AuthorChanged): T {

@@ -44,7 +44,7 @@ export class Model {
     for (const item of [...this.discussions, ...this.comments]) {
       if (item.author && item.author.id !== null && item.author.id === author.id) item.author = author;
     }
-    this.#emit({ type: "author_changed", community_id: COMMUNITY, author } as never, this.#tick());
+    this.#emit({ type: "author_changed", community_id: COMMUNITY, author }, this.#tick());
   }
 
   createDiscussion(topic: string, text: string, author: Author): Discussion {
