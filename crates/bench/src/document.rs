@@ -162,7 +162,7 @@ impl Stage {
     /// Its name on the command line.
     fn name(self) -> &'static str {
         match self {
-            Self::EventStream => "fanout",
+            Self::Fanout => "fanout",
             Self::Delivery => "delivery",
             Self::Requests => "requests",
             Self::Relay => "relay",

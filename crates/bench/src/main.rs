@@ -29,7 +29,7 @@ use self::database::Database;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stage {
     /// One event to many parked polls, beside pollbench's floor and nchan
-    EventStream,
+    Fanout,
     /// From a comment's POST to its delivery
     Delivery,
     /// Requests a second, beside pgbench
@@ -168,7 +168,7 @@ impl Bench {
         for stage in &self.stages {
             eprintln!("==> measuring: {stage:?}");
             match stage {
-                Stage::EventStream => figures.fan_out = Some(fanout::measure(self)?),
+                Stage::Fanout => figures.fan_out = Some(fanout::measure(self)?),
                 Stage::Delivery => figures.delivery = Some(delivery::measure(self)?),
                 Stage::Requests => figures.requests = Some(requests::measure(self)?),
                 Stage::Relay => figures.relay = Some(relay::measure(self)?),
