@@ -15,6 +15,7 @@ use crate::ids::CommunityId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = Kind)] // its name on the wire
 pub enum Visibility {
     /// Anyone reads, members write.
     Public,
