@@ -36,7 +36,7 @@ dependencies() {
 }
 
 # The fuzz target is a workspace of its own. It shares the target folder, so that common dependencies are compiled once.
-fuzz() { CARGO_TARGET_DIR=$(cargo_target_dir) cargo check --quiet --manifest-path fuzz/Cargo.toml; }
+fuzz() { CARGO_TARGET_DIR=$(cargo_target_dir) cargo check --quiet --locked --manifest-path fuzz/Cargo.toml; }
 
 client() {
     scripts/npm-ci.sh
