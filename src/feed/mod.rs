@@ -139,8 +139,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed that takes what this node's relay numbers from `relayed`, and all else from the fan-out, where there is one
-    /// and it answers, or from Postgres.
+    /// A feed that takes what this node's relay numbers from `relayed`, and all else from the stream in Redis, where there
+    /// is one and it answers, or from Postgres.
     pub fn new(
         db: BackgroundDb,
         hub: Arc<Hub>,
