@@ -27,7 +27,7 @@ use discussions::{
     config::Config,
     db::Db,
     directory::Scope,
-    events::{Audience, Relayed},
+    events::{Audience, SequencedEvent},
     ids::EventId,
     realtime::{
         hub::{Hub, Limits},
@@ -82,7 +82,7 @@ fn application() -> AppState {
         verifier: Verifier::new(&config.jwt).expect("a secret"),
         sessions: Sessions::new(db.clone()),
         hub: Arc::new(Hub::new(limits, 0, [])),
-        registry: Arc::new(Registry::alone()),
+        registry: Arc::new(Registry::local()),
         writes: Default::default(),
         shutdown: CancellationToken::new(),
         db,
@@ -94,7 +94,7 @@ fn register(state: &AppState, user: i64) -> uuid::Uuid {
     let queue = uuid::Uuid::new_v4();
     let history = History { head: state.hub.head(), communities: [COMMUNITY].into(), ..History::default() };
     let now = tokio::time::Instant::now();
-    state.hub.begin(user).install(queue, Scope::default(), &history, TTL, now);
+    state.hub.begin_registration(user).create_queue(queue, Scope::default(), &history, TTL, now);
     queue
 }
 
@@ -103,8 +103,13 @@ fn append(state: &AppState) {
     let text = "Some words of a comment. ".repeat(18);
     let json = format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#);
     let written_at = chrono::Utc::now();
-    let event =
-        Relayed { event_id, community_id: COMMUNITY, audience: Audience::Community, json: json.into(), written_at };
+    let event = SequencedEvent {
+        event_id,
+        community_id: COMMUNITY,
+        audience: Audience::Community,
+        json: json.into(),
+        written_at,
+    };
     assert!(state.hub.append(&event).is_some(), "it is the next event");
 }
 

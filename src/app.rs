@@ -119,15 +119,15 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     let background =
         Background { tasks: TaskTracker::new(), shutdown: shutdown.clone(), failed: CancellationToken::new() };
     let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
-    let mut outlets = vec![relayed];
+    let mut subscribers = vec![relayed];
     if let Some(stream) = stream.clone() {
         let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
-        outlets.push(relayed);
+        subscribers.push(relayed);
         background
             .spawn("publisher", supervise(Publisher::new(stream, background_db.clone(), from_relay), shutdown.clone()));
     }
     let here = Arc::clone(&hub);
-    let relay = Relay::new(background_db.clone(), notifier, Box::new(move || here.position()), outlets);
+    let relay = Relay::new(background_db.clone(), notifier, Box::new(move || here.position()), subscribers);
     background.spawn("relay", supervise(relay, shutdown.clone()));
     background
         .spawn("feed", supervise(Feed::new(background_db, Arc::clone(&hub), from_relay, stream), shutdown.clone()));
@@ -180,7 +180,7 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
 
 /// What this node shares with others: nothing, where no Redis is set.
 fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<EventStream>, Registry)> {
-    let Some(url) = &config.redis_url else { return Ok((None, Registry::alone())) };
+    let Some(url) = &config.redis_url else { return Ok((None, Registry::local())) };
     // The address may hold a password: the error does not repeat it.
     let client = redis::Client::open(url.as_str())
         .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;

@@ -48,7 +48,7 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
         return Err(ApiError::from(ErrorCode::Unavailable)
             .message("the database has lost events: they are to be numbered anew"));
     }
-    match timeout(PATIENCE, state.hub.reaches(&position)).await {
+    match timeout(PATIENCE, state.hub.wait_for_position(&position)).await {
         Ok(()) => Ok(alive()),
         Err(_) => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
     }

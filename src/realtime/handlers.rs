@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::{
     memberships::{self, MembershipHistory},
-    model::{Asked, Heartbeat, PollAnswer, PollQuery, Registration, queue_id},
-    poll::{self, adopt},
-    registry::Registered,
+    model::{Heartbeat, PollAnswer, PollQuery, PollRequest, Registration, queue_id},
+    poll::{self, load_from_registry},
+    registry::QueueRecord,
 };
 use crate::{
     auth::Viewer,
@@ -38,8 +38,8 @@ const RELAY_PATIENCE: Duration = Duration::from_secs(2);
     security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The new queue", body = Registration), WriteErrors))]
 pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<Response> {
-    // Begun before the snapshot is taken, so that no change of membership falls between.
-    let registration = state.hub.begin(viewer.user_id);
+    // PollFuture before the snapshot is taken, so that no change of membership falls between.
+    let registration = state.hub.begin_registration(viewer.user_id);
     let history = up_to_date(&state, &viewer).await?;
     let communities: Vec<CommunityId> =
         history.communities.iter().copied().filter(|community| viewer.scope.allows(*community)).collect();
@@ -47,9 +47,9 @@ pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<R
         return Err(ErrorCode::NoCommunities.into());
     }
     let queue_id = Uuid::new_v4();
-    let registered = Registered { user_id: viewer.user_id, scope: viewer.scope.clone() };
+    let registered = QueueRecord { user_id: viewer.user_id, scope: viewer.scope.clone() };
     let ttl = Duration::from_secs(state.config.queue_ttl_seconds);
-    let dropped = registration.install(queue_id, viewer.scope, &history, ttl, Instant::now());
+    let dropped = registration.create_queue(queue_id, viewer.scope, &history, ttl, Instant::now());
     state.registry.save(queue_id, &registered).await;
     if let Some(dropped) = dropped {
         state.registry.remove(dropped, viewer.user_id).await;
@@ -95,10 +95,10 @@ pub async fn heartbeat(
     let queue = queue_id(&heartbeat.queue_id)?;
     let mut scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     if scope.is_none() {
-        adopt(&state, &viewer, queue).await?;
+        load_from_registry(&state, &viewer, queue).await?;
         scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     }
-    let registered = Registered { user_id: viewer.user_id, scope: scope.ok_or(ErrorCode::QueueNotFound)? };
+    let registered = QueueRecord { user_id: viewer.user_id, scope: scope.ok_or(ErrorCode::QueueNotFound)? };
     state.registry.save(queue, &registered).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -109,8 +109,8 @@ pub async fn heartbeat(
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
 pub async fn close(State(state): State<AppState>, viewer: Viewer, PathQueue(queue): PathQueue) -> Result<StatusCode> {
-    if !state.hub.knows(queue, viewer.user_id, Instant::now()) {
-        adopt(&state, &viewer, queue).await?;
+    if !state.hub.has_queue(queue, viewer.user_id, Instant::now()) {
+        load_from_registry(&state, &viewer, queue).await?;
     }
     if !state.hub.close(queue, viewer.user_id) {
         return Err(ErrorCode::QueueNotFound.into());
@@ -136,5 +136,5 @@ pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: Path
     params(PollQuery), security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "What happened, or that it is too long ago to tell", body = PollAnswer), PollErrors))]
 pub async fn poll(State(state): State<AppState>, viewer: Viewer, Query(query): Query<PollQuery>) -> Result<Response> {
-    poll::wait(&state, viewer, Asked::try_from(query)?).await.map(poll::respond)
+    poll::wait(&state, viewer, PollRequest::try_from(query)?).await.map(poll::respond)
 }

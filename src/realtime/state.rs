@@ -12,16 +12,16 @@ use tokio::time::Instant;
 
 use super::{
     answer,
-    hub::{ANSWER_EVENTS, Limits, Parked, Polled, Start},
+    hub::{ANSWER_EVENTS, Limits, ParkHandle, PollOutcome, Start},
     log::{Entry, Log},
     member::{Member, MembershipTimeline},
     memberships::MembershipHistory,
-    queue::{Place, Queues, Waiting},
+    queue::{Listing, ParkedEntry, Queues},
     waiter::{Fired, Waiter},
 };
 use crate::{
     directory::Scope,
-    events::{Audience, Relayed, history::HistoryId},
+    events::{Audience, SequencedEvent, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
 };
 
@@ -39,7 +39,7 @@ pub struct State {
     /// Those with events or polls, each in a slot for good.
     pub communities: Vec<Community>,
     /// The slots of communities.
-    places: HashMap<CommunityId, u32, RandomState>,
+    community_slots: HashMap<CommunityId, u32, RandomState>,
     /// Users with queues, or about to have one.
     pub members: HashMap<UserId, Box<Member>, RandomState>,
     /// All queues.
@@ -107,19 +107,19 @@ impl State {
         let mut parked = Vec::new();
         for queue in self.queues.iter_mut() {
             self.generation += 1;
-            (queue.generation, queue.places) = (self.generation, None);
+            (queue.generation, queue.listings) = (self.generation, None);
             parked.extend(queue.parked.take().map(|parked| parked.waiter));
         }
         parked
     }
 
     /// Takes what the database said of a user's memberships, if it said it of this history.
-    pub fn know(&mut self, user: UserId, history: &MembershipHistory) {
+    pub fn update_memberships(&mut self, user: UserId, history: &MembershipHistory) {
         if history.id != self.history {
             return;
         }
         let Some(member) = self.members.get_mut(&user) else { return };
-        if member.know(history) {
+        if member.update_memberships(history) {
             let slots = member.queues.clone();
             self.relist(&slots);
         }
@@ -128,14 +128,14 @@ impl State {
     /// The slot of a community, which is made where there is none.
     fn community(&mut self, id: CommunityId) -> u32 {
         let communities = &mut self.communities;
-        *self.places.entry(id).or_insert_with(|| {
+        *self.community_slots.entry(id).or_insert_with(|| {
             communities.push(Community::new(id, Log::default()));
             (communities.len() - 1) as u32
         })
     }
 
     /// Puts the event where its readers find it and takes out the polls that wait for it.
-    pub fn append(&mut self, event: &Relayed) -> Vec<Arc<Waiter>> {
+    pub fn append(&mut self, event: &SequencedEvent) -> Vec<Arc<Waiter>> {
         match event.audience {
             Audience::Community => {
                 let slot = self.community(event.community_id);
@@ -198,7 +198,7 @@ impl State {
     /// Puts a queue into the lists of its communities, where it is not in them yet.
     fn list(&mut self, slot: u32) {
         let Some(queue) = self.queues.at_mut(slot) else { return };
-        if let Some(places) = &mut queue.places {
+        if let Some(places) = &mut queue.listings {
             // The common case, apart, as it is to be quick.
             for place in places.iter_mut() {
                 let community = &mut self.communities[place.community as usize];
@@ -213,11 +213,11 @@ impl State {
         let Some(timeline) = self.members.get(&user).and_then(|member| member.known()) else { return };
         let visible: Vec<CommunityId> =
             timeline.communities(self.head).filter(|community| scope.allows(*community)).collect();
-        let places = visible.into_iter().map(|community| Place { community: self.community(community), epoch: 0 });
+        let places = visible.into_iter().map(|community| Listing { community: self.community(community), epoch: 0 });
         let places = places.collect();
         self.generation += 1;
         if let Some(queue) = self.queues.at_mut(slot) {
-            (queue.places, queue.generation) = (Some(places), self.generation);
+            (queue.listings, queue.generation) = (Some(places), self.generation);
             self.list(slot);
         }
     }
@@ -237,7 +237,7 @@ impl State {
         let Some(queue) = self.queues.at_mut(slot) else { return };
         self.generation += 1;
         queue.generation = self.generation;
-        for place in queue.places.take().unwrap_or_default() {
+        for place in queue.listings.take().unwrap_or_default() {
             let community = &mut self.communities[place.community as usize];
             if place.epoch != community.epoch {
                 continue;
@@ -274,23 +274,23 @@ impl State {
     }
 
     /// What is there for the queue in `slot` after `cursor`; parks where that is nothing and `park` says so.
-    pub fn poll(&mut self, slot: u32, token: &Scope, cursor: EventId, park: bool) -> Polled {
+    pub fn poll(&mut self, slot: u32, token: &Scope, cursor: EventId, park: bool) -> PollOutcome {
         if cursor < self.history.base || cursor > self.head {
-            return Polled::Ahead;
+            return PollOutcome::Ahead;
         }
-        let Some(queue) = self.queues.at(slot) else { return Polled::NotFound };
+        let Some(queue) = self.queues.at(slot) else { return PollOutcome::NotFound };
         if cursor < self.floor {
-            return Polled::Catchup;
+            return PollOutcome::Catchup;
         }
         let mut news = Vec::new();
         // Who has seen the head has nothing to look for, and whose places are worked out has memberships that are known.
-        if cursor < self.head || queue.places.is_none() {
+        if cursor < self.head || queue.listings.is_none() {
             let Some(timeline) = self.members.get(&queue.user).and_then(|member| member.known()) else {
-                return Polled::MembershipsUnknown;
+                return PollOutcome::MembershipsUnknown;
             };
             match self.gather(timeline, &queue.scope, token, cursor) {
                 Some(found) => news = found,
-                None => return Polled::Catchup,
+                None => return PollOutcome::Catchup,
             }
         }
         if !news.is_empty() || !park || self.closing {
@@ -301,15 +301,15 @@ impl State {
                 self.head
             };
             let events: Vec<Bytes> = news.into_iter().map(|(_, json)| json).collect();
-            return Polled::Answer(answer::events(&events, last));
+            return PollOutcome::Answer(answer::events(&events, last));
         }
         let (waiter, seen) = (Arc::new(Waiter::default()), self.head);
         let queue_id = queue.id;
         if let Some(queue) = self.queues.at_mut(slot) {
-            queue.parked = Some(Waiting { waiter: Arc::clone(&waiter), seen, token: token.clone() });
+            queue.parked = Some(ParkedEntry { waiter: Arc::clone(&waiter), seen, token: token.clone() });
         }
         self.list(slot);
-        Polled::Parked(Parked { fired: Fired(waiter), queue: queue_id, seen })
+        PollOutcome::Parked(ParkHandle { fired: Fired(waiter), queue: queue_id, seen })
     }
 
     /// The events after `cursor` that the queue may see, in order, somewhat more than an answer takes at the most. None
@@ -324,7 +324,7 @@ impl State {
         let mut news = Vec::new();
         let mut logs = 0;
         for span in timeline.spans(cursor).filter(|span| queue.allows_both(token, span.community)) {
-            let Some(slot) = self.places.get(&span.community) else { continue };
+            let Some(slot) = self.community_slots.get(&span.community) else { continue };
             let community = &self.communities[*slot as usize];
             let after = cursor.max(span.joined);
             if community.log.lost_after(after) {
