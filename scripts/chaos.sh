@@ -3,10 +3,10 @@
 #
 #   CHAOS_ALONE     true: each kind of fault by itself, twice, within six minutes; its table is the last part of docs/chaos.md
 #   CHAOS_SECONDS   how long (600); the report is written only by a run of at least ten minutes
-#   CHAOS_KINDS     only these kinds of faults, as they are called in tests/chaos/kind.rs, separated by commas; no report
-#   CHAOS_KEEP      keep the logs of a run that passed, in .data/chaos
-#   CHAOS_SEED      which faults, in which order
-#   DISCUSSIONS_BIN the server to break, instead of a debug build
+#   CHAOS_KINDS     only these kinds of faults (`cargo run -p discussions-chaos -- --help` has their names); no report
+#   CHAOS_KEEP      true: keep the logs of a run that passed, in .data/chaos
+#   CHAOS_SEED      chooses the faults and their order
+#   DISCUSSIONS_BIN the server to break; without it, a debug build
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 end_with_make "$@"
@@ -31,4 +31,5 @@ fi
 
 # It starts its own PostgreSQL and Redis, which it must be able to kill.
 unset DATABASE_URL REDIS_URL
-run_child cargo test --locked --test chaos -- --nocapture || die "the test failed: what the nodes logged is in .data/chaos"
+run_child cargo build --locked --workspace --bins || die "the programs did not build"
+run_child "$(cargo_target_dir)/debug/discussions-chaos" || die "the run failed: what the nodes logged is in .data/chaos"

@@ -66,6 +66,10 @@ test_rust() {
     # Polls have two ways in: what holds for one must hold for the other.
     logged "$work/hyper.log" env DIRECT_POLLS=false cargo test --locked --workspace --test it -- poll_rules:: delivery:: invariants:: ||
         die "Rust tests of polls by hyper failed"
+    # It starts its own PostgreSQL and Redis, which it must be able to kill.
+    run_child cargo build --locked --workspace --bins || die "the programs did not build"
+    logged "$work/chaos.log" env -u DATABASE_URL -u REDIS_URL "$(cargo_target_dir)/debug/discussions-chaos" ||
+        die "the short chaos run failed: what the nodes logged is in .data/chaos"
 }
 
 test_client() {

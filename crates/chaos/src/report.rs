@@ -1,4 +1,4 @@
-//! What a run came to: one table, for people, and the complaints, which fail the test.
+//! The result of a run: a table for people, and the complaints, which make the run fail.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,13 @@ use std::{
 
 use chrono::Utc;
 
+use clap::ValueEnum;
+
 use crate::{
     checker::{Failover, Truth, Verdict},
     clients::{POLL_SECONDS, Seen},
-    faults::{Kind, Made, Outcome, Plan},
+    faults::{FaultPlan, Made, Outcome},
+    kind::Kind,
     silence::{AFTER_THE_END, Wait, longest},
 };
 
@@ -33,7 +36,7 @@ pub struct Rolling {
 
 /// What a run came to.
 pub struct Report {
-    pub plan: Plan,
+    pub plan: FaultPlan,
     pub lasted: Duration,
     pub rolling: Rolling,
     pub outcome: Outcome,
@@ -122,7 +125,7 @@ impl Report {
         let (seconds, seed) = (self.lasted.as_secs(), self.plan.seed);
         format!(
             "# Chaos: the results of the last long run\n\n\
-             `make chaos` writes this page; do not edit it. `tests/chaos/main.rs` says what the test does. \
+             `make chaos` writes this page; do not edit it. `crates/chaos/src/main.rs` says what the run does. \
              [operations.md](operations.md) says what each failure means for an operator.\n\n\
              * {}\n\
              * three nodes ({build} build), PostgreSQL with an asynchronous replica, Redis, a round-robin balancer that asks \
@@ -149,7 +152,7 @@ impl Report {
             let lasted = made.iter().map(|made| (made.to - made.from).as_seconds_f64()).fold(0.0, f64::max);
             let silence = longest(silences.iter().filter(|wait| made.iter().any(|made| wait.meets(made))));
             let after = made.iter().map(|made| self.after(made)).fold(0.0, f64::max);
-            let (words, times) = (kind.words(), made.len());
+            let (words, times) = (kind.description(), made.len());
             lines.push(format!("| {words} | {times} | {lasted:.1} | {silence:.1} | {after:.1} |"));
         }
         lines.join("\n")
@@ -157,11 +160,11 @@ impl Report {
 
     fn faults_table(&self, f: &mut Formatter<'_>, deliveries: &[Wait], silences: &[Wait]) -> fmt::Result {
         writeln!(f, "| fault | times | slowest event, s | longest silence, s |\n| --- | ---: | ---: | ---: |")?;
-        for kind in Kind::ALL {
+        for kind in Kind::value_variants().iter().copied() {
             let made = self.made(kind);
             let during = |waits: &[Wait]| longest(waits.iter().filter(|wait| made.iter().any(|made| wait.meets(made))));
             let (slowest, silence) = (during(deliveries), during(silences));
-            writeln!(f, "| {} | {} | {slowest:.1} | {silence:.1} |", kind.words(), made.len())?;
+            writeln!(f, "| {} | {} | {slowest:.1} | {silence:.1} |", kind.description(), made.len())?;
         }
         let (slowest, silence) = (longest(deliveries), longest(silences));
         let (seconds, times) = (self.lasted.as_secs(), self.outcome.made.len());

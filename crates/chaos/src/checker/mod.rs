@@ -132,7 +132,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Every fault has an example.
+    /// Whether nothing was found.
+    #[cfg(test)]
     pub fn is_clean(&self) -> bool {
         self.examples.is_empty()
     }
@@ -164,7 +165,7 @@ impl Verdict {
     }
 }
 
-/// What names the change that made an event: unique, as the clients of this test write no text twice.
+/// What names the change that made an event: unique, as no client writes a text twice.
 pub fn mark(content: &Value) -> Option<String> {
     let kind = content["type"].as_str()?;
     match kind {
