@@ -24,11 +24,13 @@ use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
 use crate::{
-    auth, comments,
+    auth::{self, AuthState},
+    comments,
     db::Meter,
     demo, discussions,
     error::{ApiError, ErrorCode},
-    health, openapi, realtime,
+    health, openapi,
+    realtime::{self, RealtimeState},
     state::AppState,
 };
 
@@ -38,27 +40,39 @@ const BODY_LIMIT: usize = 256 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(4_500);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The routes that are in the document.
-fn documented(state: Option<&AppState>) -> (Router<AppState>, Router<AppState>, serde_json::Value) {
-    let rest = OpenApiRouter::with_openapi(openapi::base())
-        .merge(discussions::routes())
-        .merge(comments::routes())
-        .merge(realtime::routes())
-        .merge(auth::routes::routes(state));
-    let (poll, poll_document) = realtime::poll_route().split_for_parts();
-    let (rest, mut document) = rest.split_for_parts();
-    document.merge(poll_document);
-    (rest, poll, openapi::finish(document))
+/// The routes that are in the document, each kind with the state that its handlers take.
+struct Documented {
+    features: Router<AppState>,
+    sessions: Router<AuthState>,
+    realtime: Router<RealtimeState>,
+    poll: Router<RealtimeState>,
+    document: serde_json::Value,
+}
+
+fn documented() -> Documented {
+    let features = OpenApiRouter::with_openapi(openapi::base()).merge(discussions::routes()).merge(comments::routes());
+    let (features, mut document) = features.split_for_parts();
+    let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
+    let (realtime, of_realtime) = realtime::routes().split_for_parts();
+    let (poll, of_poll) = realtime::poll_route().split_for_parts();
+    for part in [of_sessions, of_realtime, of_poll] {
+        document.merge(part);
+    }
+    Documented { features, sessions, realtime, poll, document: openapi::finish(document) }
 }
 
 /// The OpenAPI document.
 pub fn document() -> serde_json::Value {
-    documented(None).2
+    documented().document
 }
 
 /// All routes.
 pub fn router(state: &AppState) -> Router {
-    let (rest, poll, document) = documented(Some(state));
+    let Documented { features, sessions, realtime, poll, document } = documented();
+    // Sessions are read and written around these routes only.
+    let sessions = sessions.layer(state.auth.sessions.layer(&state.config)).with_state(state.auth.clone());
+    let rest = features.merge(sessions).merge(realtime.with_state(state.realtime.clone()));
+    let poll: Router<AppState> = poll.with_state(state.realtime.clone());
     // What one person may read is nothing for a cache, above all where a cookie says who asks.
     let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut rest = rest.layer(no_store);

@@ -23,10 +23,10 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     answer,
+    hub_state::State,
     member::Member,
     memberships::MembershipHistory,
     queue::Queue,
-    state::State,
     waiter::{Fired, ParkedOutcome},
 };
 use crate::{

@@ -15,7 +15,7 @@ use axum::{
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::{
-    answer,
+    RealtimeState, answer,
     hub::{Hub, ParkHandle, PollOutcome},
     memberships::{self, MembershipHistory},
     model::PollRequest,
@@ -28,14 +28,13 @@ use crate::{
     error::{ApiError, ErrorCode, Result},
     events::history::{self, Position},
     ids::{EventId, QueueId},
-    state::AppState,
 };
 
 /// How long a question to the database may take that a poll asks.
 const ASK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Waits for what there is for `viewer` after the cursor: the body of the answer.
-pub async fn wait(state: &AppState, viewer: Viewer, request: PollRequest) -> Result<Bytes> {
+pub async fn wait(state: &RealtimeState, viewer: Viewer, request: PollRequest) -> Result<Bytes> {
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut future = begin(state, viewer, request);
     poll_fn(|context| future.poll_answer(timer.as_mut(), context)).await
@@ -52,8 +51,8 @@ pub enum PollFuture<'a> {
 }
 
 /// Looks for what there is for `viewer` after the cursor, and parks where that is nothing.
-pub fn begin<'a>(state: &'a AppState, viewer: Viewer, request: PollRequest) -> PollFuture<'a> {
-    let limit = match state.poll_limit(request.timeout, viewer.expires_at) {
+pub fn begin<'a>(state: &'a RealtimeState, viewer: Viewer, request: PollRequest) -> PollFuture<'a> {
+    let limit = match poll_limit(state.poll_timeout, request.timeout, viewer.expires_at) {
         Ok(limit) => limit,
         Err(error) => return PollFuture::refused(error),
     };
@@ -69,6 +68,18 @@ pub fn begin<'a>(state: &'a AppState, viewer: Viewer, request: PollRequest) -> P
             PollFuture::SlowPath(Box::pin(slow_path(state, viewer, request, deadline, outcome)))
         }
     }
+}
+
+/// How long a poll may wait: what it asks for in seconds, within `most` and the life of its token, which ends at `expires_at`,
+/// in seconds since 1970.
+fn poll_limit(most: Duration, asked_seconds: Option<f64>, expires_at: Option<i64>) -> Result<Duration> {
+    let most = most.as_secs_f64();
+    let asked = asked_seconds.unwrap_or(most);
+    if !(asked.is_finite() && asked >= 0.0) {
+        return Err(ApiError::invalid_parameter("timeout", "is not a number of seconds from 0 on"));
+    }
+    let left = expires_at.map_or(most, |at| (at - chrono::Utc::now().timestamp()).max(0) as f64);
+    Ok(Duration::from_secs_f64(asked.min(most).min(left)))
 }
 
 impl PollFuture<'_> {
@@ -89,7 +100,7 @@ impl PollFuture<'_> {
 
 /// What a poll comes to that is ahead of this node, or whose queue or memberships are not known here: that is `outcome`.
 async fn slow_path(
-    state: &AppState,
+    state: &RealtimeState,
     viewer: Viewer,
     request: PollRequest,
     deadline: Instant,
@@ -175,7 +186,7 @@ pub fn respond(body: Bytes) -> Response {
 
 /// A cursor that is not of the order that this node knows: either the node is a moment behind (a GET reads the database, which
 /// is first to know), or there is no such event. None when the node has caught up.
-async fn wait_for_head(state: &AppState, cursor: EventId, deadline: Instant) -> Result<Option<Bytes>> {
+async fn wait_for_head(state: &RealtimeState, cursor: EventId, deadline: Instant) -> Result<Option<Bytes>> {
     let position = timeout(ASK_TIMEOUT, history::position(&state.db)).await;
     let position = position.map_err(|_| ErrorCode::Unavailable)??;
     if !position.has(cursor) {
@@ -185,7 +196,7 @@ async fn wait_for_head(state: &AppState, cursor: EventId, deadline: Instant) -> 
 }
 
 /// Waits until this node is there, but not for long. None when it is; else the answer that leaves the cursor where it is.
-async fn wait_for(state: &AppState, position: &Position, cursor: EventId, deadline: Instant) -> Option<Bytes> {
+async fn wait_for(state: &RealtimeState, position: &Position, cursor: EventId, deadline: Instant) -> Option<Bytes> {
     // A poll that does not want to wait is still worth the moment that the feed needs.
     let deadline = deadline.max(Instant::now() + Duration::from_millis(500));
     tokio::select! {
@@ -199,7 +210,7 @@ async fn wait_for(state: &AppState, position: &Position, cursor: EventId, deadli
 
 /// Reads the memberships of a user with queues here anew, after a leap. None when they are known.
 async fn load_memberships(
-    state: &AppState,
+    state: &RealtimeState,
     viewer: &Viewer,
     cursor: EventId,
     deadline: Instant,
@@ -212,14 +223,14 @@ async fn load_memberships(
     Ok(wait_for(state, &there, cursor, deadline).await)
 }
 
-async fn read_history(state: &AppState, viewer: &Viewer) -> Result<MembershipHistory> {
+async fn read_history(state: &RealtimeState, viewer: &Viewer) -> Result<MembershipHistory> {
     let history = timeout(ASK_TIMEOUT, memberships::read(&state.db, viewer.user_id));
     history.await.map_err(|_| ErrorCode::Unavailable)?
 }
 
 /// Serves a queue that was registered at another node. Does nothing where there is no such queue of this user; the queues of
 /// an account that has ended are gone as well, so that is looked at here: `token_invalid`.
-pub async fn load_from_registry(state: &AppState, viewer: &Viewer, queue: QueueId) -> Result<()> {
+pub async fn load_from_registry(state: &RealtimeState, viewer: &Viewer, queue: QueueId) -> Result<()> {
     let found = state.registry.find(queue).await?.filter(|(registered, _)| registered.user_id == viewer.user_id);
     let Some((registered, left)) = found else {
         let looked = timeout(ASK_TIMEOUT, directory::store::check_active(&state.db, viewer.user_id));

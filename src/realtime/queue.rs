@@ -25,7 +25,7 @@ pub struct Queue {
     pub expires_at: Instant,
     /// Its parked poll.
     pub parked: Option<ParkedEntry>,
-    /// Where it is listed, see [`super::state::Community::listed`]; None until it is worked out anew.
+    /// Where it is listed, see [`super::hub_state::Community::listed`]; None until it is worked out anew.
     pub listings: Option<Box<[Listing]>>,
     /// What its entries in those lists carry, so that entries of before are known to be void. Never given twice.
     pub generation: u64,

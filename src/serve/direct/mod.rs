@@ -174,15 +174,15 @@ impl Direct {
     /// Begins a poll.
     fn begin(&self, head: PollHead<'_>, last_good: &mut LastGood) -> Arrived<'_> {
         let (state, request) = (&self.state, head.asked);
-        let verify = |token| state.verifier.verify_again(token, last_good);
+        let verify = |token| state.auth.verifier.verify_again(token, last_good);
         let future = match (head.credentials.map(viewer::token_of), head.session) {
             (Some(token), _) => match token.and_then(verify) {
-                Ok(viewer) => poll::begin(state, viewer, request),
+                Ok(viewer) => poll::begin(&state.realtime, viewer, request),
                 Err(error) => PollFuture::refused(error),
             },
             (None, Some(id)) => PollFuture::SlowPath(Box::pin(async move {
-                let viewer = state.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
-                poll::wait(state, viewer, request).await
+                let viewer = state.auth.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
+                poll::wait(&state.realtime, viewer, request).await
             })),
             (None, None) => PollFuture::refused(ErrorCode::TokenMissing.into()),
         };
