@@ -1,4 +1,4 @@
-//! The application under test: a database of its own, clients of all kinds, and queues that keep their cursor.
+//! The application under test, with its own database, clients of all kinds, and queues that keep their cursor.
 //!
 //! A test reads as a story: `let ada = app.member("ada", community).await; ada.post(..).await.expect(201)`.
 
@@ -16,16 +16,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
 
-/// What the tokens of tests are signed with.
+/// The secret that signs the tokens of tests.
 pub const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
-/// How long a test waits for something that must come.
+/// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A database of this test's own, dropped with it.
+/// A database for one test. Drop deletes it.
 pub struct TestDatabase {
     server: String,
     name: String,
-    /// Where it is.
+    /// Its address.
     pub url: String,
 }
 
@@ -44,7 +44,7 @@ impl TestDatabase {
         Self { server, name, url }
     }
 
-    /// One that is there already, and stays.
+    /// An existing database, which drop does not delete.
     pub fn at(url: &str) -> Self {
         Self { server: String::new(), name: String::new(), url: url.to_owned() }
     }
@@ -56,7 +56,7 @@ impl Drop for TestDatabase {
             return;
         }
         let (server, name) = (self.server.clone(), self.name.clone());
-        // A runtime of its own: the test's is busy dropping this.
+        // It needs another runtime, because the test's runtime is running this drop.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -73,10 +73,10 @@ pub struct TestApp {
     pub addr: SocketAddr,
     pub metrics_addr: SocketAddr,
     pub state: AppState,
-    /// Connections beside the application's own: other programs that write.
+    /// Connections of other programs, separate from the application's.
     pub pool: PgPool,
     http: reqwest::Client,
-    /// Connections that only poll: these are the ones that are served without hyper.
+    /// HTTP connections that only poll. The server serves these without hyper.
     polls: reqwest::Client,
     running: Option<Running>,
     pub database: std::sync::Arc<TestDatabase>,
@@ -98,18 +98,18 @@ pub fn config(database_url: &str) -> Config {
 }
 
 impl TestApp {
-    /// With the default settings.
+    /// Starts it with the default settings.
     pub async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    /// With settings changed by `change`.
+    /// Starts it with settings that `change` has changed.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let database = std::sync::Arc::new(TestDatabase::create().await);
         Self::on(database, change).await
     }
 
-    /// On a database that is there already: a restart, or another node.
+    /// Starts it on an existing database, as a restart or another node does.
     pub async fn on(database: std::sync::Arc<TestDatabase>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&database.url);
         change(&mut config);
@@ -127,7 +127,7 @@ impl TestApp {
         }
     }
 
-    /// Ends it as SIGTERM does, and waits for the end.
+    /// Shuts it down as SIGTERM does, and waits for the end.
     pub async fn stop(mut self) -> std::sync::Arc<TestDatabase> {
         let running = self.running.take().unwrap();
         running.shutdown();
@@ -181,7 +181,7 @@ impl TestApp {
         gone.bind(user).bind(community).execute(&self.pool).await.unwrap();
     }
 
-    /// A new user who is a member, with a bearer token.
+    /// A new member, with a bearer token.
     pub async fn member(&self, name: &str, community: CommunityId) -> Client {
         self.with_role(name, community, "member").await
     }
@@ -213,7 +213,7 @@ impl TestApp {
         Client { user: 0, token: None, base: format!("http://{}", self.addr), http, polls }
     }
 
-    /// Waits until everything committed so far is numbered and at the hub; returns the head.
+    /// Waits until everything committed so far is numbered and at the hub. Returns the head.
     pub async fn settled(&self) -> EventId {
         let mut heads = self.state.realtime.hub.watch_head();
         let settled = async {
@@ -245,7 +245,7 @@ impl Drop for TestApp {
     }
 }
 
-/// Somebody who sends requests.
+/// A user who sends requests.
 #[derive(Clone)]
 pub struct Client {
     pub user: UserId,
@@ -255,7 +255,7 @@ pub struct Client {
     polls: reqwest::Client,
 }
 
-/// An answer, read whole.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -264,14 +264,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body, where the status is this one.
+    /// Checks the status and returns the body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         self.body
     }
 
-    /// That it is this error.
+    /// Checks that it is this error.
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> Value {
         assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
@@ -281,7 +281,7 @@ impl Answer {
 }
 
 impl Client {
-    /// Somebody with a bearer token at a server that was not started here.
+    /// A user with a bearer token, at a server that this process did not start.
     pub fn at(addr: SocketAddr, user: UserId) -> Self {
         let token = jwt::mint(SECRET, user, None, 3600).unwrap();
         Self {
@@ -361,13 +361,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// One poll as it is; moves no cursor. `timeout` in seconds.
+    /// The answer of one poll. Does not move the cursor. `timeout` is in seconds.
     pub async fn poll_raw(&self, timeout: f64) -> Answer {
         let path = format!("/poll?queue_id={}&last_event_id={}&timeout={timeout}", self.id, self.cursor);
         self.client.get(&path).await
     }
 
-    /// One poll's events; moves the cursor.
+    /// The events of one poll. Moves the cursor.
     pub async fn poll(&mut self, timeout: f64) -> Vec<Value> {
         let mut body = self.poll_raw(timeout).await.expect(200);
         assert_eq!(body.get("catchup_required"), None, "{body}");
@@ -378,12 +378,12 @@ impl Queue {
         }
     }
 
-    /// What is there now: polls without waiting.
+    /// The events that are there now. Polls without waiting.
     pub async fn now(&mut self) -> Vec<Value> {
         self.poll(0.0).await
     }
 
-    /// Polls until at least so many events have come.
+    /// Polls until at least `count` events have come.
     pub async fn events(&mut self, count: usize) -> Vec<Value> {
         let collecting = async {
             let mut events = Vec::new();

@@ -1,5 +1,5 @@
-//! The parser of polls beside hyper's: what it takes for a poll must be to hyper one request, the same poll. (What it leaves
-//! to hyper cannot differ.) Used by a test here and by the fuzz target in `fuzz/`.
+//! Compares the parser of polls with hyper's. If it parses bytes as a poll, hyper must parse them as one request with the same
+//! poll. (It leaves all other bytes to hyper, so they cannot differ.) A test here and the fuzz target in `fuzz/` use this file.
 
 use std::convert::Infallible;
 
@@ -20,11 +20,11 @@ use tokio::{
     sync::mpsc,
 };
 
-/// A poll with nothing special about it.
+/// A plain poll.
 pub const PLAIN: &[u8] =
     b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=7 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Headers that matter, good and bad.
+/// Headers with a meaning for polls, valid and invalid.
 pub const PIECES: [&str; 17] = [
     "Authorization: Bearer abc\r\n",
     "authorization:Bearer  d e\r\n",
@@ -45,7 +45,7 @@ pub const PIECES: [&str; 17] = [
     "X: \u{80}\u{ff}\r\n",
 ];
 
-/// Panics where the two do not read the same.
+/// Panics if the two parsers differ.
 pub fn check(bytes: &[u8]) {
     let Understood::Poll(poll) = understand(bytes) else { return };
     let requests = by_hyper(bytes);
@@ -70,7 +70,7 @@ fn session_of(headers: &HeaderMap) -> Option<tower_sessions::session::Id> {
     session::session_of(headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()))
 }
 
-/// The requests that hyper reads, to the end of the bytes or to the first that it refuses.
+/// The requests that hyper reads, up to the end of the bytes or the first refusal.
 fn by_hyper(bytes: &[u8]) -> Vec<Parts> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
@@ -82,7 +82,7 @@ fn by_hyper(bytes: &[u8]) -> Vec<Parts> {
             let _ = seen.send(request.into_parts().0);
             async { Ok::<_, Infallible>(Response::new(Body::empty())) }
         });
-        // An error is a refusal, or the end that came too soon.
+        // An error means a refusal or an early end of the bytes.
         let _ = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(server), service).await;
         let mut all = Vec::new();
         while let Ok(parts) = requests.try_recv() {

@@ -1,4 +1,4 @@
-//! Both ways in for a poll, the direct connection and hyper, behave alike: whatever is sent, whole, in pieces or broken.
+//! The two implementations of polls, the direct connection and hyper, behave alike for all bytes: whole, in pieces or broken.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     differential,
 };
 
-/// The same application twice: the first with direct polls, the second with hyper alone.
+/// The same application twice: one with direct polls, and one only with hyper.
 struct Both {
     direct: TestApp,
     hyper: TestApp,
@@ -40,7 +40,7 @@ impl Both {
         format!("Host: localhost\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
     }
 
-    /// What each answers to these pieces, with what differs by nature left out.
+    /// The answers of both to these pieces, without the parts that always differ.
     async fn answers(&self, pieces: &[&[u8]]) -> [Vec<Answer>; 2] {
         [talk(&self.direct, pieces).await, talk(&self.hyper, pieces).await]
     }
@@ -70,7 +70,7 @@ async fn talk(app: &TestApp, pieces: &[&[u8]]) -> Vec<Answer> {
         tokio::task::yield_now().await;
     }
     let mut read = Vec::new();
-    // Every request of these tests is answered at once; after that the connection is quiet.
+    // Every request of these tests is answered at once, so a quiet connection has no more answers.
     let mut quiet = if pieces.is_empty() { Duration::from_millis(50) } else { Duration::from_secs(2) };
     while let Ok(Ok(count @ 1..)) = timeout(quiet, stream.read_buf(&mut read)).await {
         let _ = count;
@@ -131,7 +131,7 @@ async fn a_poll_is_answered_alike_both_ways() {
     let bad_token = format!("GET /poll{unknown} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n");
     assert!(both.alike(&[bad_token.as_bytes()]).await[0].body.contains("token_invalid"));
 
-    // A good one, on the node that knows the queue.
+    // A valid poll, at the node that knows the queue.
     let good = poll(&format!("?queue_id={}&last_event_id={}&timeout=0", both.queue.id, both.queue.cursor), "");
     let answers = talk(&both.direct, &[good.as_bytes()]).await;
     assert_eq!(answers[0].body, format!("{{\"events\":[],\"last_event_id\":{}}}", both.queue.cursor));
@@ -144,12 +144,12 @@ async fn requests_in_all_shapes_are_answered_alike() {
     let query = "?queue_id=00000000-0000-4000-8000-000000000000&last_event_id=0&timeout=0";
     let one = format!("GET /poll{query} HTTP/1.1\r\n{}", both.head(""));
     let other = format!("GET /health/live HTTP/1.1\r\n{}", both.head(""));
-    // Split anywhere.
+    // A poll that is split at any byte.
     for at in (1..one.len()).step_by(23) {
         let answer = both.alike(&[&one.as_bytes()[..at], &one.as_bytes()[at..]]).await;
         assert_eq!(answer.len(), 1);
     }
-    // A client that registers, lives and polls on one connection.
+    // A client that registers, sends a heartbeat and polls on one connection.
     let post = |path: &str, body: &str| {
         format!(
             "POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}{body}",
@@ -163,13 +163,13 @@ async fn requests_in_all_shapes_are_answered_alike() {
         assert_eq!(answer[0].status, "HTTP/1.1 404 Not Found");
     }
     both.alike(&[post("/heartbeat", "nonsense").as_bytes()]).await;
-    // Several in one go, and mixed with others.
+    // Several polls at once, also mixed with other requests.
     for several in
         [format!("{one}{one}"), format!("{one}{other}"), format!("{other}{one}"), format!("{one}{one}{other}{one}")]
     {
         both.alike(&[several.as_bytes()]).await;
     }
-    // With bodies, upgrades, other versions, other methods, too many or too long headers, and plain nonsense.
+    // Polls with bodies, upgrades, other versions or methods, too many or too long headers, and invalid bytes.
     let many: String = (0..120).map(|n| format!("X-{n}: y\r\n")).collect();
     let long = format!("X-Long: {}\r\n", "y".repeat(9_000));
     for more in [
@@ -226,7 +226,7 @@ async fn a_client_that_goes_away_frees_its_slot_and_one_that_talks_too_soon_keep
     let mut stream = TcpStream::connect(app.addr).await.unwrap();
     stream.write_all(poll.as_bytes()).await.unwrap();
     app.until(|| app.state.realtime.hub.stats().parked == 1).await;
-    // The next request before the answer to this one.
+    // The next request comes before the answer to this one.
     stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     tokio::task::yield_now().await;
     assert_eq!(app.state.realtime.hub.stats().parked, 1);
@@ -251,7 +251,7 @@ async fn a_client_that_goes_away_frees_its_slot_and_one_that_talks_too_soon_keep
 }
 
 proptest! {
-    /// What is taken for a poll is to hyper the same poll: see also `fuzz/`.
+    /// Bytes that are parsed as a poll are the same poll to hyper. See also `fuzz/`.
     #[test]
     fn what_is_understood_is_what_hyper_reads(
         pieces in proptest::collection::vec(0usize..differential::PIECES.len(), 0..9),
@@ -267,7 +267,7 @@ proptest! {
         differential::check(&head);
     }
 
-    /// Whatever the bytes, looking at them neither panics nor takes for a poll what is not the whole of one.
+    /// For arbitrary bytes the parser does not panic, and it parses only complete polls.
     #[test]
     fn only_whole_polls_are_understood(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..400, at in 0usize..400) {
         let whole = b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nAccept: */*\r\n\r\n";

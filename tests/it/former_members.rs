@@ -1,5 +1,5 @@
-//! A former member gets the end of the membership and nothing else of that community (I5): with any cursor, by any queue, at
-//! any node.
+//! A former member gets the event that ends the membership, and no other event of that community (I5). This holds for every
+//! cursor, queue and node.
 
 use discussions::ids::{ArticleId, CommunityId};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{
     redis::TestRedis,
 };
 
-/// Two communities with an article each. Grace is a member of both, until she is removed from `left`.
+/// Two communities with an article each. Grace is a member of both until she is removed from `left`.
 struct Story {
     app: TestApp,
     ada: Client,
@@ -33,7 +33,7 @@ impl Story {
         Self { app, ada, grace, left, left_article, kept, kept_article }
     }
 
-    /// One discussion in each community, the one that Grace leaves first.
+    /// Begins a discussion in each community, first in the one that Grace leaves.
     async fn write(&self, topic: &str) {
         self.ada.discussion(self.left_article, self.left, topic).await;
         self.ada.discussion(self.kept_article, self.kept, topic).await;
@@ -51,7 +51,7 @@ impl Story {
     }
 }
 
-/// What a queue is told from `cursor` on: type, community and topic.
+/// The events that a queue gets after `cursor`: type, community and topic.
 async fn told(queue: &Queue, client: &Client, cursor: i64) -> Vec<(String, CommunityId, Option<String>)> {
     let mut queue = Queue { client: client.clone(), cursor, ..queue.clone() };
     let text = |event: &Value, name: &str| event[name].as_str().map(str::to_owned);
@@ -92,7 +92,7 @@ async fn the_removed_are_told_nothing_of_the_time_when_they_were_members() {
         let elsewhere = [("new_discussion", Some("while a member")), ("new_discussion", Some("afterwards"))];
         assert_eq!(of(&events, story.kept), elsewhere, "where they are a member nothing is missing");
     }
-    // Parked again, and not answered by what is written there now.
+    // The next poll parks, and new events of that community do not answer it.
     let mut parked = Queue { cursor: story.app.settled().await, ..old }.park(&story.app).await;
     story.ada.discussion(story.left_article, story.left, "secret").await;
     story.app.settled().await;
@@ -116,7 +116,7 @@ async fn who_rejoins_gets_what_is_theirs_and_nothing_of_between() {
 
     let new = story.grace.register().await;
     for queue in [&old, &new] {
-        // Away all the time: removed and taken back meanwhile.
+        // With a cursor from before the removal and the return.
         let events = told(queue, &story.grace, old.cursor).await;
         let expected = [
             ("new_discussion", Some("first span")),
@@ -126,7 +126,7 @@ async fn who_rejoins_gets_what_is_theirs_and_nothing_of_between() {
         ];
         assert_eq!(of(&events, story.left), expected);
         assert_eq!(of(&events, story.kept).len(), 3);
-        // Away since the removal.
+        // With a cursor from after the removal.
         let events = told(queue, &story.grace, between).await;
         assert_eq!(of(&events, story.left), [("membership_changed", None), ("new_discussion", Some("second span"))]);
     }
@@ -163,7 +163,7 @@ async fn the_removed_are_told_nothing_at_another_node_either() {
         story.write("while a member").await;
         other.settled().await;
         if redis.is_some() {
-            // The other node knows the queue, and serves it while the membership lasts.
+            // With Redis the other node knows the queue, and serves it while the membership lasts.
             let events = told(&queue, &at_other, queue.cursor).await;
             assert_eq!(of(&events, story.left), [("new_discussion", Some("while a member"))]);
         } else {

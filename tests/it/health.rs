@@ -1,4 +1,4 @@
-//! Alive, ready, measured; and what is answered while the database is away.
+//! Liveness, readiness and metrics, and the answers while the database is down.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use crate::app::{Answer, Client, PATIENCE, TestApp, types};
 
-/// A database that is down is said within this time.
+/// The server must answer 503 within this time if the database is down.
 const PROMISED: Duration = Duration::from_secs(5);
 
-/// Lets nobody into the test's database any more, or lets them in again.
+/// Forbids or allows connections to the test's database.
 async fn let_in(app: &TestApp, yes: bool) {
     let (server, name) = app.database.url.rsplit_once('/').unwrap();
     let name = name.split('?').next().unwrap();
@@ -95,7 +95,7 @@ async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
         let since = Instant::now();
         is_unavailable(with_cookie(&app, &cookie, &path).await, since);
     }
-    // What needs no database goes on: a poll is parked still, and a heartbeat keeps its queue.
+    // Polls and heartbeats need no database: the poll is still parked, and a heartbeat keeps its queue.
     assert!(!parked.is_finished());
     queue.heartbeat().await.expect(204);
     assert_eq!(queue.poll_raw(0.0).await.expect(200)["events"], json!([]));
@@ -149,7 +149,7 @@ async fn a_database_that_hangs_is_said_in_time() {
         answer.refused(503, "unavailable");
     }
     holding.rollback().await.unwrap();
-    // What was given up has left nothing behind that blocks.
+    // The requests that were given up hold no locks.
     ada.comment(&discussion, "Back again").await;
     app.settled().await;
 }
@@ -187,7 +187,7 @@ async fn the_metrics_are_there_before_anything_has_happened() {
         assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {text}");
         assert!(text.contains(&format!("# HELP {name} ")), "{name} is not explained");
     }
-    // They are for us, not for the public.
+    // Metrics are not at the public address, and the API is not at the metrics' address.
     app.anonymous().get("/metrics").await.refused(404, "not_found");
     let elsewhere = reqwest::get(format!("http://{}/discussions/1", app.metrics_addr)).await.unwrap();
     assert_eq!(elsewhere.status(), 404);

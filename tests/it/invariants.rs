@@ -1,4 +1,4 @@
-//! What holds whatever happens: I1 to I8 of the design, but for those that have a file of their own.
+//! The invariants I1 to I8 of docs/architecture.md, except those that have their own file.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ async fn a_change_that_cannot_commit_is_never_told_of() {
     .await;
     let new = json!({ "community_id": community, "topic": "Never", "text": "Never" });
     ada.post(&format!("/articles/{article}/discussions"), new).await.refused(500, "internal");
-    // Nor is what another program rolls back.
+    // An event that another program rolls back is not delivered either.
     let mut transaction = app.pool.begin().await.unwrap();
     insert_events(&mut *transaction, community, 3).await;
     transaction.rollback().await.unwrap();
@@ -177,7 +177,7 @@ async fn many_relays_at_once_number_without_gap_or_repetition() {
     assert_eq!(ids(&there.events(all.len()).await), all);
 }
 
-// I7: a crash between giving an id and telling of it.
+// I7: a crash between assigning an id and delivering the event.
 
 #[tokio::test]
 async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
@@ -188,7 +188,7 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     let mut queue = ada.register().await;
     let first = queue.cursor + 1;
 
-    // Numbered and committed by a relay that handed nothing on.
+    // A relay numbered and committed the event, but died before it passed it on.
     let parked = queue.park(&app).await;
     let mut transaction = app.pool.begin().await.unwrap();
     insert_events(&mut *transaction, community, 1).await;
@@ -197,7 +197,7 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     assert_eq!(told(&parked.await.unwrap().expect(200)), [first]);
     queue.cursor = first;
 
-    // The same, and its notification is lost too.
+    // The same, and the notification is lost too.
     let parked = queue.park(&app).await;
     let mut transaction = app.pool.begin().await.unwrap();
     transaction.execute("update event_head set last_assigned = last_assigned + 1").await.unwrap();
@@ -210,7 +210,7 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     assert_eq!(told(&parked.await.unwrap().expect(200)), [first + 1]);
     queue.cursor = first + 1;
 
-    // Numbered, and dead before the commit: another numbers it, with the same number.
+    // A relay died before the commit. Another one numbers the event again, with the same number.
     let parked = queue.park(&app).await;
     let mut dying = app.pool.begin().await.unwrap();
     dying.execute("select from event_head for update").await.unwrap();
@@ -226,7 +226,7 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     assert_eq!(last, first + 3);
 }
 
-// I5: permission, at each event's place in the order.
+// I5: permission at each event's position in the order.
 
 #[tokio::test]
 async fn a_member_removed_while_parked_is_told_and_gets_nothing_from_then_on() {
@@ -253,7 +253,7 @@ async fn a_member_removed_while_parked_is_told_and_gets_nothing_from_then_on() {
     assert_eq!(app.state.realtime.hub.stats().parked, 1, "it is not even woken");
     let elsewhere = write_events(&app, kept, 1).await;
     assert_eq!(told(&parked.await.unwrap().expect(200)), [elsewhere]);
-    // An older cursor shows no more, and neither does a new queue with it.
+    // An older cursor gets no more events, and neither does a new queue with that cursor.
     queue.cursor = old_cursor;
     assert_eq!(types(&queue.now().await), ["membership_changed", "new_discussion"]);
     let mut again = eve.register().await;

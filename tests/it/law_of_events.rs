@@ -1,8 +1,8 @@
 //! The law of events: for every client, a snapshot folded with the events after it equals a fresh snapshot.
 //!
-//! Random histories by several users over several communities go through the real server. Watchers begin at random moments,
-//! while writes are under way, and fold what they are told. At the end each is compared with what the server answers, and
-//! what each was told with what the outbox says that its user may see.
+//! Several users make random changes in several communities of a real server. Watchers begin at random times, while writes are
+//! under way, and fold the events that they get. At the end each watcher's page is compared with the server's answers, and its
+//! events with the outbox, which says what its user may see.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,7 @@ enum Step {
     Watch { user: usize, snapshot_first: bool },
 }
 
-/// Steps that are taken at the same time, with all watchers polling meanwhile or not.
+/// Simultaneous steps, and whether all watchers poll meanwhile.
 type Batch = (Vec<Step>, bool);
 
 const USERS: usize = 4;
@@ -67,7 +67,7 @@ struct World {
     communities: Vec<CommunityId>,
     articles: Vec<ArticleId>,
     places: Vec<(ArticleId, CommunityId)>,
-    /// The discussions and comments that there are.
+    /// The existing discussions and comments.
     discussions: Mutex<Vec<Value>>,
     comments: Mutex<Vec<Value>>,
 }
@@ -88,7 +88,7 @@ impl World {
         let mut users = Vec::new();
         for number in 0..USERS {
             let user = app.user(&format!("real-name-{number}")).await;
-            // Most are in most communities to begin with.
+            // At first most users are members of most communities.
             for (place, community) in communities.iter().enumerate() {
                 if (number + place) % 3 != 2 {
                     app.join(user, *community, ROLES[(number * place) % ROLES.len()]).await;
@@ -107,7 +107,7 @@ impl World {
         (!list.is_empty()).then(|| list[which % list.len()].clone())
     }
 
-    /// Takes the step, as far as its user may. Returns a watcher where that is the step.
+    /// Takes the step if its user may. Returns a watcher if the step begins one.
     async fn take(&self, step: Step) -> Option<Watcher> {
         let path = |kind: &str, thing: &Value| format!("/{kind}/{}", thing["id"]);
         let answer = match step {
@@ -185,7 +185,7 @@ impl World {
     }
 }
 
-/// What a client shows: by id, and everything up to which event is in it for sure.
+/// A discussion or comment that a client shows, with the event up to which it is surely current.
 #[derive(Clone, Debug)]
 struct Shown {
     community: CommunityId,
@@ -201,7 +201,7 @@ struct Snapshots {
 }
 
 impl Snapshots {
-    /// All of a community that the client may see now.
+    /// Loads everything of a community that the client may see now.
     async fn take(&mut self, world: &World, client: &Client, community: CommunityId) {
         for article in &world.articles {
             let path = format!("/articles/{article}/discussions?community_id={community}&limit=100");
@@ -333,7 +333,7 @@ fn flatten(comments: Value, into: &mut BTreeMap<i64, Value>) {
     }
 }
 
-/// A client that shows everything of its user's communities and keeps it up to date by what it is told.
+/// A client that shows everything of its user's communities and keeps it current by events.
 struct Watcher {
     queue: Queue,
     start: EventId,
@@ -342,10 +342,10 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// None where the user is in no community.
+    /// None if the user is in no community.
     async fn begin(world: &World, client: &Client, snapshot_first: bool) -> Option<Self> {
         let mut shows = Snapshots::default();
-        // From before it is known which communities there are to show: one that is joined after that is told of.
+        // Start before reading the list of communities, so that an event reports each community joined after that.
         let before = world.app.state.realtime.hub.head();
         if snapshot_first {
             Self::show_all(&mut shows, world, client).await;
@@ -384,7 +384,7 @@ impl Watcher {
                 if event["role"].is_null() {
                     self.shows.forget(community);
                 } else if event["previous_role"].is_null() {
-                    // New here: what was before is to be had by a GET only.
+                    // The user has joined. Only a GET has the community's earlier contents.
                     self.shows.take(world, &self.queue.client, community).await;
                 }
             } else {
@@ -394,8 +394,8 @@ impl Watcher {
         }
     }
 
-    /// What the outbox says that the user may see after `start`, and whether they must have: while a membership lasts. What
-    /// was written before one ended was to be had until then.
+    /// The events after `start` that the user may see by the outbox, and whether the user must have got them. Events of a
+    /// membership that has ended could be got only before its end.
     async fn may_see(&self, world: &World) -> BTreeMap<EventId, bool> {
         let rows: Vec<(EventId, CommunityId, Option<UserId>, Value)> =
             sqlx::query_as("select event_id, community_id, user_id, payload from outbox order by event_id")
@@ -420,7 +420,7 @@ impl Watcher {
                 Some(_) => false,
             };
             if visible && event_id > self.start {
-                // One's own events are told in any case: their place is no community's.
+                // Events for this user alone are delivered in any case. They count as community 0.
                 let place = if user.is_some() { 0 } else { community };
                 seen.insert(event_id, (place, true));
             }

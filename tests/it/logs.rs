@@ -1,4 +1,4 @@
-//! What stands in the log.
+//! The lines of the log.
 
 use std::{
     io::Write,
@@ -13,7 +13,7 @@ use tracing::subscriber::DefaultGuard;
 
 use crate::app::{Client, TestApp};
 
-/// The log of this test's thread, which everything of its application runs on.
+/// The log of this test's thread, on which all of its application runs.
 pub struct Log {
     text: Arc<Mutex<Vec<u8>>>,
     _while_alive: DefaultGuard,
@@ -33,7 +33,7 @@ impl Write for Writer {
 }
 
 impl Log {
-    /// Keeps all that is logged from now on.
+    /// Records all lines from now on.
     pub fn capture() -> Self {
         let text = Arc::default();
         let writer = Writer(Arc::clone(&text));
@@ -56,7 +56,7 @@ impl Log {
         lines.into_iter().filter(|line| line["message"] == "answered" && line["span"]["id"] == id).collect()
     }
 
-    /// The one line of the request with this id.
+    /// The only line of the request with this id.
     #[track_caller]
     fn of_answer(&self, id: &str) -> Value {
         let lines = self.of_request(id);
@@ -90,7 +90,7 @@ async fn each_request_has_one_line_with_the_time_of_the_database_in_it() {
     assert_eq!(line["db_milliseconds"].as_f64(), Some(0.0));
 
     send(&ada, "a-list", Method::GET, &format!("/articles/{article}/discussions"), None).await;
-    // A request that writes runs on a task of its own.
+    // A request that writes runs on its own task.
     send(&ada, "a-write", Method::POST, &format!("{path}/comments"), Some(json!({ "text": "Nice" }))).await;
     send(&ada, "a-transaction", Method::PATCH, &path, Some(json!({ "topic": "Power" }))).await;
     for (id, status, method) in [("a-list", 200, "GET"), ("a-write", 201, "POST"), ("a-transaction", 200, "PATCH")] {
@@ -101,7 +101,7 @@ async fn each_request_has_one_line_with_the_time_of_the_database_in_it() {
         assert!(0.0 < db && db < all, "{line}");
         assert!(line["db_statements"].as_u64().unwrap() >= 1, "{line}");
     }
-    // The check, BEGIN, the statement and COMMIT.
+    // The round trips are the check, BEGIN, the statement and COMMIT.
     assert!(log.of_answer("a-transaction")["db_statements"].as_u64().unwrap() > 2);
 }
 

@@ -1,4 +1,4 @@
-//! A new name or picture reaches the pages that show the old one: `author_changed`.
+//! The event `author_changed` brings a new name or picture to the pages that show the old one.
 
 use discussions::ids::{ArticleId, CommunityId};
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use sqlx::{Executor, PgConnection, pool::PoolConnection};
 
 use crate::app::{Client, PATIENCE, Queue, TestApp, types};
 
-/// Four communities and who reads them all. Ada writes in them under her name, under a pseudonym, something that she deletes,
-/// and nothing.
+/// Four communities and a reader of all of them. In the first Ada writes under her name, in the second under a pseudonym, in the
+/// third something that she deletes, and in the fourth nothing.
 struct Story {
     app: TestApp,
     named: CommunityId,
@@ -44,7 +44,7 @@ impl Story {
         Self { app, named, article, ada, reader, discussion }
     }
 
-    /// What the reader is told from now on, until the outbox is empty.
+    /// The events that the reader gets from now until the outbox is empty.
     async fn told(&mut self) -> Vec<Value> {
         self.app.settled().await;
         self.reader.now().await
@@ -75,7 +75,7 @@ async fn a_rename_is_told_where_the_name_is_shown_and_nowhere_else() {
     for nothing in ["username = username", "created_at = now()", "is_active = true", "avatar_url = avatar_url"] {
         assert!(change(&mut story, nothing).await.is_empty(), "{nothing}");
     }
-    // Each community once, however much she wrote there; a comment alone is enough, in a deleted discussion too.
+    // Each community gets one event, however much she wrote there. A comment alone is enough, even in a deleted discussion.
     let elsewhere = story.app.community("public").await;
     let article = story.app.article(&[elsewhere]).await;
     story.app.join(story.reader.client.user, elsewhere, "member").await;
@@ -91,7 +91,7 @@ async fn a_rename_is_told_where_the_name_is_shown_and_nowhere_else() {
     let mut places: Vec<_> = events.iter().map(|event| event["community_id"].as_i64().unwrap()).collect();
     places.sort_unstable();
     assert_eq!(places, [story.named, elsewhere]);
-    // Only members of that community are told.
+    // Only members of that community get the event.
     let outsider = story.app.member("outsider", elsewhere).await;
     story.app.settled().await;
     let mut outside = outsider.register().await;
@@ -118,7 +118,7 @@ async fn whoever_may_write_users_may_rename_them() {
     story.app.sql(&format!("drop owned by {role}; drop role {role}")).await;
 }
 
-/// Waits until so many statements of the server wait for a lock.
+/// Waits until `count` statements of the server wait for a lock.
 async fn waiting_for_locks(app: &TestApp, count: i64) {
     let waiting = async {
         loop {
@@ -185,7 +185,7 @@ async fn what_is_written_while_a_rename_is_under_way_carries_the_new_name() {
     for event in &events {
         assert_eq!(event["author"]["username"], "countess", "{event}");
     }
-    // Nothing was written twice or half.
+    // Every write was done once and completely.
     let id = &story.discussion["id"];
     assert_eq!(story.ada.get(&format!("/discussions/{id}")).await.expect(200)["comment_count"], 3);
 }
@@ -193,7 +193,7 @@ async fn what_is_written_while_a_rename_is_under_way_carries_the_new_name() {
 #[tokio::test]
 async fn a_rename_waits_for_what_is_being_written_and_is_told_after_it() {
     let mut story = Story::begin().await;
-    // Her first words in this community: nothing else would make the rename tell of it.
+    // This is her first text in the community. Without it the rename would make no event there.
     let place = story.app.community("private").await;
     let article = story.app.article(&[place]).await;
     for client in [&story.ada, &story.reader.client] {
@@ -201,7 +201,7 @@ async fn a_rename_waits_for_what_is_being_written_and_is_told_after_it() {
     }
     let discussion = story.reader.client.discussion(article, place, "By somebody else").await;
     story.told().await;
-    // Keeps the comment from going on after it has looked at its author.
+    // This lock stops the comment's transaction after it has read its author.
     let hold = format!("select from discussions where id = {} for update", discussion["id"]);
     let mut holding = transaction(&story.app, &hold).await;
     let writing = tokio::spawn({

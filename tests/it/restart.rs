@@ -1,4 +1,4 @@
-//! The program itself, killed and asked to end.
+//! The program itself, killed or asked to end.
 
 use std::{
     io::{BufRead, BufReader},
@@ -23,7 +23,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it serves. Port 0 is any free one.
+    /// Starts it and waits until it serves. Port 0 means any free port.
     fn start(database: &TestDatabase, addr: SocketAddr) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_discussions"))
             .arg("serve")
@@ -40,7 +40,7 @@ impl Server {
             .unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let (said, serving) = mpsc::channel();
-        // Reads to the end, or the process would be stopped by a full pipe.
+        // Read to the end, because a full pipe would stop the process.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let line: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -54,13 +54,13 @@ impl Server {
         Self { process, addr, metrics }
     }
 
-    /// kill -9, and waits until it is dead.
+    /// Kills it (SIGKILL) and waits until it is dead.
     fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Waits until so many polls are parked.
+    /// Waits until `count` polls are parked.
     async fn parked(&self, count: usize) {
         let line = format!("discussions_parked_polls {count}");
         let waiting = async {
@@ -110,7 +110,7 @@ impl Place {
         .unwrap();
         let ada = Client::at(server.addr, 1);
         let discussion = ada.discussion(1, 1, "Sample size").await;
-        // Its event has a place before anybody registers, so that what comes after is all that they are told of.
+        // Wait until its event has a number, so that queues get only later events.
         let waiting = "select count(*) from outbox where event_id is null";
         while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() > 0 {
             tokio::task::yield_now().await;
@@ -118,12 +118,12 @@ impl Place {
         Self { database, pool, server, ada, community: 1, discussion }
     }
 
-    /// A new process at the same address, in the place of one that was killed.
+    /// Starts a new process at the address of the killed one.
     fn start_again(&mut self) {
         self.server = Server::start(&self.database, self.server.addr);
     }
 
-    /// A new queue in the place of one that a restart ended.
+    /// Replaces a queue that a restart ended by a new one.
     async fn instead(&self, old: &Queue) -> Queue {
         old.poll_raw(0.0).await.refused(404, "queue_not_found");
         Queue { cursor: old.cursor, ..self.ada.register().await }
@@ -142,7 +142,7 @@ async fn a_client_misses_nothing_by_a_kill_between_its_polls() {
     assert_eq!(comments(&queue.events(1).await), [first["id"].as_i64().unwrap()]);
     let second = place.ada.comment(&place.discussion, "Just before").await;
     place.server.kill();
-    // Other programs write while it is down.
+    // Other programs write while the server is down.
     crate::delivery::insert_events(&place.pool, place.community, 3).await;
     place.start_again();
     let mut queue = place.instead(&queue).await;
@@ -160,7 +160,7 @@ async fn what_was_acknowledged_before_a_kill_is_delivered_once_after_it() {
     for round in 0..3 {
         let parked = {
             let queue = queue.clone();
-            // Killed while parked, or answered before: either way the cursor has not moved.
+            // The poll may be answered or killed. In both cases the cursor stays.
             tokio::spawn(async move { queue.client.request(reqwest::Method::GET, &path(&queue)).send().await.is_ok() })
         };
         place.server.parked(1).await;
@@ -181,7 +181,7 @@ async fn what_was_acknowledged_before_a_kill_is_delivered_once_after_it() {
                 written
             });
         }
-        // In the middle of it: as soon as some are written.
+        // Kill it as soon as some comments are written.
         let begun = async {
             let written = 10 * (round + 1);
             while sqlx::query_scalar::<_, i64>("select count(*) from comments").fetch_one(&place.pool).await.unwrap()
