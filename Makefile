@@ -40,10 +40,13 @@ lint: ## formatting, clippy, rustdoc, unused and unwanted dependencies, the clie
 bench: ## measure the speed of it all, and write docs/performance.md anew; STAGES=requests for a part
 	@scripts/bench.sh $(STAGES)
 
+abuse: ## attack a server, and print what ordinary users notice; ATTACKS=write-flood for one alone
+	@scripts/abuse.sh $(ATTACKS)
+
 chaos: ## kill nodes, Redis and PostgreSQL under load, and look for a lost event
 	@scripts/chaos.sh
 
 clean: ## remove what was built and the private databases
 	@scripts/clean.sh
 
-.PHONY: help run test test-rust test-client sqlx sqlx-check openapi openapi-check generate fmt lint bench chaos clean
+.PHONY: help run test test-rust test-client sqlx sqlx-check openapi openapi-check generate fmt lint bench abuse chaos clean

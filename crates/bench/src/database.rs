@@ -5,7 +5,6 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use crate::{
     Bench,
     process::{self, Process, wait_until},
-    server::Server,
 };
 
 /// How many pollers there are. Their ids begin at 1000, as pollbench is told.
@@ -76,7 +75,7 @@ pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
     ))?;
     // Each membership is a row of the outbox. They are numbered here, and what that leaves is cleared away as autovacuum would
     // within a minute, so that the first measurement is like the others.
-    let server = Server::start(bench, &[])?;
+    let server = bench.start_server(&[])?;
     bench.database.wait_until_relayed()?;
     drop(server);
     bench.database.run("vacuum analyze")?;
