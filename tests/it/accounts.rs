@@ -192,7 +192,7 @@ async fn parked_polls_end_at_every_node() {
 }
 
 #[tokio::test]
-async fn other_changes_of_a_user_end_nothing_and_what_ends_is_for_nobody() {
+async fn other_changes_of_a_user_end_nothing_and_the_event_goes_to_nobody() {
     let story = Story::begin("private").await;
     story.app.sql("update users set username = username, is_active = is_active, created_at = now()").await;
     assert_eq!(story.app.state.realtime.hub.stats().queues, 1);
@@ -213,7 +213,7 @@ async fn other_changes_of_a_user_end_nothing_and_what_ends_is_for_nobody() {
 }
 
 #[tokio::test]
-async fn whoever_may_write_users_may_end_accounts() {
+async fn a_program_that_may_write_users_may_end_accounts() {
     let story = Story::begin("private").await;
     let role = format!("writer_{}", uuid::Uuid::new_v4().simple());
     story.app.sql(&format!("create role {role}; grant select, update, delete on users to {role}")).await;

@@ -157,8 +157,8 @@ impl TestApp {
             sqlx::query_scalar("insert into articles (title, slug) values ('An article', 'an-article') returning id");
         let id: ArticleId = id.fetch_one(&self.pool).await.unwrap();
         for community in communities {
-            let place = sqlx::query("insert into community_articles (community_id, article_id) values ($1, $2)");
-            place.bind(community).bind(id).execute(&self.pool).await.unwrap();
+            let placement = sqlx::query("insert into community_articles (community_id, article_id) values ($1, $2)");
+            placement.bind(community).bind(id).execute(&self.pool).await.unwrap();
         }
         id
     }

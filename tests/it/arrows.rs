@@ -105,7 +105,7 @@ fn the_arrows_between_folders_run_one_way() {
 }
 
 #[test]
-fn what_a_file_names_is_read() {
+fn the_modules_that_a_file_names_are_found() {
     let source = "use crate::{\n    auth::{self, Viewer},\n    db::Db,\n    ids,\n};\nuse crate::events::Change;\n// crate::no\nfn f() { crate::page::g() }\n#[cfg(test)]\nuse crate::tests;";
     let expected = ["auth", "db", "events", "ids", "page"].map(str::to_owned);
     assert_eq!(named(source), BTreeSet::from(expected));

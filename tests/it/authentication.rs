@@ -337,7 +337,7 @@ async fn a_session_cookie_may_be_for_https_only() {
 }
 
 #[tokio::test]
-async fn what_changes_something_by_cookie_must_come_from_a_known_page() {
+async fn a_change_by_cookie_must_come_from_an_allowed_origin() {
     let app = TestApp::start().await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;
@@ -475,7 +475,7 @@ async fn a_poll_by_cookie_writes_no_session() {
 }
 
 #[tokio::test]
-async fn only_known_pages_are_told_that_they_may_ask_from_elsewhere() {
+async fn only_allowed_origins_get_cors_headers() {
     let app = TestApp::start().await;
     let anyone = app.anonymous();
     for path in ["/discussions/1", "/poll", "/session", "/register", "/no/such/path"] {
@@ -489,8 +489,8 @@ async fn only_known_pages_are_told_that_they_may_ask_from_elsewhere() {
             let plain = anyone.send(anyone.request(Method::GET, path).header(header::ORIGIN, origin)).await;
             assert_eq!(preflight.status, 200);
             for answer in [&preflight, &plain] {
-                let told = answer.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
-                assert_eq!(told.map(|origin| origin.to_str().unwrap()), known.then_some(origin), "{path}");
+                let allowed = answer.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+                assert_eq!(allowed.map(|origin| origin.to_str().unwrap()), known.then_some(origin), "{path}");
                 assert!(answer.headers[header::VARY].to_str().unwrap().contains("origin"), "{path}");
                 for (name, value) in &answer.headers {
                     assert!(!name.as_str().starts_with("access-control") || value != "*", "{name}: {value:?}");

@@ -214,7 +214,7 @@ async fn requests_in_all_shapes_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_frees_its_slot_and_one_that_talks_too_soon_keeps_it() {
+async fn a_client_that_hangs_up_frees_its_slot_and_one_that_sends_early_keeps_it() {
     let both = Both::start().await;
     let app = &both.direct;
     let poll = format!(
@@ -253,7 +253,7 @@ async fn a_client_that_goes_away_frees_its_slot_and_one_that_talks_too_soon_keep
 proptest! {
     /// Bytes that are parsed as a poll are the same poll to hyper. See also `fuzz/`.
     #[test]
-    fn what_is_understood_is_what_hyper_reads(
+    fn a_parsed_poll_is_the_same_poll_to_hyper(
         pieces in proptest::collection::vec(0usize..differential::PIECES.len(), 0..9),
         bytes in proptest::collection::vec(any::<u8>(), 0..4),
         at in 0usize..400,

@@ -52,7 +52,7 @@ impl Story {
 }
 
 /// The events that a queue gets after `cursor`: type, community and topic.
-async fn told(queue: &Queue, client: &Client, cursor: i64) -> Vec<(String, CommunityId, Option<String>)> {
+async fn events_after(queue: &Queue, client: &Client, cursor: i64) -> Vec<(String, CommunityId, Option<String>)> {
     let mut queue = Queue { client: client.clone(), cursor, ..queue.clone() };
     let text = |event: &Value, name: &str| event[name].as_str().map(str::to_owned);
     let events = queue.now().await;
@@ -68,7 +68,7 @@ fn of(events: &[(String, CommunityId, Option<String>)], community: CommunityId) 
 }
 
 #[tokio::test]
-async fn the_removed_are_told_nothing_of_the_time_when_they_were_members() {
+async fn removed_members_get_no_events_of_their_time_as_members() {
     let story = Story::begin(TestApp::start().await).await;
     let old = story.grace.register().await;
     let before = old.cursor;
@@ -76,19 +76,19 @@ async fn the_removed_are_told_nothing_of_the_time_when_they_were_members() {
     let parked = Queue { cursor: story.app.settled().await, ..old.clone() }.park(&story.app).await;
     story.remove().await;
     let answer = parked.await.unwrap().expect(200);
-    assert_eq!(types(answer["events"].as_array().unwrap()), ["membership_changed"], "a parked poll is told of the end");
+    assert_eq!(types(answer["events"].as_array().unwrap()), ["membership_changed"], "a parked poll gets the end");
     story.write("afterwards").await;
 
     let new = story.grace.register().await;
     for queue in [&old, &new] {
         for cursor in 0..=story.app.settled().await {
-            let events = told(queue, &story.grace, cursor).await;
+            let events = events_after(queue, &story.grace, cursor).await;
             let here = of(&events, story.left);
             let kinds: Vec<_> = here.iter().map(|(kind, _)| *kind).collect();
             assert!(kinds.iter().all(|kind| *kind == "membership_changed"), "from {cursor}: {kinds:?}");
             assert_eq!(kinds.contains(&"membership_changed"), cursor < answer["last_event_id"].as_i64().unwrap());
         }
-        let events = told(queue, &story.grace, before).await;
+        let events = events_after(queue, &story.grace, before).await;
         let elsewhere = [("new_discussion", Some("while a member")), ("new_discussion", Some("afterwards"))];
         assert_eq!(of(&events, story.kept), elsewhere, "where they are a member nothing is missing");
     }
@@ -104,7 +104,7 @@ async fn the_removed_are_told_nothing_of_the_time_when_they_were_members() {
 }
 
 #[tokio::test]
-async fn who_rejoins_gets_what_is_theirs_and_nothing_of_between() {
+async fn a_member_who_rejoins_gets_no_events_of_the_time_between() {
     let story = Story::begin(TestApp::start().await).await;
     let old = story.grace.register().await;
     story.write("first span").await;
@@ -117,7 +117,7 @@ async fn who_rejoins_gets_what_is_theirs_and_nothing_of_between() {
     let new = story.grace.register().await;
     for queue in [&old, &new] {
         // With a cursor from before the removal and the return.
-        let events = told(queue, &story.grace, old.cursor).await;
+        let events = events_after(queue, &story.grace, old.cursor).await;
         let expected = [
             ("new_discussion", Some("first span")),
             ("membership_changed", None),
@@ -127,13 +127,13 @@ async fn who_rejoins_gets_what_is_theirs_and_nothing_of_between() {
         assert_eq!(of(&events, story.left), expected);
         assert_eq!(of(&events, story.kept).len(), 3);
         // With a cursor from after the removal.
-        let events = told(queue, &story.grace, between).await;
+        let events = events_after(queue, &story.grace, between).await;
         assert_eq!(of(&events, story.left), [("membership_changed", None), ("new_discussion", Some("second span"))]);
     }
 }
 
 #[tokio::test]
-async fn who_only_changes_role_misses_nothing() {
+async fn a_member_who_only_changes_role_misses_nothing() {
     let story = Story::begin(TestApp::start().await).await;
     let queue = story.grace.register().await;
     story.write("as a member").await;
@@ -141,13 +141,13 @@ async fn who_only_changes_role_misses_nothing() {
         story.app.join(story.grace.user, story.left, role).await;
         story.write(role).await;
     }
-    let events = told(&queue, &story.grace, queue.cursor).await;
+    let events = events_after(&queue, &story.grace, queue.cursor).await;
     let topics: Vec<_> = of(&events, story.left).into_iter().filter_map(|(_, topic)| topic).collect();
     assert_eq!(topics, ["as a member", "admin", "reviewer"]);
 }
 
 #[tokio::test]
-async fn the_removed_are_told_nothing_at_another_node_either() {
+async fn removed_members_get_no_events_at_another_node_either() {
     for redis in [None, Some(TestRedis::start().await)] {
         let shared = redis.as_ref().map(|redis| (redis.url(), redis.prefix.clone()));
         let set = |config: &mut discussions::config::Config| {
@@ -164,7 +164,7 @@ async fn the_removed_are_told_nothing_at_another_node_either() {
         other.settled().await;
         if redis.is_some() {
             // With Redis the other node knows the queue, and serves it while the membership lasts.
-            let events = told(&queue, &at_other, queue.cursor).await;
+            let events = events_after(&queue, &at_other, queue.cursor).await;
             assert_eq!(of(&events, story.left), [("new_discussion", Some("while a member"))]);
         } else {
             queue = Queue { cursor: queue.cursor, ..at_other.register().await };
@@ -174,7 +174,7 @@ async fn the_removed_are_told_nothing_at_another_node_either() {
         let fresh = at_other.register().await;
         for queue in [&queue, &fresh] {
             for cursor in [0, queue.cursor] {
-                let events = told(queue, &at_other, cursor).await;
+                let events = events_after(queue, &at_other, cursor).await;
                 let here = of(&events, story.left);
                 assert!(here.iter().all(|(kind, _)| *kind == "membership_changed"), "{here:?}");
             }

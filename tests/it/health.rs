@@ -55,7 +55,7 @@ async fn a_server_is_alive_and_ready() {
 }
 
 #[tokio::test]
-async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
+async fn without_the_database_the_server_answers_503_in_time_and_recovers() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -115,7 +115,7 @@ async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_is_said_in_time() {
+async fn a_database_that_hangs_causes_a_503_in_time() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -194,7 +194,7 @@ async fn the_metrics_are_there_before_anything_has_happened() {
 }
 
 #[tokio::test]
-async fn metrics_tell_nothing_of_anybody() {
+async fn metrics_have_no_user_data() {
     let app = TestApp::start().await;
     let community = app.community("hidden").await;
     let article = app.article(&[community]).await;
@@ -210,9 +210,9 @@ async fn metrics_tell_nothing_of_anybody() {
     ada.send(ada.request(method, "/discussions/1").header("x-request-id", "id-in-no-label")).await.expect(405);
 
     let text = measured(&app).await;
-    let told = text.to_lowercase();
+    let lower_case = text.to_lowercase();
     for secret in ["in-no-label", &queue.id, "987654321", ada.token.as_deref().unwrap()] {
-        assert!(!told.contains(&secret.to_lowercase()), "{secret}: {text}");
+        assert!(!lower_case.contains(&secret.to_lowercase()), "{secret}: {text}");
     }
     let mut labels = BTreeSet::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -324,7 +324,7 @@ async fn a_backup_in_the_same_database_is_noticed_at_the_start_with_redis() {
 }
 
 #[tokio::test]
-async fn a_restore_that_is_under_way_is_not_taken_for_the_whole() {
+async fn a_restore_that_is_under_way_does_not_count_as_complete() {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database.clone(), None).await;
     let backup = Backup::take(&database);
@@ -418,25 +418,25 @@ async fn snapshot(with_redis: bool, restarted: bool) -> (Story, Queue, EventId, 
 }
 
 #[tokio::test]
-async fn a_node_that_knows_more_than_a_disk_that_was_brought_back_tells_it_so() {
+async fn a_node_with_newer_numbers_makes_a_restored_disk_leap() {
     let (story, queue, common, _cluster) = snapshot(false, false).await;
     story.goes_on(&queue, common..=queue.cursor).await;
 }
 
 #[tokio::test]
-async fn a_stream_that_has_more_than_a_disk_that_was_brought_back_tells_it_so() {
+async fn a_stream_with_newer_numbers_makes_a_restored_disk_leap() {
     let (story, queue, common, _cluster) = snapshot(true, true).await;
     story.goes_on(&queue, common..=queue.cursor).await;
 }
 
 #[tokio::test]
-async fn discussions_leap_tells_of_a_disk_that_was_brought_back() {
+async fn discussions_leap_handles_a_disk_that_was_brought_back() {
     let (story, queue, common, _cluster) = snapshot(false, true).await;
     story.goes_on(&queue, common..=queue.cursor).await;
 }
 
 #[tokio::test]
-async fn a_crash_takes_back_no_number_although_commits_are_not_waited_for() {
+async fn a_crash_loses_no_number_even_without_synchronous_commits() {
     // PostgreSQL writes only what a commit waits for. The WAL writer and the background writer are idle.
     let idle = ["wal_writer_delay=10s", "bgwriter_lru_maxpages=0", "shared_buffers=128MB"];
     let mut cluster = Cluster::create_with(&[&["synchronous_commit=off"], &idle[..]].concat()).await;
@@ -492,7 +492,7 @@ async fn the_stream_of_another_history_is_never_read() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_ahead_of_its_database_is_not_believed() {
+async fn a_stream_that_is_ahead_of_its_database_is_not_used() {
     let database = Arc::new(TestDatabase::create().await);
     let mut story = Story::begin(database.clone(), redis(true).await).await;
     let queue = story.app.client(story.grace).register().await;
@@ -508,7 +508,7 @@ async fn a_stream_that_is_ahead_of_its_database_is_not_believed() {
 // The same history, but without the next event.
 
 #[tokio::test]
-async fn events_that_are_gone_from_the_outbox_hold_up_nobody() {
+async fn events_that_are_gone_from_the_outbox_delay_no_others() {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database, None).await;
     let mut queue = story.app.client(story.grace).register().await;
@@ -562,12 +562,12 @@ async fn leap_of_two(redis: Option<TestRedis>) {
 }
 
 #[tokio::test]
-async fn who_has_caught_up_is_not_told_again_at_another_node() {
+async fn a_client_that_has_caught_up_need_not_catch_up_at_another_node() {
     leap_of_two(None).await;
 }
 
 #[tokio::test]
-async fn who_has_caught_up_is_not_told_again_at_another_node_with_redis() {
+async fn a_client_that_has_caught_up_need_not_catch_up_at_another_node_with_redis() {
     leap_of_two(redis(true).await).await;
 }
 
@@ -604,7 +604,7 @@ async fn a_restart_is_no_other_history() {
 }
 
 #[tokio::test]
-async fn a_node_does_not_say_ready_while_it_is_in_another_history() {
+async fn a_node_is_not_ready_while_it_is_in_another_history() {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database, None).await;
     story.is_ready().await;
@@ -621,7 +621,7 @@ async fn a_node_does_not_say_ready_while_it_is_in_another_history() {
 }
 
 #[tokio::test]
-async fn an_older_schema_is_said_clearly() {
+async fn an_older_schema_gives_a_clear_error() {
     let database = TestDatabase::create().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     for migration in discussions::db::migrator().iter().filter(|migration| migration.version < 7) {

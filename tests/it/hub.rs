@@ -115,7 +115,7 @@ fn event_of(parked: &mut ParkHandle) -> (Vec<EventId>, EventId) {
             let (events, last) = read(&body);
             (ids(&events), last)
         }
-        other => panic!("told {other:?}"),
+        other => panic!("answered {other:?}"),
     }
 }
 
@@ -231,11 +231,11 @@ fn events_of_a_member_are_those_between_joining_and_leaving() {
 }
 
 #[test]
-fn a_parked_poll_is_told_of_its_users_memberships_and_waits_where_they_lead() {
+fn a_parked_poll_gets_its_users_memberships_and_waits_in_new_communities() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7]), now);
     let mut poll = parked(&hub, queue, 1, 0, now);
-    assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "nobody is woken for a community of others");
+    assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "an event of another community notifies nobody");
     assert!(outcome(&mut poll).is_none());
     assert_eq!(hub.append(&membership(2, change(1, 8, None, Some(Role::Member)))), Some(1));
     assert_eq!(event_of(&mut poll), (vec![2], 2));
@@ -251,7 +251,7 @@ fn a_parked_poll_is_told_of_its_users_memberships_and_waits_where_they_lead() {
 }
 
 #[test]
-fn what_is_left_in_a_list_of_one_who_has_gone_wakes_nobody() {
+fn stale_entries_in_a_list_answer_no_poll() {
     let (hub, now) = (hub(), Instant::now());
     // With this many others in the list of community 7, the hub does not compact it for single stale entries.
     let others: Vec<_> = (100..110).map(|user| (user, register(&hub, user, &member_of(&[7]), now))).collect();
@@ -317,7 +317,7 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
 }
 
 #[test]
-fn who_is_no_member_now_is_told_nothing_of_before() {
+fn a_former_member_gets_no_older_events() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
     let member = Some(Role::Member);
@@ -341,7 +341,7 @@ fn who_is_no_member_now_is_told_nothing_of_before() {
 }
 
 #[test]
-fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
+fn another_registration_that_knows_more_ends_the_first_ones_events() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
     hub.append(&event(1, 8, 0));
@@ -357,7 +357,7 @@ fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
 }
 
 #[test]
-fn what_is_gone_of_a_community_of_before_makes_nobody_catch_up() {
+fn lost_events_of_a_former_community_require_no_catch_up() {
     let limits = Limits { community_events: 2, ..LIMITS };
     let (hub, now) = (Arc::new(Hub::new(limits, 0, [])), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
@@ -373,7 +373,7 @@ fn what_is_gone_of_a_community_of_before_makes_nobody_catch_up() {
 }
 
 #[test]
-fn more_changes_of_membership_than_are_kept_are_said_to_be_gone() {
+fn more_changes_of_membership_than_are_kept_require_a_catch_up() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7]), now);
     for round in 0..50 {
@@ -398,7 +398,7 @@ fn a_registration_that_is_given_up_leaves_nothing() {
 }
 
 #[test]
-fn what_is_not_the_next_event_is_refused() {
+fn an_event_that_is_not_the_next_one_is_refused() {
     let hub = hub();
     assert_eq!(hub.append(&event(2, 7, 0)), None);
     assert_eq!(hub.append(&event(1, 7, 0)), Some(0));
@@ -738,14 +738,14 @@ impl Model {
     fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
         (self.world.id.base + 1..=self.head).any(|event_id| {
             let event = self.event(event_id);
-            let place = event.community_id;
+            let community = event.community_id;
             event.audience == Audience::Community
                 && event_id > cursor
                 && !self.kept.contains(&event_id)
-                && queue.scope.allows(place)
-                && token.allows(place)
-                && self.is_member(queue.user, place)
-                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, place).is_some())
+                && queue.scope.allows(community)
+                && token.allows(community)
+                && self.is_member(queue.user, community)
+                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, community).is_some())
         })
     }
 
@@ -776,8 +776,8 @@ impl Model {
             }
         }
         let expected = self.due.len();
-        let woken = self.hub.append(&next).unwrap();
-        assert!(woken >= expected, "{woken} woken of {expected}");
+        let notified = self.hub.append(&next).unwrap();
+        assert!(notified >= expected, "{notified} notified of {expected}");
         if let Audience::Account(user) = next.audience {
             self.ended.insert(user, self.head);
             while let Some(which) = self.queues.iter().position(|queue| queue.user == user) {

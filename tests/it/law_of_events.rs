@@ -18,7 +18,7 @@ use crate::app::{Client, Queue, TestApp};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Discuss { user: usize, place: usize },
+    Discuss { user: usize, placement: usize },
     Comment { user: usize, discussion: usize },
     Reply { user: usize, comment: usize },
     EditDiscussion { user: usize, discussion: usize },
@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
     let (user, community, which) = (0..USERS, 0..COMMUNITIES, 0..1000_usize);
     let by = move || (user.clone(), which.clone());
     prop_oneof![
-        4 => by().prop_map(|(user, place)| Step::Discuss { user, place }),
+        4 => by().prop_map(|(user, placement)| Step::Discuss { user, placement }),
         8 => by().prop_map(|(user, discussion)| Step::Comment { user, discussion }),
         5 => by().prop_map(|(user, comment)| Step::Reply { user, comment }),
         3 => by().prop_map(|(user, discussion)| Step::EditDiscussion { user, discussion }),
@@ -66,7 +66,7 @@ struct World {
     users: Vec<Client>,
     communities: Vec<CommunityId>,
     articles: Vec<ArticleId>,
-    places: Vec<(ArticleId, CommunityId)>,
+    placements: Vec<(ArticleId, CommunityId)>,
     /// The existing discussions and comments.
     discussions: Mutex<Vec<Value>>,
     comments: Mutex<Vec<Value>>,
@@ -89,17 +89,25 @@ impl World {
         for number in 0..USERS {
             let user = app.user(&format!("real-name-{number}")).await;
             // At first most users are members of most communities.
-            for (place, community) in communities.iter().enumerate() {
-                if (number + place) % 3 != 2 {
-                    app.join(user, *community, ROLES[(number * place) % ROLES.len()]).await;
+            for (index, community) in communities.iter().enumerate() {
+                if (number + index) % 3 != 2 {
+                    app.join(user, *community, ROLES[(number * index) % ROLES.len()]).await;
                 }
             }
             users.push(app.client(user));
         }
-        let places = articles.iter().flat_map(|article| communities.iter().map(|community| (*article, *community)));
-        let places =
-            places.filter(|(article, community)| *article == articles[0] || *community != communities[0]).collect();
-        Self { app, users, communities, articles, places, discussions: Mutex::default(), comments: Mutex::default() }
+        let placements = articles.iter().flat_map(|article| communities.iter().map(|community| (*article, *community)));
+        let placements =
+            placements.filter(|(article, community)| *article == articles[0] || *community != communities[0]).collect();
+        Self {
+            app,
+            users,
+            communities,
+            articles,
+            placements,
+            discussions: Mutex::default(),
+            comments: Mutex::default(),
+        }
     }
 
     fn pick(list: &Mutex<Vec<Value>>, which: usize) -> Option<Value> {
@@ -111,10 +119,10 @@ impl World {
     async fn take(&self, step: Step) -> Option<Watcher> {
         let path = |kind: &str, thing: &Value| format!("/{kind}/{}", thing["id"]);
         let answer = match step {
-            Step::Discuss { user, place } => {
-                let (article, community) = self.places[place % self.places.len()];
+            Step::Discuss { user, placement } => {
+                let (article, community) = self.placements[placement % self.placements.len()];
                 let body =
-                    json!({ "community_id": community, "topic": format!("Topic {place}"), "text": "As I see it" });
+                    json!({ "community_id": community, "topic": format!("Topic {placement}"), "text": "As I see it" });
                 let answer = self.users[user].post(&format!("/articles/{article}/discussions"), body).await;
                 if answer.status == 201 {
                     self.discussions.lock().unwrap().push(answer.body.clone());
@@ -337,7 +345,7 @@ fn flatten(comments: Value, into: &mut BTreeMap<i64, Value>) {
 struct Watcher {
     queue: Queue,
     start: EventId,
-    told: Vec<Value>,
+    events: Vec<Value>,
     shows: Snapshots,
 }
 
@@ -363,18 +371,18 @@ impl Watcher {
         } else {
             Self::show_all(&mut shows, world, client).await;
         }
-        Some(Self { start: queue.cursor, queue, told: Vec::new(), shows })
+        Some(Self { start: queue.cursor, queue, events: Vec::new(), shows })
     }
 
     async fn show_all(shows: &mut Snapshots, world: &World, client: &Client) {
-        for community in Self::places(world, client.user).await {
+        for community in Self::communities(world, client.user).await {
             shows.take(world, client, community).await;
         }
     }
 
-    async fn places(world: &World, user: UserId) -> Vec<CommunityId> {
-        let places = sqlx::query_scalar("select community_id from memberships where user_id = $1 order by 1");
-        places.bind(user).fetch_all(&world.app.pool).await.unwrap()
+    async fn communities(world: &World, user: UserId) -> Vec<CommunityId> {
+        let communities = sqlx::query_scalar("select community_id from memberships where user_id = $1 order by 1");
+        communities.bind(user).fetch_all(&world.app.pool).await.unwrap()
     }
 
     async fn poll(&mut self, world: &World) {
@@ -390,7 +398,7 @@ impl Watcher {
             } else {
                 self.shows.apply(&event);
             }
-            self.told.push(event);
+            self.events.push(event);
         }
     }
 
@@ -410,7 +418,7 @@ impl Watcher {
                 Some(user) if user == self.queue.client.user => {
                     if payload["role"].is_null() {
                         member_of.remove(&community);
-                        let ended = seen.values_mut().filter(|(place, _)| *place == community);
+                        let ended = seen.values_mut().filter(|(within, _)| *within == community);
                         ended.for_each(|(_, must)| *must = false);
                     } else {
                         member_of.insert(community);
@@ -421,8 +429,8 @@ impl Watcher {
             };
             if visible && event_id > self.start {
                 // Events for this user alone are delivered in any case. They count as community 0.
-                let place = if user.is_some() { 0 } else { community };
-                seen.insert(event_id, (place, true));
+                let within = if user.is_some() { 0 } else { community };
+                seen.insert(event_id, (within, true));
             }
         }
         seen.into_iter().map(|(event_id, (_, must))| (event_id, must)).collect()
@@ -432,13 +440,16 @@ impl Watcher {
         while self.queue.cursor < head {
             self.poll(world).await;
         }
-        let told: Vec<_> = self.told.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
+        let received: Vec<_> = self.events.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
         let may_see = self.may_see(world).await;
         let must_see: Vec<_> = may_see.iter().filter(|(_, must)| **must).map(|(event_id, _)| *event_id).collect();
-        assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "in order, once: {told:?}");
-        assert!(told.iter().all(|event_id| may_see.contains_key(event_id)), "nothing else: {told:?} of {may_see:?}");
-        assert!(must_see.iter().all(|event_id| told.contains(event_id)), "all of it: {told:?} of {may_see:?}");
-        for event in &self.told {
+        assert!(received.windows(2).all(|pair| pair[0] < pair[1]), "in order, once: {received:?}");
+        assert!(
+            received.iter().all(|event_id| may_see.contains_key(event_id)),
+            "nothing else: {received:?} of {may_see:?}"
+        );
+        assert!(must_see.iter().all(|event_id| received.contains(event_id)), "all of it: {received:?} of {may_see:?}");
+        for event in &self.events {
             if event["community_id"] == world.communities[PSEUDONYMOUS] && event["type"] != "membership_changed" {
                 assert_ne!(event["type"], "author_changed");
                 assert!(!event.to_string().contains("real-name"), "{event}");

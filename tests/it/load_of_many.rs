@@ -61,15 +61,15 @@ async fn listen(
     ended: tokio::sync::watch::Receiver<EventId>,
 ) -> (UserId, EventId, Vec<Value>) {
     let (user, start) = (queue.client.user, queue.cursor);
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     while queue.cursor < *ended.borrow() {
         if hasty {
             // Hang up in some polls and poll again with the same cursor.
             let _ = tokio::time::timeout(Duration::from_millis(3), queue.poll_raw(1.0)).await;
         }
-        told.extend(queue.poll(1.0).await);
+        received.extend(queue.poll(1.0).await);
     }
-    (user, start, told)
+    (user, start, received)
 }
 
 /// The comment counts in a list, and the list's position in the order.
@@ -110,9 +110,9 @@ async fn many_writers_and_many_pollers() {
     }
     let mut discussions = vec![Vec::new(); COMMUNITIES];
     for (number, client) in clients.iter().take(2 * COMMUNITIES).enumerate() {
-        let place = number % COMMUNITIES;
-        let discussion = client.discussion(article, communities[place], "Busy").await;
-        discussions[place].push(discussion["id"].as_i64().unwrap());
+        let index = number % COMMUNITIES;
+        let discussion = client.discussion(article, communities[index], "Busy").await;
+        discussions[index].push(discussion["id"].as_i64().unwrap());
     }
     app.settled().await;
 
@@ -132,8 +132,8 @@ async fn many_writers_and_many_pollers() {
     }
     let stop = CancellationToken::new();
     let mut readers = JoinSet::new();
-    for place in 0..2 {
-        readers.spawn(look(clients[place].clone(), article, communities[place], stop.clone()));
+    for index in 0..2 {
+        readers.spawn(look(clients[index].clone(), article, communities[index], stop.clone()));
     }
     let app = Arc::new(app);
     let restless = {
@@ -162,10 +162,10 @@ async fn many_writers_and_many_pollers() {
     stop.cancel();
     let head = app.settled().await;
     ended.send_replace(head);
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     let all_told = async {
         while let Some(done) = pollers.join_next().await {
-            told.push(done.unwrap());
+            received.push(done.unwrap());
         }
     };
     tokio::time::timeout(3 * PATIENCE, all_told).await.expect("all pollers come to the head in time");
@@ -204,7 +204,7 @@ async fn many_writers_and_many_pollers() {
     // Each poller got exactly the events that its user may see. Events of a membership that has ended could be got only before
     // its end.
     let mut delivered = 0;
-    for (user, start, told) in told {
+    for (user, start, received) in received {
         let mut member_of = BTreeSet::new();
         let mut expected: BTreeMap<EventId, (CommunityId, bool)> = BTreeMap::new();
         for (row, event) in rows.iter().zip(&events) {
@@ -213,7 +213,7 @@ async fn many_writers_and_many_pollers() {
                 Some(one) if one == user => {
                     if event["role"].is_null() {
                         member_of.remove(&row.1);
-                        let ended = expected.values_mut().filter(|(place, _)| *place == row.1);
+                        let ended = expected.values_mut().filter(|(within, _)| *within == row.1);
                         ended.for_each(|(_, must)| *must = false);
                     } else {
                         member_of.insert(row.1);
@@ -227,12 +227,13 @@ async fn many_writers_and_many_pollers() {
                 expected.insert(row.0, (if row.2.is_some() { 0 } else { row.1 }, true));
             }
         }
-        let told: Vec<_> = told.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
-        assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "user {user}: in order, once");
-        assert!(told.iter().all(|event_id| expected.contains_key(event_id)), "user {user}: nothing else");
-        let left_out = expected.iter().filter(|(event_id, (_, must))| *must && told.binary_search(event_id).is_err());
+        let received: Vec<_> = received.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
+        assert!(received.windows(2).all(|pair| pair[0] < pair[1]), "user {user}: in order, once");
+        assert!(received.iter().all(|event_id| expected.contains_key(event_id)), "user {user}: nothing else");
+        let left_out =
+            expected.iter().filter(|(event_id, (_, must))| *must && received.binary_search(event_id).is_err());
         assert_eq!(left_out.count(), 0, "user {user}: all of it");
-        delivered += told.len();
+        delivered += received.len();
     }
     assert!(delivered > acknowledged.len() * 10);
 

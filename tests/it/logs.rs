@@ -106,7 +106,7 @@ async fn each_request_has_one_line_with_the_time_of_the_database_in_it() {
 }
 
 #[tokio::test]
-async fn a_wait_for_the_database_stands_in_the_line_whether_it_ends_or_not() {
+async fn a_wait_for_the_database_is_in_the_line_even_if_it_does_not_end() {
     let log = Log::capture();
     let app = TestApp::start().await;
     let community = app.community("public").await;

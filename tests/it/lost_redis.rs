@@ -109,12 +109,12 @@ async fn failover(serves_stale_data: &str) {
 }
 
 #[tokio::test]
-async fn a_primary_that_was_demoted_is_left_for_the_one_behind_the_address() {
+async fn nodes_leave_a_demoted_primary_for_the_new_one_behind_the_address() {
     failover("yes").await;
 }
 
 #[tokio::test]
-async fn a_primary_that_was_demoted_and_answers_nothing_is_left_as_well() {
+async fn nodes_leave_a_demoted_primary_that_answers_nothing() {
     failover("no").await;
 }
 

@@ -277,7 +277,7 @@ async fn another_relay_takes_over_when_the_leader_goes() {
 }
 
 #[tokio::test]
-async fn a_relay_that_is_stuck_with_the_lock_holds_up_nobody() {
+async fn a_stuck_relay_with_the_lock_does_not_delay_delivery() {
     let nodes = Nodes::start(None).await;
     let ada = nodes.b.member("ada", nodes.community).await;
     let Nodes { a, b, community, article, .. } = nodes;

@@ -55,8 +55,8 @@ fn differences(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec
                 }
             }
             "items" => {
-                for (place, item) in value.as_array().into_iter().flatten().enumerate() {
-                    found.extend(differences(document, rule, item, &format!("{at}[{place}]")));
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    found.extend(differences(document, rule, item, &format!("{at}[{index}]")));
                 }
             }
             "required" => {
@@ -144,7 +144,7 @@ fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
 }
 
 #[test]
-fn the_committed_document_is_what_the_code_says() {
+fn the_committed_document_is_the_generated_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/openapi.json");
     let committed = std::fs::read_to_string(path).unwrap();
     let made = serde_json::to_string_pretty(&router::document()).unwrap() + "\n";
@@ -186,7 +186,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn every_operation_says_who_may_what_goes_wrong_and_how_it_looks() {
+fn every_operation_has_its_security_its_errors_and_an_example() {
     let document = router::document();
     let schemes = document["components"]["securitySchemes"].as_object().unwrap();
     let error = json!({ "$ref": "#/components/schemas/ErrorBody" });
@@ -325,8 +325,8 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     let poll = |from: &Value, timeout: u8| format!("/poll?queue_id={id}&last_event_id={from}&timeout={timeout}");
     app.join(ada.user, hidden, "moderator").await;
     app.settled().await;
-    for place in [community, hidden] {
-        let new = json!({ "community_id": place, "topic": "Sample size", "text": "Enough?" });
+    for community in [community, hidden] {
+        let new = json!({ "community_id": community, "topic": "Sample size", "text": "Enough?" });
         let discussion = check.call(&ada, post.clone(), &list, Some(new)).await;
         let path = format!("/discussions/{}", discussion["id"]);
         let comments = format!("{path}/comments");

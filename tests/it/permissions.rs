@@ -18,14 +18,14 @@ fn outcome(answer: &Answer) -> (u16, Option<&str>) {
     (answer.status, answer.body["code"].as_str())
 }
 
-struct Place {
+struct Fixture {
     app: TestApp,
     community: CommunityId,
     article: ArticleId,
     author: Client,
 }
 
-impl Place {
+impl Fixture {
     async fn of_kind(kind: &str) -> Self {
         let app = TestApp::start().await;
         let community = app.community(kind).await;
@@ -72,9 +72,9 @@ impl Rules {
 const NOT_AUTHOR: Outcome = (403, Some("not_author"));
 
 /// Makes every call of one user on another user's texts, and checks the answers.
-async fn calls(place: &Place, kind: &str, who: &str) {
-    let Place { community, article, author, .. } = place;
-    let actor = place.actor(who).await;
+async fn calls(fixture: &Fixture, kind: &str, who: &str) {
+    let Fixture { community, article, author, .. } = fixture;
+    let actor = fixture.actor(who).await;
     let discussion = author.discussion(*article, *community, "Sample size").await;
     let comment = author.comment(&discussion, "Nice").await;
     let list = format!("/articles/{article}/discussions");
@@ -126,12 +126,12 @@ async fn calls(place: &Place, kind: &str, who: &str) {
 }
 
 async fn matrix(kind: &str) {
-    let place = Place::of_kind(kind).await;
+    let fixture = Fixture::of_kind(kind).await;
     for who in EVERYBODY {
-        calls(&place, kind, who).await;
+        calls(&fixture, kind, who).await;
     }
     // The refused calls have changed nothing.
-    let seen = place.author.get(&format!("/articles/{}/discussions?limit=100", place.article)).await.expect(200);
+    let seen = fixture.author.get(&format!("/articles/{}/discussions?limit=100", fixture.article)).await.expect(200);
     assert_eq!(seen["discussions"].as_array().unwrap().len(), EVERYBODY.len() + 4);
     assert!(!seen.to_string().contains("Mine now"));
 }
@@ -154,20 +154,20 @@ async fn who_may_do_what_in_a_hidden_community() {
 #[tokio::test]
 async fn authors_may_do_anything_with_their_own() {
     for kind in ["public", "private", "hidden"] {
-        let place = Place::of_kind(kind).await;
-        let ada = &place.author;
-        let discussion = ada.discussion(place.article, place.community, "Sample size").await;
+        let fixture = Fixture::of_kind(kind).await;
+        let ada = &fixture.author;
+        let discussion = ada.discussion(fixture.article, fixture.community, "Sample size").await;
         let comment = ada.comment(&discussion, "Nice").await;
         let path = format!("/discussions/{}", discussion["id"]);
         let all = json!({ "topic": "Power", "text": "Enough?", "is_resolved": true });
         ada.patch(&path, all).await.expect(200);
         ada.patch(&format!("/comments/{}", comment["id"]), json!({ "text": "Nicer" })).await.expect(200);
         // A user who leaves has the rights of an outsider, also for their own texts.
-        place.app.leave(ada.user, place.community).await;
+        fixture.app.leave(ada.user, fixture.community).await;
         let refused = if kind == "hidden" { (404, "discussion_not_found") } else { (403, "not_a_member") };
         ada.patch(&path, json!({ "topic": "No" })).await.refused(refused.0, refused.1);
         ada.delete(&path).await.refused(refused.0, refused.1);
-        place.app.join(ada.user, place.community, "member").await;
+        fixture.app.join(ada.user, fixture.community, "member").await;
         ada.delete(&format!("/comments/{}", comment["id"])).await.expect(204);
         ada.delete(&path).await.expect(204);
     }
@@ -175,8 +175,8 @@ async fn authors_may_do_anything_with_their_own() {
 
 #[tokio::test]
 async fn hidden_things_answer_exactly_like_unknown_ones() {
-    let place = Place::of_kind("hidden").await;
-    let Place { app, community, article, author } = &place;
+    let fixture = Fixture::of_kind("hidden").await;
+    let Fixture { app, community, article, author } = &fixture;
     let discussion = author.discussion(*article, *community, "Sample size").await;
     let comment = author.comment(&discussion, "Nice").await;
     let open = app.community("public").await;
@@ -367,7 +367,7 @@ async fn secret_author(app: &TestApp, communities: &[CommunityId]) -> Client {
 }
 
 #[tokio::test]
-async fn nothing_tells_who_is_behind_a_pseudonym() {
+async fn no_answer_reveals_the_user_behind_a_pseudonym() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -480,7 +480,7 @@ async fn an_author_who_writes_many_things_at_once_gets_one_pseudonym() {
 }
 
 #[tokio::test]
-async fn a_pseudonymous_author_is_not_told_by_what_is_refused() {
+async fn refusals_do_not_reveal_a_pseudonymous_author() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;

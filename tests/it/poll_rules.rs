@@ -29,7 +29,7 @@ fn catch_up(answer: Answer) {
 // 1. The queue belongs to its user. A token narrower than the queue narrows the answer; none widens it.
 
 #[tokio::test]
-async fn a_queue_of_somebody_else_is_as_unknown_as_one_that_never_was() {
+async fn another_users_queue_is_as_unknown_as_one_that_never_existed() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let (ada, eve) = (app.member("ada", community).await, app.member("eve", community).await);
@@ -78,9 +78,9 @@ async fn a_token_narrows_its_queues_answers_and_never_widens_them() {
     write_events(&app, south, 1).await;
     assert_eq!(app.state.realtime.hub.stats().parked, 1, "an event outside of the token wakes nothing");
     write_events(&app, north, 1).await;
-    let told = parked.await.unwrap().expect(200);
-    assert_eq!(told["events"].as_array().unwrap().len(), 1);
-    assert_eq!(told["events"][0]["community_id"], north);
+    let answer = parked.await.unwrap().expect(200);
+    assert_eq!(answer["events"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["events"][0]["community_id"], north);
     // The scope also applies to membership events.
     app.sql(&format!("update memberships set role = 'admin' where user_id = {}", ada.user)).await;
     app.settled().await;
@@ -155,7 +155,7 @@ async fn the_cursor_of_a_quiet_queue_moves_on() {
 // 4. catchup_required is exact.
 
 #[tokio::test]
-async fn catching_up_is_asked_for_only_where_an_event_of_the_queues_communities_is_gone() {
+async fn catch_up_is_required_only_if_an_event_of_the_queues_communities_is_gone() {
     let app = TestApp::start_with(|config| config.community_log_events = 5).await;
     let (busy, quiet) = (app.community("public").await, app.community("public").await);
     let (ada, grace) = (app.member("ada", busy).await, app.member("grace", quiet).await);
@@ -245,8 +245,8 @@ async fn a_newer_poll_ends_the_older_one_and_steals_nothing() {
     assert_eq!(seen, queue.cursor);
     app.until(|| app.state.realtime.hub.stats().parked == 1).await;
     let event = write_events(&app, community, 1).await;
-    let told = newer.await.unwrap().expect(200);
-    assert_eq!(ids(told["events"].as_array().unwrap()), [event]);
+    let answer = newer.await.unwrap().expect(200);
+    assert_eq!(ids(answer["events"].as_array().unwrap()), [event]);
     // The older poll's cursor still works.
     queue.cursor = seen;
     assert_eq!(ids(&queue.now().await), [event]);

@@ -166,9 +166,9 @@ impl Cluster {
     /// Waits until this standby has all data of `primary`.
     pub async fn has_all_of(&self, primary: &Cluster) {
         let mut connection = PgConnection::connect(&primary.url("postgres")).await.unwrap();
-        let place: String =
+        let lsn: String =
             sqlx::query_scalar("select pg_current_wal_lsn()::text").fetch_one(&mut connection).await.unwrap();
-        self.holds(&format!("select pg_last_wal_replay_lsn() >= '{place}'")).await;
+        self.holds(&format!("select pg_last_wal_replay_lsn() >= '{lsn}'")).await;
     }
 
     /// Stops the replication from its primary.

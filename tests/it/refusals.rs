@@ -667,7 +667,7 @@ impl Nonsense<'_> {
 }
 
 #[tokio::test]
-async fn no_nonsense_is_a_fault_of_the_server() {
+async fn no_invalid_request_causes_a_500() {
     let world = World::new().await;
     let seed = rand::rng().random();
     let mut nonsense = Nonsense { rng: StdRng::seed_from_u64(seed), world: &world };

@@ -289,11 +289,11 @@ async fn the_discussions_of_an_article_are_those_of_the_communities_one_may_read
     let page = app.anonymous().get(&path).await.expect(200);
     assert_eq!((&page["discussions"], &page["viewer"]), (&json!([three, one]), &Value::Null));
     let page = app.anonymous().get(&format!("{path}?limit=1")).await.expect(200);
-    assert_eq!(page["next_cursor"], three["id"].to_string(), "what one may not see takes no place in a page");
+    assert_eq!(page["next_cursor"], three["id"].to_string(), "a page does not count what the viewer may not see");
 }
 
 #[tokio::test]
-async fn a_list_says_where_in_the_order_it_stands() {
+async fn a_list_has_its_position_in_the_order() {
     let app = TestApp::start().await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;
@@ -385,7 +385,7 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_read_is_for_a_cache() {
+async fn no_answer_may_be_cached() {
     let app = TestApp::start().await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;

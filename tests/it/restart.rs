@@ -84,7 +84,7 @@ impl Drop for Server {
 }
 
 /// A member of a community with a discussion.
-struct Place {
+struct Fixture {
     database: TestDatabase,
     pool: PgPool,
     server: Server,
@@ -93,7 +93,7 @@ struct Place {
     discussion: Value,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> Self {
         let database = TestDatabase::create().await;
         let server = Server::start(&database, "127.0.0.1:0".parse().unwrap());
@@ -136,16 +136,16 @@ fn comments(events: &[Value]) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_client_misses_nothing_by_a_kill_between_its_polls() {
-    let mut place = Place::new().await;
-    let mut queue = place.ada.register().await;
-    let first = place.ada.comment(&place.discussion, "Before").await;
+    let mut fixture = Fixture::new().await;
+    let mut queue = fixture.ada.register().await;
+    let first = fixture.ada.comment(&fixture.discussion, "Before").await;
     assert_eq!(comments(&queue.events(1).await), [first["id"].as_i64().unwrap()]);
-    let second = place.ada.comment(&place.discussion, "Just before").await;
-    place.server.kill();
+    let second = fixture.ada.comment(&fixture.discussion, "Just before").await;
+    fixture.server.kill();
     // Other programs write while the server is down.
-    crate::delivery::insert_events(&place.pool, place.community, 3).await;
-    place.start_again();
-    let mut queue = place.instead(&queue).await;
+    crate::delivery::insert_events(&fixture.pool, fixture.community, 3).await;
+    fixture.start_again();
+    let mut queue = fixture.instead(&queue).await;
     let events = queue.events(4).await;
     assert_eq!(types(&events), ["new_comment", "new_discussion", "new_discussion", "new_discussion"]);
     assert_eq!(comments(&events), [second["id"].as_i64().unwrap()]);
@@ -154,8 +154,8 @@ async fn a_client_misses_nothing_by_a_kill_between_its_polls() {
 
 #[tokio::test]
 async fn what_was_acknowledged_before_a_kill_is_delivered_once_after_it() {
-    let mut place = Place::new().await;
-    let mut queue = place.ada.register().await;
+    let mut fixture = Fixture::new().await;
+    let mut queue = fixture.ada.register().await;
     let (mut acknowledged, mut delivered, mut last) = (Vec::new(), Vec::new(), None);
     for round in 0..3 {
         let parked = {
@@ -163,12 +163,12 @@ async fn what_was_acknowledged_before_a_kill_is_delivered_once_after_it() {
             // The poll may be answered or killed. In both cases the cursor stays.
             tokio::spawn(async move { queue.client.request(reqwest::Method::GET, &path(&queue)).send().await.is_ok() })
         };
-        place.server.parked(1).await;
+        fixture.server.parked(1).await;
         let killed = CancellationToken::new();
         let mut writers = JoinSet::new();
         for _ in 0..4 {
             let killed = killed.clone();
-            let (ada, discussion) = (place.ada.clone(), place.discussion.clone());
+            let (ada, discussion) = (fixture.ada.clone(), fixture.discussion.clone());
             writers.spawn(async move {
                 let mut written = Vec::new();
                 while !killed.is_cancelled() {
@@ -184,20 +184,20 @@ async fn what_was_acknowledged_before_a_kill_is_delivered_once_after_it() {
         // Kill it as soon as some comments are written.
         let begun = async {
             let written = 10 * (round + 1);
-            while sqlx::query_scalar::<_, i64>("select count(*) from comments").fetch_one(&place.pool).await.unwrap()
+            while sqlx::query_scalar::<_, i64>("select count(*) from comments").fetch_one(&fixture.pool).await.unwrap()
                 < written
             {}
         };
         tokio::time::timeout(PATIENCE, begun).await.expect("comments are written in time");
-        place.server.kill();
+        fixture.server.kill();
         killed.cancel();
-        place.start_again();
+        fixture.start_again();
         while let Some(written) = writers.join_next().await {
             acknowledged.extend(written.unwrap());
         }
         parked.await.unwrap();
-        queue = place.instead(&queue).await;
-        let kept: i64 = sqlx::query_scalar("select count(*) from comments").fetch_one(&place.pool).await.unwrap();
+        queue = fixture.instead(&queue).await;
+        let kept: i64 = sqlx::query_scalar("select count(*) from comments").fetch_one(&fixture.pool).await.unwrap();
         while (delivered.len() as i64) < kept {
             let events = queue.poll(5.0).await;
             for event in &events {
@@ -222,23 +222,23 @@ fn path(queue: &Queue) -> String {
 
 #[tokio::test]
 async fn sigterm_answers_parked_polls_and_ends_with_status_0() {
-    let mut place = Place::new().await;
+    let mut fixture = Fixture::new().await;
     let mut polls = JoinSet::new();
     for _ in 0..10 {
-        let mut queue = place.ada.register().await;
+        let mut queue = fixture.ada.register().await;
         queue.now().await;
         polls.spawn(async move { queue.poll_raw(30.0).await });
     }
-    place.server.parked(10).await;
+    fixture.server.parked(10).await;
     let start = Instant::now();
-    let pid = place.server.process.id().to_string();
+    let pid = fixture.server.process.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     while let Some(poll) = polls.join_next().await {
         assert_eq!(poll.unwrap().expect(200)["events"], json!([]));
     }
     let ended = async {
         loop {
-            if let Some(status) = place.server.process.try_wait().unwrap() {
+            if let Some(status) = fixture.server.process.try_wait().unwrap() {
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -26,7 +26,7 @@ async fn who(app: &TestApp, token: String) -> Answer {
 }
 
 #[tokio::test]
-async fn an_audience_and_an_issuer_are_looked_at_where_they_are_set() {
+async fn audience_and_issuer_are_checked_if_they_are_set() {
     let app = TestApp::start_with(|config| config.jwt.jwt_secret = Some(OLD.to_owned())).await;
     app.user("ada").await;
     let says = [

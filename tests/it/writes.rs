@@ -292,7 +292,7 @@ async fn the_last_statement_of_a_transaction_commits_it_only_if_it_found_its_row
 }
 
 #[tokio::test]
-async fn a_lock_that_takes_too_long_is_told_as_unavailable() {
+async fn a_lock_that_takes_too_long_is_answered_503() {
     let app = TestApp::start().await;
     app.sql(&format!("alter database {} set lock_timeout = '50ms'", app.database.url.rsplit('/').next().unwrap()))
         .await;
