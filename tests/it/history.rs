@@ -229,7 +229,7 @@ impl Backup {
 
     /// Restores it into a new database, which then takes the place of the old one.
     async fn restore_as_new(&self, database: &TestDatabase) {
-        let new = TestDatabase::create().await;
+        let new = TestDatabase::create_empty().await;
         self.restore(&new.url, &[]);
         let name = |url: &str| url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
         let (old_name, new_name) = (name(&database.url), name(&new.url));
@@ -327,7 +327,7 @@ async fn a_restore_that_is_under_way_is_not_taken_for_the_whole() {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database.clone(), None).await;
     let backup = Backup::take(&database);
-    let half = TestDatabase::create().await;
+    let half = TestDatabase::create_empty().await;
     backup.restore(&half.url, &["--section=pre-data", "--section=data"]);
     let mut connection = PgConnection::connect(&half.url).await.unwrap();
     connection
@@ -621,7 +621,7 @@ async fn a_node_does_not_say_ready_while_it_is_in_another_history() {
 
 #[tokio::test]
 async fn an_older_schema_is_said_clearly() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::create_empty().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     for migration in discussions::db::migrator().iter().filter(|migration| migration.version < 7) {
         connection.execute(sqlx::raw_sql(&migration.sql)).await.unwrap();
