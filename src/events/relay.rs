@@ -21,6 +21,7 @@ use super::{
 use crate::{
     background::BackgroundTask,
     db::{BackgroundConnection, BackgroundDb, RelayNotifier},
+    metrics,
 };
 
 /// Rows numbered at a time.
@@ -117,7 +118,7 @@ impl Relay {
             if count == 0 {
                 return Ok(());
             }
-            metrics::counter!("discussions_relayed_events_total").increment(count as u64);
+            metrics::RELAYED_EVENTS.increment(count as u64);
             for subscriber in &self.subscribers {
                 // Full or closed: it reads from Postgres what it did not get here.
                 let _ = subscriber.try_send(rows.clone());

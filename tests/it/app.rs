@@ -39,17 +39,22 @@ pub struct TestApp {
 
 /// The settings of tests, before a test changes them.
 pub fn config(database_url: &str) -> Config {
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        config: Config,
-    }
-    let mut config = Cli::parse_from(["test", "--database-url", database_url, "--jwt-secret", SECRET]).config;
+    let mut config = parse(&["test", "--database-url", database_url, "--jwt-secret", SECRET]);
     config.redis_url = None;
     config.bind_addr = "127.0.0.1:0".parse().unwrap();
     config.metrics_addr = "127.0.0.1:0".parse().unwrap();
     config.database_connections = 8;
     config
+}
+
+/// The settings that a command line gives.
+pub fn parse(command_line: &[&str]) -> Config {
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+    Cli::parse_from(command_line).config
 }
 
 impl TestApp {

@@ -120,7 +120,7 @@ async fn node(database: &Arc<TestDatabase>, redis: Option<&TestRedis>) -> TestAp
     let shared = redis.map(|redis| (redis.url(), redis.prefix.clone()));
     TestApp::on(database.clone(), |config| {
         if let Some((url, prefix)) = shared {
-            (config.redis_url, config.redis_prefix) = (Some(url), prefix);
+            (config.redis_url, config.redis_prefix) = (Some(url.into()), prefix);
         }
     })
     .await
