@@ -28,7 +28,7 @@ use discussions::{
     db::Db,
     directory::Scope,
     events::{Audience, Relayed},
-    ids::EventId,
+    ids::{CommunityId, EventId, QueueId},
     realtime::{
         hub::{Hub, Limits},
         memberships::MembershipHistory as History,
@@ -54,7 +54,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const BUFFER: usize = 2_048;
 const SECRET: &str = "a secret of the benchmark, long enough";
 /// Everybody's community.
-const COMMUNITY: i64 = 1;
+const COMMUNITY: CommunityId = CommunityId::new(1);
 const TTL: Duration = Duration::from_secs(3_600);
 
 #[derive(Parser)]
@@ -81,7 +81,7 @@ fn application() -> AppState {
     AppState::new(Shared {
         verifier: Verifier::new(&config.jwt).expect("a secret"),
         sessions: Sessions::new(db.clone()),
-        hub: Arc::new(Hub::new(limits, 0, [])),
+        hub: Arc::new(Hub::new(limits, EventId::START, [])),
         registry: Arc::new(Registry::alone()),
         writes: Default::default(),
         shutdown: CancellationToken::new(),
@@ -90,16 +90,16 @@ fn application() -> AppState {
     })
 }
 
-fn register(state: &AppState, user: i64) -> uuid::Uuid {
-    let queue = uuid::Uuid::new_v4();
+fn register(state: &AppState, user: i64) -> QueueId {
+    let queue = QueueId::random();
     let history = History { head: state.hub.head(), communities: [COMMUNITY].into(), ..History::default() };
     let now = tokio::time::Instant::now();
-    state.hub.begin(user).install(queue, Scope::default(), &history, TTL, now);
+    state.hub.begin(user.into()).install(queue, Scope::default(), &history, TTL, now);
     queue
 }
 
 fn append(state: &AppState) {
-    let event_id = state.hub.head() + 1;
+    let event_id = state.hub.head().next();
     let text = "Some words of a comment. ".repeat(18);
     let json = format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#);
     let written_at = chrono::Utc::now();
@@ -131,7 +131,7 @@ async fn measure(count: u32) {
         there.read_exact(&mut filled).await.expect("memory");
         there.write_all(&filled).await.expect("memory");
         here.read_exact(&mut filled).await.expect("memory");
-        let token = jwt::mint(SECRET, user, None, 3_600).expect("a secret");
+        let token = jwt::mint(SECRET, user.into(), None, 3_600).expect("a secret");
         let queue = register(&state, user);
         tokio::task::spawn_local(client(here, token, queue, Rc::clone(&round), Rc::clone(&begin)));
         ends.push(there);
@@ -164,9 +164,9 @@ async fn measure(count: u32) {
     println!("{count:>8} polls {each:>8.0} ns a delivery {parked:>8.0} bytes a poll {after:>8.0} after the rounds");
 }
 
-async fn client(mut stream: DuplexStream, token: String, queue: uuid::Uuid, round: Rc<Round>, begin: Rc<Notify>) {
+async fn client(mut stream: DuplexStream, token: String, queue: QueueId, round: Rc<Round>, begin: Rc<Notify>) {
     begin.notified().await;
-    let mut cursor: EventId = 0;
+    let mut cursor = EventId::START;
     let mut answer = [0; BUFFER];
     loop {
         let request = format!(
@@ -179,10 +179,10 @@ async fn client(mut stream: DuplexStream, token: String, queue: uuid::Uuid, roun
             length += stream.read(&mut answer[length..]).await.expect("memory");
         }
         let text = std::str::from_utf8(&answer[..length]).expect("JSON");
-        let expected = format!("\"event_id\":{}", cursor + 1);
+        let expected = format!("\"event_id\":{}", cursor.next());
         assert_eq!(text.matches("{\"event_id\":").count(), 1, "one event and no more: {text}");
         assert!(text.contains(&expected), "the next event: {text}");
-        cursor += 1;
+        cursor = cursor.next();
         round.arrived.set(round.arrived.get() + 1);
         if round.arrived.get() == round.count {
             round.all.notify_one();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use discussions::{
     directory::Scope,
     events::{Audience, Relayed},
-    ids::{EventId, QueueId, UserId},
+    ids::{CommunityId, EventId, QueueId, UserId},
     realtime::memberships::MembershipHistory as History,
     realtime::{
         hub::{Hub, Limits, Polled},
@@ -33,24 +33,24 @@ pub struct House {
 impl House {
     pub fn new(communities: i64) -> Self {
         let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 256 << 20, queue_ttl: TTL };
-        let house = Self { hub: Arc::new(Hub::new(limits, 0, [])), json: Bytes::from(vec![b'x'; 500]) };
+        let house = Self { hub: Arc::new(Hub::new(limits, EventId::START, [])), json: Bytes::from(vec![b'x'; 500]) };
         // Every community has something in its log.
         (0..communities).for_each(|community| house.append(community));
         house
     }
 
     /// A queue of `user`, who is in the first `communities`.
-    pub fn register(&self, user: UserId, communities: i64) -> (QueueId, UserId) {
-        self.install(user, (0..communities).collect())
+    pub fn register(&self, user: i64, communities: i64) -> (QueueId, UserId) {
+        self.install(user, (0..communities).map(CommunityId::new).collect())
     }
 
     /// A queue of `user`, who is in that one community.
-    pub fn register_in(&self, user: UserId, community: i64) -> (QueueId, UserId) {
-        self.install(user, [community].into())
+    pub fn register_in(&self, user: i64, community: i64) -> (QueueId, UserId) {
+        self.install(user, [CommunityId::new(community)].into())
     }
 
-    fn install(&self, user: UserId, communities: std::collections::BTreeSet<i64>) -> (QueueId, UserId) {
-        let queue = QueueId::new_v4();
+    fn install(&self, user: i64, communities: std::collections::BTreeSet<CommunityId>) -> (QueueId, UserId) {
+        let (queue, user) = (QueueId::random(), UserId::new(user));
         let history = History { head: self.hub.head(), communities, ..History::default() };
         let now = tokio::time::Instant::now();
         self.hub.begin(user).install(queue, Scope::default(), &history, TTL, now);
@@ -59,8 +59,8 @@ impl House {
 
     pub fn append(&self, community: i64) {
         let event = Relayed {
-            event_id: self.hub.head() + 1,
-            community_id: community,
+            event_id: self.hub.head().next(),
+            community_id: community.into(),
             audience: Audience::Community,
             json: self.json.clone(),
             written_at: chrono::DateTime::UNIX_EPOCH,
@@ -84,9 +84,9 @@ impl House {
     }
 
     /// `count` users from `first` on, in `communities` each, every one with a poll parked in a task of its own.
-    pub async fn park_all(&self, first: UserId, count: u32, communities: i64) -> Parked {
+    pub async fn park_all(&self, first: i64, count: u32, communities: i64) -> Parked {
         let parked = Parked { tasks: LocalSet::new(), waits: Rc::default(), count, all: Rc::default() };
-        for user in first..first + UserId::from(count) {
+        for user in first..first + i64::from(count) {
             let queue = self.register(user, communities);
             let (hub, waits, all) = (Arc::clone(&self.hub), Rc::clone(&parked.waits), Rc::clone(&parked.all));
             parked.tasks.spawn_local(async move {

@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio::time::{Instant, timeout};
-use uuid::Uuid;
 
 use super::{
     memberships::{self, MembershipHistory},
@@ -21,7 +20,7 @@ use crate::{
     auth::Viewer,
     error::{ErrorCode, Result},
     extract::{Json, PathQueue, Query},
-    ids::CommunityId,
+    ids::{CommunityId, QueueId},
     openapi::{PollErrors, WriteErrors},
     state::AppState,
 };
@@ -46,7 +45,7 @@ pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<R
     if communities.is_empty() {
         return Err(ErrorCode::NoCommunities.into());
     }
-    let queue_id = Uuid::new_v4();
+    let queue_id = QueueId::random();
     let registered = Registered { user_id: viewer.user_id, scope: viewer.scope.clone() };
     let ttl = Duration::from_secs(state.config.queue_ttl_seconds);
     let dropped = registration.install(queue_id, viewer.scope, &history, ttl, Instant::now());

@@ -199,7 +199,7 @@ impl Hub {
     pub fn append(&self, event: &Relayed) -> Option<usize> {
         let (woken, gone) = {
             let mut state = self.state();
-            if event.event_id != state.head + 1 {
+            if event.event_id != state.head.next() {
                 return None;
             }
             state.head = event.event_id;

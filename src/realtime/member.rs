@@ -68,7 +68,7 @@ pub struct Member {
 impl Member {
     /// A user of whom nothing is known yet.
     pub fn loading() -> Self {
-        Self { memberships: Memberships::Loading(Vec::new()), queues: Vec::new(), loading: 0, ended: 0 }
+        Self { memberships: Memberships::Loading(Vec::new()), queues: Vec::new(), loading: 0, ended: EventId::START }
     }
 
     /// Takes a change at its place in the order.
@@ -82,7 +82,7 @@ impl Member {
     /// Forgets what is known, as it was of another history.
     pub fn forget(&mut self) {
         self.memberships = Memberships::Loading(Vec::new());
-        self.ended = 0;
+        self.ended = EventId::START;
     }
 
     /// Takes what the database said, unless that is known already. Returns whether something changed of what was known
@@ -124,12 +124,16 @@ impl MembershipTimeline {
         let mut seen = BTreeSet::new();
         for (event_id, change) in &history.changes {
             if seen.insert(change.community_id) && change.previous_role.is_some() {
-                timeline.spans.push(MembershipSpan { community: change.community_id, joined: 0, left: OPEN });
+                timeline.spans.push(MembershipSpan {
+                    community: change.community_id,
+                    joined: EventId::START,
+                    left: OPEN,
+                });
             }
             timeline.apply(*event_id, *change);
         }
         for community in history.communities.iter().filter(|community| !seen.contains(community)) {
-            timeline.spans.push(MembershipSpan { community: *community, joined: 0, left: OPEN });
+            timeline.spans.push(MembershipSpan { community: *community, joined: EventId::START, left: OPEN });
         }
         timeline.through = history.head;
         timeline.spans.shrink_to_fit();
@@ -188,7 +192,7 @@ impl MembershipTimeline {
         let newer = self
             .changes
             .iter()
-            .filter(|(event_id, change)| (cursor + 1..=head).contains(event_id) && allowed(change.community_id));
+            .filter(|(event_id, change)| (cursor.next()..=head).contains(event_id) && allowed(change.community_id));
         Some(
             newer
                 .map(|(event_id, change)| Event { event_id: *event_id, change: Change::MembershipChanged(*change) })

@@ -263,7 +263,7 @@ impl State {
             }
         }
         while self.order.len() > limits.total_events || self.bytes > limits.total_bytes {
-            let oldest = self.head - self.order.len() as EventId + 1;
+            let oldest = self.head.minus(self.order.len()).next();
             let Some(place) = self.order.pop_front() else { return };
             let community = place.map(|place| &mut self.communities[place as usize]);
             // It may have left its community's log before.
