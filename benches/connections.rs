@@ -21,15 +21,17 @@ use std::{
 use clap::Parser;
 use discussions::{
     auth::{
+        self, AuthState,
         jwt::{self, Verifier},
         session::Sessions,
     },
     config::Config,
     db::Db,
     directory::Scope,
-    events::{Audience, Relayed},
+    events::{Audience, SequencedEvent},
     ids::{CommunityId, EventId, QueueId},
     realtime::{
+        self, RealtimeState,
         hub::{Hub, Limits},
         memberships::MembershipHistory as History,
         registry::Registry,
@@ -78,34 +80,45 @@ fn application() -> AppState {
     let config = Cli::parse_from(arguments).config;
     let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 1 << 28, queue_ttl: TTL };
     let db = Db::new(&config).expect("an address");
-    AppState::new(Shared {
+    let shutdown = CancellationToken::new();
+    let auth = AuthState::new(auth::Shared {
         verifier: Verifier::new(&config.jwt).expect("a secret"),
         sessions: Sessions::new(db.clone()),
+        allowed_origins: Vec::new(),
+        db: db.clone(),
+    });
+    let realtime = RealtimeState::new(realtime::Shared {
+        auth: auth.clone(),
+        db: db.clone(),
         hub: Arc::new(Hub::new(limits, EventId::START, [])),
-        registry: Arc::new(Registry::alone()),
-        writes: Default::default(),
-        shutdown: CancellationToken::new(),
-        db,
-        config,
-    })
+        registry: Arc::new(Registry::local()),
+        poll_timeout: Duration::from_secs(config.poll_timeout_seconds),
+        shutdown: shutdown.clone(),
+    });
+    AppState::new(Shared { auth, realtime, writes: Default::default(), shutdown, db, config })
 }
 
 fn register(state: &AppState, user: i64) -> QueueId {
     let queue = QueueId::random();
-    let history = History { head: state.hub.head(), communities: [COMMUNITY].into(), ..History::default() };
+    let history = History { head: state.realtime.hub.head(), communities: [COMMUNITY].into(), ..History::default() };
     let now = tokio::time::Instant::now();
-    state.hub.begin(user.into()).install(queue, Scope::default(), &history, TTL, now);
+    state.realtime.hub.begin_registration(user.into()).create_queue(queue, Scope::default(), &history, TTL, now);
     queue
 }
 
 fn append(state: &AppState) {
-    let event_id = state.hub.head().next();
+    let event_id = state.realtime.hub.head().next();
     let text = "Some words of a comment. ".repeat(18);
     let json = format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#);
     let written_at = chrono::Utc::now();
-    let event =
-        Relayed { event_id, community_id: COMMUNITY, audience: Audience::Community, json: json.into(), written_at };
-    assert!(state.hub.append(&event).is_some(), "it is the next event");
+    let event = SequencedEvent {
+        event_id,
+        community_id: COMMUNITY,
+        audience: Audience::Community,
+        json: json.into(),
+        written_at,
+    };
+    assert!(state.realtime.hub.append(&event).is_some(), "it is the next event");
 }
 
 /// How many clients have the event of the round.
@@ -142,7 +155,7 @@ async fn measure(count: u32) {
     begin.notify_waiters();
     let all_parked = async || {
         // To count them looks at each queue: seldom, so that it is no part of what is measured.
-        while state.hub.stats().parked < count as usize {
+        while state.realtime.hub.stats().parked < count as usize {
             for _ in 0..=count / 32 {
                 tokio::task::yield_now().await;
             }

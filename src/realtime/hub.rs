@@ -23,16 +23,16 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     answer,
+    hub_state::State,
     member::Member,
     memberships::MembershipHistory,
     queue::Queue,
-    state::State,
-    waiter::{Fired, Outcome},
+    waiter::{Fired, ParkedOutcome},
 };
 use crate::{
     directory::Scope,
     events::{
-        Audience, Relayed,
+        Audience, SequencedEvent,
         history::{HistoryId, Position},
     },
     ids::{CommunityId, EventId, QueueId, UserId},
@@ -78,23 +78,23 @@ pub struct Hub {
 }
 
 /// What a poll comes to at first.
-pub enum Polled {
+pub enum PollOutcome {
     /// An answer at once.
     Answer(Bytes),
     /// Something after the cursor is gone.
     Catchup,
     /// Nothing yet: wait, then [`Hub::unpark`].
-    Parked(Parked),
+    Parked(ParkHandle),
     /// The cursor is not of the order that this node knows. It may be behind: wait for it, or find that there is no such event.
     Ahead,
-    /// The user's memberships have to be read anew: [`Hub::begin`], then [`Registration::know`].
+    /// The user's memberships have to be read anew: [`Hub::begin_registration`], then [`RegistrationGuard::update_memberships`].
     MembershipsUnknown,
     /// No such queue of this user.
     NotFound,
 }
 
 /// A poll that waits.
-pub struct Parked {
+pub struct ParkHandle {
     /// Resolves with the outcome.
     pub fired: Fired,
     /// Whose poll it is.
@@ -146,7 +146,7 @@ impl Hub {
             parked
         };
         for waiter in parked {
-            waiter.fire(Outcome::Leapt);
+            waiter.fire(ParkedOutcome::Leapt);
         }
     }
 
@@ -173,7 +173,7 @@ impl Hub {
     }
 
     /// Waits until this node is in that history and has come so far.
-    pub async fn reaches(&self, position: &Position) {
+    pub async fn wait_for_position(&self, position: &Position) {
         let mut heads = self.watch_head();
         // The hub outlives the wait: there is always a next head.
         while !self.has_reached(position) && heads.changed().await.is_ok() {}
@@ -196,7 +196,7 @@ impl Hub {
 
     /// Appends the next event and answers the polls that it is for. Returns how many those were; None, and nothing is
     /// done, where it is not the next event: the feed's fault, who must fill the gap.
-    pub fn append(&self, event: &Relayed) -> Option<usize> {
+    pub fn append(&self, event: &SequencedEvent) -> Option<usize> {
         let (woken, gone) = {
             let mut state = self.state();
             if event.event_id != state.head.next() {
@@ -213,13 +213,13 @@ impl Hub {
             (woken, gone)
         };
         for waiter in gone {
-            waiter.fire(Outcome::Gone);
+            waiter.fire(ParkedOutcome::Gone);
         }
         let count = woken.len();
         if count > 0 {
             let body = answer::events(std::slice::from_ref(&event.json), event.event_id);
             for waiter in woken {
-                waiter.fire(Outcome::Event(body.clone()));
+                waiter.fire(ParkedOutcome::Event(body.clone()));
             }
         }
         Some(count)
@@ -227,9 +227,9 @@ impl Hub {
 
     /// Begins a registration: from now on the user's membership changes are noted, so that a snapshot of the database
     /// taken after this can be brought up to the hub's place in the order.
-    pub fn begin(self: &Arc<Self>, user: UserId) -> Registration {
+    pub fn begin_registration(self: &Arc<Self>, user: UserId) -> RegistrationGuard {
         self.state().members.entry(user).or_insert_with(|| Box::new(Member::loading())).loading += 1;
-        Registration { hub: Arc::clone(self), user }
+        RegistrationGuard { hub: Arc::clone(self), user }
     }
 
     /// Restarts the queue's life and returns its scope; None where there is no such queue of this user.
@@ -253,7 +253,7 @@ impl Hub {
             }
         };
         if let Some(waiter) = gone {
-            waiter.fire(Outcome::Gone);
+            waiter.fire(ParkedOutcome::Gone);
         }
         true
     }
@@ -262,7 +262,7 @@ impl Hub {
     pub fn closed_elsewhere(&self, queue: QueueId) {
         let gone = self.state().remove(queue);
         if let Some(waiter) = gone {
-            waiter.fire(Outcome::Gone);
+            waiter.fire(ParkedOutcome::Gone);
         }
     }
 
@@ -308,13 +308,13 @@ impl Hub {
             }
         };
         if let Some(waiter) = gone {
-            waiter.fire(Outcome::Gone);
+            waiter.fire(ParkedOutcome::Gone);
         }
         true
     }
 
     /// Whether this node knows the queue as that user's.
-    pub fn knows(&self, queue: QueueId, user: UserId, now: Instant) -> bool {
+    pub fn has_queue(&self, queue: QueueId, user: UserId, now: Instant) -> bool {
         self.state().queues.get(queue).is_some_and(|found| found.user == user && found.expires_at > now)
     }
 
@@ -330,41 +330,43 @@ impl Hub {
         cursor: EventId,
         park: bool,
         now: Instant,
-    ) -> Polled {
+    ) -> PollOutcome {
         let (older, polled) = {
             let mut state = self.state();
             let state = &mut *state;
-            let Some(slot) = state.queues.slot(queue) else { return Polled::NotFound };
+            let Some(slot) = state.queues.slot(queue) else { return PollOutcome::NotFound };
             match state.queues.at_mut(slot) {
                 Some(found) if found.user == user && found.expires_at > now => {
                     let older = found.parked.take();
                     (older, state.poll(slot, token, cursor, park))
                 }
-                _ => return Polled::NotFound,
+                _ => return PollOutcome::NotFound,
             }
         };
         if let Some(older) = older {
-            older.waiter.fire(Outcome::Released(older.seen));
+            older.waiter.fire(ParkedOutcome::Released(older.seen));
         }
         polled
     }
 
     /// Takes a poll back that nobody waits for any longer.
-    pub fn unpark(&self, parked: &Parked) {
+    pub fn unpark(&self, parked: &ParkHandle) {
         if let Some(queue) = self.state().queues.get_mut(parked.queue) {
             queue.unpark(&parked.fired.0);
         }
     }
 
     /// Ends the wait of a parked poll with what is there by now, most often nothing. None where its outcome is on its way.
-    pub fn settle(&self, parked: &Parked) -> Option<Bytes> {
+    pub fn time_out(&self, parked: &ParkHandle) -> Option<Bytes> {
         let mut state = self.state();
         let slot = state.queues.slot(parked.queue)?;
         let token = state.queues.at_mut(slot)?.unpark(&parked.fired.0)?.token;
         match state.poll(slot, &token, parked.seen, false) {
-            Polled::Answer(body) => Some(body),
-            Polled::Catchup => Some(answer::catchup()),
-            Polled::Parked(_) | Polled::Ahead | Polled::MembershipsUnknown | Polled::NotFound => None,
+            PollOutcome::Answer(body) => Some(body),
+            PollOutcome::Catchup => Some(answer::catchup()),
+            PollOutcome::Parked(_) | PollOutcome::Ahead | PollOutcome::MembershipsUnknown | PollOutcome::NotFound => {
+                None
+            }
         }
     }
 
@@ -376,7 +378,7 @@ impl Hub {
             state.queues.iter_mut().filter_map(|queue| queue.parked.take()).collect()
         };
         for parked in parked {
-            parked.waiter.fire(Outcome::Released(parked.seen));
+            parked.waiter.fire(ParkedOutcome::Released(parked.seen));
         }
     }
 
@@ -394,21 +396,21 @@ impl Hub {
     }
 }
 
-/// A registration under way. Dropped without [`Registration::install`], it leaves nothing behind.
-pub struct Registration {
+/// A registration under way. Dropped without [`RegistrationGuard::create_queue`], it leaves nothing behind.
+pub struct RegistrationGuard {
     hub: Arc<Hub>,
     user: UserId,
 }
 
-impl Registration {
-    /// Takes the user's history as it was read after [`Hub::begin`], and makes no queue.
-    pub fn know(self, history: &MembershipHistory) {
-        self.hub.state().know(self.user, history);
+impl RegistrationGuard {
+    /// Takes the user's history as it was read after [`Hub::begin_registration`], and makes no queue.
+    pub fn update_memberships(self, history: &MembershipHistory) {
+        self.hub.state().update_memberships(self.user, history);
     }
 
-    /// Makes the queue, from the user's history as it was read after [`Hub::begin`]. Where the user has too many queues,
+    /// Makes the queue, from the user's history as it was read after [`Hub::begin_registration`]. Where the user has too many queues,
     /// the one idle longest goes; its id is returned.
-    pub fn install(
+    pub fn create_queue(
         self,
         queue: QueueId,
         scope: Scope,
@@ -418,7 +420,7 @@ impl Registration {
     ) -> Option<QueueId> {
         let mut guard = self.hub.state();
         let state = &mut *guard;
-        state.know(self.user, history);
+        state.update_memberships(self.user, history);
         let member = state.members.get_mut(&self.user)?;
         if history.id == state.history && member.ended > history.head {
             // The queue is not made. Whoever asks for it by this id is told of the account.
@@ -438,13 +440,13 @@ impl Registration {
         let gone = oldest.and_then(|oldest| state.remove(oldest));
         drop(guard);
         if let Some(waiter) = gone {
-            waiter.fire(Outcome::Gone);
+            waiter.fire(ParkedOutcome::Gone);
         }
         oldest
     }
 }
 
-impl Drop for Registration {
+impl Drop for RegistrationGuard {
     fn drop(&mut self) {
         let mut state = self.hub.state();
         if let Some(member) = state.members.get_mut(&self.user) {

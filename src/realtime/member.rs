@@ -87,7 +87,7 @@ impl Member {
 
     /// Takes what the database said, unless that is known already. Returns whether something changed of what was known
     /// before: the queues' places are then to be worked out anew.
-    pub fn know(&mut self, history: &MembershipHistory) -> bool {
+    pub fn update_memberships(&mut self, history: &MembershipHistory) -> bool {
         match &mut self.memberships {
             Memberships::Loading(waiting) => {
                 let waiting = std::mem::take(waiting);

@@ -3,6 +3,7 @@
 pub mod answer;
 mod handlers;
 pub mod hub;
+mod hub_state;
 pub mod log;
 pub mod member;
 pub mod memberships;
@@ -19,13 +20,13 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::state::AppState;
+pub use self::state::{RealtimeState, Shared};
 
 /// How often queues are looked at whose time may be up.
 const EXPIRY_TICK: Duration = Duration::from_secs(1);
 
 /// The routes of delivery.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes() -> OpenApiRouter<RealtimeState> {
     OpenApiRouter::new()
         .routes(routes!(handlers::register))
         .routes(routes!(handlers::heartbeat))
@@ -34,7 +35,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// The route of the poll, apart from the others for what is not wrapped around it: time limits and logs.
-pub fn poll_route() -> OpenApiRouter<AppState> {
+pub fn poll_route() -> OpenApiRouter<RealtimeState> {
     OpenApiRouter::new().routes(routes!(handlers::poll))
 }
 

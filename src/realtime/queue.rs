@@ -24,16 +24,16 @@ pub struct Queue {
     /// When it is deleted, unless a heartbeat comes.
     pub expires_at: Instant,
     /// Its parked poll.
-    pub parked: Option<Waiting>,
-    /// Where it is listed, see [`super::state::Community::listed`]; None until it is worked out anew.
-    pub places: Option<Box<[Place]>>,
+    pub parked: Option<ParkedEntry>,
+    /// Where it is listed, see [`super::hub_state::Community::listed`]; None until it is worked out anew.
+    pub listings: Option<Box<[Listing]>>,
     /// What its entries in those lists carry, so that entries of before are known to be void. Never given twice.
     pub generation: u64,
 }
 
 /// A parked poll, as its queue knows it.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct ParkedEntry {
     /// Where its outcome goes.
     pub waiter: Arc<Waiter>,
     /// What it had seen when it was parked.
@@ -44,7 +44,7 @@ pub struct Waiting {
 
 /// A community whose events a queue gets.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Listing {
     /// Its slot.
     pub community: u32,
     /// The epoch of that community in which the queue was listed there last; 0 for never.
@@ -54,7 +54,7 @@ pub struct Place {
 impl Queue {
     /// A queue with nothing parked.
     pub fn new(id: QueueId, user: UserId, scope: Scope, expires_at: Instant) -> Self {
-        Self { id, user, scope, expires_at, parked: None, places: None, generation: 0 }
+        Self { id, user, scope, expires_at, parked: None, listings: None, generation: 0 }
     }
 
     /// Whether a poll waits: an answered one may stay recorded until the next comes.
@@ -63,13 +63,13 @@ impl Queue {
     }
 
     /// Takes the parked poll, if it is this one.
-    pub fn unpark(&mut self, waiter: &Arc<Waiter>) -> Option<Waiting> {
+    pub fn unpark(&mut self, waiter: &Arc<Waiter>) -> Option<ParkedEntry> {
         self.parked.take_if(|parked| Arc::ptr_eq(&parked.waiter, waiter))
     }
 
     /// Takes the parked poll, if it may be told of something in `community`.
     pub fn wake_for(&mut self, community: CommunityId) -> Option<Arc<Waiter>> {
-        let allowed = |parked: &mut Waiting| self.scope.allows_both(&parked.token, community);
+        let allowed = |parked: &mut ParkedEntry| self.scope.allows_both(&parked.token, community);
         self.parked.take_if(allowed).map(|parked| parked.waiter)
     }
 }

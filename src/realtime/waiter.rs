@@ -13,7 +13,7 @@ use crate::ids::EventId;
 
 /// Why a parked poll is answered.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum ParkedOutcome {
     /// An event came: this is the whole answer, shared with all who get the same.
     Event(Bytes),
     /// A newer poll took the place, or this process ends: the empty answer, with the cursor that holds for what this one
@@ -34,7 +34,7 @@ enum State {
     #[default]
     New,
     Waiting(Waker),
-    Fired(Outcome),
+    Fired(ParkedOutcome),
     Taken,
 }
 
@@ -50,7 +50,7 @@ impl Waiter {
     }
 
     /// Answers the poll, unless it was answered before.
-    pub fn fire(&self, outcome: Outcome) {
+    pub fn fire(&self, outcome: ParkedOutcome) {
         let waker = {
             let mut state = self.state();
             match &*state {
@@ -72,9 +72,9 @@ impl Waiter {
 pub struct Fired(pub Arc<Waiter>);
 
 impl Future for Fired {
-    type Output = Outcome;
+    type Output = ParkedOutcome;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ParkedOutcome> {
         let mut state = self.0.state();
         match std::mem::replace(&mut *state, State::Taken) {
             State::Fired(outcome) => Poll::Ready(outcome),

@@ -10,7 +10,7 @@ use axum::{
 };
 use discussions::{
     auth::{session, viewer},
-    realtime::model::{Asked, PollQuery},
+    realtime::model::{PollQuery, PollRequest},
     serve::direct::head::{PollHead, Understood, understand},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -55,7 +55,7 @@ pub fn check(bytes: &[u8]) {
     let Query(query) = Query::<PollQuery>::try_from_uri(&parts.uri).expect("a plain query is a good one");
     let first = |name| parts.headers.get(name).map(|value| value.as_bytes());
     let read = PollHead {
-        asked: Asked::try_from(query).expect("a plain query is a good one"),
+        asked: PollRequest::try_from(query).expect("a plain query is a good one"),
         credentials: viewer::bearer_credentials(
             parts.headers.get_all(header::AUTHORIZATION).iter().map(|value| value.as_bytes()),
         ),

@@ -5,7 +5,7 @@ use tower_sessions::session::Id;
 
 use crate::{
     auth::{session, viewer},
-    realtime::model::Asked,
+    realtime::model::PollRequest,
 };
 
 /// A head that is longer is hyper's to read.
@@ -33,7 +33,7 @@ pub enum Understood<'a> {
 #[derive(Debug, PartialEq)]
 pub struct PollHead<'a> {
     /// What it asks for.
-    pub asked: Asked,
+    pub asked: PollRequest,
     /// What stands behind `Bearer` in Authorization.
     pub credentials: Option<&'a [u8]>,
     /// The session that the cookies name.
@@ -100,7 +100,7 @@ fn plain(request: &httparse::Request<'_, '_>) -> Option<usize> {
 }
 
 fn poll<'a>(request: &httparse::Request<'_, 'a>) -> Option<PollHead<'a>> {
-    let asked = Asked::plain(request.path?.strip_prefix("/poll?")?)?;
+    let asked = PollRequest::plain(request.path?.strip_prefix("/poll?")?)?;
     let values = |name: &'static str| {
         let named = request.headers.iter().filter(move |one| one.name.eq_ignore_ascii_case(name));
         named.map(|one| one.value)

@@ -36,7 +36,7 @@ use crate::{
     auth::{jwt::LastGood, viewer},
     deadline::poll_deadline,
     error::{ErrorCode, Result},
-    realtime::poll::{self, Begun},
+    realtime::poll::{self, PollFuture},
     router::Dressing,
     state::AppState,
 };
@@ -97,8 +97,8 @@ impl Direct {
                 if ends { Poll::Ready(Arrived::Closed) } else { arrived }
             });
             let written = match arrived.await {
-                Arrived::Poll(mut begun, dressing) => {
-                    let answered = poll_fn(|context| match begun.poll_answer(timer.as_mut(), context) {
+                Arrived::Poll(mut future, dressing) => {
+                    let answered = poll_fn(|context| match future.poll_answer(timer.as_mut(), context) {
                         Poll::Ready(answer) => self.poll_write(&mut stream, answer, &dressing, context).map(Some),
                         Poll::Pending => poll_gone(&mut stream, &mut pending, context).map(|()| None),
                     });
@@ -173,20 +173,20 @@ impl Direct {
 
     /// Begins a poll.
     fn begin(&self, head: PollHead<'_>, last_good: &mut LastGood) -> Arrived<'_> {
-        let (state, asked) = (&self.state, head.asked);
-        let verify = |token| state.verifier.verify_again(token, last_good);
-        let begun = match (head.credentials.map(viewer::token_of), head.session) {
+        let (state, request) = (&self.state, head.asked);
+        let verify = |token| state.auth.verifier.verify_again(token, last_good);
+        let future = match (head.credentials.map(viewer::token_of), head.session) {
             (Some(token), _) => match token.and_then(verify) {
-                Ok(viewer) => poll::begin(state, viewer, asked),
-                Err(error) => Begun::refused(error),
+                Ok(viewer) => poll::begin(&state.realtime, viewer, request),
+                Err(error) => PollFuture::refused(error),
             },
-            (None, Some(id)) => Begun::Asking(Box::pin(async move {
-                let viewer = state.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
-                poll::wait(state, viewer, asked).await
+            (None, Some(id)) => PollFuture::SlowPath(Box::pin(async move {
+                let viewer = state.auth.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
+                poll::wait(&state.realtime, viewer, request).await
             })),
-            (None, None) => Begun::refused(ErrorCode::TokenMissing.into()),
+            (None, None) => PollFuture::refused(ErrorCode::TokenMissing.into()),
         };
-        Arrived::Poll(begun, Dressing::new(state, head.request_id, head.origin))
+        Arrived::Poll(future, Dressing::new(state, head.request_id, head.origin))
     }
 
     /// Writes an answer, and returns what the socket does not take at once.
@@ -213,7 +213,7 @@ impl Direct {
 
 /// What a head turns out to be.
 enum Arrived<'a> {
-    Poll(Begun<'a>, Dressing),
+    Poll(PollFuture<'a>, Dressing),
     Post(Box<Request<Body>>),
     Other,
     Closed,
