@@ -1,4 +1,4 @@
-//! A hub with communities, and people who wait.
+//! A hub with communities and parked polls, for the benchmark.
 
 use std::{
     cell::Cell,
@@ -12,10 +12,9 @@ use discussions::{
     directory::Scope,
     events::{Audience, SequencedEvent},
     ids::{CommunityId, EventId, QueueId, UserId},
-    realtime::memberships::MembershipHistory as History,
     realtime::{
-        hub::{Hub, Limits, PollOutcome},
-        waiter::ParkedOutcome,
+        hub::{Hub, Limits, ParkedOutcome, PollOutcome},
+        memberships::MembershipHistory as History,
     },
 };
 use tokio::{sync::Notify, task::LocalSet};
@@ -34,17 +33,17 @@ impl HubFixture {
     pub fn new(communities: i64) -> Self {
         let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 256 << 20, queue_ttl: TTL };
         let fixture = Self { hub: Arc::new(Hub::new(limits, EventId::START, [])), json: Bytes::from(vec![b'x'; 500]) };
-        // Every community has something in its log.
+        // Put an event into the log of every community.
         (0..communities).for_each(|community| fixture.append(community));
         fixture
     }
 
-    /// A queue of `user`, who is in the first `communities`.
+    /// Registers a queue of `user`, who is in the first `communities`.
     pub fn register(&self, user: i64, communities: i64) -> (QueueId, UserId) {
         self.install(user, (0..communities).map(CommunityId::new).collect())
     }
 
-    /// A queue of `user`, who is in that one community.
+    /// Registers a queue of `user`, who is only in this community.
     pub fn register_in(&self, user: i64, community: i64) -> (QueueId, UserId) {
         self.install(user, [CommunityId::new(community)].into())
     }
@@ -83,7 +82,7 @@ impl HubFixture {
         }
     }
 
-    /// `count` users from `first` on, in `communities` each, every one with a poll parked in a task of its own.
+    /// Parks the polls of `count` users from `first` on, each in `communities` communities and with a task of its own.
     pub async fn park_all(&self, first: i64, count: u32, communities: i64) -> ParkedTasks {
         let parked = ParkedTasks { tasks: LocalSet::new(), waits: Rc::default(), count, all: Rc::default() };
         for user in first..first + i64::from(count) {
@@ -101,7 +100,7 @@ impl HubFixture {
                     if waits.get() == count {
                         all.notify_one();
                     }
-                    let ParkedOutcome::Event(body) = poll.fired.await else { return };
+                    let ParkedOutcome::Event(body) = poll.await else { return };
                     assert!(body.len() > 500);
                     cursor = hub.head();
                 }
@@ -121,8 +120,8 @@ pub struct ParkedTasks {
 }
 
 impl ParkedTasks {
-    /// Appends an event to community 0 again and again. The medians, in seconds: of the append alone, and until all have
-    /// their event and are parked again.
+    /// Appends events to community 0 and returns two medians in seconds: the time of the append alone, and the time until all
+    /// polls have their event and are parked again.
     pub async fn rounds(&self, fixture: &HubFixture, rounds: u32) -> (f64, f64) {
         let mut times = Vec::new();
         for _ in 0..rounds {
