@@ -74,7 +74,7 @@ async fn gauges(state: &AppState) {
     metrics::PARKED_POLLS.set(stats.parked as f64);
     metrics::LOG_EVENTS.set(stats.events as f64);
     metrics::LOG_BYTES.set(stats.bytes as f64);
-    metrics::HEAD.set(stats.head as f64);
+    metrics::HEAD.set(stats.head.get() as f64);
     let (connections, idle) = state.db.size();
     metrics::POOL_CONNECTIONS.set(connections as f64);
     metrics::POOL_IDLE.set(idle as f64);
