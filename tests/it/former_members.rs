@@ -1,11 +1,10 @@
 //! A former member gets the event that ends the membership, and no other event of that community (I5). This holds for every
 //! cursor, queue and node.
 
-use discussions::ids::{ArticleId, CommunityId};
 use serde_json::Value;
 
 use crate::{
-    app::{Client, Queue, TestApp, types},
+    app::{ArticleId, Client, CommunityId, Queue, TestApp, types},
     redis::TestRedis,
 };
 
@@ -152,7 +151,7 @@ async fn removed_members_get_no_events_at_another_node_either() {
         let shared = redis.as_ref().map(|redis| (redis.url(), redis.prefix.clone()));
         let set = |config: &mut discussions::config::Config| {
             if let Some((url, prefix)) = &shared {
-                config.redis_url = Some(url.clone());
+                config.redis_url = Some(url.as_str().into());
                 config.redis_prefix.clone_from(prefix);
             }
         };

@@ -6,12 +6,11 @@ use std::{
     time::Duration,
 };
 
-use discussions::ids::{CommunityId, EventId, UserId};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{Client, PATIENCE, Queue, TestApp};
+use crate::app::{Client, CommunityId, EventId, PATIENCE, Queue, TestApp, UserId};
 
 const COMMUNITIES: usize = 5;
 const WRITERS: usize = 50;
@@ -163,12 +162,12 @@ async fn many_writers_and_many_pollers() {
     let head = app.settled().await;
     ended.send_replace(head);
     let mut received = Vec::new();
-    let all_told = async {
+    let all_received = async {
         while let Some(done) = pollers.join_next().await {
             received.push(done.unwrap());
         }
     };
-    tokio::time::timeout(3 * PATIENCE, all_told).await.expect("all pollers come to the head in time");
+    tokio::time::timeout(3 * PATIENCE, all_received).await.expect("all pollers come to the head in time");
 
     // Compare with the log of record, event by event.
     type Row = (EventId, CommunityId, Option<UserId>, String);

@@ -1,10 +1,9 @@
 //! The event `author_changed` brings a new name or picture to the pages that show the old one.
 
-use discussions::ids::{ArticleId, CommunityId};
 use serde_json::{Value, json};
 use sqlx::{Executor, PgConnection, pool::PoolConnection};
 
-use crate::app::{Client, PATIENCE, Queue, TestApp, types};
+use crate::app::{ArticleId, Client, CommunityId, PATIENCE, Queue, TestApp, types};
 
 /// Four communities and a reader of all of them. In the first Ada writes under her name, in the second under a pseudonym, in the
 /// third something that she deletes, and in the fourth nothing.
