@@ -1,4 +1,4 @@
-//! The poll itself: one function for both ways in, axum's handler and the direct connection of [`crate::serve`].
+//! The poll itself: one function for both ways in, axum's handler and the fast path of [`crate::serve`].
 
 use std::{
     future::{Future, poll_fn},
@@ -12,6 +12,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use poll_connections::poll_deadline;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::{
@@ -23,7 +24,6 @@ use super::{
 };
 use crate::{
     auth::Viewer,
-    deadline::poll_deadline,
     directory,
     error::{ApiError, ErrorCode, Result},
     events::history::{self, Position},
