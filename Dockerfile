@@ -7,8 +7,8 @@ COPY .cargo .cargo
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
-# Not built here, but Cargo.toml names them.
 COPY crates crates
+# Not built here, but Cargo.toml names them.
 COPY tests tests
 COPY benches benches
 # Cargo's downloads and what it compiled stay in a cache: a change of src compiles src alone.
