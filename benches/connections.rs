@@ -1,11 +1,12 @@
-//! Many polls parked in one process, over connections in memory: `cargo bench --bench connections`, a table on standard output.
+//! Measures many polls parked in one process, over connections in memory. `cargo bench --bench connections` prints a table.
 //!
-//! The whole way of a poll but for the kernel: the bytes of a request are read, its token is checked, it is parked in the hub,
-//! an event comes, the answer is put together and written, and the client polls again. Sockets end at the limit of open files
-//! (20,000 on a common machine); this shows that nothing in here does. Every client checks that it gets each event once.
+//! It covers all of a poll except the kernel: the server reads the bytes of a request, checks its token and parks it in the hub.
+//! When an event comes, the server builds and writes the answer, and the client polls again. The number of sockets is limited
+//! by the limit of open files (20,000 on a common machine). This benchmark shows that the server itself has no such limit. Every
+//! client checks that it gets each event once.
 //!
-//! Memory is what the process grows by from before the server has the connections: both ends' buffers and the clients are
-//! there by then. Times are of one thread, which is the server's and the clients'.
+//! Memory is the growth of the process from before the server has the connections. The buffers of both ends and the clients
+//! exist by then. One thread runs the server and the clients, and the times include both.
 
 #[path = "hub/measure.rs"]
 #[expect(dead_code, reason = "some of it is for the hub's benchmark")]
@@ -21,15 +22,17 @@ use std::{
 use clap::Parser;
 use discussions::{
     auth::{
+        self, AuthState,
         jwt::{self, Verifier},
         session::Sessions,
     },
     config::Config,
     db::Db,
     directory::Scope,
-    events::{Audience, Relayed},
+    events::{Audience, SequencedEvent},
     ids::EventId,
     realtime::{
+        self, RealtimeState,
         hub::{Hub, Limits},
         memberships::MembershipHistory as History,
         registry::Registry,
@@ -53,7 +56,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Room for a request and for an answer.
 const BUFFER: usize = 2_048;
 const SECRET: &str = "a secret of the benchmark, long enough";
-/// Everybody's community.
+/// The community of all users.
 const COMMUNITY: i64 = 1;
 const TTL: Duration = Duration::from_secs(3_600);
 
@@ -72,43 +75,54 @@ fn main() {
     }
 }
 
-/// The application without a database: everything that is polled for is in the hub.
+/// The application without a database. All events are in the hub.
 fn application() -> AppState {
     let arguments = ["bench", "--database-url", "postgres://127.0.0.1:1/none", "--jwt-secret", SECRET];
     let config = Cli::parse_from(arguments).config;
     let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 1 << 28, queue_ttl: TTL };
     let db = Db::new(&config).expect("an address");
-    AppState::new(Shared {
+    let shutdown = CancellationToken::new();
+    let auth = AuthState::new(auth::Shared {
         verifier: Verifier::new(&config.jwt).expect("a secret"),
         sessions: Sessions::new(db.clone()),
+        allowed_origins: Vec::new(),
+        db: db.clone(),
+    });
+    let realtime = RealtimeState::new(realtime::Shared {
+        auth: auth.clone(),
+        db: db.clone(),
         hub: Arc::new(Hub::new(limits, 0, [])),
-        registry: Arc::new(Registry::alone()),
-        writes: Default::default(),
-        shutdown: CancellationToken::new(),
-        db,
-        config,
-    })
+        registry: Arc::new(Registry::local()),
+        poll_timeout: Duration::from_secs(config.poll_timeout_seconds),
+        shutdown: shutdown.clone(),
+    });
+    AppState::new(Shared { auth, realtime, writes: Default::default(), shutdown, db, config })
 }
 
 fn register(state: &AppState, user: i64) -> uuid::Uuid {
     let queue = uuid::Uuid::new_v4();
-    let history = History { head: state.hub.head(), communities: [COMMUNITY].into(), ..History::default() };
+    let history = History { head: state.realtime.hub.head(), communities: [COMMUNITY].into(), ..History::default() };
     let now = tokio::time::Instant::now();
-    state.hub.begin(user).install(queue, Scope::default(), &history, TTL, now);
+    state.realtime.hub.begin_registration(user).create_queue(queue, Scope::default(), &history, TTL, now);
     queue
 }
 
 fn append(state: &AppState) {
-    let event_id = state.hub.head() + 1;
+    let event_id = state.realtime.hub.head() + 1;
     let text = "Some words of a comment. ".repeat(18);
     let json = format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#);
     let written_at = chrono::Utc::now();
-    let event =
-        Relayed { event_id, community_id: COMMUNITY, audience: Audience::Community, json: json.into(), written_at };
-    assert!(state.hub.append(&event).is_some(), "it is the next event");
+    let event = SequencedEvent {
+        event_id,
+        community_id: COMMUNITY,
+        audience: Audience::Community,
+        json: json.into(),
+        written_at,
+    };
+    assert!(state.realtime.hub.append(&event).is_some(), "it is the next event");
 }
 
-/// How many clients have the event of the round.
+/// The number of clients that have the event of the round.
 struct Round {
     count: u32,
     arrived: Cell<u32>,
@@ -126,7 +140,7 @@ async fn measure(count: u32) {
     let mut ends = Vec::new();
     for user in 1..=i64::from(count) {
         let (mut here, mut there) = duplex(BUFFER);
-        // Both buffers are used once, so that their pages are not counted as the server's.
+        // Use both buffers once, so that their pages do not count as the server's memory.
         let mut filled = [b'x'; BUFFER];
         here.write_all(&filled).await.expect("memory");
         there.read_exact(&mut filled).await.expect("memory");
@@ -142,8 +156,8 @@ async fn measure(count: u32) {
     ends.into_iter().for_each(|end| server.serve(end));
     begin.notify_waiters();
     let all_parked = async || {
-        // To count them looks at each queue: seldom, so that it is no part of what is measured.
-        while state.hub.stats().parked < count as usize {
+        // Counting looks at each queue, so do it rarely, to keep it out of the measurement.
+        while state.realtime.hub.stats().parked < count as usize {
             for _ in 0..=count / 32 {
                 tokio::task::yield_now().await;
             }

@@ -1,15 +1,15 @@
-//! What the hub's operations cost, and how that grows: `cargo bench --bench hub`, a table on standard output.
+//! Measures the hub's operations and how their cost grows. `cargo bench --bench hub` prints a table.
 //!
-//! No HTTP, no database: a parked poll is a task that waits for its outcome, as the server's are.
+//! There is no HTTP and no database. A parked poll is a task that waits for its outcome, as in the server.
 
-#[path = "hub/house.rs"]
-mod house;
+#[path = "hub/fixture.rs"]
+mod fixture;
 #[path = "hub/measure.rs"]
 mod measure;
 
 use std::hint::black_box;
 
-use house::House;
+use fixture::HubFixture;
 use measure::{nanoseconds, resident_bytes, row, title};
 use tokio::runtime::Builder;
 
@@ -32,47 +32,47 @@ fn main() {
 }
 
 fn polls() {
-    let house = House::new(1);
-    let queue = house.register(1, 1);
-    row("append, nobody parked", nanoseconds(|| house.append(0)), "ns");
-    let cursor = house.hub.head();
-    row("poll, nothing new, timeout=0", nanoseconds(|| drop(black_box(house.poll(queue, cursor, false)))), "ns");
-    row("poll, one new event", nanoseconds(|| drop(black_box(house.poll(queue, cursor - 1, true)))), "ns");
-    row("park and unpark", nanoseconds(|| house.park_and_unpark(queue)), "ns");
-    row("heartbeat", nanoseconds(|| house.heartbeat(queue)), "ns");
+    let fixture = HubFixture::new(1);
+    let queue = fixture.register(1, 1);
+    row("append, nobody parked", nanoseconds(|| fixture.append(0)), "ns");
+    let cursor = fixture.hub.head();
+    row("poll, nothing new, timeout=0", nanoseconds(|| drop(black_box(fixture.poll(queue, cursor, false)))), "ns");
+    row("poll, one new event", nanoseconds(|| drop(black_box(fixture.poll(queue, cursor - 1, true)))), "ns");
+    row("park and unpark", nanoseconds(|| fixture.park_and_unpark(queue)), "ns");
+    row("heartbeat", nanoseconds(|| fixture.heartbeat(queue)), "ns");
 }
 
 fn communities() {
     for count in [1, 10, 30, 100] {
-        let house = House::new(count);
-        let queue = house.register(1, count);
-        house.append(count - 1);
-        let cursor = house.hub.head();
-        let nothing = nanoseconds(|| drop(black_box(house.poll(queue, cursor, false))));
-        let one = nanoseconds(|| drop(black_box(house.poll(queue, cursor - 1, false))));
-        let park = nanoseconds(|| house.park_and_unpark(queue));
+        let fixture = HubFixture::new(count);
+        let queue = fixture.register(1, count);
+        fixture.append(count - 1);
+        let cursor = fixture.hub.head();
+        let nothing = nanoseconds(|| drop(black_box(fixture.poll(queue, cursor, false))));
+        let one = nanoseconds(|| drop(black_box(fixture.poll(queue, cursor - 1, false))));
+        let park = nanoseconds(|| fixture.park_and_unpark(queue));
         println!("{count:>8} communities {nothing:>28.0} ns {one:>10.0} ns {park:>10.0} ns");
     }
 }
 
 fn events() {
     for count in [10, 100, 500, 1_000] {
-        let house = House::new(1);
-        let queue = house.register(1, 1);
-        let start = house.hub.head();
-        (0..count).for_each(|_| house.append(0));
-        let cursor = house.hub.head();
-        let nothing = nanoseconds(|| drop(black_box(house.poll(queue, cursor, false))));
-        let all = nanoseconds(|| drop(black_box(house.poll(queue, start, false))));
+        let fixture = HubFixture::new(1);
+        let queue = fixture.register(1, 1);
+        let start = fixture.hub.head();
+        (0..count).for_each(|_| fixture.append(0));
+        let cursor = fixture.hub.head();
+        let nothing = nanoseconds(|| drop(black_box(fixture.poll(queue, cursor, false))));
+        let all = nanoseconds(|| drop(black_box(fixture.poll(queue, start, false))));
         println!("{count:>8} events {nothing:>33.0} ns {all:>10.0} ns");
     }
 }
 
 fn idle_memory() {
     for count in [1_000_u32, 10_000, 100_000] {
-        let house = House::new(1);
+        let fixture = HubFixture::new(1);
         let before = resident_bytes();
-        (1..=i64::from(count)).for_each(|user| _ = black_box(house.register(user, 1)));
+        (1..=i64::from(count)).for_each(|user| _ = black_box(fixture.register(user, 1)));
         let bytes = (resident_bytes() - before) / f64::from(count);
         row(&format!("{count} queues of as many users"), bytes, "bytes each");
     }
@@ -82,12 +82,12 @@ fn fan_out() {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     for count in [1_000, 10_000, 100_000] {
         runtime.block_on(async {
-            let house = House::new(1);
+            let fixture = HubFixture::new(1);
             let before = resident_bytes();
-            let parked = house.park_all(1, count, 1).await;
+            let parked = fixture.park_all(1, count, 1).await;
             let bytes = (resident_bytes() - before) / f64::from(count);
             let rounds = if count > 10_000 { 5 } else { 21 };
-            let (append, all) = parked.rounds(&house, rounds).await;
+            let (append, all) = parked.rounds(&fixture, rounds).await;
             let after = (resident_bytes() - before) / f64::from(count);
             let each = all / f64::from(count) * 1e9;
             println!(
@@ -103,10 +103,10 @@ fn idle_neighbours() {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     for idle in [0, 1_000, 10_000, 100_000] {
         runtime.block_on(async {
-            let house = House::new(2);
-            (1_000_000..1_000_000 + idle).for_each(|user| _ = house.register_in(user, 1));
-            let parked = house.park_all(1, 1_000, 1).await;
-            let (append, all) = parked.rounds(&house, 51).await;
+            let fixture = HubFixture::new(2);
+            (1_000_000..1_000_000 + idle).for_each(|user| _ = fixture.register_in(user, 1));
+            let parked = fixture.park_all(1, 1_000, 1).await;
+            let (append, all) = parked.rounds(&fixture, 51).await;
             println!("{idle:>8} idle queues: append {:.3} ms, all have it {:.3} ms", append * 1e3, all * 1e3);
         });
     }

@@ -12,14 +12,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{jwt::Verifier, session::Sessions},
+    auth::{self, AuthState, jwt::Verifier, session::Sessions},
     background::{self, supervise},
     config::Config,
     db::{self, BackgroundDb, Db},
     events::{history, log, publisher::Publisher, relay::Relay, stream::EventStream},
     feed::{self, Feed},
     health, idempotency,
-    realtime::{self, hub::Limits, registry::Registry},
+    realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
     serve::{self, FastPath, Server},
     state::{AppState, Shared},
@@ -105,37 +105,43 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     let shutdown = CancellationToken::new();
     let registry = Arc::new(registry);
     let notifier = Arc::clone(db.relay());
-    let state = AppState::new(Shared {
+    let auth = AuthState::new(auth::Shared {
         verifier,
         sessions: Sessions::new(db.clone()),
+        allowed_origins: config.allowed_origins.clone(),
+        db: db.clone(),
+    });
+    let realtime = RealtimeState::new(realtime::Shared {
+        auth: auth.clone(),
+        db: db.clone(),
         hub: Arc::clone(&hub),
         registry: Arc::clone(&registry),
-        writes: TaskTracker::new(),
+        poll_timeout: Duration::from_secs(config.poll_timeout_seconds),
         shutdown: shutdown.clone(),
-        db,
-        config,
     });
+    let state =
+        AppState::new(Shared { auth, realtime, writes: TaskTracker::new(), shutdown: shutdown.clone(), db, config });
 
     let background =
         Background { tasks: TaskTracker::new(), shutdown: shutdown.clone(), failed: CancellationToken::new() };
     let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
-    let mut outlets = vec![relayed];
+    let mut subscribers = vec![relayed];
     if let Some(stream) = stream.clone() {
         let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
-        outlets.push(relayed);
+        subscribers.push(relayed);
         background
             .spawn("publisher", supervise(Publisher::new(stream, background_db.clone(), from_relay), shutdown.clone()));
     }
     let here = Arc::clone(&hub);
-    let relay = Relay::new(background_db.clone(), notifier, Box::new(move || here.position()), outlets);
+    let relay = Relay::new(background_db.clone(), notifier, Box::new(move || here.position()), subscribers);
     background.spawn("relay", supervise(relay, shutdown.clone()));
     background
         .spawn("feed", supervise(Feed::new(background_db, Arc::clone(&hub), from_relay, stream), shutdown.clone()));
-    background.spawn("expiry", realtime::expire(hub, registry, shutdown.clone()));
-    let (ending, parked) = (shutdown.clone(), Arc::clone(&state.hub));
+    background.spawn("expiry", realtime::expire(Arc::clone(&hub), registry, shutdown.clone()));
+    let ending = shutdown.clone();
     background.spawn("release", async move {
         ending.cancelled().await;
-        parked.release();
+        hub.release();
     });
     background.spawn("housekeeping", housekeeping(state.clone()));
     let request_timeout = Duration::from_secs(state.config.idle_connection_seconds);
@@ -184,7 +190,7 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
 
 /// What this node shares with others: nothing, where no Redis is set.
 fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<EventStream>, Registry)> {
-    let Some(url) = &config.redis_url else { return Ok((None, Registry::alone())) };
+    let Some(url) = &config.redis_url else { return Ok((None, Registry::local())) };
     // The address may hold a password: the error does not repeat it.
     let client = redis::Client::open(url.as_str())
         .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;
@@ -253,7 +259,7 @@ async fn housekeeping(state: AppState) {
 }
 
 async fn clean(state: &AppState) -> anyhow::Result<()> {
-    state.sessions.purge().await.context("sessions")?;
+    state.auth.sessions.purge().await.context("sessions")?;
     let db = &state.db;
     idempotency::store::purge(db).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
     let (hours, total) = (state.config.outbox_retention_hours as i32, i64::from(state.config.total_log_events));

@@ -1,7 +1,7 @@
 //! The id of a request, which its log lines and its answer carry.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use uuid::{Builder, fmt::Simple};
+use uuid::{Uuid, fmt::Simple};
 
 /// The header that has it, in requests and in answers.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -14,9 +14,9 @@ pub(crate) fn usable(id: &[u8]) -> Option<&str> {
     is_usable.then(|| std::str::from_utf8(id).ok()).flatten()
 }
 
-/// An id for a request that has none. It comes from the thread's generator: `Uuid::new_v4` makes a system call each time.
+/// An id for a request that has none.
 pub(crate) fn new() -> Simple {
-    Builder::from_random_bytes(rand::random()).into_uuid().simple()
+    Uuid::new_v4().simple()
 }
 
 /// The value of the header: the client's own id, or a new one.

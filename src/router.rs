@@ -1,6 +1,6 @@
 //! All routes, and what is around them: errors, ids, time limits, logs, CORS.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -23,9 +23,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
-    auth, comments, demo, discussions,
+    auth::{self, AuthState},
+    comments,
+    db::Meter,
+    demo, discussions,
     error::{ApiError, ErrorCode},
-    health, openapi, realtime,
+    health, openapi,
+    realtime::{self, RealtimeState},
     request_id::{self, REQUEST_ID},
     state::AppState,
 };
@@ -35,27 +39,39 @@ const BODY_LIMIT: usize = 256 * 1024;
 /// A request that is not a poll is given up after this long: with a 503, within the 5 s that are promised.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(4_500);
 
-/// The routes that are in the document.
-fn documented(state: Option<&AppState>) -> (Router<AppState>, Router<AppState>, serde_json::Value) {
-    let rest = OpenApiRouter::with_openapi(openapi::base())
-        .merge(discussions::routes())
-        .merge(comments::routes())
-        .merge(realtime::routes())
-        .merge(auth::routes::routes(state));
-    let (poll, poll_document) = realtime::poll_route().split_for_parts();
-    let (rest, mut document) = rest.split_for_parts();
-    document.merge(poll_document);
-    (rest, poll, openapi::finish(document))
+/// The routes that are in the document, each kind with the state that its handlers take.
+struct Documented {
+    features: Router<AppState>,
+    sessions: Router<AuthState>,
+    realtime: Router<RealtimeState>,
+    poll: Router<RealtimeState>,
+    document: serde_json::Value,
+}
+
+fn documented() -> Documented {
+    let features = OpenApiRouter::with_openapi(openapi::base()).merge(discussions::routes()).merge(comments::routes());
+    let (features, mut document) = features.split_for_parts();
+    let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
+    let (realtime, of_realtime) = realtime::routes().split_for_parts();
+    let (poll, of_poll) = realtime::poll_route().split_for_parts();
+    for part in [of_sessions, of_realtime, of_poll] {
+        document.merge(part);
+    }
+    Documented { features, sessions, realtime, poll, document: openapi::finish(document) }
 }
 
 /// The OpenAPI document.
 pub fn document() -> serde_json::Value {
-    documented(None).2
+    documented().document
 }
 
 /// All routes.
 pub fn router(state: &AppState) -> Router {
-    let (rest, poll, document) = documented(Some(state));
+    let Documented { features, sessions, realtime, poll, document } = documented();
+    // Sessions are read and written around these routes only.
+    let sessions = sessions.layer(state.auth.sessions.layer(&state.config)).with_state(state.auth.clone());
+    let rest = features.merge(sessions).merge(realtime.with_state(state.realtime.clone()));
+    let poll: Router<AppState> = poll.with_state(state.realtime.clone());
     // What one person may read is nothing for a cache, above all where a cookie says who asks.
     let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut rest = rest.layer(no_store);
@@ -117,6 +133,10 @@ fn cors(origins: &[String]) -> CorsLayer {
 ///
 /// A request that may write runs on a task of its own, to its end: neither a client that hangs up nor the time limit stops a
 /// write half-way (I9).
+///
+/// The layers of tower-http do not fit. `Timeout` drops what runs into it, and its answer has no body. `SetRequestId` keeps
+/// whatever id a client sends, of any length. `Trace` would still need this function for the route, the database's time and
+/// the measurement.
 async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request_id::of(request.headers());
@@ -124,7 +144,8 @@ async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next
     let method = request.method().clone();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or("-"), %method, route);
     let is_safe = method.is_safe();
-    let running = next.run(request).instrument(span.clone());
+    let meter = Arc::<Meter>::default();
+    let running = meter.measure(next.run(request).instrument(span.clone()));
     let answered = timeout(REQUEST_TIMEOUT, async {
         match is_safe {
             true => running.await,
@@ -133,9 +154,17 @@ async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next
     });
     let answered = answered.await;
     let mut response = answered.unwrap_or_else(|_| ApiError::from(ErrorCode::Unavailable).into_response());
-    let elapsed = start.elapsed();
+    let (elapsed, db) = (start.elapsed(), meter.usage());
     let status = response.status().as_u16();
-    span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "answered"));
+    span.in_scope(|| {
+        tracing::info!(
+            status,
+            milliseconds = elapsed.as_secs_f64() * 1e3,
+            db_milliseconds = db.elapsed.as_secs_f64() * 1e3,
+            db_statements = db.statements,
+            "answered"
+        );
+    });
     metrics::histogram!("discussions_request_seconds", "method" => label(&method), "route" => route, "status" => status.to_string())
         .record(elapsed.as_secs_f64());
     response.headers_mut().insert(REQUEST_ID, id);

@@ -4,6 +4,8 @@ pub mod access;
 pub mod jwt;
 pub mod routes;
 pub mod session;
+mod state;
 pub mod viewer;
 
+pub use state::{AuthState, Shared};
 pub use viewer::{MaybeViewer, Viewer};

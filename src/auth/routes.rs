@@ -11,12 +11,11 @@ use tower_sessions::Session;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Viewer, session, viewer};
+use super::{AuthState, Viewer, session, viewer};
 use crate::{
     directory::store::{self as directory, Membership, User},
     error::{ErrorCode, Result},
     openapi::{ReadErrors, WriteErrors},
-    state::AppState,
 };
 
 /// Who is signed in.
@@ -31,17 +30,12 @@ pub struct SessionInfo {
     communities: Vec<Membership>,
 }
 
-/// The routes of sessions. The layer that reads and writes sessions is around these only.
-/// Without a state they are only described.
-pub fn routes(state: Option<&AppState>) -> OpenApiRouter<AppState> {
-    let routes = OpenApiRouter::new().routes(routes!(begin, who, end));
-    match state {
-        Some(state) => routes.layer(state.sessions.layer(&state.config)),
-        None => routes,
-    }
+/// The routes of sessions. They want the layer of [`session::Sessions`] around them, and no others do.
+pub fn routes() -> OpenApiRouter<AuthState> {
+    OpenApiRouter::new().routes(routes!(begin, who, end))
 }
 
-async fn info(state: &AppState, viewer: &Viewer) -> Result<Response> {
+async fn info(state: &AuthState, viewer: &Viewer) -> Result<Response> {
     let (user, communities) = directory::who_is(&state.db, viewer.user_id, &viewer.scope).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Answer(SessionInfo { user, communities })).into_response())
 }
@@ -50,7 +44,7 @@ async fn info(state: &AppState, viewer: &Viewer) -> Result<Response> {
 #[utoipa::path(post, path = "/session", tag = "session", operation_id = "beginSession",
     security(("bearer" = [])),
     responses((status = 200, description = "Who you are; the cookie comes in `Set-Cookie`", body = SessionInfo), WriteErrors))]
-async fn begin(State(state): State<AppState>, session: Session, headers: HeaderMap) -> Result<Response> {
+async fn begin(State(state): State<AuthState>, session: Session, headers: HeaderMap) -> Result<Response> {
     let token = viewer::bearer(&headers)?.ok_or(ErrorCode::TokenMissing)?;
     let viewer = state.verifier.verify(token)?;
     let answer = info(&state, &viewer).await?;
@@ -62,7 +56,7 @@ async fn begin(State(state): State<AppState>, session: Session, headers: HeaderM
 #[utoipa::path(get, path = "/session", tag = "session", operation_id = "getSession",
     security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "Who you are", body = SessionInfo), ReadErrors))]
-async fn who(State(state): State<AppState>, viewer: Viewer) -> Result<Response> {
+async fn who(State(state): State<AuthState>, viewer: Viewer) -> Result<Response> {
     info(&state, &viewer).await
 }
 
@@ -72,9 +66,9 @@ async fn who(State(state): State<AppState>, viewer: Viewer) -> Result<Response> 
 #[utoipa::path(delete, path = "/session", tag = "session", operation_id = "endSession",
     security((), ("bearer" = []), ("session" = [])),
     responses((status = 204, description = "There is no session any more"), WriteErrors))]
-async fn end(State(state): State<AppState>, session: Session, headers: HeaderMap) -> Result<StatusCode> {
+async fn end(State(state): State<AuthState>, session: Session, headers: HeaderMap) -> Result<StatusCode> {
     if session.id().is_some() {
-        viewer::check_origin(&Method::DELETE, &headers, &state.config.allowed_origins)?;
+        viewer::check_origin(&Method::DELETE, &headers, &state.allowed_origins)?;
         session::end(&session).await?;
     }
     Ok(StatusCode::NO_CONTENT)

@@ -1,15 +1,15 @@
 //! The extractors that say who is asking: [`Viewer`] where that must be known, [`MaybeViewer`] where anyone may ask.
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRef, FromRequestParts},
     http::{HeaderMap, Method, header, request::Parts},
 };
 
+use super::AuthState;
 use crate::{
     directory::Scope,
     error::{ApiError, ErrorCode, Result},
     ids::UserId,
-    state::AppState,
 };
 
 /// The user who is asking.
@@ -26,26 +26,33 @@ pub struct Viewer {
 /// The user who is asking, if any: for what the public may read.
 pub struct MaybeViewer(pub Option<Viewer>);
 
-impl FromRequestParts<AppState> for Viewer {
+impl<S: Send + Sync> FromRequestParts<S> for Viewer
+where
+    AuthState: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         MaybeViewer::from_request_parts(parts, state).await?.0.ok_or_else(|| ErrorCode::TokenMissing.into())
     }
 }
 
-impl FromRequestParts<AppState> for MaybeViewer {
+impl<S: Send + Sync> FromRequestParts<S> for MaybeViewer
+where
+    AuthState: FromRef<S>,
+{
     type Rejection = ApiError;
 
     /// A bearer token, if there is an Authorization header of that scheme; else the session of the cookie.
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let state = AuthState::from_ref(state);
         if let Some(token) = bearer(&parts.headers)? {
             return Ok(Self(Some(state.verifier.verify(token)?)));
         }
         let Some(viewer) = state.sessions.viewer(&parts.headers).await? else {
             return Ok(Self(None));
         };
-        check_origin(&parts.method, &parts.headers, &state.config.allowed_origins)?;
+        check_origin(&parts.method, &parts.headers, &state.allowed_origins)?;
         Ok(Self(Some(viewer)))
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::PgExecutor;
 
 use super::{
-    Row,
+    OutboxRow,
     history::{HistoryId, Position},
 };
 use crate::ids::{CommunityId, EventId};
@@ -16,7 +16,7 @@ pub struct Batch {
     /// How far the database is.
     pub position: Position,
     /// Up to [`BATCH`] rows, in order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<OutboxRow>,
 }
 
 /// Up to [`BATCH`] events after `last`, in order.
@@ -42,7 +42,7 @@ pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx
         if let (Some(event_id), Some(community_id), Some(payload), Some(created_at)) =
             (row.event_id, row.community_id, row.payload, row.created_at)
         {
-            rows.push(Row { event_id, community_id, user_id: row.user_id, payload, created_at });
+            rows.push(OutboxRow { event_id, community_id, user_id: row.user_id, payload, created_at });
         }
         let history = HistoryId { base: row.base, fingerprint: row.fingerprint };
         position = Some(Position { history, head: row.last_assigned });

@@ -196,7 +196,7 @@ impl Change {
 
 /// A relayed outbox row on its way to the hubs: JSON that nobody needs to parse again, but for memberships.
 #[derive(Clone, Debug)]
-pub struct Relayed {
+pub struct SequencedEvent {
     /// Its place in the order.
     pub event_id: EventId,
     /// Where it happened.
@@ -234,7 +234,7 @@ enum ForNodes {
 
 /// A relayed row as Postgres and Redis hold it.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct OutboxRow {
     /// Its place in the order.
     pub event_id: EventId,
     /// Where it happened.
@@ -247,10 +247,10 @@ pub struct Row {
     pub created_at: DateTime<Utc>,
 }
 
-impl Row {
+impl OutboxRow {
     /// Ready for the hub. A row for one user that is not a membership's is not of this program's making: nobody gets it,
     /// but the order goes on.
-    pub fn relayed(self) -> Relayed {
+    pub fn into_event(self) -> SequencedEvent {
         let audience = match self.user_id {
             None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
                 Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
@@ -272,7 +272,7 @@ impl Row {
         // The event_id goes in front of the change's own fields, which are never none.
         let fields = self.payload.trim_start().trim_start_matches('{');
         let json = format!("{{\"event_id\":{},{}", self.event_id, fields.trim_start());
-        Relayed {
+        SequencedEvent {
             event_id: self.event_id,
             community_id: self.community_id,
             audience,

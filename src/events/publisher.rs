@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Row,
+    OutboxRow,
     history::{self, HistoryId},
     log,
     stream::{EventStream, STREAM_EVENTS},
@@ -29,7 +29,7 @@ pub struct Publisher {
     stream: EventStream,
     db: BackgroundDb,
     /// What this node's relay numbers; what is lost on the way is read from Postgres.
-    relayed: mpsc::Receiver<Vec<Row>>,
+    relayed: mpsc::Receiver<Vec<OutboxRow>>,
     /// The history whose stream is kept up; None before the first look.
     history: Option<HistoryId>,
     /// The newest event known to be in that stream.
@@ -38,7 +38,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher of what comes by `relayed` and of all that the stream lacks.
-    pub fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<Row>>) -> Self {
+    pub fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<OutboxRow>>) -> Self {
         Self { stream, db, relayed, history: None, published: 0 }
     }
 }
@@ -65,7 +65,7 @@ impl BackgroundTask for Publisher {
 }
 
 impl Publisher {
-    async fn publish(&mut self, redis: &mut MultiplexedConnection, rows: &[Row]) -> anyhow::Result<()> {
+    async fn publish(&mut self, redis: &mut MultiplexedConnection, rows: &[OutboxRow]) -> anyhow::Result<()> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         // The next after the stream's last: in no other history is there an event of that number to come.
         if let Some(history) = &self.history

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Row,
+    OutboxRow,
     history::{self, Position},
 };
 use crate::{
@@ -43,7 +43,7 @@ pub struct Relay {
     seen: Seen,
     /// This node's feed and, where there is Redis, its publisher. They may take rows from here or read them themselves:
     /// what does not fit is dropped.
-    outlets: Vec<mpsc::Sender<Vec<Row>>>,
+    subscribers: Vec<mpsc::Sender<Vec<OutboxRow>>>,
 }
 
 impl Relay {
@@ -52,9 +52,9 @@ impl Relay {
         db: BackgroundDb,
         notifier: Arc<RelayNotifier>,
         seen: Seen,
-        outlets: Vec<mpsc::Sender<Vec<Row>>>,
+        subscribers: Vec<mpsc::Sender<Vec<OutboxRow>>>,
     ) -> Self {
-        Self { db, notifier, seen, outlets }
+        Self { db, notifier, seen, subscribers }
     }
 }
 
@@ -118,9 +118,9 @@ impl Relay {
                 return Ok(());
             }
             metrics::counter!("discussions_relayed_events_total").increment(count as u64);
-            for outlet in &self.outlets {
+            for subscriber in &self.subscribers {
                 // Full or closed: it reads from Postgres what it did not get here.
-                let _ = outlet.try_send(rows.clone());
+                let _ = subscriber.try_send(rows.clone());
             }
             if count < BATCH as usize {
                 return Ok(());
@@ -130,9 +130,9 @@ impl Relay {
 }
 
 /// Numbers up to `batch` waiting rows and returns them in order.
-pub async fn number(connection: impl PgExecutor<'_>, batch: i32) -> Result<Vec<Row>, sqlx::Error> {
+pub async fn number(connection: impl PgExecutor<'_>, batch: i32) -> Result<Vec<OutboxRow>, sqlx::Error> {
     sqlx::query_as!(
-        Row,
+        OutboxRow,
         r#"select event_id as "event_id!", community_id as "community_id!", user_id, payload as "payload!", created_at as "created_at!"
            from assign_event_ids($1)"#,
         batch

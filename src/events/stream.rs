@@ -19,7 +19,7 @@ use redis::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{Row, history::HistoryId};
+use super::{OutboxRow, history::HistoryId};
 use crate::ids::{EventId, QueueId};
 
 /// Events that the stream keeps, about: what a node is behind further it reads from Postgres.
@@ -142,7 +142,7 @@ pub struct EventStream {
 #[derive(Debug, Default)]
 pub struct StreamBatch {
     /// Rows in the stream's order, which may leave some out.
-    pub rows: Vec<Row>,
+    pub rows: Vec<OutboxRow>,
     /// Queues that were closed at another node.
     pub closed: Vec<QueueId>,
 }
@@ -214,7 +214,7 @@ impl EventStream {
         &self,
         connection: &mut MultiplexedConnection,
         history: &HistoryId,
-        rows: &[Row],
+        rows: &[OutboxRow],
     ) -> RedisResult<()> {
         let (mut pipe, events) = (redis::pipe(), self.events(history));
         for row in rows {
@@ -312,10 +312,10 @@ fn event_id(entry: &str) -> RedisResult<EventId> {
     number.ok_or_else(|| unexpected("an entry id of the events stream is no event_id"))
 }
 
-fn row(entry: StreamId) -> RedisResult<Row> {
+fn row(entry: StreamId) -> RedisResult<OutboxRow> {
     let missing = || unexpected("an entry of the events stream lacks a field");
     let created_at = field::<i64>(&entry, "t").and_then(DateTime::from_timestamp_micros);
-    Ok(Row {
+    Ok(OutboxRow {
         event_id: event_id(&entry.id)?,
         community_id: field(&entry, "c").ok_or_else(missing)?,
         user_id: field(&entry, "u"),

@@ -15,7 +15,7 @@ use crate::{
     background::{BackgroundTask, Backoff},
     db::BackgroundDb,
     events::{
-        Row, history, log,
+        OutboxRow, history, log,
         stream::{EventStream, StreamBatch, StreamReader},
     },
     ids::EventId,
@@ -103,8 +103,8 @@ async fn leap(db: &BackgroundDb, hub: &Hub, here: EventId) -> Result<(), sqlx::E
 }
 
 /// Hands a row to the hub; false where it is not the next.
-fn append(hub: &Hub, row: Row) -> bool {
-    let event = row.relayed();
+fn append(hub: &Hub, row: OutboxRow) -> bool {
+    let event = row.into_event();
     let Some(woken) = hub.append(&event) else { return false };
     let waited = chrono::Utc::now().signed_duration_since(event.written_at);
     metrics::histogram!("discussions_write_to_wake_seconds").record(waited.as_seconds_f64().max(0.0));
@@ -134,7 +134,7 @@ async fn read(mut reader: StreamReader, last: EventId) -> (StreamReader, redis::
 pub struct Feed {
     db: BackgroundDb,
     hub: Arc<Hub>,
-    relayed: mpsc::Receiver<Vec<Row>>,
+    relayed: mpsc::Receiver<Vec<OutboxRow>>,
     stream: Option<EventStream>,
 }
 
@@ -144,7 +144,7 @@ impl Feed {
     pub fn new(
         db: BackgroundDb,
         hub: Arc<Hub>,
-        relayed: mpsc::Receiver<Vec<Row>>,
+        relayed: mpsc::Receiver<Vec<OutboxRow>>,
         stream: Option<EventStream>,
     ) -> Self {
         Self { db, hub, relayed, stream }
@@ -252,7 +252,7 @@ impl Feed {
         }
     }
 
-    async fn take(&mut self, rows: Vec<Row>) -> Result<(), sqlx::Error> {
+    async fn take(&mut self, rows: Vec<OutboxRow>) -> Result<(), sqlx::Error> {
         for row in rows {
             let event_id = row.event_id;
             if event_id > self.hub.head() && !append(&self.hub, row) {

@@ -32,7 +32,7 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
     }
-    let seen = state.hub.position();
+    let seen = state.realtime.hub.position();
     let position = timeout(PATIENCE, async {
         Ok::<_, sqlx::Error>((history::position(&state.db).await?, history::is_present(&state.db).await?))
     });
@@ -48,7 +48,7 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
         return Err(ApiError::from(ErrorCode::Unavailable)
             .message("the database has lost events: they are to be numbered anew"));
     }
-    match timeout(PATIENCE, state.hub.reaches(&position)).await {
+    match timeout(PATIENCE, state.realtime.hub.wait_for_position(&position)).await {
         Ok(()) => Ok(alive()),
         Err(_) => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
     }
@@ -68,7 +68,7 @@ pub fn metrics_routes(state: AppState, handle: PrometheusHandle) -> Router {
 
 async fn gauges(state: &AppState) {
     use metrics::gauge;
-    let stats = state.hub.stats();
+    let stats = state.realtime.hub.stats();
     gauge!("discussions_queues").set(stats.queues as f64);
     gauge!("discussions_users").set(stats.users as f64);
     gauge!("discussions_parked_polls").set(stats.parked as f64);

@@ -12,10 +12,12 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{
+    RealtimeState,
     memberships::{self, MembershipHistory},
-    model::{Asked, Heartbeat, PollAnswer, PollQuery, Registration, queue_id},
-    poll::{self, adopt},
-    registry::Registered,
+    model::{Heartbeat, PollAnswer, PollQuery, PollRequest, Registration, queue_id},
+    poll,
+    registry::QueueRecord,
+    slow_path::load_from_registry,
 };
 use crate::{
     auth::Viewer,
@@ -23,7 +25,6 @@ use crate::{
     extract::{Json, PathQueue, Query},
     ids::CommunityId,
     openapi::{PollErrors, WriteErrors},
-    state::AppState,
 };
 
 /// How often clients should send heartbeats.
@@ -37,9 +38,9 @@ const RELAY_PATIENCE: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/register", tag = "realtime", operation_id = "register",
     security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The new queue", body = Registration), WriteErrors))]
-pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<Response> {
-    // Begun before the snapshot is taken, so that no change of membership falls between.
-    let registration = state.hub.begin(viewer.user_id);
+pub async fn register(State(state): State<RealtimeState>, viewer: Viewer) -> Result<Response> {
+    // PollFuture before the snapshot is taken, so that no change of membership falls between.
+    let registration = state.hub.begin_registration(viewer.user_id);
     let history = up_to_date(&state, &viewer).await?;
     let communities: Vec<CommunityId> =
         history.communities.iter().copied().filter(|community| viewer.scope.allows(*community)).collect();
@@ -47,9 +48,9 @@ pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<R
         return Err(ErrorCode::NoCommunities.into());
     }
     let queue_id = Uuid::new_v4();
-    let registered = Registered { user_id: viewer.user_id, scope: viewer.scope.clone() };
-    let ttl = Duration::from_secs(state.config.queue_ttl_seconds);
-    let dropped = registration.install(queue_id, viewer.scope, &history, ttl, Instant::now());
+    let registered = QueueRecord { user_id: viewer.user_id, scope: viewer.scope.clone() };
+    let ttl = state.hub.limits().queue_ttl;
+    let dropped = registration.create_queue(queue_id, viewer.scope, &history, ttl, Instant::now());
     state.registry.save(queue_id, &registered).await;
     if let Some(dropped) = dropped {
         state.registry.remove(dropped, viewer.user_id).await;
@@ -58,15 +59,15 @@ pub async fn register(State(state): State<AppState>, viewer: Viewer) -> Result<R
         queue_id,
         last_event_id: history.head,
         communities,
-        heartbeat_interval_seconds: HEARTBEAT_INTERVAL_SECONDS.min((state.config.queue_ttl_seconds / 2).max(1)),
-        poll_timeout_seconds: state.config.poll_timeout_seconds,
+        heartbeat_interval_seconds: HEARTBEAT_INTERVAL_SECONDS.min((ttl.as_secs() / 2).max(1)),
+        poll_timeout_seconds: state.poll_timeout.as_secs(),
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Answer(answer)).into_response())
 }
 
 /// The user's memberships, with those that have just changed: the relay is given a moment to place these in the order, so
 /// that whoever has just joined is not told that they are nowhere.
-async fn up_to_date(state: &AppState, viewer: &Viewer) -> Result<MembershipHistory> {
+async fn up_to_date(state: &RealtimeState, viewer: &Viewer) -> Result<MembershipHistory> {
     let deadline = Instant::now() + RELAY_PATIENCE;
     let mut heads = state.hub.watch_head();
     loop {
@@ -88,17 +89,17 @@ async fn up_to_date(state: &AppState, viewer: &Viewer) -> Result<MembershipHisto
     request_body = Heartbeat, security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is good for another while"), WriteErrors))]
 pub async fn heartbeat(
-    State(state): State<AppState>,
+    State(state): State<RealtimeState>,
     viewer: Viewer,
     Json(heartbeat): Json<Heartbeat>,
 ) -> Result<StatusCode> {
     let queue = queue_id(&heartbeat.queue_id)?;
     let mut scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     if scope.is_none() {
-        adopt(&state, &viewer, queue).await?;
+        load_from_registry(&state, &viewer, queue).await?;
         scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     }
-    let registered = Registered { user_id: viewer.user_id, scope: scope.ok_or(ErrorCode::QueueNotFound)? };
+    let registered = QueueRecord { user_id: viewer.user_id, scope: scope.ok_or(ErrorCode::QueueNotFound)? };
     state.registry.save(queue, &registered).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -108,9 +109,13 @@ pub async fn heartbeat(
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
-pub async fn close(State(state): State<AppState>, viewer: Viewer, PathQueue(queue): PathQueue) -> Result<StatusCode> {
-    if !state.hub.knows(queue, viewer.user_id, Instant::now()) {
-        adopt(&state, &viewer, queue).await?;
+pub async fn close(
+    State(state): State<RealtimeState>,
+    viewer: Viewer,
+    PathQueue(queue): PathQueue,
+) -> Result<StatusCode> {
+    if !state.hub.has_queue(queue, viewer.user_id, Instant::now()) {
+        load_from_registry(&state, &viewer, queue).await?;
     }
     if !state.hub.close(queue, viewer.user_id) {
         return Err(ErrorCode::QueueNotFound.into());
@@ -124,7 +129,7 @@ pub async fn close(State(state): State<AppState>, viewer: Viewer, PathQueue(queu
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
-pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: PathQueue) -> Result<StatusCode> {
+pub async fn close_by_beacon(state: State<RealtimeState>, viewer: Viewer, queue: PathQueue) -> Result<StatusCode> {
     close(state, viewer, queue).await
 }
 
@@ -135,6 +140,10 @@ pub async fn close_by_beacon(state: State<AppState>, viewer: Viewer, queue: Path
 #[utoipa::path(get, path = "/poll", tag = "realtime", operation_id = "poll",
     params(PollQuery), security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "What happened, or that it is too long ago to tell", body = PollAnswer), PollErrors))]
-pub async fn poll(State(state): State<AppState>, viewer: Viewer, Query(query): Query<PollQuery>) -> Result<Response> {
-    poll::wait(&state, viewer, Asked::try_from(query)?).await.map(poll::respond)
+pub async fn poll(
+    State(state): State<RealtimeState>,
+    viewer: Viewer,
+    Query(query): Query<PollQuery>,
+) -> Result<Response> {
+    poll::wait(&state, viewer, PollRequest::try_from(query)?).await.map(poll::respond)
 }

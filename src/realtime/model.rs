@@ -56,7 +56,7 @@ pub struct PollQuery {
 
 /// A [`PollQuery`], understood.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Asked {
+pub struct PollRequest {
     /// Whose events.
     pub queue: QueueId,
     /// Those after this one.
@@ -70,7 +70,7 @@ pub fn queue_id(text: &str) -> Result<QueueId> {
     text.parse().map_err(|_| ErrorCode::QueueNotFound.into())
 }
 
-impl TryFrom<PollQuery> for Asked {
+impl TryFrom<PollQuery> for PollRequest {
     type Error = ApiError;
 
     fn try_from(query: PollQuery) -> Result<Self> {
@@ -82,7 +82,7 @@ impl TryFrom<PollQuery> for Asked {
     }
 }
 
-impl Asked {
+impl PollRequest {
     /// Reads the query of an address as nearly all clients write it, without copying anything: known names, each once,
     /// plain digits, nothing escaped. None for everything else, good or bad: it takes the way through [`PollQuery`].
     pub fn plain(query: &str) -> Option<Self> {

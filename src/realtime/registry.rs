@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What another node needs to serve a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registered {
+pub struct QueueRecord {
     /// Whose it is.
     pub user_id: UserId,
     /// What the token that registered it was narrowed to.
@@ -41,7 +41,7 @@ struct Shared {
 
 impl Registry {
     /// For a node that is alone.
-    pub fn alone() -> Self {
+    pub fn local() -> Self {
         Self(None)
     }
 
@@ -53,7 +53,7 @@ impl Registry {
 
     /// Makes a queue known to all nodes, or keeps it known for another time to live. Where Redis does not answer the queue
     /// is known to this node alone until the next heartbeat.
-    pub async fn save(&self, queue: QueueId, registered: &Registered) {
+    pub async fn save(&self, queue: QueueId, registered: &QueueRecord) {
         let Some(shared) = &self.0 else { return };
         if let Err(error) = shared.save(queue, registered).await {
             tracing::warn!(cause = %error, "Redis does not answer: a queue is known to this node only");
@@ -62,7 +62,7 @@ impl Registry {
 
     /// The queue's registration and how long it has left. `unavailable` where Redis does not answer: not knowing is not the
     /// same as its being gone.
-    pub async fn find(&self, queue: QueueId) -> Result<Option<(Registered, Duration)>> {
+    pub async fn find(&self, queue: QueueId) -> Result<Option<(QueueRecord, Duration)>> {
         let Some(shared) = &self.0 else { return Ok(None) };
         match shared.find(queue).await {
             Ok(found) => Ok(found),
@@ -82,7 +82,7 @@ impl Registry {
     }
 
     /// How long each queue has left: None where it is gone, or nobody knows.
-    pub async fn left(&self, queues: &[QueueId]) -> Vec<Option<Duration>> {
+    pub async fn time_left(&self, queues: &[QueueId]) -> Vec<Option<Duration>> {
         let nothing = vec![None; queues.len()];
         let Some(shared) = &self.0 else { return nothing };
         shared.left(queues).await.unwrap_or_else(|error| {
@@ -102,7 +102,7 @@ impl Shared {
         format!("{}user:{user}", self.prefix)
     }
 
-    async fn save(&self, queue: QueueId, registered: &Registered) -> RedisResult<()> {
+    async fn save(&self, queue: QueueId, registered: &QueueRecord) -> RedisResult<()> {
         let json = serde_json::to_string(registered).expect("numbers serialise");
         let (ttl, now) = (self.ttl.as_millis() as i64, chrono::Utc::now().timestamp_millis());
         let user = self.user_key(registered.user_id);
@@ -127,7 +127,7 @@ impl Shared {
         Ok(())
     }
 
-    async fn find(&self, queue: QueueId) -> RedisResult<Option<(Registered, Duration)>> {
+    async fn find(&self, queue: QueueId) -> RedisResult<Option<(QueueRecord, Duration)>> {
         let key = self.key(queue);
         let mut pipe = redis::pipe();
         pipe.get(&key).cmd("PTTL").arg(&key);

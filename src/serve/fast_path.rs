@@ -24,7 +24,7 @@ use super::{
 use crate::{
     auth::{jwt::LastGood, viewer},
     error::{ApiError, ErrorCode},
-    realtime::poll::{self, Begun},
+    realtime::poll::{self, PollFuture},
     state::AppState,
 };
 
@@ -37,7 +37,7 @@ pub struct FastPath {
 
 /// A poll on the fast path.
 pub struct FastPoll<'a> {
-    poll: Begun<'a>,
+    poll: PollFuture<'a>,
     headers: PollResponseHeaders<'a>,
 }
 
@@ -48,19 +48,19 @@ impl FastPath {
         Self { state, router, headers }
     }
 
-    fn begin_poll(&self, head: &PollHead<'_>, last_good: &mut LastGood) -> Begun<'_> {
-        let (state, asked) = (&self.state, head.asked);
+    fn begin_poll(&self, head: &PollHead<'_>, last_good: &mut LastGood) -> PollFuture<'_> {
+        let (auth, realtime, request) = (&self.state.auth, &self.state.realtime, head.request);
         match (head.credentials, head.session) {
             (Some(credentials), _) => {
                 let viewer =
-                    viewer::token_of(credentials).and_then(|token| state.verifier.verify_again(token, last_good));
-                viewer.map_or_else(Begun::refused, |viewer| poll::begin(state, viewer, asked))
+                    viewer::token_of(credentials).and_then(|token| auth.verifier.verify_again(token, last_good));
+                viewer.map_or_else(PollFuture::refused, |viewer| poll::begin(realtime, viewer, request))
             }
-            (None, Some(id)) => Begun::Asking(Box::pin(async move {
-                let viewer = state.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
-                poll::wait(state, viewer, asked).await
+            (None, Some(id)) => PollFuture::SlowPath(Box::pin(async move {
+                let viewer = auth.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
+                poll::wait(realtime, viewer, request).await
             })),
-            (None, None) => Begun::refused(ErrorCode::TokenMissing.into()),
+            (None, None) => PollFuture::refused(ErrorCode::TokenMissing.into()),
         }
     }
 }

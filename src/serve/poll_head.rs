@@ -5,7 +5,7 @@ use tower_sessions::session::Id;
 
 use crate::{
     auth::{session, viewer},
-    realtime::model::Asked,
+    realtime::model::PollRequest,
 };
 
 /// A poll. If a header comes twice, the first one counts, as in the router. Of `Authorization` headers, the first one with
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, PartialEq)]
 pub struct PollHead<'a> {
     /// What the query asks for.
-    pub asked: Asked,
+    pub request: PollRequest,
     /// What follows `Bearer` in `Authorization`.
     pub credentials: Option<&'a [u8]>,
     /// The session that the cookies name.
@@ -28,7 +28,7 @@ impl<'a> PollHead<'a> {
     /// Reads a head. `None` if its query is not written in the plain form that nearly all clients use.
     pub fn read(head: &RequestHead<'_, 'a>) -> Option<Self> {
         Some(Self {
-            asked: Asked::plain(head.query())?,
+            request: PollRequest::plain(head.query())?,
             credentials: viewer::bearer_credentials(head.values("authorization")),
             session: session::session_of(head.text_values("cookie")),
             origin: head.values("origin").next(),

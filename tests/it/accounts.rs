@@ -160,9 +160,9 @@ async fn a_parked_poll_ends_with_the_account() {
         } else {
             answer.refused(404, "queue_not_found");
         }
-        story.app.until(|| story.app.state.hub.stats().queues == 0).await;
+        story.app.until(|| story.app.state.realtime.hub.stats().queues == 0).await;
         queue.poll_raw(10.0).await.refused(401, "token_invalid");
-        assert_eq!(story.app.state.hub.stats().users, 0, "no memory is left");
+        assert_eq!(story.app.state.realtime.hub.stats().users, 0, "no memory is left");
     }
 }
 
@@ -195,7 +195,7 @@ async fn parked_polls_end_at_every_node() {
 async fn other_changes_of_a_user_end_nothing_and_what_ends_is_for_nobody() {
     let story = Story::begin("private").await;
     story.app.sql("update users set username = username, is_active = is_active, created_at = now()").await;
-    assert_eq!(story.app.state.hub.stats().queues, 1);
+    assert_eq!(story.app.state.realtime.hub.stats().queues, 1);
     story.app.sql(SWITCH_OFF).await;
     story.app.sql(SWITCH_OFF).await;
     story.app.settled().await;
@@ -222,6 +222,6 @@ async fn whoever_may_write_users_may_end_accounts() {
     sqlx::Executor::execute(&mut *writer, sqlx::raw_sql(&end)).await.unwrap();
     sqlx::Executor::execute(&mut *writer, sqlx::raw_sql("reset role; reset search_path")).await.unwrap();
     drop(writer);
-    story.app.until(|| story.app.state.hub.stats().queues == 0).await;
+    story.app.until(|| story.app.state.realtime.hub.stats().queues == 0).await;
     story.app.sql(&format!("drop owned by {role}; drop role {role}")).await;
 }

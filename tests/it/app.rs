@@ -215,7 +215,7 @@ impl TestApp {
 
     /// Waits until everything committed so far is numbered and at the hub; returns the head.
     pub async fn settled(&self) -> EventId {
-        let mut heads = self.state.hub.watch_head();
+        let mut heads = self.state.realtime.hub.watch_head();
         let settled = async {
             loop {
                 let row: (i64, i64) = sqlx::query_as(
@@ -397,10 +397,10 @@ impl Queue {
 
     /// Starts a poll and returns once it is parked.
     pub async fn park(&self, app: &TestApp) -> tokio::task::JoinHandle<Answer> {
-        let before = app.state.hub.stats().parked;
+        let before = app.state.realtime.hub.stats().parked;
         let queue = self.clone();
         let parked = tokio::spawn(async move { queue.poll_raw(30.0).await });
-        app.until(|| app.state.hub.stats().parked > before).await;
+        app.until(|| app.state.realtime.hub.stats().parked > before).await;
         parked
     }
 

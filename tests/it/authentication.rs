@@ -462,7 +462,7 @@ async fn a_poll_by_cookie_writes_no_session() {
         let path = path.clone();
         async move { browser.get(&path).await }
     });
-    app.until(|| app.state.hub.stats().parked == 1).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 1).await;
     ada.discussion(article, community, "Sample size").await;
     let answer = parked.await.unwrap();
     assert_eq!(answer.headers.get(header::SET_COOKIE), None);

@@ -7,7 +7,7 @@ use axum::{
 };
 use discussions::{
     auth::{session, viewer},
-    realtime::model::{Asked, PollQuery},
+    realtime::model::{PollQuery, PollRequest},
     serve::{FastPath, PollHead},
 };
 use poll_connections::{HeaderSlots, ParsedHead, PollHandler, parse_head};
@@ -37,12 +37,12 @@ pub fn check(bytes: &[u8]) -> bool {
     let mut slots = HeaderSlots::default();
     let ParsedHead::Poll(head) = parse_head(bytes, &FastPath::ROUTES, &mut slots) else { return false };
     let Some(poll) = PollHead::read(&head) else { return false };
-    let request = head.to_request(Method::GET, ()).expect("a poll is a valid request");
-    let Query(query) = Query::<PollQuery>::try_from_uri(request.uri()).expect("the router reads the query");
-    let headers = request.headers();
+    let same = head.to_request(Method::GET, ()).expect("a poll is a valid request");
+    let Query(query) = Query::<PollQuery>::try_from_uri(same.uri()).expect("the router reads the query");
+    let headers = same.headers();
     let first = |name| headers.get(name).map(|value| value.as_bytes());
     let expected = PollHead {
-        asked: Asked::try_from(query).expect("the router accepts the query"),
+        request: PollRequest::try_from(query).expect("the router accepts the query"),
         credentials: viewer::bearer_credentials(
             headers.get_all(header::AUTHORIZATION).iter().map(|value| value.as_bytes()),
         ),

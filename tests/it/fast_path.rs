@@ -238,11 +238,11 @@ async fn a_client_that_goes_away_frees_its_slot_and_one_that_talks_too_soon_keep
     );
     let mut stream = TcpStream::connect(app.addr).await.unwrap();
     stream.write_all(poll.as_bytes()).await.unwrap();
-    app.until(|| app.state.hub.stats().parked == 1).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 1).await;
     // The next request before the answer to this one.
     stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     tokio::task::yield_now().await;
-    assert_eq!(app.state.hub.stats().parked, 1);
+    assert_eq!(app.state.realtime.hub.stats().parked, 1);
     both.member.delete(&format!("/queues/{}", both.queue.id)).await.expect(204);
     let mut read = Vec::new();
     let both_answers = async {
@@ -258,9 +258,9 @@ async fn a_client_that_goes_away_frees_its_slot_and_one_that_talks_too_soon_keep
     let poll = poll.replace(&both.queue.id, &queue.id);
     let mut stream = TcpStream::connect(app.addr).await.unwrap();
     stream.write_all(poll.as_bytes()).await.unwrap();
-    app.until(|| app.state.hub.stats().parked == 1).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 1).await;
     drop(stream);
-    app.until(|| app.state.hub.stats().parked == 0).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 0).await;
 }
 
 /// The answers carry the same headers, whatever a request carries that may have a part in them.

@@ -400,7 +400,10 @@ async fn snapshot(with_redis: bool, restarted: bool) -> (Story, Queue, EventId, 
             assert!(leap.status.success(), "{}", String::from_utf8_lossy(&leap.stderr));
             assert!(said.starts_with(&format!("old head {common}, new head ")), "{said}");
             story.app = node(&database, None).await;
-            assert_eq!(said, format!("old head {common}, new head {0}, new base {0}\n", story.app.state.hub.head()));
+            assert_eq!(
+                said,
+                format!("old head {common}, new head {0}, new base {0}\n", story.app.state.realtime.hub.head())
+            );
             queue = back(&story, &queue).await;
         }
     } else {
@@ -444,7 +447,11 @@ async fn a_crash_takes_back_no_number_although_commits_are_not_waited_for() {
     cluster.crash();
     cluster.start().await;
     story.is_ready().await;
-    assert_eq!(story.app.state.hub.head(), queue.cursor, "nothing that was numbered is lost, so there is no leap");
+    assert_eq!(
+        story.app.state.realtime.hub.head(),
+        queue.cursor,
+        "nothing that was numbered is lost, so there is no leap"
+    );
     story.app.client(story.grace).get(&format!("/comments/{}", delivered[0])).await.expect(200);
 }
 
@@ -550,7 +557,7 @@ async fn leap_of_two(redis: Option<TestRedis>) {
         assert_eq!(parked.await.unwrap().expect(200), json!({ "catchup_required": true }));
     }
     assert_eq!(story.app.settled().await, other.settled().await);
-    assert_eq!(story.app.state.hub.history(), other.state.hub.history());
+    assert_eq!(story.app.state.realtime.hub.history(), other.state.realtime.hub.history());
 }
 
 #[tokio::test]
@@ -609,7 +616,7 @@ async fn a_node_does_not_say_ready_while_it_is_in_another_history() {
     story.app.anonymous().get("/health/ready").await.refused(503, "unavailable");
     story.app.sql("drop rule no_leap on event_head").await;
     story.is_ready().await;
-    assert!(story.app.state.hub.head() > REGION);
+    assert!(story.app.state.realtime.hub.head() > REGION);
 }
 
 #[tokio::test]

@@ -13,14 +13,13 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use discussions::{
     directory::{Role, Scope},
-    events::{Audience, Change, Event, MembershipChange, Relayed, history::HistoryId},
+    events::{Audience, Change, Event, MembershipChange, SequencedEvent, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
-    realtime::memberships::MembershipHistory as History,
     realtime::{
         self,
-        hub::{Hub, Limits, Parked, Polled, Registration, Start},
+        hub::{Hub, Limits, ParkHandle, ParkedOutcome, PollOutcome, RegistrationGuard, Start},
+        memberships::MembershipHistory as History,
         registry::Registry,
-        waiter::Outcome,
     },
 };
 use proptest::prelude::*;
@@ -42,18 +41,18 @@ fn member_of(communities: &[CommunityId]) -> History {
 
 fn register(hub: &Arc<Hub>, user: UserId, history: &History, now: Instant) -> QueueId {
     let queue = Uuid::new_v4();
-    assert_eq!(hub.begin(user).install(queue, Scope::default(), history, TTL, now), None);
+    assert_eq!(hub.begin_registration(user).create_queue(queue, Scope::default(), history, TTL, now), None);
     queue
 }
 
-fn event(event_id: EventId, community_id: CommunityId, size: usize) -> Relayed {
+fn event(event_id: EventId, community_id: CommunityId, size: usize) -> SequencedEvent {
     let json = json!({ "event_id": event_id, "community_id": community_id, "text": "x".repeat(size) }).to_string();
-    Relayed { event_id, community_id, audience: Audience::Community, json: json.into(), written_at: Utc::now() }
+    SequencedEvent { event_id, community_id, audience: Audience::Community, json: json.into(), written_at: Utc::now() }
 }
 
-fn membership(event_id: EventId, change: MembershipChange) -> Relayed {
+fn membership(event_id: EventId, change: MembershipChange) -> SequencedEvent {
     let json = serde_json::to_vec(&Event { event_id, change: Change::MembershipChanged(change) }).unwrap();
-    Relayed {
+    SequencedEvent {
         event_id,
         community_id: change.community_id,
         audience: Audience::Member(change),
@@ -85,7 +84,7 @@ fn ids(events: &[Value]) -> Vec<EventId> {
 #[track_caller]
 fn answered(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> (Vec<EventId>, EventId) {
     match hub.poll(queue, user, &Scope::default(), cursor, false, now) {
-        Polled::Answer(body) => {
+        PollOutcome::Answer(body) => {
             let (events, last) = read(&body);
             (ids(&events), last)
         }
@@ -94,25 +93,25 @@ fn answered(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Insta
 }
 
 #[track_caller]
-fn parked(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> Parked {
+fn parked(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> ParkHandle {
     match hub.poll(queue, user, &Scope::default(), cursor, true, now) {
-        Polled::Parked(parked) => parked,
+        PollOutcome::Parked(parked) => parked,
         _ => panic!("the poll is not parked"),
     }
 }
 
 /// The outcome, if it has come.
-fn outcome(parked: &mut Parked) -> Option<Outcome> {
-    match Pin::new(&mut parked.fired).poll(&mut Context::from_waker(Waker::noop())) {
+fn outcome(parked: &mut ParkHandle) -> Option<ParkedOutcome> {
+    match Pin::new(parked).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => Some(outcome),
         Poll::Pending => None,
     }
 }
 
 #[track_caller]
-fn told(parked: &mut Parked) -> (Vec<EventId>, EventId) {
+fn event_of(parked: &mut ParkHandle) -> (Vec<EventId>, EventId) {
     match outcome(parked) {
-        Some(Outcome::Event(body)) => {
+        Some(ParkedOutcome::Event(body)) => {
             let (events, last) = read(&body);
             (ids(&events), last)
         }
@@ -127,7 +126,7 @@ async fn a_queue_without_heartbeats_is_gone_after_120_s_although_it_is_polled() 
     let hub = hub();
     let start = Instant::now();
     let expiry =
-        tokio::spawn(realtime::expire(Arc::clone(&hub), Arc::new(Registry::alone()), CancellationToken::new()));
+        tokio::spawn(realtime::expire(Arc::clone(&hub), Arc::new(Registry::local()), CancellationToken::new()));
     let polled = register(&hub, 1, &member_of(&[7]), start);
     let waiting = register(&hub, 2, &member_of(&[7]), start);
     let active = register(&hub, 3, &member_of(&[7]), start);
@@ -141,12 +140,12 @@ async fn a_queue_without_heartbeats_is_gone_after_120_s_although_it_is_polled() 
     answered(&hub, polled, 1, 0, Instant::now());
     assert_eq!(hub.stats().queues, 3);
 
-    assert!(matches!(parked.fired.await, Outcome::Gone));
+    assert!(matches!(parked.await, ParkedOutcome::Gone));
     let lived = start.elapsed();
     assert!(lived >= TTL && lived <= TTL + Duration::from_secs(5), "{lived:?}");
     let stats = hub.stats();
     assert_eq!((stats.queues, stats.users, stats.parked), (1, 1, 0));
-    assert!(matches!(hub.poll(polled, 1, &Scope::default(), 0, true, Instant::now()), Polled::NotFound));
+    assert!(matches!(hub.poll(polled, 1, &Scope::default(), 0, true, Instant::now()), PollOutcome::NotFound));
     assert!(hub.heartbeat(polled, 1, Instant::now()).is_none());
     answered(&hub, active, 3, 0, Instant::now());
     expiry.abort();
@@ -158,7 +157,7 @@ fn a_queue_whose_time_is_up_is_not_served_even_before_it_is_removed() {
     let start = Instant::now();
     let queue = register(&hub, 1, &member_of(&[7]), start);
     assert!(hub.heartbeat(queue, 1, start + TTL).is_none());
-    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, start + TTL), Polled::NotFound));
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, start + TTL), PollOutcome::NotFound));
     assert!(hub.heartbeat(queue, 1, start + TTL - Duration::from_millis(1)).is_some());
 }
 
@@ -193,10 +192,10 @@ fn the_memory_of_expired_queues_is_freed() {
         }
         assert_eq!(hub.stats().parked, 1_000);
         now += TTL;
-        for queue in hub.due(now) {
-            assert!(hub.drop_due(queue, now));
+        for queue in hub.expired(now) {
+            assert!(hub.drop_expired(queue, now));
         }
-        assert!(polls.iter_mut().all(|parked| matches!(outcome(parked), Some(Outcome::Gone))));
+        assert!(polls.iter_mut().all(|parked| matches!(outcome(parked), Some(ParkedOutcome::Gone))));
         assert_eq!(hub.stats(), discussions::realtime::hub::Stats::default());
         // By then the allocator has the room that it works in.
         if round == 49 {
@@ -239,13 +238,13 @@ fn a_parked_poll_is_told_of_its_users_memberships_and_waits_where_they_lead() {
     assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "nobody is woken for a community of others");
     assert!(outcome(&mut poll).is_none());
     assert_eq!(hub.append(&membership(2, change(1, 8, None, Some(Role::Member)))), Some(1));
-    assert_eq!(told(&mut poll), (vec![2], 2));
+    assert_eq!(event_of(&mut poll), (vec![2], 2));
     let mut poll = parked(&hub, queue, 1, 2, now);
     assert_eq!(hub.append(&event(3, 8, 0)), Some(1));
-    assert_eq!(told(&mut poll), (vec![3], 3));
+    assert_eq!(event_of(&mut poll), (vec![3], 3));
     let mut poll = parked(&hub, queue, 1, 3, now);
     assert_eq!(hub.append(&membership(4, change(1, 8, Some(Role::Member), None))), Some(1));
-    assert_eq!(told(&mut poll), (vec![4], 4));
+    assert_eq!(event_of(&mut poll), (vec![4], 4));
     let mut poll = parked(&hub, queue, 1, 4, now);
     assert_eq!(hub.append(&event(5, 8, 0)), Some(0), "nor for one that they have left");
     assert!(outcome(&mut poll).is_none());
@@ -273,21 +272,21 @@ fn what_is_left_in_a_list_of_one_who_has_gone_wakes_nobody() {
     assert!(outcome(&mut left).is_none(), "they have left");
     assert!(outcome(&mut new).is_none(), "they never were there");
     assert_eq!(hub.append(&event(3, 8, 0)), Some(2));
-    assert_eq!((told(&mut left), told(&mut new)), ((vec![3], 3), (vec![3], 3)));
+    assert_eq!((event_of(&mut left), event_of(&mut new)), ((vec![3], 3), (vec![3], 3)));
 }
 
 #[test]
 fn a_registration_meets_a_snapshot_older_than_the_hub() {
     let (hub, now) = (hub(), Instant::now());
     hub.append(&event(1, 7, 0));
-    let registration = hub.begin(1);
+    let registration = hub.begin_registration(1);
     let history = History { head: 1, ..member_of(&[7]) };
     hub.append(&membership(2, change(1, 7, Some(Role::Member), None)));
     hub.append(&event(3, 7, 0));
     hub.append(&membership(4, change(1, 8, None, Some(Role::Member))));
     hub.append(&event(5, 8, 0));
     let queue = Uuid::new_v4();
-    registration.install(queue, Scope::default(), &history, TTL, now);
+    registration.create_queue(queue, Scope::default(), &history, TTL, now);
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 4, 5], 5));
 }
 
@@ -303,7 +302,7 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
     assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "not a member there yet");
     assert!(outcome(&mut poll).is_none());
     assert_eq!(hub.append(&membership(2, joined)), Some(1));
-    assert_eq!(told(&mut poll), (vec![2], 2));
+    assert_eq!(event_of(&mut poll), (vec![2], 2));
     let mut poll = parked(&hub, queue, 1, 2, now);
     assert_eq!(
         hub.append(&event(3, 7, 0)),
@@ -312,7 +311,7 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
     );
     assert!(outcome(&mut poll).is_none());
     assert_eq!(hub.append(&membership(4, left)), Some(1));
-    assert_eq!(told(&mut poll), (vec![4], 4));
+    assert_eq!(event_of(&mut poll), (vec![4], 4));
     hub.append(&event(5, 7, 0));
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 4], 5));
 }
@@ -353,7 +352,7 @@ fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
     assert_eq!(hub.append(&event(2, 8, 0)), Some(0));
     assert!(outcome(&mut poll).is_none());
     assert_eq!(hub.append(&membership(3, left)), Some(1));
-    assert_eq!(told(&mut poll), (vec![3], 3));
+    assert_eq!(event_of(&mut poll), (vec![3], 3));
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![3], 3));
 }
 
@@ -365,11 +364,11 @@ fn what_is_gone_of_a_community_of_before_makes_nobody_catch_up() {
     for event_id in 1..=5 {
         hub.append(&event(event_id, 8, 0));
     }
-    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, false, now), Polled::Catchup));
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, false, now), PollOutcome::Catchup));
     hub.append(&membership(6, change(1, 8, Some(Role::Member), None)));
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![6], 6));
     hub.append(&membership(7, change(1, 8, None, Some(Role::Member))));
-    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, false, now), Polled::Catchup), "it is theirs again");
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, false, now), PollOutcome::Catchup), "it is theirs again");
     assert_eq!(answered(&hub, queue, 1, 3, now), (vec![4, 5, 6, 7], 7));
 }
 
@@ -381,20 +380,20 @@ fn more_changes_of_membership_than_are_kept_are_said_to_be_gone() {
         hub.append(&membership(2 * round + 1, change(1, 8, None, Some(Role::Member))));
         hub.append(&membership(2 * round + 2, change(1, 8, Some(Role::Member), None)));
     }
-    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 35, false, now), Polled::Catchup));
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 35, false, now), PollOutcome::Catchup));
     assert_eq!(answered(&hub, queue, 1, 36, now), ((37..=100).collect(), 100));
 }
 
 #[test]
 fn a_registration_that_is_given_up_leaves_nothing() {
     let (hub, now) = (hub(), Instant::now());
-    let first = hub.begin(1);
-    let second = hub.begin(1);
+    let first = hub.begin_registration(1);
+    let second = hub.begin_registration(1);
     assert_eq!(hub.stats().users, 1);
     drop(first);
-    second.install(Uuid::new_v4(), Scope::default(), &member_of(&[7]), TTL, now);
+    second.create_queue(Uuid::new_v4(), Scope::default(), &member_of(&[7]), TTL, now);
     assert_eq!(hub.stats().users, 1);
-    drop(hub.begin(2));
+    drop(hub.begin_registration(2));
     assert_eq!(hub.stats().users, 1);
 }
 
@@ -414,18 +413,18 @@ fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
     let other = register(&hub, 2, &member_of(&[7]), now);
     let mut poll = parked(&hub, queue, 1, 0, now);
     let mut others = parked(&hub, other, 2, 0, now);
-    let (early, late) = (hub.begin(1), hub.begin(1));
-    let ends = Relayed { audience: Audience::Account(1), ..event(1, 0, 0) };
+    let (early, late) = (hub.begin_registration(1), hub.begin_registration(1));
+    let ends = SequencedEvent { audience: Audience::Account(1), ..event(1, 0, 0) };
     assert_eq!(hub.append(&ends), Some(0), "it is delivered to nobody");
-    assert!(matches!(outcome(&mut poll), Some(Outcome::Gone)));
+    assert!(matches!(outcome(&mut poll), Some(ParkedOutcome::Gone)));
     assert!(outcome(&mut others).is_none());
-    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, now), Polled::NotFound));
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, now), PollOutcome::NotFound));
     // A registration that read the database before makes no queue; one that read it afterwards does.
     let (before, after) = (Uuid::new_v4(), Uuid::new_v4());
-    early.install(before, Scope::default(), &member_of(&[7]), TTL, now);
-    assert!(!hub.knows(before, 1, now));
-    late.install(after, Scope::default(), &History { head: 1, ..member_of(&[7]) }, TTL, now);
-    assert!(hub.knows(after, 1, now));
+    early.create_queue(before, Scope::default(), &member_of(&[7]), TTL, now);
+    assert!(!hub.has_queue(before, 1, now));
+    late.create_queue(after, Scope::default(), &History { head: 1, ..member_of(&[7]) }, TTL, now);
+    assert!(hub.has_queue(after, 1, now));
     assert_eq!((hub.stats().queues, hub.stats().events), (2, 0));
 }
 
@@ -494,7 +493,7 @@ enum Step {
     PollOfAnother {
         which: usize,
     },
-    Settle {
+    TimeOut {
         which: usize,
     },
     GoAway {
@@ -545,7 +544,7 @@ fn step() -> impl Strategy<Value = Step> {
         14 => (which.clone(), scope(), back, any::<bool>())
             .prop_map(|(which, token, back, park)| Step::Poll { which, token, back, park }),
         1 => which.clone().prop_map(|which| Step::PollOfAnother { which }),
-        2 => which.clone().prop_map(|which| Step::Settle { which }),
+        2 => which.clone().prop_map(|which| Step::TimeOut { which }),
         2 => which.clone().prop_map(|which| Step::GoAway { which }),
         3 => which.clone().prop_map(|which| Step::Heartbeat { which }),
         1 => which.prop_map(|which| Step::Close { which }),
@@ -567,7 +566,7 @@ struct ModelQueue {
 
 struct ModelParked {
     token: Scope,
-    parked: Parked,
+    parked: ParkHandle,
 }
 
 /// How a parked poll must have been answered by a step.
@@ -582,7 +581,7 @@ enum Due {
 struct World {
     id: HistoryId,
     members: BTreeMap<(UserId, CommunityId), Role>,
-    events: Vec<Relayed>,
+    events: Vec<SequencedEvent>,
 }
 
 impl World {
@@ -590,7 +589,7 @@ impl World {
         self.id.base + self.events.len() as EventId
     }
 
-    fn event(&self, event_id: EventId) -> &Relayed {
+    fn event(&self, event_id: EventId) -> &SequencedEvent {
         &self.events[(event_id - self.id.base) as usize - 1]
     }
 
@@ -620,7 +619,7 @@ impl World {
     }
 
     fn end_account(&mut self, user: UserId) {
-        self.events.push(Relayed { audience: Audience::Account(user), ..event(self.head() + 1, 0, 0) });
+        self.events.push(SequencedEvent { audience: Audience::Account(user), ..event(self.head() + 1, 0, 0) });
     }
 
     fn history(&self, user: UserId) -> History {
@@ -656,7 +655,7 @@ struct Model {
     kept: BTreeSet<EventId>,
     /// The hub's window of the order begins after this.
     window: EventId,
-    registrations: Vec<(UserId, Registration, Option<History>)>,
+    registrations: Vec<(UserId, RegistrationGuard, Option<History>)>,
     queues: Vec<ModelQueue>,
     /// How far the memberships of a user are known to the hub by a registration's snapshot: perhaps beyond its head.
     known: BTreeMap<UserId, EventId>,
@@ -693,7 +692,7 @@ impl Model {
         }
     }
 
-    fn event(&self, event_id: EventId) -> &Relayed {
+    fn event(&self, event_id: EventId) -> &SequencedEvent {
         self.world.event(event_id)
     }
 
@@ -794,7 +793,7 @@ impl Model {
     fn forget(&mut self, which: usize) -> ModelQueue {
         let mut queue = self.queues.remove(which);
         if let Some(mut parked) = queue.parked.take() {
-            assert!(matches!(outcome(&mut parked.parked), Some(Outcome::Gone)));
+            assert!(matches!(outcome(&mut parked.parked), Some(ParkedOutcome::Gone)));
         }
         queue
     }
@@ -803,20 +802,20 @@ impl Model {
         let queue = &self.queues[which];
         let polled = self.hub.poll(queue.id, queue.user, &token, cursor, park, self.now);
         if queue.expires_at <= self.now {
-            assert!(matches!(polled, Polled::NotFound));
+            assert!(matches!(polled, PollOutcome::NotFound));
             return;
         }
         if let Some(older) = &queue.parked {
-            self.due.insert(queue.id, Due::Released(older.parked.seen));
+            self.due.insert(queue.id, Due::Released(older.parked.seen()));
         }
         self.check_due();
-        if matches!(polled, Polled::MembershipsUnknown) {
+        if matches!(polled, PollOutcome::MembershipsUnknown) {
             let user = self.queues[which].user;
             assert!(!self.known.contains_key(&user), "what was known is forgotten");
             // What the slow path does.
-            let registration = self.hub.begin(user);
+            let registration = self.hub.begin_registration(user);
             let history = self.history(user);
-            registration.know(&history);
+            registration.update_memberships(&history);
             self.learns(user, &history);
             if self.known.contains_key(&user) {
                 self.poll(which, token, cursor, park);
@@ -825,14 +824,14 @@ impl Model {
         }
         let queue = &self.queues[which];
         if cursor < self.world.id.base || cursor > self.head {
-            assert!(matches!(polled, Polled::Ahead));
+            assert!(matches!(polled, PollOutcome::Ahead));
             return;
         }
         assert!(self.known.contains_key(&queue.user), "whose memberships are not known is not served");
         let news: Vec<_> = (cursor + 1..=self.head).filter(|event_id| self.sees(queue, &token, *event_id)).collect();
         match polled {
-            Polled::Catchup => assert!(self.lost(queue, &token, cursor), "no event is gone after {cursor}"),
-            Polled::Answer(body) => {
+            PollOutcome::Catchup => assert!(self.lost(queue, &token, cursor), "no event is gone after {cursor}"),
+            PollOutcome::Answer(body) => {
                 assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
                 let (events, last) = read(&body);
                 assert_eq!((ids(&events), last), (news, self.head));
@@ -842,13 +841,15 @@ impl Model {
                 }
                 assert!(!park || !events.is_empty());
             }
-            Polled::Parked(parked) => {
+            PollOutcome::Parked(parked) => {
                 assert!(park && cursor <= self.head && news.is_empty());
                 assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
-                assert_eq!(parked.seen, self.head);
+                assert_eq!(parked.seen(), self.head);
                 self.queues[which].parked = Some(ModelParked { token, parked });
             }
-            Polled::Ahead | Polled::MembershipsUnknown | Polled::NotFound => panic!("the queue is not served"),
+            PollOutcome::Ahead | PollOutcome::MembershipsUnknown | PollOutcome::NotFound => {
+                panic!("the queue is not served")
+            }
         }
     }
 
@@ -892,12 +893,12 @@ impl Model {
             let Some(mut waiting) = queue.parked.take() else { continue };
             match (self.due.remove(&queue.id), outcome(&mut waiting.parked)) {
                 (None, None) => queue.parked = Some(waiting),
-                (Some(Due::Event(event_id)), Some(Outcome::Event(body))) => {
+                (Some(Due::Event(event_id)), Some(ParkedOutcome::Event(body))) => {
                     let (events, last) = read(&body);
                     assert_eq!((ids(&events), last), (vec![event_id], event_id));
                 }
-                (Some(Due::Released(seen)), Some(Outcome::Released(at))) => assert_eq!(seen, at),
-                (Some(Due::Leapt), Some(Outcome::Leapt)) => {}
+                (Some(Due::Released(seen)), Some(ParkedOutcome::Released(at))) => assert_eq!(seen, at),
+                (Some(Due::Leapt), Some(ParkedOutcome::Leapt)) => {}
                 (due, outcome) => panic!("{}: {outcome:?}", if due.is_some() { "wrongly answered" } else { "not due" }),
             }
         }
@@ -916,7 +917,7 @@ impl Model {
                     self.check_due();
                 }
             }
-            Step::Begin { user } => self.registrations.push((user, self.hub.begin(user), None)),
+            Step::Begin { user } => self.registrations.push((user, self.hub.begin_registration(user), None)),
             Step::Snapshot { which } => {
                 if let Some(which) = pick(which, self.registrations.len()) {
                     let history = self.history(self.registrations[which].0);
@@ -929,9 +930,9 @@ impl Model {
                 let history = history.unwrap_or_else(|| self.history(user));
                 self.learns(user, &history);
                 let (id, scope) = (Uuid::new_v4(), Scope::new(scope));
-                assert_eq!(registration.install(id, scope.clone(), &history, TTL, self.now), None);
+                assert_eq!(registration.create_queue(id, scope.clone(), &history, TTL, self.now), None);
                 if history.id == self.world.id && self.ended.get(&user).is_some_and(|ended| *ended > history.head) {
-                    assert!(!self.hub.knows(id, user, self.now));
+                    assert!(!self.hub.has_queue(id, user, self.now));
                     return;
                 }
                 self.queues.push(ModelQueue { id, user, scope, expires_at: self.now + TTL, parked: None });
@@ -947,16 +948,16 @@ impl Model {
                     let queue = &self.queues[which];
                     let other = queue.user % USERS + 1;
                     let polled = self.hub.poll(queue.id, other, &Scope::default(), 0, true, self.now);
-                    assert!(matches!(polled, Polled::NotFound));
+                    assert!(matches!(polled, PollOutcome::NotFound));
                     assert!(self.hub.heartbeat(queue.id, other, self.now).is_none());
                     assert!(!self.hub.close(queue.id, other));
                 }
             }
-            Step::Settle { which } => {
+            Step::TimeOut { which } => {
                 if let Some(which) = pick(which, self.queues.len())
                     && let Some(waiting) = self.queues[which].parked.take()
                 {
-                    let body = self.hub.settle(&waiting.parked).unwrap();
+                    let body = self.hub.time_out(&waiting.parked).unwrap();
                     assert_eq!(read(&body), (vec![], self.head));
                 }
             }
@@ -985,9 +986,9 @@ impl Model {
             }
             Step::Advance { seconds } => self.now += Duration::from_secs(seconds),
             Step::Expire => {
-                let mut due = self.hub.due(self.now);
+                let mut due = self.hub.expired(self.now);
                 for queue in &due {
-                    assert!(self.hub.drop_due(*queue, self.now));
+                    assert!(self.hub.drop_expired(*queue, self.now));
                 }
                 let mut expired = Vec::new();
                 while let Some(which) = self.queues.iter().position(|queue| queue.expires_at <= self.now) {

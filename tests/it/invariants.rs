@@ -250,7 +250,7 @@ async fn a_member_removed_while_parked_is_told_and_gets_nothing_from_then_on() {
     let parked = queue.park(&app).await;
     ada.discussion(article, left, "Among ourselves").await;
     app.settled().await;
-    assert_eq!(app.state.hub.stats().parked, 1, "it is not even woken");
+    assert_eq!(app.state.realtime.hub.stats().parked, 1, "it is not even woken");
     let elsewhere = write_events(&app, kept, 1).await;
     assert_eq!(told(&parked.await.unwrap().expect(200)), [elsewhere]);
     // An older cursor shows no more, and neither does a new queue with it.
@@ -399,11 +399,11 @@ async fn an_event_costs_nothing_for_queues_that_do_not_get_it() {
         parked.push(ada.register().await.park(&app).await);
     }
     write_events(&app, busy, 300).await;
-    assert_eq!(app.state.hub.stats().parked, 30);
+    assert_eq!(app.state.realtime.hub.stats().parked, 30);
     assert!(parked.iter().all(|poll| !poll.is_finished()));
     let event = write_events(&app, quiet, 1).await;
     for poll in parked {
         assert_eq!(told(&poll.await.unwrap().expect(200)), [event]);
     }
-    assert_eq!(app.state.hub.stats().parked, 0);
+    assert_eq!(app.state.realtime.hub.stats().parked, 0);
 }

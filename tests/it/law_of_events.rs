@@ -346,7 +346,7 @@ impl Watcher {
     async fn begin(world: &World, client: &Client, snapshot_first: bool) -> Option<Self> {
         let mut shows = Snapshots::default();
         // From before it is known which communities there are to show: one that is joined after that is told of.
-        let before = world.app.state.hub.head();
+        let before = world.app.state.realtime.hub.head();
         if snapshot_first {
             Self::show_all(&mut shows, world, client).await;
         }

@@ -244,5 +244,5 @@ async fn many_writers_and_many_pollers() {
             }
         }
     }
-    app.until(|| app.state.hub.stats().parked == 0).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 0).await;
 }

@@ -92,7 +92,7 @@ async fn contract(redis: Option<TestRedis>) {
     let mut ids = Vec::new();
     while ids.len() < 1000 {
         // The log keeps a thousand: from there on.
-        let head = nodes.b.state.hub.head();
+        let head = nodes.b.state.realtime.hub.head();
         queue.cursor = queue.cursor.max(head - 1000);
         ids.extend(queue.now().await.iter().map(|event| event["event_id"].as_i64().unwrap()));
     }
@@ -190,7 +190,7 @@ async fn a_heartbeat_at_one_node_keeps_the_queue_at_all() {
     }
     at_b.poll_raw(0.0).await.expect(200);
     // Without heartbeats it goes from both, with its memory, within 5 s of its time.
-    let gone = || nodes.a.state.hub.stats().queues == 0 && nodes.b.state.hub.stats().queues == 0;
+    let gone = || nodes.a.state.realtime.hub.stats().queues == 0 && nodes.b.state.realtime.hub.stats().queues == 0;
     nodes.a.until(gone).await;
     at_b.poll_raw(0.0).await.refused(404, "queue_not_found");
 }

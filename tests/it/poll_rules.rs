@@ -76,7 +76,7 @@ async fn a_token_narrows_its_queues_answers_and_never_widens_them() {
 
     let parked = wide_queue_narrow_token.park(&app).await;
     write_events(&app, south, 1).await;
-    assert_eq!(app.state.hub.stats().parked, 1, "an event outside of the token wakes nothing");
+    assert_eq!(app.state.realtime.hub.stats().parked, 1, "an event outside of the token wakes nothing");
     write_events(&app, north, 1).await;
     let told = parked.await.unwrap().expect(200);
     assert_eq!(told["events"].as_array().unwrap().len(), 1);
@@ -121,9 +121,9 @@ async fn polls_do_not_keep_a_queue_and_heartbeats_do() {
     let lived = start.elapsed();
     assert!(lived >= Duration::from_secs(2) && lived < Duration::from_secs(2 + 5), "{lived:?}");
     parked.await.unwrap().refused(404, "queue_not_found");
-    app.until(|| app.state.hub.stats().queues == 1).await;
+    app.until(|| app.state.realtime.hub.stats().queues == 1).await;
     assert!(start.elapsed() < Duration::from_secs(2 + 5));
-    let stats = app.state.hub.stats();
+    let stats = app.state.realtime.hub.stats();
     assert_eq!((stats.queues, stats.users, stats.parked), (1, 1, 0));
     kept.heartbeat().await.expect(204);
     polling.heartbeat().await.refused(404, "queue_not_found");
@@ -147,7 +147,7 @@ async fn the_cursor_of_a_quiet_queue_moves_on() {
         let queue = queue.clone();
         tokio::spawn(async move { queue.poll_raw(0.5).await })
     };
-    app.until(|| app.state.hub.stats().parked == 1).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 1).await;
     let head = write_events(&app, busy, 3).await;
     assert_eq!(nothing(parked.await.unwrap()), head);
 }
@@ -243,7 +243,7 @@ async fn a_newer_poll_ends_the_older_one_and_steals_nothing() {
     let seen = nothing(older.await.unwrap());
     assert!(start.elapsed() < Duration::from_secs(3));
     assert_eq!(seen, queue.cursor);
-    app.until(|| app.state.hub.stats().parked == 1).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 1).await;
     let event = write_events(&app, community, 1).await;
     let told = newer.await.unwrap().expect(200);
     assert_eq!(ids(told["events"].as_array().unwrap()), [event]);
@@ -312,7 +312,7 @@ async fn the_33rd_queue_takes_the_place_of_the_one_idle_longest() {
         assert_eq!(answer.status, if number == 1 { 404 } else { 200 }, "queue {number}");
     }
     nothing(others.poll_raw(0.0).await);
-    assert_eq!(app.state.hub.stats().queues, 33);
+    assert_eq!(app.state.realtime.hub.stats().queues, 33);
 }
 
 // 8. A new queue may be polled with the cursor of an expired one.
@@ -329,7 +329,7 @@ async fn a_new_queue_goes_on_from_the_cursor_of_an_expired_one() {
     app.settled().await;
     let expired = ada.register().await;
     let last = write_events(&app, community, 2).await;
-    app.until(|| app.state.hub.stats().queues == 0).await;
+    app.until(|| app.state.realtime.hub.stats().queues == 0).await;
     expired.poll_raw(0.0).await.refused(404, "queue_not_found");
 
     let mut queue = ada.register().await;
@@ -403,7 +403,7 @@ async fn a_client_that_goes_away_frees_its_slot() {
     let queue = ada.register().await;
     let parked = queue.park(&app).await;
     parked.abort();
-    app.until(|| app.state.hub.stats().parked == 0).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 0).await;
     // The queue itself lives on.
     let event = write_events(&app, community, 1).await;
     assert_eq!(ids(&queue.clone().now().await), [event]);
@@ -436,7 +436,7 @@ async fn parked_polls_hold_no_connection_and_write_no_session() {
         let request = app_client.request(Method::GET, &path).header("cookie", cookie);
         tokio::spawn(async move { app_client.send(request).await })
     };
-    app.until(|| app.state.hub.stats().parked == 6).await;
+    app.until(|| app.state.realtime.hub.stats().parked == 6).await;
     app.until(|| {
         let (connections, idle) = app.state.db.size();
         idle == connections

@@ -61,7 +61,7 @@ impl TestRedis {
 
     /// The key of the stream that `app` uses.
     pub fn events_key(&self, app: &TestApp) -> String {
-        format!("{}events:{}", self.prefix, app.state.hub.history().name())
+        format!("{}events:{}", self.prefix, app.state.realtime.hub.history().name())
     }
 
     /// The event_ids in that stream.

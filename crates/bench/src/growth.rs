@@ -1,4 +1,4 @@
-//! The two benchmarks that need no sockets (`benches/`), and plots of how their figures grow.
+//! Runs the two benchmarks that need no sockets (`benches/`), and plots how their figures grow.
 
 use std::{fmt::Write, fs, fs::File, process::Command};
 
@@ -8,7 +8,7 @@ use crate::{
     process::{command, output},
 };
 
-/// What a benchmark printed: a table.
+/// The table that a benchmark printed.
 pub(crate) struct Printed(String);
 
 /// Runs `cargo bench --bench NAME`.
@@ -44,7 +44,7 @@ pub(crate) fn connections_table(connections: &Printed) -> String {
 ### Polls parked in one process, over connections in memory (`cargo bench --bench connections`)
 
 {}
-Goals: 100,000 in one process, memory and time a poll flat from 1,000 on. Client and server share the one thread.
+Goals: 100,000 in one process, memory and time a poll flat from 1,000 on. Client and server share one thread.
 ",
         connections.fenced()
     )
@@ -54,10 +54,10 @@ pub(crate) fn hub_table(hub: &Printed) -> String {
     format!("\n### The hub's operations, and how they grow (`cargo bench --bench hub`)\n\n{}", hub.fenced())
 }
 
-/// Lines that contain `words`; the columns of numbers that a plot takes from them.
+/// A plot's name, the benchmark's output, the words that its lines contain, and the columns of numbers that the plot uses.
 type Series<'a> = (&'a str, &'a Printed, &'a str, &'a [usize]);
 
-/// Draws docs/images/growth.svg, and says what is to be seen there.
+/// Draws docs/images/growth.svg and returns the text that explains it.
 pub(crate) fn plots(bench: &Bench, connections: &Printed, hub: &Printed) -> anyhow::Result<String> {
     let series: [Series; 5] = [
         ("polls", connections, " a delivery ", &[0, 1, 3]),
@@ -89,12 +89,12 @@ pub(crate) fn plots(bench: &Bench, connections: &Printed, hub: &Printed) -> anyh
     Ok("
 ### How cost grows
 
-![Five plots of the figures above: what a poll costs by what there is](images/growth.svg)
+![Five plots of the figures above: how the cost of a poll grows](images/growth.svg)
 
-A poll with nothing new costs the same whatever there is: it looks at its queue and at its place among the
-parked. What grows is what an answer has in it (events), and the search for an event among the communities of its
-reader. An event is work for the polls that it answers: to append it takes about as long beside 100,000 idle queues
-(the table above). What may rise there is the look-up of those that poll again, in a table of so many more.
+A poll with nothing new costs the same at every size: it looks at its queue and parks. Two costs grow: the events of an
+answer, and the search for an event among the communities of its reader. An event costs work only for the polls that it
+answers. Appending it takes about as long beside 100,000 idle queues as without them (see the table above). The polls that
+then poll again may cost more there, because the server looks their queues up in a larger table.
 "
     .to_owned())
 }

@@ -4,7 +4,7 @@ import type { ReactNode } from "react";
 
 const api = { baseUrl: "https://live.example.org", token: getAccessToken };
 
-// below your QueryClientProvider
+// Render this below your QueryClientProvider.
 export const Live = ({ user, children }: { user: { id: number } | null; children: ReactNode }) => (
   <RealtimeProvider config={api} user={user?.id ?? null}>
     {children}
@@ -21,5 +21,5 @@ export function Discussions({ articleId, communityId }: { articleId: number; com
   );
 }
 
-/** Your own: gives the access token; `refresh` says that the last one was refused. */
+/** You write this function. It returns the access token; with `refresh`, the server refused the last one. */
 declare function getAccessToken(request: { refresh: boolean }): Promise<string | null>;

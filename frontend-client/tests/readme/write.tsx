@@ -9,7 +9,7 @@ export function Thread({ discussionId }: { discussionId: number }) {
   const draft = useDraft(places.comment(discussionId));
   const send = () => {
     const { text, topic } = draft;
-    // A refusal shows as the item's `error`.
+    // If the server refuses it, the item has an `error`.
     create({ text }, { key: draft.key() }).catch(() => undefined);
     draft.sent({ text, topic });
   };

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-pub use crate::kind::Kind;
 use crate::{
     clients::Clients,
     cluster::{Cluster, NODES},
+    kind::Kind,
     link::{Flow, Old},
 };
 
@@ -56,7 +56,7 @@ enum Heal {
 }
 
 /// What to break, and for how long.
-pub struct Plan {
+pub struct FaultPlan {
     pub seed: u64,
     pub lasting: Duration,
     pub kinds: Vec<Kind>,
@@ -84,7 +84,7 @@ impl<'a> Faults<'a> {
     }
 
     /// Breaks things as planned, and heals them all in the end.
-    pub async fn run(mut self, plan: &Plan) -> Result<Outcome> {
+    pub async fn run(mut self, plan: &FaultPlan) -> Result<Outcome> {
         if plan.alone {
             self.run_alone(plan).await?;
         } else {
@@ -98,7 +98,7 @@ impl<'a> Faults<'a> {
     }
 
     /// One every few seconds, up to two at a time.
-    async fn run_together(&mut self, plan: &Plan) -> Result<()> {
+    async fn run_together(&mut self, plan: &FaultPlan) -> Result<()> {
         let begin = Instant::now();
         let mut deck: Vec<Kind> = Vec::new();
         let mut next = begin;
@@ -139,7 +139,7 @@ impl<'a> Faults<'a> {
     }
 
     /// Each kind by itself: the next one comes when all is whole again and everyone has heard something.
-    async fn run_alone(&mut self, plan: &Plan) -> Result<()> {
+    async fn run_alone(&mut self, plan: &FaultPlan) -> Result<()> {
         for kind in plan.kinds.repeat(plan.each) {
             let made = async {
                 while !self.make(kind).await? {
@@ -148,7 +148,7 @@ impl<'a> Faults<'a> {
                 }
                 Ok::<_, anyhow::Error>(())
             };
-            timeout(PATIENCE, made).await.with_context(|| format!("alone, no: {}", kind.words()))??;
+            timeout(PATIENCE, made).await.with_context(|| format!("alone, no: {}", kind.description()))??;
             let over = self.healing.iter().map(|(at, _)| *at).max().unwrap_or_else(Instant::now);
             while Instant::now() < over {
                 sleep_until(over.min(Instant::now() + Duration::from_millis(200))).await;
@@ -176,7 +176,7 @@ impl<'a> Faults<'a> {
         Ok(())
     }
 
-    fn enough(&self, plan: &Plan) -> bool {
+    fn enough(&self, plan: &FaultPlan) -> bool {
         let made = &self.outcome.made;
         let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
         for made in made {
@@ -194,7 +194,7 @@ impl<'a> Faults<'a> {
         let lasting = Duration::from_millis(self.random.random_range(from..=to));
         let Some(heal) = self.break_it(kind, lasting).await? else { return Ok(false) };
         let now = Utc::now();
-        println!("{}  {} for {:.1} s", now.format("%T%.3f"), kind.words(), lasting.as_secs_f64());
+        println!("{}  {} for {:.1} s", now.format("%T%.3f"), kind.description(), lasting.as_secs_f64());
         self.outcome.made.push(Made { kind, from: now, to: now + lasting });
         let patience = if kind == Kind::HungUp { TRANSACTION_PATIENCE } else { Duration::ZERO };
         self.healing.push((Instant::now() + lasting + patience, heal));

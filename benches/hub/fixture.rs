@@ -1,4 +1,4 @@
-//! A hub with communities, and people who wait.
+//! A hub with communities and parked polls, for the benchmark.
 
 use std::{
     cell::Cell,
@@ -10,12 +10,11 @@ use std::{
 use bytes::Bytes;
 use discussions::{
     directory::Scope,
-    events::{Audience, Relayed},
+    events::{Audience, SequencedEvent},
     ids::{EventId, QueueId, UserId},
-    realtime::memberships::MembershipHistory as History,
     realtime::{
-        hub::{Hub, Limits, Polled},
-        waiter::Outcome,
+        hub::{Hub, Limits, ParkedOutcome, PollOutcome},
+        memberships::MembershipHistory as History,
     },
 };
 use tokio::{sync::Notify, task::LocalSet};
@@ -25,26 +24,26 @@ use crate::measure::median;
 const TTL: Duration = Duration::from_secs(3_600);
 
 /// A hub whose communities are numbered from 0.
-pub struct House {
+pub struct HubFixture {
     pub hub: Arc<Hub>,
     json: Bytes,
 }
 
-impl House {
+impl HubFixture {
     pub fn new(communities: i64) -> Self {
         let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 256 << 20, queue_ttl: TTL };
-        let house = Self { hub: Arc::new(Hub::new(limits, 0, [])), json: Bytes::from(vec![b'x'; 500]) };
-        // Every community has something in its log.
-        (0..communities).for_each(|community| house.append(community));
-        house
+        let fixture = Self { hub: Arc::new(Hub::new(limits, 0, [])), json: Bytes::from(vec![b'x'; 500]) };
+        // Put an event into the log of every community.
+        (0..communities).for_each(|community| fixture.append(community));
+        fixture
     }
 
-    /// A queue of `user`, who is in the first `communities`.
+    /// Registers a queue of `user`, who is in the first `communities`.
     pub fn register(&self, user: UserId, communities: i64) -> (QueueId, UserId) {
         self.install(user, (0..communities).collect())
     }
 
-    /// A queue of `user`, who is in that one community.
+    /// Registers a queue of `user`, who is only in this community.
     pub fn register_in(&self, user: UserId, community: i64) -> (QueueId, UserId) {
         self.install(user, [community].into())
     }
@@ -53,12 +52,12 @@ impl House {
         let queue = QueueId::new_v4();
         let history = History { head: self.hub.head(), communities, ..History::default() };
         let now = tokio::time::Instant::now();
-        self.hub.begin(user).install(queue, Scope::default(), &history, TTL, now);
+        self.hub.begin_registration(user).create_queue(queue, Scope::default(), &history, TTL, now);
         (queue, user)
     }
 
     pub fn append(&self, community: i64) {
-        let event = Relayed {
+        let event = SequencedEvent {
             event_id: self.hub.head() + 1,
             community_id: community,
             audience: Audience::Community,
@@ -68,7 +67,7 @@ impl House {
         assert!(self.hub.append(&event).is_some(), "it is the next event");
     }
 
-    pub fn poll(&self, (queue, user): (QueueId, UserId), cursor: EventId, park: bool) -> Polled {
+    pub fn poll(&self, (queue, user): (QueueId, UserId), cursor: EventId, park: bool) -> PollOutcome {
         self.hub.poll(queue, user, &Scope::default(), cursor, park, tokio::time::Instant::now())
     }
 
@@ -78,14 +77,14 @@ impl House {
 
     pub fn park_and_unpark(&self, queue: (QueueId, UserId)) {
         match self.poll(queue, self.hub.head(), true) {
-            Polled::Parked(parked) => self.hub.unpark(&parked),
+            PollOutcome::Parked(parked) => self.hub.unpark(&parked),
             _ => panic!("there is nothing new, so it parks"),
         }
     }
 
-    /// `count` users from `first` on, in `communities` each, every one with a poll parked in a task of its own.
-    pub async fn park_all(&self, first: UserId, count: u32, communities: i64) -> Parked {
-        let parked = Parked { tasks: LocalSet::new(), waits: Rc::default(), count, all: Rc::default() };
+    /// Parks the polls of `count` users from `first` on, each in `communities` communities and with a task of its own.
+    pub async fn park_all(&self, first: UserId, count: u32, communities: i64) -> ParkedTasks {
+        let parked = ParkedTasks { tasks: LocalSet::new(), waits: Rc::default(), count, all: Rc::default() };
         for user in first..first + UserId::from(count) {
             let queue = self.register(user, communities);
             let (hub, waits, all) = (Arc::clone(&self.hub), Rc::clone(&parked.waits), Rc::clone(&parked.all));
@@ -93,14 +92,15 @@ impl House {
                 let mut cursor = hub.head();
                 loop {
                     let now = tokio::time::Instant::now();
-                    let Polled::Parked(poll) = hub.poll(queue.0, queue.1, &Scope::default(), cursor, true, now) else {
+                    let PollOutcome::Parked(poll) = hub.poll(queue.0, queue.1, &Scope::default(), cursor, true, now)
+                    else {
                         panic!("there is nothing new, so it parks");
                     };
                     waits.set(waits.get() + 1);
                     if waits.get() == count {
                         all.notify_one();
                     }
-                    let Outcome::Event(body) = poll.fired.await else { return };
+                    let ParkedOutcome::Event(body) = poll.await else { return };
                     assert!(body.len() > 500);
                     cursor = hub.head();
                 }
@@ -112,22 +112,22 @@ impl House {
 }
 
 /// Many parked polls.
-pub struct Parked {
+pub struct ParkedTasks {
     tasks: LocalSet,
     waits: Rc<Cell<u32>>,
     count: u32,
     all: Rc<Notify>,
 }
 
-impl Parked {
-    /// Appends an event to community 0 again and again. The medians, in seconds: of the append alone, and until all have
-    /// their event and are parked again.
-    pub async fn rounds(&self, house: &House, rounds: u32) -> (f64, f64) {
+impl ParkedTasks {
+    /// Appends events to community 0 and returns two medians in seconds: the time of the append alone, and the time until all
+    /// polls have their event and are parked again.
+    pub async fn rounds(&self, fixture: &HubFixture, rounds: u32) -> (f64, f64) {
         let mut times = Vec::new();
         for _ in 0..rounds {
             assert_eq!(self.waits.replace(0), self.count);
             let start = Instant::now();
-            house.append(0);
+            fixture.append(0);
             let append = start.elapsed().as_secs_f64();
             self.tasks.run_until(self.all.notified()).await;
             times.push((append, start.elapsed().as_secs_f64()));

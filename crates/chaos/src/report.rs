@@ -1,4 +1,4 @@
-//! What a run came to: one table, for people, and the complaints, which fail the test.
+//! The result of a run: a table for people, and the complaints, which make the run fail.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,13 @@ use std::{
 
 use chrono::Utc;
 
+use clap::ValueEnum;
+
 use crate::{
     checker::{Failover, Truth, Verdict},
     clients::{POLL_SECONDS, Seen},
-    faults::{Kind, Made, Outcome, Plan},
+    faults::{FaultPlan, Made, Outcome},
+    kind::Kind,
     silence::{AFTER_THE_END, Wait, longest},
 };
 
@@ -33,7 +36,7 @@ pub struct Rolling {
 
 /// What a run came to.
 pub struct Report {
-    pub plan: Plan,
+    pub plan: FaultPlan,
     pub lasted: Duration,
     pub rolling: Rolling,
     pub outcome: Outcome,
@@ -56,7 +59,7 @@ impl Report {
             complain(count, what);
         }
         complain(outcome.ended, "nodes that ended by themselves");
-        complain(outcome.left_open.len(), "transactions that nobody ended");
+        complain(outcome.left_open.len(), "transactions left open");
         complain(rolling.errors.values().sum(), "errors during the rolling restart");
         complaints.extend(rolling.errors.keys().cloned());
         complaints.extend(verdict.examples.iter().cloned());
@@ -92,9 +95,10 @@ impl Report {
 
     fn alone_introduction(&self) -> String {
         format!(
-            "* {}\n* `CHAOS_SEED={} CHAOS_ALONE=true make chaos`\n\nA fault is over when the process runs again, the link is \
-             open again, or PostgreSQL accepts connections again. No client that polls through the balancer hears nothing \
-             for more than {AFTER_THE_END:.0} s after that; a poll with nothing to tell is answered after {POLL_SECONDS} s.",
+            "* {}\n* `CHAOS_SEED={} CHAOS_ALONE=true make chaos`\n\nA fault ends when the process runs again, the link is \
+             open again, or PostgreSQL accepts connections again. The run fails if a client that polls through the balancer \
+             gets no answer for more than {AFTER_THE_END:.0} s after that. A poll without events is answered after \
+             {POLL_SECONDS} s.",
             Self::machine(),
             self.plan.seed
         )
@@ -120,14 +124,14 @@ impl Report {
         let build = if std::env::var_os("DISCUSSIONS_BIN").is_some() { "DISCUSSIONS_BIN" } else { "debug" };
         let (seconds, seed) = (self.lasted.as_secs(), self.plan.seed);
         format!(
-            "# Chaos: what the last long run came to\n\n\
-             Written by `make chaos`; do not edit. What the test does is told in `tests/chaos/main.rs`, what each failure \
-             means for an operator in [operations.md](operations.md).\n\n\
+            "# Chaos: the results of the last long run\n\n\
+             `make chaos` writes this page; do not edit it. `crates/chaos/src/main.rs` says what the run does. \
+             [operations.md](operations.md) says what each failure means for an operator.\n\n\
              * {}\n\
              * three nodes ({build} build), PostgreSQL with an asynchronous replica, Redis, a round-robin balancer that asks \
              `GET /health/ready` once a second\n\
-             * `CHAOS_SEED={seed} CHAOS_SECONDS={seconds} make chaos`: the same kinds of faults in the same order; \
-             their moments vary with the machine\n\n\
+             * `CHAOS_SEED={seed} CHAOS_SECONDS={seconds} make chaos`: repeats the same kinds of faults in the same \
+             order; their times vary with the machine\n\n\
              {self}",
             Self::machine()
         )
@@ -148,7 +152,7 @@ impl Report {
             let lasted = made.iter().map(|made| (made.to - made.from).as_seconds_f64()).fold(0.0, f64::max);
             let silence = longest(silences.iter().filter(|wait| made.iter().any(|made| wait.meets(made))));
             let after = made.iter().map(|made| self.after(made)).fold(0.0, f64::max);
-            let (words, times) = (kind.words(), made.len());
+            let (words, times) = (kind.description(), made.len());
             lines.push(format!("| {words} | {times} | {lasted:.1} | {silence:.1} | {after:.1} |"));
         }
         lines.join("\n")
@@ -156,20 +160,20 @@ impl Report {
 
     fn faults_table(&self, f: &mut Formatter<'_>, deliveries: &[Wait], silences: &[Wait]) -> fmt::Result {
         writeln!(f, "| fault | times | slowest event, s | longest silence, s |\n| --- | ---: | ---: | ---: |")?;
-        for kind in Kind::ALL {
+        for kind in Kind::value_variants().iter().copied() {
             let made = self.made(kind);
             let during = |waits: &[Wait]| longest(waits.iter().filter(|wait| made.iter().any(|made| wait.meets(made))));
             let (slowest, silence) = (during(deliveries), during(silences));
-            writeln!(f, "| {} | {} | {slowest:.1} | {silence:.1} |", kind.words(), made.len())?;
+            writeln!(f, "| {} | {} | {slowest:.1} | {silence:.1} |", kind.description(), made.len())?;
         }
         let (slowest, silence) = (longest(deliveries), longest(silences));
         let (seconds, times) = (self.lasted.as_secs(), self.outcome.made.len());
         writeln!(f, "| **all**, in {seconds} s | {times} | {slowest:.1} | {silence:.1} |")?;
         writeln!(
             f,
-            "\nA slow event is one that a client got so long after its commit; a silence is from one answer to the next, and \
-             a poll with nothing to tell is answered after {POLL_SECONDS} s. Faults overlap: a figure is the worst that any \
-             client saw while such a fault was on, whichever was to blame.\n"
+            "\nThe slowest event is the longest time from a commit to a client that got its event. A silence is the time from one \
+             answer to the next; a poll without events is answered after {POLL_SECONDS} s. Faults overlap: each figure is the \
+             worst that any client saw during such a fault, whichever fault caused it.\n"
         )
     }
 
@@ -180,9 +184,9 @@ impl Report {
         let acknowledged = seen.writes.iter().filter(|write| write.acknowledged.is_some()).count();
         row("clients that poll", seen.histories.len().to_string())?;
         row("events in the order", truth.order.len().to_string())?;
-        row("writes asked for", seen.writes.len().to_string())?;
+        row("writes attempted", seen.writes.len().to_string())?;
         row("writes acknowledged", acknowledged.to_string())?;
-        row("of them lost with the primary, in a failover", verdict.lost_with_primary.to_string())?;
+        row("acknowledged writes lost with the primary, in a failover", verdict.lost_with_primary.to_string())?;
         row("deliveries", deliveries.len().to_string())?;
         let mut seconds: Vec<f64> = deliveries.iter().map(Wait::seconds).collect();
         seconds.sort_by(f64::total_cmp);
@@ -190,7 +194,7 @@ impl Report {
         let percentiles = format!("{:.3} / {:.1} / {:.1}", at(0.5), at(0.99), at(1.0));
         row("from commit to client, s: median / 99 % / slowest", percentiles)?;
         row("longest silence, s", format!("{:.1}", longest(silences)))?;
-        row("registers (the first of each client included)", seen.registers.to_string())?;
+        row("registrations (including the first of each client)", seen.registers.to_string())?;
         row("`catchup_required`, each after a failover", seen.catch_ups.to_string())?;
         for (error, count) in &seen.errors {
             row(&format!("`{error}`"), count.to_string())?;
@@ -225,7 +229,7 @@ impl Display for Report {
         for (what, count) in verdict.faults() {
             writeln!(f, "| {what} | {count} |")?;
         }
-        writeln!(f, "| transactions that nobody ended | {} |", self.outcome.left_open.len())?;
-        writeln!(f, "| errors that no fault excuses | {} |", seen.unexpected.len() + self.missing().len())
+        writeln!(f, "| transactions left open | {} |", self.outcome.left_open.len())?;
+        writeln!(f, "| unexpected errors | {} |", seen.unexpected.len() + self.missing().len())
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     checker::{Event, Failover},
     link::{Flow, Link, Old},
-    process::{ROOT, Service},
+    process::{Service, repository},
 };
 
 /// A process that starts, or a replica that is built, has this long.
@@ -253,7 +253,7 @@ async fn wait_for(url: &str) -> Result<()> {
 
 /// Makes a replica of the primary at `url` in `dir`, and starts it.
 async fn build(dir: PathBuf, url: String) -> Result<Service> {
-    let script = Path::new(ROOT).join("scripts/postgres-replica.sh");
+    let script = repository().join("scripts/postgres-replica.sh");
     let building = async {
         // The primary may be killed meanwhile, and then the copy is of no use.
         while !Command::new(&script).arg(&dir).arg(&url).kill_on_drop(true).status().await?.success() {

@@ -1,23 +1,9 @@
-//! Three nodes, PostgreSQL and Redis are broken in every way while people write and read; then every client's history is
-//! compared with the order of events. `make test` runs it for a short while, `make chaos` for ten minutes (docs/chaos.md).
-//!
-//! Settings: `CHAOS_SECONDS` of faults, `CHAOS_SEED`, `CHAOS_REPORT` (a file to write), `DISCUSSIONS_BIN` (another build);
-//! `CHAOS_ALONE=true` makes each kind of fault by itself, twice; `CHAOS_KINDS` are the kinds to make, by their names in
-//! `kind.rs`, separated by commas (without it, all of them); `CHAOS_KEEP` keeps the logs of a run that passed.
+//! One run: everything starts, faults come under load, and then every client's history is compared with the order of events.
 
-mod balancer;
-mod checker;
-mod clients;
-mod cluster;
-mod database;
-mod faults;
-mod kind;
-mod link;
-mod process;
-mod report;
-mod silence;
-
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use chrono::Utc;
@@ -25,62 +11,22 @@ use sqlx::Row;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    checker::{Comment, Contents, Discussion, Truth},
+    checker::{self, Comment, Contents, Discussion, Truth},
     clients::{Clients, Directory},
     cluster::Cluster,
-    faults::{Faults, Kind, Plan},
+    database,
+    faults::{FaultPlan, Faults},
+    kind::Kind,
     report::{Report, Rolling},
 };
 
-/// Without `CHAOS_SECONDS`: long enough for one fault of each kind.
-const SHORT_SECONDS: u64 = 46;
-/// From so many seconds on it is the long run, with what issue and report promise.
-const LONG_SECONDS: u64 = 600;
-const SEED: u64 = 20_261_123;
-/// What heals is whole again within this time.
+/// Everything is whole again within this time after the last fault.
 const HEALING: Duration = Duration::from_secs(30);
 
-fn setting(name: &str, default: u64) -> Result<u64> {
-    let Ok(text) = std::env::var(name) else { return Ok(default) };
-    text.parse().with_context(|| format!("{name} is not a number"))
-}
-
-fn kinds() -> Result<Vec<Kind>> {
-    let Ok(names) = std::env::var("CHAOS_KINDS") else { return Ok(Kind::ALL.to_vec()) };
-    let kind = |name: &str| Kind::ALL.into_iter().find(|kind| format!("{kind:?}") == name.trim());
-    names.split(',').map(|name| kind(name).with_context(|| format!("{name} is no kind of fault"))).collect()
-}
-
-fn plan() -> Result<Plan> {
-    let (seed, kinds) = (setting("CHAOS_SEED", SEED)?, kinds()?);
-    let alone = std::env::var("CHAOS_ALONE").is_ok_and(|alone| alone == "true");
-    let seconds = setting("CHAOS_SECONDS", SHORT_SECONDS)?;
-    let (each, total) = match seconds {
-        _ if alone => (2, 2 * kinds.len()),
-        LONG_SECONDS.. => (5, 100),
-        _ => (1, kinds.len()),
-    };
-    // Alone, a fault takes some ten seconds with what comes after it.
-    let seconds = if alone { 12 * total as u64 } else { seconds };
-    Ok(Plan { seed, lasting: Duration::from_secs(seconds), kinds, each, total, alone })
-}
-
-#[tokio::test]
-async fn no_fault_loses_repeats_reorders_or_leaks_an_event() {
-    let plan = plan().unwrap();
-    let bound = plan.lasting * 2 + Duration::from_secs(240);
-    let report = timeout(bound, run(plan)).await.expect("it ends in time").unwrap();
-    println!("\n{report}");
-    println!("{}", report.longest_silences());
-    if let Ok(path) = std::env::var("CHAOS_REPORT") {
-        report.write(path.as_ref()).unwrap();
-    }
-    assert_eq!(report.complaints(), Vec::<String>::new());
-}
-
-async fn run(plan: Plan) -> Result<Report> {
+/// Runs `plan` against the program `server`. The logs are removed unless the report complains or `keep_logs` is set.
+pub async fn run(plan: FaultPlan, server: &Path, keep_logs: bool) -> Result<Report> {
     let fails_over = plan.kinds.contains(&Kind::FailedOver);
-    let mut cluster = Cluster::start(fails_over).await?;
+    let mut cluster = Cluster::start(server, fails_over).await?;
     let directory = Directory::create(&cluster.pool).await?;
     let mut clients = Clients::start(&cluster, &directory, plan.seed)?;
     until_busy(&clients).await?;
@@ -101,7 +47,7 @@ async fn run(plan: Plan) -> Result<Report> {
     let truth = truth(&mut cluster).await?;
     let verdict = checker::check(&truth, &seen.writes, &seen.histories);
     let report = Report { plan, lasted, rolling, outcome, truth, seen, verdict };
-    if report.complaints().is_empty() && std::env::var_os("CHAOS_KEEP").is_none() {
+    if report.complaints().is_empty() && !keep_logs {
         cluster.remove().await?;
     } else {
         println!("what the processes logged is in {:?}", cluster.dir);

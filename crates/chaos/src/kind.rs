@@ -1,6 +1,9 @@
 //! The kinds of faults.
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use clap::ValueEnum;
+
+/// What breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
     NodeKilled,
     LeaderKilled,
@@ -20,25 +23,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
-        Self::NodeKilled,
-        Self::LeaderKilled,
-        Self::NodePaused,
-        Self::LeaderPaused,
-        Self::RedisKilled,
-        Self::RedisFlushed,
-        Self::RedisPaused,
-        Self::RedisCut,
-        Self::RedisSilent,
-        Self::PostgresKilled,
-        Self::PostgresRestarted,
-        Self::PostgresPaused,
-        Self::PostgresSilent,
-        Self::FailedOver,
-        Self::HungUp,
-    ];
-
-    pub fn words(self) -> &'static str {
+    /// For the report and the log.
+    pub fn description(self) -> &'static str {
         match self {
             Self::NodeKilled => "a node, kill -9",
             Self::LeaderKilled => "the relay's leader, kill -9",

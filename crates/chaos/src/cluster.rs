@@ -21,7 +21,7 @@ use crate::{
     balancer::Balancer,
     database::Database,
     link::{Link, Old},
-    process::{ROOT, Service, end, pause_all},
+    process::{Service, end, pause_all, repository},
 };
 
 pub const NODES: usize = 3;
@@ -38,6 +38,7 @@ pub struct Node {
     pub redis: Link,
     /// To PostgreSQL.
     pub database: Link,
+    server: PathBuf,
     environment: Vec<(&'static str, String)>,
     log: PathBuf,
     child: Option<Child>,
@@ -47,9 +48,8 @@ pub struct Node {
 impl Node {
     pub fn start(&mut self) -> Result<()> {
         let log = || -> Result<File> { Ok(OpenOptions::new().create(true).append(true).open(&self.log)?) };
-        let binary = std::env::var("DISCUSSIONS_BIN").unwrap_or(env!("CARGO_BIN_EXE_discussions").to_owned());
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", &binary, "serve"]);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.server).arg("serve");
         command.env_clear().envs(std::env::var("PATH").map(|path| ("PATH", path)));
         command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log()?).stderr(log()?).kill_on_drop(true);
@@ -117,8 +117,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts it all, with an empty database.
-    pub async fn start(with_replica: bool) -> Result<Self> {
+    /// Starts it all, with an empty database. The nodes run the program `server`.
+    pub async fn start(server: &Path, with_replica: bool) -> Result<Self> {
         let dir = own_folder()?;
         let mut database = Database::start(&dir).await?;
         let mut redis = Service::prepare("redis", &dir).await?;
@@ -128,7 +128,7 @@ impl Cluster {
         }
         let mut nodes = Vec::new();
         for index in 0..NODES {
-            nodes.push(node(index, &dir, &database, &redis).await?);
+            nodes.push(node(server, index, &dir, &database, &redis).await?);
         }
         let link = Link::start(database.primary.addr).await?;
         let pool = PgPoolOptions::new()
@@ -204,7 +204,7 @@ fn url_by(database: &Database, link: &Link) -> String {
     database.primary.url.replace(&database.primary.addr.to_string(), &link.addr.to_string())
 }
 
-async fn node(index: usize, dir: &Path, database: &Database, redis: &Service) -> Result<Node> {
+async fn node(server: &Path, index: usize, dir: &Path, database: &Database, redis: &Service) -> Result<Node> {
     let (addr, metrics) = (free_addr()?, free_addr()?);
     let to_redis = Link::start(redis.addr).await?;
     let to_database = Link::start(database.primary.addr).await?;
@@ -224,6 +224,7 @@ async fn node(index: usize, dir: &Path, database: &Database, redis: &Service) ->
         metrics,
         redis: to_redis,
         database: to_database,
+        server: server.to_owned(),
         environment,
         log,
         child: None,
@@ -244,7 +245,7 @@ fn free_addr() -> Result<SocketAddr> {
 
 /// A folder of this run; those of runs that were killed are removed.
 fn own_folder() -> Result<PathBuf> {
-    let parent = Path::new(ROOT).join(".data/chaos");
+    let parent = repository().join(".data/chaos");
     fs::create_dir_all(&parent)?;
     for old in fs::read_dir(&parent)?.flatten() {
         if !Path::new("/proc").join(old.file_name()).exists() {

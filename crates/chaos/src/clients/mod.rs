@@ -164,7 +164,7 @@ impl Clients {
 
     /// Whether every poller that is measured was told something since.
     pub fn all_heard(&self, since: Instant) -> bool {
-        let heard = self.shared.heard.lock().expect("no task of this test panics with it held");
+        let heard = self.shared.heard.lock().expect("no task panics while it holds the lock");
         heard.iter().all(|(name, at)| name.starts_with(NOMAD) || *at > since)
     }
 
@@ -207,7 +207,7 @@ impl Clients {
 
 impl Shared {
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().expect("no task of this test panics with it held")
+        self.seen.lock().expect("no task panics while it holds the lock")
     }
 }
 
@@ -273,7 +273,7 @@ impl Client {
 
     /// Notes that it was told something.
     fn hear(&self) {
-        let mut heard = self.shared.heard.lock().expect("no task of this test panics with it held");
+        let mut heard = self.shared.heard.lock().expect("no task panics while it holds the lock");
         heard.insert(self.name.clone(), Instant::now());
     }
 

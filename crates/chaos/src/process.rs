@@ -1,7 +1,6 @@
-//! Processes that this test starts, pauses and ends.
+//! Processes that a run starts, pauses and ends.
 //!
-//! All of them get a death signal from the kernel, so that none outlives this test, however it ends. Paused ones are
-//! continued by the very shell that stopped them.
+//! The kernel kills each of them when the run ends, however it ends. The shell that pauses a process also continues it.
 
 use std::{
     fs,
@@ -17,7 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The folder of the repository, whose scripts start the services.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
 
 /// A private service that a script of this repository runs.
 pub struct Service {
@@ -32,7 +34,7 @@ pub struct Service {
 impl Service {
     /// The one that `scripts/<script>.sh` runs, in a folder of its own below `dir`.
     pub async fn prepare(script: &str, dir: &Path) -> Result<Self> {
-        let path = Path::new(ROOT).join(format!("scripts/{script}.sh"));
+        let path = repository().join(format!("scripts/{script}.sh"));
         let dir = dir.join(script);
         let output = Command::new(&path).arg("prepare").arg(&dir).output().await?;
         ensure!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
@@ -41,7 +43,7 @@ impl Service {
 
     /// One that is prepared.
     pub fn at(script: &str, dir: PathBuf) -> Result<Self> {
-        let script = Path::new(ROOT).join(format!("scripts/{script}.sh"));
+        let script = repository().join(format!("scripts/{script}.sh"));
         let url = fs::read_to_string(dir.join("url"))?.trim().to_owned();
         let port: u16 = fs::read_to_string(dir.join("port"))?.trim().parse()?;
         Ok(Self { script, dir, child: None, url, addr: ([127, 0, 0, 1], port).into(), paused_until: None })

@@ -85,7 +85,7 @@ impl Report {
         let made = if self.plan.alone { &self.outcome.made[..] } else { &[] };
         let silences = made.iter().map(|made| (made, self.after(made)));
         let long = silences.filter(|(_, seconds)| *seconds > AFTER_THE_END);
-        long.map(|(made, seconds)| format!("silence of {seconds:.1} s after: {}", made.kind.words())).collect()
+        long.map(|(made, seconds)| format!("silence of {seconds:.1} s after: {}", made.kind.description())).collect()
     }
 
     /// The longest silences with what the client tried meanwhile, and the faults that were on.
@@ -100,7 +100,8 @@ impl Report {
             // Writing to a String does not fail.
             let _ = writeln!(text, "{:.1} s: {} from {}", wait.seconds(), history.name, time(wait.from));
             for made in self.outcome.made.iter().filter(|made| wait.meets(made)) {
-                let _ = writeln!(text, "    fault {} to {}: {}", time(made.from), time(made.to), made.kind.words());
+                let _ =
+                    writeln!(text, "    fault {} to {}: {}", time(made.from), time(made.to), made.kind.description());
             }
             let margin = Duration::from_millis(50);
             let tried = self.seen.attempts.get(&history.name).into_iter().flatten();

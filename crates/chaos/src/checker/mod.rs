@@ -132,7 +132,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Every fault has an example.
+    /// Whether nothing was found.
+    #[cfg(test)]
     pub fn is_clean(&self) -> bool {
         self.examples.is_empty()
     }
@@ -145,12 +146,12 @@ impl Verdict {
             ("events out of order", self.out_of_order),
             ("events leaked", self.leaked),
             ("events altered", self.altered),
-            ("acknowledged writes not in the order, or in it twice", self.writes),
-            ("gaps and misplaced events in the order", self.order),
-            ("rows without their event, or events without their row", self.rows),
-            ("clients that show something else than the database has", self.pages),
+            ("acknowledged writes missing from the order, or in it twice", self.writes),
+            ("gaps or misplaced events in the order", self.order),
+            ("rows without an event, or events without a row", self.rows),
+            ("clients whose page differs from the database", self.pages),
             ("`catchup_required` without a failover", self.catch_ups),
-            ("cursors that went on over a leap", self.crossed),
+            ("cursors that continued across a leap", self.crossed),
             ("failovers without a leap", self.no_leaps),
         ]
     }
@@ -164,7 +165,7 @@ impl Verdict {
     }
 }
 
-/// What names the change that made an event: unique, as the clients of this test write no text twice.
+/// What names the change that made an event: unique, as no client writes a text twice.
 pub fn mark(content: &Value) -> Option<String> {
     let kind = content["type"].as_str()?;
     match kind {
