@@ -50,7 +50,7 @@ pub trait PollHandler: Send + Sync {
 /// A poll that is not answered yet. It is dropped when its client goes away.
 pub trait PendingPoll {
     /// Is ready with the answer, once. `timer` is the connection's only timer: use it with
-    /// [`poll_deadline`](crate::poll_deadline).
+    /// [`poll_deadline`].
     fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Answer>;
 
     /// The status line and the common headers of an [`Answer::Body`].
