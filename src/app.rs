@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -18,7 +19,7 @@ use crate::{
     db::{self, BackgroundDb, Db},
     events::{history, log, publisher::Publisher, relay::Relay, stream::EventStream},
     feed::{self, Feed},
-    health, idempotency,
+    health, idempotency, metrics,
     realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
     serve::{self, FastPath, Server},
@@ -178,7 +179,7 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
                 "this database is another one than that which numbered the last event (it was restored, or failed over): events \
                  go on from a new base, and clients are told to catch up"
             );
-            metrics::counter!("discussions_leaps_total").increment(1);
+            metrics::LEAPS.increment(1);
             Ok(())
         }
         Err(error) if is_older(&error) => Err(error).context(
@@ -192,7 +193,7 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
 fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<EventStream>, Registry)> {
     let Some(url) = &config.redis_url else { return Ok((None, Registry::local())) };
     // The address may hold a password: the error does not repeat it.
-    let client = redis::Client::open(url.as_str())
+    let client = redis::Client::open(url.expose_secret())
         .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;
     let stream = EventStream::new(client.clone(), &config.redis_prefix);
     let ttl = Duration::from_secs(config.queue_ttl_seconds);

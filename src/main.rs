@@ -13,6 +13,7 @@ use discussions::{
     ids::{CommunityId, UserId},
     router, telemetry,
 };
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -54,7 +55,7 @@ enum Command {
 struct Database {
     /// PostgreSQL, as postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
+    database_url: SecretString,
 }
 
 #[derive(clap::Args)]
@@ -103,7 +104,7 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
         }
         Command::Migrate(database) => {
             telemetry::log(cli.log_format);
-            db::migrate(&database.database_url.parse().context("DATABASE_URL")?)
+            db::migrate(&database.database_url.expose_secret().parse().context("DATABASE_URL")?)
                 .await
                 .context("cannot migrate the database at DATABASE_URL")
         }
@@ -129,7 +130,7 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
 
 async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<()> {
     // An empty variable is one that is not set: compose files and shells make such.
-    config.redis_url = config.redis_url.filter(|url| !url.is_empty());
+    config.redis_url = config.redis_url.filter(|url| !url.expose_secret().is_empty());
     let mut signals = Signals::new()?;
     let starting = app::start(config, requests.cloned().unwrap_or_else(Handle::current));
     let running = tokio::select! {
@@ -176,7 +177,9 @@ impl Signals {
 }
 
 async fn connect(database: &Database) -> anyhow::Result<sqlx::PgPool> {
-    sqlx::PgPool::connect(&database.database_url).await.context("cannot reach PostgreSQL at DATABASE_URL")
+    sqlx::PgPool::connect(database.database_url.expose_secret())
+        .await
+        .context("cannot reach PostgreSQL at DATABASE_URL")
 }
 
 /// Says what it did: where the numbers were, and from where they go on.

@@ -28,7 +28,9 @@ use crate::{
     db::Meter,
     demo, discussions,
     error::{ApiError, ErrorCode},
-    health, openapi,
+    health,
+    metrics::{self, Label},
+    openapi,
     realtime::{self, RealtimeState},
     request_id::{self, REQUEST_ID},
     state::AppState,
@@ -105,9 +107,9 @@ pub fn router(state: &AppState) -> Router {
 /// The document as a page to browse, out of this binary alone.
 fn docs() -> Router<AppState> {
     let page = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
-    // Of a file that it does not have it says so in its own way.
+    // It has its own answers for a file that it does not have, and for a path that is not UTF-8.
     let refuse = async |response: Response| match response.status() {
-        StatusCode::NOT_FOUND => not_found().await.into_response(),
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => not_found().await.into_response(),
         _ => response,
     };
     Router::from(page).layer(middleware::map_response(refuse))
@@ -165,8 +167,12 @@ async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next
             "answered"
         );
     });
-    metrics::histogram!("discussions_request_seconds", "method" => label(&method), "route" => route, "status" => status.to_string())
-        .record(elapsed.as_secs_f64());
+    let labels = vec![
+        Label::new("method", label(&method)),
+        Label::new("route", route),
+        Label::new("status", status.to_string()),
+    ];
+    metrics::REQUESTS.record_labelled(labels, elapsed.as_secs_f64());
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }

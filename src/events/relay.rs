@@ -22,6 +22,7 @@ use crate::{
     background::BackgroundTask,
     db::{BackgroundConnection, BackgroundDb, RelayNotifier},
     ids::{CommunityId, EventId, UserId},
+    metrics,
 };
 
 /// Rows numbered at a time.
@@ -118,7 +119,7 @@ impl Relay {
             if count == 0 {
                 return Ok(());
             }
-            metrics::counter!("discussions_relayed_events_total").increment(count as u64);
+            metrics::RELAYED_EVENTS.increment(count as u64);
             for subscriber in &self.subscribers {
                 // Full or closed: it reads from Postgres what it did not get here.
                 let _ = subscriber.try_send(rows.clone());

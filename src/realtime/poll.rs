@@ -24,6 +24,7 @@ use super::{
 use crate::{
     auth::Viewer,
     error::{ApiError, ErrorCode, Result},
+    metrics,
 };
 
 /// Waits for what there is for `viewer` after the cursor. Returns the body of the answer.
@@ -145,7 +146,7 @@ impl ParkedPoll<'_> {
 
 /// The answer that asks for a catch-up, counted.
 pub(super) fn catchup() -> Bytes {
-    metrics::counter!("discussions_catchups_total").increment(1);
+    metrics::CATCHUPS.increment(1);
     body::catchup()
 }
 

@@ -169,7 +169,7 @@ async fn a_parked_poll_ends_with_the_account() {
 async fn parked_polls_end_at_every_node() {
     let redis = TestRedis::start().await;
     let set = |config: &mut discussions::config::Config| {
-        config.redis_url = Some(redis.url());
+        config.redis_url = Some(redis.url().into());
         config.redis_prefix.clone_from(&redis.prefix);
     };
     let story = Story::at(TestApp::start_with(set).await, "private").await;

@@ -13,7 +13,9 @@ use discussions::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
+
+pub use crate::database::TestDatabase;
 
 // Tests speak JSON and SQL, in which an id is its number.
 pub type UserId = i64;
@@ -25,53 +27,6 @@ pub type EventId = i64;
 pub const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
 /// How long a test waits for something that must come.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A database of this test's own, dropped with it.
-pub struct TestDatabase {
-    server: String,
-    name: String,
-    /// Where it is.
-    pub url: String,
-}
-
-impl TestDatabase {
-    /// A new, empty database on the server of `DATABASE_URL`.
-    pub async fn create() -> Self {
-        let server =
-            std::env::var("DATABASE_URL").expect("DATABASE_URL names a PostgreSQL to make databases on: make test");
-        let name = format!("it_{}", uuid::Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(&server).await.unwrap();
-        connection.execute(format!("create database {name}").as_str()).await.unwrap();
-        let (base, query) =
-            server.split_once('?').map_or((server.as_str(), String::new()), |(a, b)| (a, format!("?{b}")));
-        let slash = base.rfind('/').unwrap();
-        let url = format!("{}/{name}{query}", &base[..slash]);
-        Self { server, name, url }
-    }
-
-    /// One that is there already, and stays.
-    pub fn at(url: &str) -> Self {
-        Self { server: String::new(), name: String::new(), url: url.to_owned() }
-    }
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        if self.server.is_empty() {
-            return;
-        }
-        let (server, name) = (self.server.clone(), self.name.clone());
-        // A runtime of its own: the test's is busy dropping this.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut connection = PgConnection::connect(&server).await?;
-                connection.execute(format!("drop database {name} with (force)").as_str()).await
-            })
-        });
-        let _ = dropping.join();
-    }
-}
 
 /// A running application with its own database.
 pub struct TestApp {
@@ -89,17 +44,22 @@ pub struct TestApp {
 
 /// The settings of tests, before a test changes them.
 pub fn config(database_url: &str) -> Config {
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        config: Config,
-    }
-    let mut config = Cli::parse_from(["test", "--database-url", database_url, "--jwt-secret", SECRET]).config;
+    let mut config = parse(&["test", "--database-url", database_url, "--jwt-secret", SECRET]);
     config.redis_url = None;
     config.bind_addr = "127.0.0.1:0".parse().unwrap();
     config.metrics_addr = "127.0.0.1:0".parse().unwrap();
     config.database_connections = 8;
     config
+}
+
+/// The settings that a command line gives.
+pub fn parse(command_line: &[&str]) -> Config {
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+    Cli::parse_from(command_line).config
 }
 
 impl TestApp {

@@ -7,6 +7,7 @@ mod accounts;
 mod app;
 mod arrows;
 mod authentication;
+mod database;
 mod delivery;
 mod differential;
 mod directory;

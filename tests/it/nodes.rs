@@ -29,7 +29,7 @@ impl Nodes {
         let set = |config: &mut discussions::config::Config| {
             config.queue_ttl_seconds = queue_ttl_seconds;
             if let Some((url, prefix)) = &shared {
-                config.redis_url = Some(url.clone());
+                config.redis_url = Some(url.as_str().into());
                 config.redis_prefix.clone_from(prefix);
             }
         };
