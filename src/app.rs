@@ -22,7 +22,7 @@ use crate::{
     health, idempotency, metrics,
     realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
-    serve::{self, Server},
+    serve::{self, FastPath, Server},
     state::{AppState, Shared},
     telemetry,
 };
@@ -144,15 +144,19 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         ending.cancelled().await;
         hub.release();
     });
-    let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    let patience = Duration::from_secs(state.config.idle_connection_seconds);
-    let server = Server::new(router::router(&state), shutdown.clone(), direct, requests.clone(), patience);
+    let request_timeout = Duration::from_secs(state.config.idle_connection_seconds);
+    let router = router::router(&state);
+    let fast_path = match state.config.direct_polls {
+        true => Some(FastPath::new(state.clone(), router.clone()).await),
+        false => None,
+    };
+    let server = Server::new(router, shutdown.clone(), fast_path, requests.clone(), request_timeout);
     background.spawn("server", server.run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
     background.spawn(
         "metrics",
-        Server::new(metrics_router, shutdown.clone(), None, requests, patience).run(metrics_listener),
+        Server::new(metrics_router, shutdown.clone(), None, requests, request_timeout).run(metrics_listener),
     );
     background.tasks.close();
 

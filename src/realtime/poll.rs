@@ -12,6 +12,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use poll_connections::poll_deadline;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
@@ -22,7 +23,6 @@ use super::{
 };
 use crate::{
     auth::Viewer,
-    deadline::poll_deadline,
     error::{ApiError, ErrorCode, Result},
     metrics,
 };

@@ -82,7 +82,7 @@ async fn a_secret_is_changed_without_a_log_out() {
         for (secret, is_good) in [(OLD, old), (NEW, new), ("the secret of nobody", false)] {
             let answer = who(&app, signed(secret, json!({}))).await;
             assert_eq!(answer.status, if is_good { 200 } else { 401 }, "{setting}: {secret}");
-            // The direct way in remembers the last token of a connection.
+            // The fast path remembers the last token of a connection.
             let poll = "/poll?queue_id=00000000-0000-4000-8000-000000000000&last_event_id=0&timeout=0";
             let answer = app.bearer(1, signed(secret, json!({}))).get(poll).await;
             assert_eq!(answer.status, if is_good { 404 } else { 401 }, "{setting}: {secret}");
