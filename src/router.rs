@@ -26,7 +26,7 @@ use crate::{
     auth::{self, AuthState},
     comments,
     db::Meter,
-    demo, discussions,
+    discussions,
     error::{ApiError, ErrorCode},
     health,
     metrics::{self, Label},
@@ -78,8 +78,9 @@ pub fn router(state: &AppState) -> Router {
     let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut rest = rest.layer(no_store);
     rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
+    #[cfg(feature = "demo")]
     if state.config.demo {
-        rest = rest.merge(demo::routes());
+        rest = rest.merge(crate::demo::routes());
     }
     let rest = match &state.config.static_dir {
         Some(dir) => {
