@@ -8,6 +8,7 @@
 //! does not notice that. So [`Lease`] rolls such a connection back before anyone else gets it, and closes it if that fails.
 
 mod background;
+pub(crate) mod composite;
 mod connect;
 mod executor;
 mod lease;
@@ -26,6 +27,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub(crate) use self::composite::composite;
 use self::lease::Lease;
 pub use self::{
     background::{BackgroundConnection, BackgroundDb},

@@ -38,6 +38,7 @@ mod refusals;
 mod renames;
 mod rest;
 mod restart;
+mod rows;
 mod schema;
 mod signals;
 mod tokens;
