@@ -73,6 +73,8 @@ pub enum ErrorCode {
     ParentNotFound,
     /// 422: this Idempotency-Key came with another request before.
     IdempotencyKeyReused,
+    /// 429: too many requests; try again after `Retry-After` seconds.
+    RateLimited,
     /// 503: something this server needs is down; try again after `Retry-After` seconds.
     Unavailable,
     /// 500: a fault of this server.
@@ -102,6 +104,7 @@ impl ErrorCode {
             Self::InvalidFields | Self::CommentTooDeep | Self::ParentNotFound | Self::IdempotencyKeyReused => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -135,6 +138,7 @@ impl ErrorCode {
             Self::CommentTooDeep => "replies nest at most three deep",
             Self::ParentNotFound => "the parent is not a comment of this discussion",
             Self::IdempotencyKeyReused => "this Idempotency-Key was used for another request",
+            Self::RateLimited => "too many requests: wait a little",
             Self::Unavailable => "a service this server needs does not answer: try again soon",
             Self::Internal => "this server made a mistake; it has been logged",
         }
@@ -147,6 +151,7 @@ pub struct ApiError {
     code: ErrorCode,
     message: Option<String>,
     fields: BTreeMap<String, String>,
+    retry_after_seconds: Option<u64>,
 }
 
 /// The body of every error answer.
@@ -169,7 +174,7 @@ pub struct ErrorBody {
 
 impl From<ErrorCode> for ApiError {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, fields: BTreeMap::new() }
+        Self { code, message: None, fields: BTreeMap::new(), retry_after_seconds: None }
     }
 }
 
@@ -182,6 +187,12 @@ impl ApiError {
     /// With a message that says more than the code's own.
     pub fn message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
+        self
+    }
+
+    /// With the seconds after which the same request is worth another try.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
         self
     }
 
@@ -258,8 +269,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+        if let Some(seconds) = self.retry_after_seconds.or(is_unavailable.then_some(1)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -23,6 +23,7 @@ pub mod feed; // a node's ordered reader of events
 pub mod health; // liveness, readiness, metrics
 pub mod idempotency; // a repeated POST writes once
 pub mod ids; // what things are numbered with
+pub mod limits; // how often clients may ask
 pub mod openapi; // the document
 pub mod page; // cursors and limits
 pub mod realtime; // register, poll, heartbeat; the hub

@@ -23,6 +23,9 @@ pub enum ReadErrors {
     /// There is no such thing, or not for this user
     #[response(status = 404)]
     NotFound(ErrorBody),
+    /// Too many requests: try again after `Retry-After` seconds: `rate_limited`
+    #[response(status = 429)]
+    RateLimited(ErrorBody),
     /// A fault of the server: `internal`
     #[response(status = 500)]
     Internal(ErrorBody),
@@ -78,6 +81,9 @@ pub enum WriteErrors {
     /// Fields are invalid: `invalid_fields`, `comment_too_deep`, `parent_not_found`, `idempotency_key_reused`
     #[response(status = 422)]
     Invalid(ErrorBody),
+    /// Too many requests: try again after `Retry-After` seconds: `rate_limited`
+    #[response(status = 429)]
+    RateLimited(ErrorBody),
     /// A fault of the server: `internal`
     #[response(status = 500)]
     Internal(ErrorBody),

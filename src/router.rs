@@ -1,6 +1,6 @@
 //! All routes, and what is around them: errors, ids, time limits, logs, CORS.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -26,7 +26,9 @@ use crate::{
     auth::{self, AuthState},
     comments, demo, discussions,
     error::{ApiError, ErrorCode},
-    health, openapi,
+    health,
+    limits::{self, Limits},
+    openapi,
     realtime::{self, RealtimeState},
     state::AppState,
 };
@@ -68,15 +70,17 @@ pub fn router(state: &AppState) -> Router {
     let Documented { features, sessions, realtime, poll, document } = documented();
     // Sessions are read and written around these routes only.
     let sessions = sessions.layer(state.auth.sessions.layer(&state.config)).with_state(state.auth.clone());
-    let rest = features.merge(sessions).merge(realtime.with_state(state.realtime.clone()));
-    let poll: Router<AppState> = poll.with_state(state.realtime.clone());
-    // What one person may read is nothing for a cache, above all where a cookie says who asks.
-    let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let mut rest = rest.layer(no_store);
-    rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
+    let mut rest = features.merge(sessions).merge(realtime.with_state(state.realtime.clone()));
     if state.config.demo {
         rest = rest.merge(demo::routes());
     }
+    let limits = Arc::new(Limits::new(state.auth.clone(), &state.config.limits));
+    let rest = rest.layer(middleware::from_fn_with_state(limits, limits::enforce));
+    let poll: Router<AppState> = poll.with_state(state.realtime.clone());
+    // What one person may read is nothing for a cache, above all where a cookie says who asks.
+    let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let rest = rest.layer(no_store);
+    let rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
     let rest = match &state.config.static_dir {
         Some(dir) => {
             let missing =

@@ -5,10 +5,11 @@
 pub mod direct;
 mod rewound;
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    extract::ConnectInfo,
     http::{HeaderValue, Request, header},
     response::Response,
 };
@@ -124,8 +125,9 @@ impl Server {
             // A task of its own, and not a part of this one, which would be as large as both.
             let hyper = Arc::clone(&inner);
             let served = async move {
+                let peer = stream.peer();
                 if let Ok(stream) = stream.moved() {
-                    hyper.hyper(Rewound::new(read, stream)).await;
+                    hyper.hyper(Rewound::new(read, stream), peer).await;
                 }
             };
             inner.connections.spawn_on(served, &inner.requests);
@@ -135,6 +137,11 @@ impl Server {
 
 /// What a connection is served over: a socket, or memory.
 pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
+    /// The address of the client. None where the connection is gone already, or has none.
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// The same in the hands of the runtime that this is called on.
     fn moved(self) -> io::Result<Self> {
         Ok(self)
@@ -142,6 +149,10 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
 }
 
 impl Connection for TcpStream {
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer_addr().ok()
+    }
+
     fn moved(self) -> io::Result<Self> {
         Self::from_std(self.into_std()?)
     }
@@ -150,7 +161,7 @@ impl Connection for TcpStream {
 impl Connection for DuplexStream {}
 
 impl Inner {
-    async fn hyper(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn hyper(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Option<SocketAddr>) {
         let shutdown = self.shutdown.clone();
         let service =
             ServiceExt::<Request<Incoming>>::map_response(self.router.clone(), move |mut response: Response| {
@@ -160,6 +171,7 @@ impl Inner {
                 }
                 response
             });
+        let service = ServiceExt::<Request<Incoming>>::map_request(service, move |request| with_peer(request, peer));
         let service = TowerToHyperService::new(service);
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
@@ -173,6 +185,14 @@ impl Inner {
             tracing::debug!(cause = %error, "a connection ended early");
         }
     }
+}
+
+/// The request with the address of the client, for [`crate::limits`].
+fn with_peer<B>(mut request: Request<B>, peer: Option<SocketAddr>) -> Request<B> {
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    request
 }
 
 async fn refused(error: &io::Error) {

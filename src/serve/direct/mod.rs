@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use self::head::{HEAD_BYTES, PollHead, Understood, understand};
+use super::{Connection, with_peer};
 use crate::{
     auth::{jwt::LastGood, viewer},
     deadline::poll_deadline,
@@ -74,7 +75,7 @@ impl Direct {
     /// What is rare in here is boxed: a parked connection should be small.
     pub async fn serve<S>(&self, mut stream: S, idle: &CancellationToken) -> End<S>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
+        S: Connection,
     {
         // What came with or after a request: what hyper would find in its buffer.
         let mut pending = Vec::new();
@@ -108,7 +109,7 @@ impl Direct {
                     }
                 }
                 Arrived::Post(request) => {
-                    let Ok(response) = Box::pin(self.router.clone().oneshot(*request)).await;
+                    let Ok(response) = Box::pin(self.router.clone().oneshot(with_peer(*request, stream.peer()))).await;
                     Box::pin(output::write_response(&mut stream, response, self.is_ending())).await
                 }
                 Arrived::Other => return End::Hyper(stream, pending),
