@@ -1,4 +1,4 @@
-# The server and the demo page. Needs BuildKit, the default since Docker 23.
+# Builds the server and the demo page. It needs BuildKit, the default since Docker 23.
 
 FROM rust:1-bookworm AS server
 WORKDIR /src
@@ -7,11 +7,11 @@ COPY .cargo .cargo
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
-# Not built here, but Cargo.toml names them.
+# These are not built here, but Cargo.toml names them.
 COPY crates crates
 COPY tests tests
 COPY benches benches
-# Cargo's downloads and what it compiled stay in a cache: a change of src compiles src alone.
+# Cargo's downloads and build output stay in a cache, so a change of src compiles only src.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin discussions && cp target/release/discussions /usr/local/bin/
@@ -23,7 +23,7 @@ COPY frontend-client/ ./
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund && npm run build:demo
 
 FROM debian:bookworm-slim
-# For TLS to a PostgreSQL or Redis elsewhere.
+# TLS connections to PostgreSQL and Redis need the certificates.
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin discussions
 COPY --from=server /usr/local/bin/discussions /usr/local/bin/discussions

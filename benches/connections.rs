@@ -1,11 +1,12 @@
-//! Many polls parked in one process, over connections in memory: `cargo bench --bench connections`, a table on standard output.
+//! Measures many polls parked in one process, over connections in memory. `cargo bench --bench connections` prints a table.
 //!
-//! The whole way of a poll but for the kernel: the bytes of a request are read, its token is checked, it is parked in the hub,
-//! an event comes, the answer is put together and written, and the client polls again. Sockets end at the limit of open files
-//! (20,000 on a common machine); this shows that nothing in here does. Every client checks that it gets each event once.
+//! It covers all of a poll except the kernel: the server reads the bytes of a request, checks its token and parks it in the hub.
+//! When an event comes, the server builds and writes the answer, and the client polls again. The number of sockets is limited
+//! by the limit of open files (20,000 on a common machine). This benchmark shows that the server itself has no such limit. Every
+//! client checks that it gets each event once.
 //!
-//! Memory is what the process grows by from before the server has the connections: both ends' buffers and the clients are
-//! there by then. Times are of one thread, which is the server's and the clients'.
+//! Memory is the growth of the process from before the server has the connections. The buffers of both ends and the clients
+//! exist by then. One thread runs the server and the clients, and the times include both.
 
 #[path = "hub/measure.rs"]
 #[expect(dead_code, reason = "some of it is for the hub's benchmark")]
@@ -55,7 +56,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Room for a request and for an answer.
 const BUFFER: usize = 2_048;
 const SECRET: &str = "a secret of the benchmark, long enough";
-/// Everybody's community.
+/// The community of all users.
 const COMMUNITY: i64 = 1;
 const TTL: Duration = Duration::from_secs(3_600);
 
@@ -74,7 +75,7 @@ fn main() {
     }
 }
 
-/// The application without a database: everything that is polled for is in the hub.
+/// The application without a database. All events are in the hub.
 fn application() -> AppState {
     let arguments = ["bench", "--database-url", "postgres://127.0.0.1:1/none", "--jwt-secret", SECRET];
     let config = Cli::parse_from(arguments).config;
@@ -121,7 +122,7 @@ fn append(state: &AppState) {
     assert!(state.realtime.hub.append(&event).is_some(), "it is the next event");
 }
 
-/// How many clients have the event of the round.
+/// The number of clients that have the event of the round.
 struct Round {
     count: u32,
     arrived: Cell<u32>,
@@ -138,7 +139,7 @@ async fn measure(count: u32) {
     let mut ends = Vec::new();
     for user in 1..=i64::from(count) {
         let (mut here, mut there) = duplex(BUFFER);
-        // Both buffers are used once, so that their pages are not counted as the server's.
+        // Use both buffers once, so that their pages do not count as the server's memory.
         let mut filled = [b'x'; BUFFER];
         here.write_all(&filled).await.expect("memory");
         there.read_exact(&mut filled).await.expect("memory");
@@ -154,7 +155,7 @@ async fn measure(count: u32) {
     ends.into_iter().for_each(|end| server.serve(end));
     begin.notify_waiters();
     let all_parked = async || {
-        // To count them looks at each queue: seldom, so that it is no part of what is measured.
+        // Counting looks at each queue, so do it rarely, to keep it out of the measurement.
         while state.realtime.hub.stats().parked < count as usize {
             for _ in 0..=count / 32 {
                 tokio::task::yield_now().await;

@@ -1,6 +1,6 @@
-//! What the hub's operations cost, and how that grows: `cargo bench --bench hub`, a table on standard output.
+//! Measures the hub's operations and how their cost grows. `cargo bench --bench hub` prints a table.
 //!
-//! No HTTP, no database: a parked poll is a task that waits for its outcome, as the server's are.
+//! There is no HTTP and no database. A parked poll is a task that waits for its outcome, as in the server.
 
 #[path = "hub/fixture.rs"]
 mod fixture;

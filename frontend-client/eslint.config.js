@@ -4,7 +4,7 @@ import reactHooks from "eslint-plugin-react-hooks";
 import globals from "./scripts/lint-globals.mjs";
 import tseslint from "typescript-eslint";
 
-/** Younger than the oldest browsers that the package supports (README.md, "Browsers"). The `lib` of tsconfig.build.json keeps the rest out. */
+/** Features that the oldest supported browsers lack (README.md, "Browsers"). The `lib` of tsconfig.build.json excludes the others. */
 const tooYoung = [
   "with",
   "toSpliced",
@@ -58,7 +58,7 @@ export default tseslint.config(
             { name: "react", message: "The core has no React." },
             { name: "@tanstack/react-query", message: "The core takes types alone from it.", allowTypeImports: true },
           ],
-          patterns: [{ group: ["**/react/*"], message: "The arrow goes from react to core." }],
+          patterns: [{ group: ["**/react/*"], message: "The core must not import from react." }],
         },
       ],
     },

@@ -1,13 +1,13 @@
 import { defineConfig } from "orval";
 
-/** The document is the server's (`discussions openapi`); OPENAPI_FILE lets one try another. */
+/** The input is the server's document (`discussions openapi`). OPENAPI_FILE sets another one. */
 const input = { target: process.env["OPENAPI_FILE"] ?? "../openapi/openapi.json" };
 const mutator = { path: "./src/core/api/request.ts", name: "request", extension: ".js" };
 const shared = { mode: "single", httpClient: "fetch" } as const;
 const fetch = { includeHttpResponseReturnType: false };
 
 export default defineConfig({
-  /** Types and functions: no framework. */
+  /** Types and functions, without a framework. */
   api: {
     input,
     output: { ...shared, target: "./src/core/generated/api.ts", client: "fetch", override: { mutator, fetch } },

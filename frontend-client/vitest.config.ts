@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** `unit` needs nothing; `server` and `browser` start the server of DISCUSSIONS_BIN on databases that they create at DATABASE_URL. */
+/** `unit` needs nothing else. `server` and `browser` start the server of DISCUSSIONS_BIN on databases that they create at DATABASE_URL. */
 export default defineConfig({
   test: {
     projects: [

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs Debian packages, as root, and leaves no service of theirs running: the project starts
-# its own PostgreSQL and Redis. What was installed or running before is not touched.
+# Installs Debian packages, as root. It starts none of their services, because the project starts its
+# own PostgreSQL and Redis. It does not touch what was installed or running before.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -10,13 +10,13 @@ undo=()
 cleanup() { ((${#undo[@]} == 0)) || rm -f "${undo[@]}"; }
 trap cleanup EXIT
 
-# Debian's own switch for "install, but start nothing".
+# Debian's way to install packages without starting their services.
 if [[ ! -e /usr/sbin/policy-rc.d ]]; then
     undo+=(/usr/sbin/policy-rc.d)
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
     chmod 755 /usr/sbin/policy-rc.d
 fi
-# No "main" cluster, which would start at the next boot.
+# Do not create the cluster "main", which would start at the next boot.
 no_cluster=/etc/postgresql-common/createcluster.d/discussions.conf
 if [[ " $* " == *" postgresql "* ]]; then
     undo+=("$no_cluster")
@@ -24,13 +24,13 @@ if [[ " $* " == *" postgresql "* ]]; then
     echo 'create_main_cluster = false' >"$no_cluster"
 fi
 
-say "looking up Debian's packages"
+say "updating the lists of packages"
 apt-get update -qq </dev/null || warn "apt-get update failed; trying with the lists that are there"
 packages=()
 for package; do
-    # npm would bring the same old nodejs along.
+    # npm would install the same old nodejs.
     if [[ $package == nodejs || ($package == npm && " $* " == *" nodejs "*) ]] && (($(apt_node_major) < 20)); then
-        warn "$package is not installed: Debian's Node.js here is too old or not to be had"
+        warn "$package is not installed: Debian's Node.js is too old or not available here"
     else
         packages+=("$package")
     fi
@@ -42,13 +42,13 @@ log=$(mktemp)
 undo+=("$log")
 install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"; }
 if ! install "${packages[@]}" >"$log" 2>&1 </dev/null; then
-    # One that cannot be had must not keep the others away.
+    # Install them one by one, so that a package that is not available does not prevent the others.
     for package in "${packages[@]}"; do
         install "$package" >"$log" 2>&1 </dev/null || { tail -n 5 "$log" >&2; warn "could not install $package"; }
     done
 fi
 
-# policy-rc.d holds until now only: what is enabled would start at the next boot.
+# policy-rc.d has an effect only during the installation. Disable the services, or they start at the next boot.
 if [[ -d /run/systemd/system && " ${packages[*]} " == *" redis-server "* ]]; then
     systemctl disable --quiet redis-server || true
 fi

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# `make chaos`: ten minutes of faults under load, then every client's history is checked; the report is docs/chaos.md.
+# `make chaos`: makes faults under load for ten minutes, then checks every client's history and writes docs/chaos.md.
 #
-#   CHAOS_ALONE     true: each kind of fault by itself, twice, within six minutes; its table is the last part of docs/chaos.md
-#   CHAOS_SECONDS   how long (600); the report is written only by a run of at least ten minutes
+#   CHAOS_ALONE     true: makes each kind of fault by itself, twice, within six minutes, and writes the last part of docs/chaos.md
+#   CHAOS_SECONDS   how long (600); only a run of at least ten minutes writes the report
 #   CHAOS_KINDS     only these kinds of faults (`cargo run -p discussions-chaos -- --help` has their names); no report
 #   CHAOS_KEEP      true: keep the logs of a run that passed, in .data/chaos
 #   CHAOS_SEED      chooses the faults and their order
@@ -29,7 +29,7 @@ if [[ -z ${CHAOS_KINDS:-} ]] && { [[ ${CHAOS_ALONE:-} == true ]] || ((CHAOS_SECO
     export CHAOS_REPORT=$ROOT/docs/chaos.md
 fi
 
-# It starts its own PostgreSQL and Redis, which it must be able to kill.
+# The program starts its own PostgreSQL and Redis, because it must be able to kill them.
 unset DATABASE_URL REDIS_URL
 run_child cargo build --locked --workspace --bins || die "the programs did not build"
-run_child "$(cargo_target_dir)/debug/discussions-chaos" || die "the run failed: what the nodes logged is in .data/chaos"
+run_child "$(cargo_target_dir)/debug/discussions-chaos" || die "the run failed; the nodes' logs are in .data/chaos"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make clean`: removes what was built, and the private databases with all that is in them.
+# `make clean`: removes all build output, and the private databases with their data.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh

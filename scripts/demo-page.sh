@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the demo page into frontend-client/demo/out, if its sources changed since the last time.
+# Builds the demo page into frontend-client/demo/out, unless its sources are the same as at the last build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -13,7 +13,7 @@ stamp=.data/demo-page.hash
 
 say "building the demo page"
 scripts/npm-ci.sh
-# next build sends telemetry otherwise.
+# Without this variable `next build` sends telemetry.
 (cd frontend-client && NEXT_TELEMETRY_DISABLED=1 npm run --silent build:demo </dev/null)
 mkdir -p .data
 tree_hash frontend-client >"$stamp"

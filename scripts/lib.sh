@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every script here shares: messages, ports, files. Source it, do not run it.
+# Functions that the scripts share: messages, ports, files. Source it, do not run it.
 
 # shellcheck disable=SC2034 # used by those who source this
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,14 +8,14 @@ say() { printf '==> %s\n' "$*" >&2; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# Ends the calling script with the `make` that started it, even if make is killed with -9 and
-# cannot tell anyone. $$ survives exec, so it marks this process and no child of it.
+# Makes the calling script end together with the `make` that started it, even after `kill -9` of make.
+# exec keeps $$, so the variable marks this process and none of its children.
 end_with_make() {
     [[ -n ${MAKELEVEL:-} && ${ENDS_WITH_MAKE:-} != "$$" ]] || return 0
     ENDS_WITH_MAKE=$$ exec setpriv --pdeathsig TERM "$BASH" "$0" "$@"
 }
 
-# Reads NAME=VALUE lines of a file into the environment. What is already set wins.
+# Reads the NAME=VALUE lines of a file into the environment. Variables that are already set stay.
 load_env_file() {
     local line
     [[ -f $1 ]] || return 0
@@ -25,10 +25,10 @@ load_env_file() {
     done <"$1"
 }
 
-# True if something listens on HOST PORT. Needs no tool that a bare machine may lack.
+# port_taken HOST PORT: true if a program listens there. Uses only bash, since a bare machine may lack other tools.
 port_taken() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
 
-# Below the range that the kernel gives to outgoing connections, so that none of them takes it first.
+# Prints a free port. It is below the range of outgoing connections, so that none of them takes it first.
 free_port() {
     local port
     for _ in {1..100}; do
@@ -38,7 +38,7 @@ free_port() {
     die "found no free port between 20000 and 32000 on 127.0.0.1"
 }
 
-# Status code of GET http://HOST:PORT/PATH, or nothing. For waiting, where curl may not be there.
+# http_status HOST PORT PATH: prints the status code of a GET, or nothing. Works without curl.
 http_status() {
     local line=""
     { exec 3<>"/dev/tcp/$1/$2"; } 2>/dev/null || return 0
@@ -49,7 +49,7 @@ http_status() {
     echo "${line%% *}"
 }
 
-# The version of Node.js that apt would install; 0 if none. Debian 12 has 18, and 20 is needed.
+# Prints the major version of Node.js that apt would install, or 0. Debian 12 has 18, and the client needs 20.
 apt_node_major() {
     local version
     version=$(LC_ALL=C apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \(.*:\)\{0,1\}\([0-9]*\)\..*/\2/p')
@@ -58,14 +58,14 @@ apt_node_major() {
 
 random_hex() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
-# One hash of the names and contents of all files under the given paths, but for what tools make.
+# Prints one hash of the names and contents of all files under the given paths, without the files that tools generate.
 tree_hash() {
     find "$@" \( -name node_modules -o -name .next -o -name out -o -name dist -o -name test-results -o -name '*.tsbuildinfo' \
         -o -name next-env.d.ts \) -prune -o -type f -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1
 }
 
-# Where cargo puts what it builds, whatever the environment or a configuration says.
+# Prints the folder of cargo's build output, which the environment or a configuration may set.
 cargo_target_dir() {
     cargo metadata --format-version 1 --no-deps --offline 2>/dev/null |
         grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# `make lint`: all that a machine can check without running the program. The tools that are no part of the Rust toolchain are
-# built once, into .data/tools, and without optimisation: they are not run for long.
+# `make lint`: checks everything that can be checked without running the program. Tools that are not part of the Rust toolchain
+# are built once, into .data/tools. They are built without optimisation, since they run only briefly.
 #
-#   lint.sh [STAGE]...     rust, docs, dependencies, fuzz or client; all of them without one
+#   lint.sh [STAGE]...     rust, docs, dependencies, fuzz or client; by default all
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
-# The versions are pinned, so that a new lint breaks no build by itself.
+# tool NAME VERSION: builds a tool. The versions are fixed, so that a new lint of a tool does not break the build.
 tool() {
     local name=$1 version=$2
     [[ $("$ROOT/.data/tools/bin/$name" --version 2>/dev/null) == *"$version"* ]] ||
@@ -27,7 +27,7 @@ dependencies() {
     "$ROOT/.data/tools/bin/cargo-machete" .
     tool cargo-deny 0.20.2
     "$ROOT/.data/tools/bin/cargo-deny" --log-level error check --hide-inclusion-graph licenses bans sources
-    # The database of advisories is a download that may not be possible here.
+    # The database of advisories is a download, which may not be possible here.
     if ! "$ROOT/.data/tools/bin/cargo-deny" --log-level error fetch db 2>/dev/null; then
         warn "the database of advisories cannot be reached: not checked"
     else
@@ -35,7 +35,7 @@ dependencies() {
     fi
 }
 
-# The fuzz target is a workspace of its own. It shares the target folder, so that common dependencies are compiled once.
+# The fuzz target is a separate workspace. It shares the target folder, so that common dependencies are compiled once.
 fuzz() { CARGO_TARGET_DIR=$(cargo_target_dir) cargo check --quiet --locked --manifest-path fuzz/Cargo.toml; }
 
 client() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `npm ci` in frontend-client, only where the lockfile or Node changed since the last one: it begins
-# by deleting everything.
+# Runs `npm ci` in frontend-client if the lockfile or Node changed since the last time. `npm ci` is slow,
+# because it first deletes everything.
 set -euo pipefail
 cd "$(dirname "$0")/../frontend-client"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# openapi/openapi.json, the committed document that the client is generated from.
+# Handles openapi/openapi.json, the committed document from which the client is generated.
 #
-#   openapi.sh write     make it anew, then the generated client
-#   openapi.sh check     fail if it differs from what the server says
+#   openapi.sh write     writes the document and then the generated client
+#   openapi.sh check     fails if the document differs from the server's
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -16,7 +16,7 @@ cargo build --locked --bin discussions
 
 if [[ $action == check ]]; then
     diff -u openapi/openapi.json "$new" >&2 ||
-        die "openapi/openapi.json is not what the server says (differences above). Run: make openapi, and commit it"
+        die "openapi/openapi.json differs from the server's document (see above). Run: make openapi, and commit it"
 else
     mkdir -p openapi
     cat "$new" >openapi/openapi.json

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# postgres-replica.sh DIR URL: makes DIR anew as a streaming replica of the PostgreSQL at URL. `postgres.sh run DIR` runs it then.
+# postgres-replica.sh DIR URL: makes DIR a new streaming replica of the PostgreSQL at URL. `postgres.sh run DIR` then runs it.
 #
-# Where DIR had a port, it keeps it. The replica is asynchronous: its primary waits for nobody.
+# If DIR had a port, it keeps it. The replica is asynchronous: its primary does not wait for it.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/accounts.sh"
@@ -21,5 +21,5 @@ bin=$(printf '%s\n' /usr/lib/postgresql/*/bin/pg_basebackup | sort -V | tail -n1
     --checkpoint=fast --no-sync) >>"$dir/log" 2>&1 || die "pg_basebackup failed; its output is in $dir/log"
 
 [[ -f $dir/port ]] || free_port >"$dir/port"
-# The roles and their passwords came with the data; only the port is its own.
+# The replica has the primary's roles and passwords. Only the port differs.
 (umask 077 && sed -E "s/:[0-9]+\//:$(<"$dir/port")\//" <<<"$url" >"$dir/url")

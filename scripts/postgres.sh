@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# A private PostgreSQL in a folder: no system service, no shared port, its data kept between runs.
+# Runs a private PostgreSQL in a folder. It is no system service, has its own port, and keeps its data between runs.
 #
 #   postgres.sh start DIR [PORT] [--throwaway]   prepare, run in the background, wait
 #   postgres.sh stop DIR
-#   postgres.sh url DIR                          the DATABASE_URL of the one in DIR
-#   postgres.sh bin DIR                          where its programs are (psql, pg_dump)
+#   postgres.sh url DIR                          prints the DATABASE_URL of the server in DIR
+#   postgres.sh bin DIR                          prints the folder of its programs (psql, pg_dump)
 #
-# and the parts of start, for a script that wants to own the process:
+# The parts of start, for a script that wants to own the process:
 #
-#   postgres.sh prepare DIR [PORT]               make the cluster if there is none, choose the port
-#   postgres.sh run DIR [--throwaway]            become the server; it ends with the caller
-#   postgres.sh wait DIR [PID]                   until it answers, or PID is gone
+#   postgres.sh prepare DIR [PORT]               creates the cluster if there is none, and chooses the port
+#   postgres.sh run DIR [--throwaway]            becomes the server, which ends with the caller
+#   postgres.sh wait DIR [PID]                   waits until the server answers or PID is gone
 #
-# It listens on 127.0.0.1 only, with a random password, and on no Unix socket (whose path may have
-# 107 bytes at most, which a deep checkout exceeds). --throwaway trades safety of the data for speed.
+# The server listens on 127.0.0.1 only, with a random password. It has no Unix socket, because the path of
+# a socket may have 107 bytes at most, which a deep checkout exceeds. --throwaway makes it faster, but its
+# data may not survive a crash.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/accounts.sh"
@@ -29,7 +30,7 @@ account=$(service_account postgres)
 become "$account"
 data=$(data_dir "$dir" "$account")
 
-# A cluster can only be opened by the version that made it; a new one takes the newest there is.
+# Only the version that made a cluster can open it. A new cluster uses the newest installed version.
 find_bin() {
     local version initdb=""
     if [[ -f $data/PG_VERSION ]]; then
@@ -38,7 +39,7 @@ find_bin() {
         [[ -x $initdb ]] || initdb=$(command -v initdb) || true
         [[ -n $initdb && $("$initdb" --version) =~ \)\ $version([.[:space:]]|$) ]] ||
             die "the data in $data was made by PostgreSQL $version, which is not installed.
-  Install postgresql-$version, or remove $dir and $data to begin anew."
+  Install postgresql-$version, or remove $dir and $data to start with an empty database."
     else
         initdb=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n1)
         [[ -x $initdb ]] || initdb=$(command -v initdb) ||
@@ -47,8 +48,8 @@ find_bin() {
     dirname "$initdb"
 }
 
-# Prints the pid of the server that runs in $data. A stale postmaster.pid may name an unrelated process
-# of today: only one that stands in the data folder is the server.
+# Prints the pid of the server that runs in $data. A stale postmaster.pid may name an unrelated process,
+# so only a process whose working directory is the data folder counts.
 server_pid() {
     local pid
     pid=$(head -n1 "$data/postmaster.pid" 2>/dev/null) || return 1
@@ -58,20 +59,20 @@ server_pid() {
 prepare() {
     local bin pwfile port
     bin=$(find_bin)
-    # One that was just told to stop, or whose owner was killed, may still be writing its last page.
+    # An old server that is stopping may still write its last page.
     for ((i = 0; i < 300; i++)); do server_pid >/dev/null || break; sleep 0.1; done
     ! server_pid >/dev/null || die "a PostgreSQL already runs in $data (pid $(server_pid)); stop it with: scripts/postgres.sh stop $dir"
     rm -f "$data/postmaster.pid"
 
-    # `ready` is written last: a cluster that was only half made is made anew.
+    # `ready` is written last. A cluster without it is incomplete and is made again.
     if [[ ! -f $data/ready ]]; then
         find "$data" -mindepth 1 -delete
         (umask 077 && random_hex 16 >"$dir/password")
         pwfile=$(mktemp)
         cp "$dir/password" "$pwfile"
         ((EUID != 0)) || chown "$account:" "$pwfile"
-        # `password`, not scram: the client's part of scram takes 100 ms a connection in a debug build,
-        # and nobody listens between two ends of loopback.
+        # `password` instead of scram: in a debug build the client's part of scram takes 100 ms for each
+        # connection, and nobody can listen on loopback.
         (cd / && "${AS[@]}" "$bin/initdb" --pgdata="$data" --username=discussions --pwfile="$pwfile" --auth=password \
             --encoding=UTF8 --locale=C.UTF-8 --no-sync) >"$dir/log" 2>&1 ||
             { rm -f "$pwfile"; tail -n 20 "$dir/log" >&2; die "initdb failed; its output is above and in $dir/log"; }
@@ -93,7 +94,7 @@ run() {
     bin=$(find_bin)
     [[ ${1:-} != --throwaway ]] ||
         options=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300)
-    # The death signal comes last: the kernel forgets it when the account changes.
+    # The death signal must be set last, because the kernel clears it when the account changes.
     cd /
     exec setsid "${AS[@]}" setpriv --pdeathsig INT -- "$bin/postgres" -D "$data" -p "$(<"$dir/port")" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c logging_collector=off \
@@ -104,7 +105,7 @@ wait_ready() {
     local bin
     bin=$(find_bin)
     for ((i = 0; i < 600; i++)); do
-        # Our server, not one of another owner that took the port meanwhile.
+        # Check that it is our server and not another one that took the port meanwhile.
         if server_pid >/dev/null && "$bin/pg_isready" -q -h 127.0.0.1 -p "$(<"$dir/port")"; then return; fi
         [[ -z ${1:-} ]] || kill -0 "$1" 2>/dev/null || break
         sleep 0.1
@@ -133,7 +134,7 @@ case $action in
         port=()
         for word; do if [[ $word == --throwaway ]]; then throwaway=("$word"); else port=("$word"); fi; done
         prepare "${port[@]}"
-        # Through a shell that stays as long as the server does: run's server ends with its parent.
+        # The shell in between lives as long as the server, because the server ends with its parent.
         setsid "$BASH" -c '"$@" & wait' - "$0" run "$dir" "${throwaway[@]}" </dev/null >/dev/null 2>&1 &
         wait_ready $!
         ;;

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# A private Redis in a folder: a free port on 127.0.0.1, a random password, nothing written to disk.
+# Runs a private Redis in a folder, on a free port of 127.0.0.1 with a random password. It writes nothing to disk.
 #
 #   redis.sh start DIR [PORT]     prepare, run in the background, wait
 #   redis.sh stop DIR
-#   redis.sh url DIR              the REDIS_URL of the one in DIR
+#   redis.sh url DIR              prints the REDIS_URL of the server in DIR
 #
-# and the parts of start, for a script that wants to own the process:
+# The parts of start, for a script that wants to own the process:
 #
 #   redis.sh prepare DIR [PORT]
-#   redis.sh run DIR              become the server; it ends with the caller
-#   redis.sh wait DIR [PID]       until it answers, or PID is gone
+#   redis.sh run DIR              becomes the server, which ends with the caller
+#   redis.sh wait DIR [PID]       waits until the server answers or PID is gone
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/accounts.sh"
@@ -25,7 +25,7 @@ account=$(service_account redis)
 become "$account"
 data=$(data_dir "$dir" "$account")
 
-# Prints the pid of the server that runs in $data, and of no other process that has its number today.
+# Prints the pid of the server that runs in $data. A stale pid file may name an unrelated process, which does not count.
 server_pid() {
     local pid
     pid=$(cat "$data/pid" 2>/dev/null) || return 1
@@ -51,7 +51,7 @@ prepare() {
 
 run() {
     cd /
-    # The death signal comes last: the kernel forgets it when the account changes.
+    # The death signal must be set last, because the kernel clears it when the account changes.
     exec setsid "${AS[@]}" setpriv --pdeathsig TERM -- "$(command -v redis-server)" "$data/redis.conf" >>"$dir/log" 2>&1
 }
 
@@ -81,7 +81,7 @@ case $action in
     stop) stop ;;
     start)
         prepare "$@"
-        # Through a shell that stays as long as the server does: run's server ends with its parent.
+        # The shell in between lives as long as the server, because the server ends with its parent.
         setsid "$BASH" -c '"$@" & wait' - "$0" run "$dir" </dev/null >/dev/null 2>&1 &
         wait_ready $!
         ;;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make run`: everything on http://127.0.0.1:8000 with a private PostgreSQL and no Redis.
-# Settings come from the environment, then from .env; .env.example lists them.
+# `make run`: starts everything on http://127.0.0.1:8000, with a private PostgreSQL and without Redis.
+# Settings come from the environment and then from .env. .env.example lists them.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 end_with_make "$@"
@@ -15,13 +15,13 @@ finish() {
     exit "$status"
 }
 trap finish EXIT
-trap 'exit 0' INT TERM HUP # stopping it is how it ends: no error
+trap 'exit 0' INT TERM HUP # Ctrl-C is the normal end and no error
 
 load_env_file .env
 export BIND_ADDR=${BIND_ADDR:-127.0.0.1:8000} METRICS_ADDR=${METRICS_ADDR:-127.0.0.1:9000}
 export DEMO=${DEMO:-true}
 
-# The host part, for connecting to it: what listens on all addresses is reached on loopback.
+# host_of ADDRESS: prints the host to connect to. A server on all addresses is reached on loopback.
 host_of() {
     local host=${1%:*}
     host=${host#[} host=${host%]}
@@ -38,14 +38,14 @@ require_free() {
 host=$(host_of "$BIND_ADDR") port=${BIND_ADDR##*:}
 url=http://$host:$port
 [[ $host != *:* ]] || url=http://[$host]:$port
-# The demo page calls with a cookie, from whichever of its two names it was opened under.
+# The demo page calls with a cookie, and it may be opened under either of two names.
 export ALLOWED_ORIGINS=${ALLOWED_ORIGINS:-$url,http://localhost:$port,http://127.0.0.1:3000,http://localhost:3000}
 
-# One at a time: two would share the data folder. The lock is passed on to the servers, so that it
-# is held until the last of a killed run is gone.
+# Only one `make run` at a time, because two would share the data folder. The servers inherit the lock,
+# so after a killed run it is held until its last server is gone.
 mkdir -p .data
 exec 9>>.data/run.lock
-if ! flock -w 3 9; then # long enough for one that was told to stop a moment ago
+if ! flock -w 3 9; then # long enough for a run that is just stopping
     holder=$(cat .data/run.pid 2>/dev/null || true)
     if [[ -z $holder ]] || kill -0 "$holder" 2>/dev/null; then
         die "make run is already running in this checkout${holder:+ (pid $holder)}: stop it first, or use another checkout"
@@ -66,7 +66,7 @@ discussions=$(cargo_target_dir)/release/discussions
 if run_child scripts/demo-page.sh 9>&-; then
     export STATIC_DIR=${STATIC_DIR:-frontend-client/demo/out}
 else
-    warn "there will be no demo page, for the reason above; the API is not affected"
+    warn "there is no demo page, for the reason above; the API works without it"
 fi
 
 if [[ -n ${DATABASE_URL:-} ]]; then
@@ -85,7 +85,7 @@ run_child "$discussions" seed || die "the demo data could not be written; see ab
 start_child "$discussions" serve
 for ((i = 0; i < 600; i++)); do
     [[ $(http_status "$host" "$port" /health/ready) != 2?? ]] || break
-    kill -0 "$CHILD_PID" 2>/dev/null || die "the server ended as it started; see above"
+    kill -0 "$CHILD_PID" 2>/dev/null || die "the server ended during its start; see above"
     sleep 0.1
 done
 ((i < 600)) || die "the server is not ready after 60 s; see its log above"
@@ -94,7 +94,7 @@ echo
 echo "Ready. Stop it with Ctrl-C; the data stays in .data."
 echo
 [[ -z ${STATIC_DIR:-} ]] || echo "  The demo page:      $url/"
-echo "  The API, to browse: $url/docs"
+echo "  The API:            $url/docs"
 echo "  Metrics:            http://$METRICS_ADDR/metrics"
 echo "  The database:       psql \"\$(scripts/postgres.sh url .data/postgres)\""
 if token=$("$discussions" token --user 1 --ttl-seconds 86400 2>/dev/null); then

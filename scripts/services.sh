@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Private services and child processes that live no longer than the script that sources this.
+# Starts private services and child processes that end with the script that sources this.
 #
-# Every child gets a parent-death signal from the kernel, so that even `kill -9` of the script
-# leaves no server behind. Each is in a session of its own: Ctrl-C reaches the script alone,
-# which then stops them in order.
+# The kernel signals every child when its parent dies, so that even `kill -9` of the script leaves no
+# server behind. Each child has its own session, so Ctrl-C reaches only the script, which then stops its
+# children in order.
 
 POSTGRES_PID="" REDIS_PID="" CHILD_PID=""
 
-# own_postgres DIR [--throwaway]: a private PostgreSQL; sets and exports DATABASE_URL.
+# own_postgres DIR [--throwaway]: starts a private PostgreSQL and exports DATABASE_URL.
 own_postgres() {
     "$ROOT/scripts/postgres.sh" prepare "$1"
     "$ROOT/scripts/postgres.sh" run "$@" &
@@ -17,7 +17,7 @@ own_postgres() {
     export DATABASE_URL
 }
 
-# own_redis DIR: a private Redis; sets and exports REDIS_URL.
+# own_redis DIR: starts a private Redis and exports REDIS_URL.
 own_redis() {
     "$ROOT/scripts/redis.sh" prepare "$1"
     "$ROOT/scripts/redis.sh" run "$1" &
@@ -27,14 +27,14 @@ own_redis() {
     export REDIS_URL
 }
 
-# Starts COMMAND; its pid is in CHILD_PID.
+# start_child COMMAND...: starts COMMAND and sets CHILD_PID.
 start_child() {
     setsid setpriv --pdeathsig TERM -- "$@" &
     CHILD_PID=$!
 }
 
-# Runs COMMAND to its end. Unlike a plain call, a signal to the script is heard at once, not after it,
-# and ends all that COMMAND started.
+# run_child COMMAND...: runs COMMAND to its end. Unlike with a plain call, a signal to the script has an
+# effect at once, and ends COMMAND and all its children.
 run_child() {
     local status=0
     start_child "$ROOT/scripts/group.sh" "$@"
@@ -43,7 +43,7 @@ run_child() {
     return "$status"
 }
 
-# Waits up to SECONDS for PID to end, then kills it and its group: nothing may be left over.
+# await_end PID SECONDS: waits until PID ends. After SECONDS it kills PID and its group.
 await_end() {
     local pid=$1 seconds=$2
     for ((i = 0; i < seconds * 10; i++)); do
@@ -57,7 +57,7 @@ await_end() {
     wait "$pid" 2>/dev/null || true
 }
 
-# Stops what was started, the users of a service before the service.
+# Stops all children. The users of a service stop before the service.
 stop_all() {
     local pid
     for pid in $CHILD_PID; do

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Installs what is missing for a command, from Debian's packages (packages.txt lists them).
+# Installs the Debian packages that a command needs and that are missing. packages.txt lists them.
 #
 #   setup.sh LEVEL...        a level is run, test-rust, test-client, bench or ci
 #
-# Where it may not install, it says what to install, and fails only if something required is missing.
-# When all is there it asks no package manager.
+# If it may not install packages, it says what to install, and fails only if a required package is
+# missing. If nothing is missing, it does not call the package manager.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-# The tests that packages.txt names.
+# Functions that packages.txt uses as tests.
 have_postgres() { [[ -n ${DATABASE_URL:-} ]] || compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 have_redis() { [[ -n ${REDIS_URL:-} ]] || command -v redis-server; }
 have_nchan() { compgen -G '/usr/lib/nginx/modules/ngx_nchan_module.so'; }
@@ -22,7 +22,7 @@ have_node() {
 
 trim() { local text=$*; read -r text <<<"$text" || true; echo "$text"; }
 
-# Prints "package must what-for" for each line of packages.txt of the wanted levels whose test fails.
+# Prints "package must purpose" for each line of packages.txt that is for a wanted level and whose test fails.
 missing() {
     local levels test package must why level
     while IFS='|' read -r levels test package must why; do
@@ -41,16 +41,16 @@ wanted=("$@")
 command -v cargo >/dev/null || [[ ! -x $HOME/.cargo/bin/cargo ]] || PATH=$HOME/.cargo/bin:$PATH
 command -v cargo >/dev/null || die "cargo was not found: install the Rust toolchain (rustup.rs), then open a new shell"
 
-PATH=$PATH:/usr/sbin # some of the packages' programs are there
+PATH=$PATH:/usr/sbin # some packages have their programs there
 mapfile -t lacks < <(missing)
 ((${#lacks[@]})) || exit 0
 
 mapfile -t packages < <(printf '%s\n' "${lacks[@]}" | cut -d' ' -f1 | sort -u)
 node=$(apt_node_major)
 if ((node > 0 && node < 20)) && [[ -z $(printf '%s\n' "${packages[@]}" | grep -vxE 'nodejs|npm') ]]; then
-    : # known not to help: do not ask the package servers at every start
+    : # apt has no newer Node.js: do not ask the package servers at every start
 elif ! command -v apt-get >/dev/null; then
-    warn "this is no Debian: nothing is installed here by itself"
+    warn "this system is not Debian, so nothing is installed automatically"
 elif ((EUID == 0)); then
     scripts/apt-install.sh "${packages[@]}" || warn "not everything could be installed"
 elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
@@ -67,10 +67,10 @@ for line in "${lacks[@]}"; do
         failed=1
         printf 'error: missing: %s (%s)\n' "$package" "$why" >&2
     else
-        warn "missing: $package ($why); going on without it"
+        warn "missing: $package ($why); continuing without it"
     fi
     if [[ $package == nodejs || $package == npm ]] && ((node < 20)); then
-        echo "  Debian's own is too old or not to be had: Node.js with npm is on nodejs.org" >&2
+        echo "  Debian's package is too old or not available: get Node.js with npm from nodejs.org" >&2
     else
         from_apt+=" $package"
     fi

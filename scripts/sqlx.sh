@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What sqlx knows of our queries, in .sqlx, so that a build needs no database. Needs no sqlx-cli:
-# the query macros write it themselves when they may ask a database.
+# Handles .sqlx, which has sqlx's data of our queries, so that a build needs no database. It needs no
+# sqlx-cli: the query macros write the data themselves when they have a database.
 #
-#   sqlx.sh write     make .sqlx anew
-#   sqlx.sh check     fail if it differs from what is committed
+#   sqlx.sh write     writes .sqlx
+#   sqlx.sh check     fails if the committed .sqlx is not current
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 end_with_make "$@"
@@ -25,12 +25,12 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
 
-unset DATABASE_URL # the schema must be exactly migrations/, so no other database will do
+unset DATABASE_URL # the schema must be exactly that of migrations/, so use no other database
 mkdir -p "$work/new"
 chmod 755 .data .data/sqlx "$work"
 own_postgres "$work/postgres" --throwaway
 
-# Not by the binary: it does not build before .sqlx is right.
+# psql applies the migrations, because the server does not build while .sqlx is outdated.
 psql=$(scripts/postgres.sh bin "$work/postgres")/psql
 for migration in migrations/*.sql; do
     [[ $migration != *.down.sql ]] || continue
@@ -38,8 +38,8 @@ for migration in migrations/*.sql; do
         die "$migration failed; see above"
 done
 
-# The macros run only where cargo compiles, hence the touch. The same target folder as every other
-# build: its dependencies are there already. .sqlx at the workspace's root serves every crate.
+# The macros run only when cargo compiles, hence the touch. The target folder is that of every other
+# build, which has the dependencies already. .sqlx at the workspace's root serves every crate.
 touch src/lib.rs crates/*/src/*.rs
 run_child env SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/new" cargo check --quiet --locked --workspace --all-targets ||
     die "the code does not compile against the schema of migrations/; see above"
@@ -50,5 +50,5 @@ if [[ $action == write ]]; then
     mv "$work/new" .sqlx
     say ".sqlx has $(find .sqlx -name '*.json' | wc -l) queries"
 elif ! diff -r .sqlx "$work/new" >&2; then
-    die ".sqlx is not what the queries and migrations say (differences above). Run: make sqlx, and commit .sqlx"
+    die ".sqlx differs from the queries and migrations (see above). Run: make sqlx, and commit .sqlx"
 fi

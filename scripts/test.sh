@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# `make test`: every test, against a private PostgreSQL and Redis made for this run alone.
+# `make test`: runs every test, with a private PostgreSQL and Redis for this run only.
 #
 #   test.sh [rust] [client]      one stage or both (the default)
 #
-# DATABASE_URL and REDIS_URL are used instead where they are set.
+# If DATABASE_URL or REDIS_URL is set, the tests use that server instead.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 end_with_make "$@"
@@ -26,7 +26,7 @@ finish() {
     if ((status == 0)); then
         remove_work "$work"
     else
-        # Kept, but for the databases: the servers' logs may say why.
+        # Keep the servers' logs, which may show the cause, but not the databases.
         rm -rf -- "$work"/*/data
         for folder in "$work"/*/location; do [[ ! -f $folder ]] || rm -rf -- "$(<"$folder")"; done
     fi
@@ -38,7 +38,7 @@ trap 'exit 130' INT TERM HUP
 scripts/setup.sh "${stages[@]/#/test-}"
 command -v cargo >/dev/null || PATH=$HOME/.cargo/bin:$PATH
 
-# What killed runs left over.
+# Remove what killed runs left behind.
 for old in .data/test/*/; do
     kill -0 "$(basename "$old")" 2>/dev/null || remove_work "${old%/}"
 done
@@ -46,10 +46,10 @@ mkdir -p "$work"
 chmod 755 .data .data/test "$work" # for the account that PostgreSQL runs under
 [[ -n ${DATABASE_URL:-} ]] || own_postgres "$work/postgres" --throwaway
 [[ -n ${REDIS_URL:-} ]] || own_redis "$work/redis"
-# A developer's settings are none of the tests' business.
+# The tests must not depend on the developer's settings.
 unset BIND_ADDR METRICS_ADDR JWT_SECRET JWT_PUBLIC_KEY JWT_ALGORITHM JWT_AUDIENCE JWT_ISSUER ALLOWED_ORIGINS DEMO STATIC_DIR
 
-# Runs COMMAND, and keeps what it prints in LOG as well.
+# logged LOG COMMAND...: runs COMMAND, and also writes its output to LOG.
 logged() {
     local log=$1 status=0 copy copier
     shift
@@ -57,19 +57,19 @@ logged() {
     copier=$!
     run_child "$@" >&"$copy" || status=$?
     exec {copy}>&-
-    await_end "$copier" 5 # or the summary would come before the last lines
+    await_end "$copier" 5 # otherwise the summary could come before the last lines
     return "$status"
 }
 
 test_rust() {
     logged "$work/rust.log" cargo test --locked --workspace || die "Rust tests failed"
-    # Polls have two ways in: what holds for one must hold for the other.
+    # There are two implementations of polls. Both must pass these tests.
     logged "$work/hyper.log" env DIRECT_POLLS=false cargo test --locked --workspace --test it -- poll_rules:: delivery:: invariants:: ||
         die "Rust tests of polls by hyper failed"
-    # It starts its own PostgreSQL and Redis, which it must be able to kill.
+    # The program starts its own PostgreSQL and Redis, because it must be able to kill them.
     run_child cargo build --locked --workspace --bins || die "the programs did not build"
     logged "$work/chaos.log" env -u DATABASE_URL -u REDIS_URL "$(cargo_target_dir)/debug/discussions-chaos" ||
-        die "the short chaos run failed: what the nodes logged is in .data/chaos"
+        die "the short chaos run failed; the nodes' logs are in .data/chaos"
 }
 
 test_client() {
@@ -80,7 +80,7 @@ test_client() {
     logged "$work/client.log" env -C frontend-client CI=true npm test || die "client tests failed"
 }
 
-# The sums of what cargo ("N passed; N failed; N ignored") and vitest ("Tests  N passed | N skipped") say.
+# count WORDS: adds up the counts of cargo ("N passed; N failed; N ignored") and vitest ("Tests  N passed | N skipped").
 count() {
     sed 's/\x1b\[[0-9;]*m//g' "$work"/*.log | grep -E '^test result:|^ +Tests ' |
         grep -oE "[0-9]+ ($1)" | awk '{ sum += $1 } END { print sum + 0 }'

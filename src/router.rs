@@ -21,10 +21,13 @@ use tower_http::{
 use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
+use uuid::Uuid;
 
 use crate::{
     auth::{self, AuthState},
-    comments, demo, discussions,
+    comments,
+    db::Meter,
+    demo, discussions,
     error::{ApiError, ErrorCode},
     health,
     limits::{self, Limits},
@@ -137,12 +140,6 @@ fn usable(id: &[u8]) -> Option<&str> {
     (id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic())).then_some(id)
 }
 
-/// An id for a request that has none.
-fn new_id() -> uuid::Uuid {
-    // From the thread's generator: `new_v4` asks the kernel each time.
-    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
-}
-
 fn id_header(id: &str) -> HeaderValue {
     HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
@@ -150,13 +147,17 @@ fn id_header(id: &str) -> HeaderValue {
 /// The id that a request has already, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(REQUEST_ID).and_then(|id| usable(id.as_bytes()));
-    given.map_or_else(|| id_header(&new_id().simple().to_string()), id_header)
+    given.map_or_else(|| id_header(&Uuid::new_v4().simple().to_string()), id_header)
 }
 
 /// Around every request but polls: an id, a time limit, a line in the log, a measurement.
 ///
 /// A request that may write runs on a task of its own, to its end: neither a client that hangs up nor the time limit stops a
 /// write half-way (I9).
+///
+/// The layers of tower-http do not fit. `Timeout` drops what runs into it, and its answer has no body. `SetRequestId` keeps
+/// whatever id a client sends, of any length. `Trace` would still need this function for the route, the database's time and
+/// the measurement.
 async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request_id(request.headers());
@@ -164,7 +165,8 @@ async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next
     let method = request.method().clone();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or("-"), %method, route);
     let is_safe = method.is_safe();
-    let running = next.run(request).instrument(span.clone());
+    let meter = Arc::<Meter>::default();
+    let running = meter.measure(next.run(request).instrument(span.clone()));
     let answered = timeout(REQUEST_TIMEOUT, async {
         match is_safe {
             true => running.await,
@@ -173,9 +175,17 @@ async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next
     });
     let answered = answered.await;
     let mut response = answered.unwrap_or_else(|_| ApiError::from(ErrorCode::Unavailable).into_response());
-    let elapsed = start.elapsed();
+    let (elapsed, db) = (start.elapsed(), meter.usage());
     let status = response.status().as_u16();
-    span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "answered"));
+    span.in_scope(|| {
+        tracing::info!(
+            status,
+            milliseconds = elapsed.as_secs_f64() * 1e3,
+            db_milliseconds = db.elapsed.as_secs_f64() * 1e3,
+            db_statements = db.statements,
+            "answered"
+        );
+    });
     metrics::histogram!("discussions_request_seconds", "method" => label(&method), "route" => route, "status" => status.to_string())
         .record(elapsed.as_secs_f64());
     response.headers_mut().insert(REQUEST_ID, id);
@@ -209,7 +219,7 @@ impl Dressing {
     pub fn write(&self, state: &AppState, mut line: impl FnMut(&str, &[u8])) {
         match &self.id {
             Some(id) => line("x-request-id", id.as_bytes()),
-            None => line("x-request-id", new_id().simple().encode_lower(&mut uuid::Uuid::encode_buffer()).as_bytes()),
+            None => line("x-request-id", Uuid::new_v4().simple().encode_lower(&mut Uuid::encode_buffer()).as_bytes()),
         }
         if let Some(origin) = self.origin.and_then(|place| state.config.allowed_origins.get(usize::from(place))) {
             line("access-control-allow-origin", origin.as_bytes());

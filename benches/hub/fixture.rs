@@ -1,4 +1,4 @@
-//! A hub with communities, and people who wait.
+//! A hub with communities and parked polls, for the benchmark.
 
 use std::{
     cell::Cell,
@@ -34,17 +34,17 @@ impl HubFixture {
     pub fn new(communities: i64) -> Self {
         let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 256 << 20, queue_ttl: TTL };
         let fixture = Self { hub: Arc::new(Hub::new(limits, 0, [])), json: Bytes::from(vec![b'x'; 500]) };
-        // Every community has something in its log.
+        // Put an event into the log of every community.
         (0..communities).for_each(|community| fixture.append(community));
         fixture
     }
 
-    /// A queue of `user`, who is in the first `communities`.
+    /// Registers a queue of `user`, who is in the first `communities`.
     pub fn register(&self, user: UserId, communities: i64) -> (QueueId, UserId) {
         self.install(user, (0..communities).collect())
     }
 
-    /// A queue of `user`, who is in that one community.
+    /// Registers a queue of `user`, who is only in this community.
     pub fn register_in(&self, user: UserId, community: i64) -> (QueueId, UserId) {
         self.install(user, [community].into())
     }
@@ -83,7 +83,7 @@ impl HubFixture {
         }
     }
 
-    /// `count` users from `first` on, in `communities` each, every one with a poll parked in a task of its own.
+    /// Parks the polls of `count` users from `first` on, each in `communities` communities and with a task of its own.
     pub async fn park_all(&self, first: UserId, count: u32, communities: i64) -> ParkedTasks {
         let parked = ParkedTasks { tasks: LocalSet::new(), waits: Rc::default(), count, all: Rc::default() };
         for user in first..first + UserId::from(count) {
@@ -121,8 +121,8 @@ pub struct ParkedTasks {
 }
 
 impl ParkedTasks {
-    /// Appends an event to community 0 again and again. The medians, in seconds: of the append alone, and until all have
-    /// their event and are parked again.
+    /// Appends events to community 0 and returns two medians in seconds: the time of the append alone, and the time until all
+    /// polls have their event and are parked again.
     pub async fn rounds(&self, fixture: &HubFixture, rounds: u32) -> (f64, f64) {
         let mut times = Vec::new();
         for _ in 0..rounds {

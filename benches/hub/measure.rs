@@ -1,21 +1,19 @@
-//! Clocks and scales.
+//! Measures time and memory, and prints figures.
 
 use std::{
     fs,
     time::{Duration, Instant},
 };
 
-/// Prints a heading.
 pub fn title(text: &str) {
     println!("\n{text}");
 }
 
-/// Prints a figure.
 pub fn row(name: &str, value: f64, unit: &str) {
     println!("  {name:<36} {value:>10.0} {unit}");
 }
 
-/// The median of several batches of `work`, in nanoseconds a call.
+/// The time of one call of `work` in nanoseconds: the median of several batches.
 pub fn nanoseconds(mut work: impl FnMut()) -> f64 {
     const BATCH: Duration = Duration::from_millis(40);
     let start = Instant::now();
@@ -31,14 +29,14 @@ pub fn nanoseconds(mut work: impl FnMut()) -> f64 {
     }))
 }
 
-/// The middle one.
+/// The median of `values`.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Memory of this process that is resident.
+/// The resident memory of this process.
 pub fn resident_bytes() -> f64 {
     let status = fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: f64 = status.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** A static export: the Rust server serves the files, and the API from the same origin. */
+/** A static export. The Rust server serves these files and the API from the same origin. */
 export default {
   output: "export",
   images: { unoptimized: true },

@@ -1,2 +1,2 @@
-/** What scripts of Node may use without importing it. */
+/** The globals that Node scripts may use. */
 export default { process: "readonly", console: "readonly", URL: "readonly" };

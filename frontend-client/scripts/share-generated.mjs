@@ -1,5 +1,5 @@
-// orval writes the types and functions of the API into the hooks' file once more. This takes them out again and imports
-// them from the core's, so that they stand once.
+// orval repeats the types and functions of the API in the file of the hooks. This script removes them there and imports them
+// from the core's file instead.
 import { readFileSync, writeFileSync } from "node:fs";
 import ts from "typescript";
 
@@ -8,7 +8,7 @@ const hooks = "src/react/generated/query.ts";
 
 const parse = (path) => ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.Latest, true);
 
-/** The names that a statement exports, with whether they are types alone. */
+/** The names that a statement exports, and whether each is only a type. */
 function exported(statement) {
   if (!statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)) return [];
   if (ts.isVariableStatement(statement))

@@ -1,2 +1,2 @@
-/** TanStack Query hooks for every call, as orval generates them. `./react` has those that stay live. */
+/** The TanStack Query hooks that orval generates for every call. They are not live; the hooks of `./react` are. */
 export * from "./react/generated/query.js";

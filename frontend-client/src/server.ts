@@ -1,4 +1,4 @@
-/** What a server prefetches with: no React hooks, no "use client". */
+/** The queries that a rendering server prefetches. This module has no React hooks and no "use client". */
 export {
   commentsQuery,
   discussionQuery,

@@ -6,17 +6,16 @@
 
 use std::{io, time::Duration};
 
-use futures_util::{TryStreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{TryStreamExt, stream::BoxStream};
 use sqlx::{
     Execute, Executor, PgConnection, Postgres,
-    pool::PoolConnection,
-    postgres::{PgConnectOptions, PgListener, PgPool, PgRow, PgStatement, PgTypeInfo},
+    postgres::{PgConnectOptions, PgListener, PgPool},
 };
 use tokio::time::timeout;
 
 use super::{
     connect,
-    executor::{Step, steps},
+    executor::{RunStatement, Step, executor},
     lease::leaves_usable,
     pool_options,
 };
@@ -97,105 +96,23 @@ async fn collect(
     Ok(all)
 }
 
-/// Gives the connection back, or closes it where the error may have left it in any state or its prepared statements invalid.
-fn close_if_broken<T>(
-    mut connection: PoolConnection<Postgres>,
-    result: Result<T, sqlx::Error>,
-) -> Result<T, sqlx::Error> {
-    if result.as_ref().is_err_and(|error| !leaves_usable(error)) {
-        connection.close_on_drop();
-    }
-    result
-}
-
-impl<'c> Executor<'c> for &'c BackgroundDb {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        steps(async move {
-            let mut connection = self.pool.acquire().await?;
-            let result = collect(self.limit, connection.fetch_many(query)).await;
-            close_if_broken(connection, result)
-        })
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        Box::pin(async move {
-            let mut connection = self.pool.acquire().await?;
-            let result = answered(self.limit, connection.fetch_optional(query)).await;
-            close_if_broken(connection, result)
-        })
-    }
-
-    fn prepare_with<'e, 'q: 'e>(
-        self,
-        sql: &'q str,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement<'q>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            let mut connection = self.pool.acquire().await?;
-            let result = answered(self.limit, connection.prepare_with(sql, parameters)).await;
-            close_if_broken(connection, result)
-        })
-    }
-
-    fn describe<'e, 'q: 'e>(self, sql: &'q str) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            let mut connection = self.pool.acquire().await?;
-            let result = answered(self.limit, connection.describe(sql)).await;
-            close_if_broken(connection, result)
-        })
+impl RunStatement for &BackgroundDb {
+    async fn run<'q, E: 'q + Execute<'q, Postgres>>(self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let result = collect(self.limit, connection.fetch_many(query)).await;
+        // The error may have left the connection in any state, or its prepared statements invalid.
+        if result.as_ref().is_err_and(|error| !leaves_usable(error)) {
+            connection.close_on_drop();
+        }
+        result
     }
 }
 
-impl<'c> Executor<'c> for &'c mut BackgroundConnection {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        steps(async move { collect(ANSWER_LIMIT, self.0.fetch_many(query)).await })
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        Box::pin(answered(ANSWER_LIMIT, self.0.fetch_optional(query)))
-    }
-
-    fn prepare_with<'e, 'q: 'e>(
-        self,
-        sql: &'q str,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement<'q>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(answered(ANSWER_LIMIT, self.0.prepare_with(sql, parameters)))
-    }
-
-    fn describe<'e, 'q: 'e>(self, sql: &'q str) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(answered(ANSWER_LIMIT, self.0.describe(sql)))
+impl RunStatement for &mut BackgroundConnection {
+    async fn run<'q, E: 'q + Execute<'q, Postgres>>(self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        collect(ANSWER_LIMIT, self.0.fetch_many(query)).await
     }
 }
+
+executor!(&'c BackgroundDb);
+executor!(&'c mut BackgroundConnection);

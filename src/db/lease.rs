@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::{Executor, PgConnection, Postgres, pool::PoolConnection, postgres::PgDatabaseError};
+use futures_util::TryStreamExt;
+use sqlx::{Execute, Executor, Postgres, pool::PoolConnection, postgres::PgDatabaseError};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout},
 };
 
-use super::Db;
+use super::{Db, executor::Step, meter};
 
 /// How long an interrupted connection has to roll back before it is closed instead.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,8 +42,11 @@ impl Lease {
         Self { in_use: Some(InUse { db, connection, opened_at, permit }) }
     }
 
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.in_use.as_mut().expect("a lease has its connection until it is dropped").connection
+    /// Runs a statement to its end and returns all that it gives.
+    pub(super) async fn run<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        let in_use = self.in_use.as_mut().expect("a lease has its connection until it is dropped");
+        let _running = meter::statement();
+        in_use.connection.fetch_many(query).try_collect().await
     }
 
     /// No transaction is open and nothing is under way: the next request may have the connection.

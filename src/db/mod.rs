@@ -11,6 +11,7 @@ mod background;
 mod connect;
 mod executor;
 mod lease;
+mod meter;
 mod migrate;
 mod write;
 
@@ -26,13 +27,13 @@ use tokio::{
 };
 
 use self::lease::Lease;
-pub(crate) use self::lease::has_stale_plan;
 pub use self::{
     background::{BackgroundConnection, BackgroundDb},
     connect::{connect, options, pool_options},
     migrate::{migrate, migrator},
     write::{LastStatement, ReadBefore, Write},
 };
+pub(crate) use self::{lease::has_stale_plan, meter::Meter};
 use crate::config::Config;
 
 /// How long a request waits for a connection: with what follows it stays within the 5 s in which a 503 is promised.
@@ -136,6 +137,7 @@ impl Db {
 
     /// A connection. `PoolTimedOut` where none is to be had in time.
     async fn lease(&self) -> Result<Lease, sqlx::Error> {
+        let _waiting = meter::waiting();
         let permit = timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.0.permits).acquire_owned()).await;
         let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
         let (connection, opened_at) = match self.pop_recently_used() {

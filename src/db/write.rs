@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use futures_util::{TryStreamExt, future::BoxFuture, stream::BoxStream};
-use sqlx::{
-    Execute, Executor, Postgres,
-    postgres::{PgRow, PgStatement, PgTypeInfo},
-};
+use sqlx::{Execute, Postgres};
 
 use super::{
     Db, Lease,
     background::answered,
-    executor::{Step, steps},
+    executor::{RunStatement, Step, executor},
     lease::leaves_usable,
 };
 
@@ -75,7 +71,7 @@ impl Write {
     }
 
     async fn end(&self, mut lease: Lease, how: &'static str) -> Result<(), sqlx::Error> {
-        match answered(STATEMENT_LIMIT, lease.connection().execute(how)).await {
+        match answered(STATEMENT_LIMIT, lease.run(how)).await {
             Ok(_) => {
                 lease.finish();
                 self.db.relay().notify();
@@ -93,7 +89,7 @@ impl Write {
         if matches!(self.state, State::New) {
             let mut lease = self.db.lease().await?;
             // The level is ours to say: a database or a role may have another default.
-            let begin = lease.connection().execute("begin isolation level read committed");
+            let begin = lease.run("begin isolation level read committed");
             if let Err(error) = answered(STATEMENT_LIMIT, begin).await {
                 lease.close(&error);
                 return Err(error);
@@ -123,158 +119,40 @@ fn failed() -> sqlx::Error {
     sqlx::Error::Protocol("the transaction has failed before".to_owned())
 }
 
-impl<'c> Executor<'c> for &'c mut Write {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        steps(async move {
-            let running = self.open().await?.connection().fetch_many(query).try_collect();
-            let result = answered(STATEMENT_LIMIT, running).await;
-            self.note(result)
-        })
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        Box::pin(async move {
-            let running = self.open().await?.connection().fetch_optional(query);
-            let result = answered(STATEMENT_LIMIT, running).await;
-            self.note(result)
-        })
-    }
-
-    fn prepare_with<'e, 'q: 'e>(
-        self,
-        sql: &'q str,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement<'q>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            let result = self.open().await?.connection().prepare_with(sql, parameters).await;
-            self.note(result)
-        })
-    }
-
-    fn describe<'e, 'q: 'e>(self, sql: &'q str) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            let result = self.open().await?.connection().describe(sql).await;
-            self.note(result)
-        })
+impl RunStatement for &mut Write {
+    async fn run<'q, E: 'q + Execute<'q, Postgres>>(self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        let running = self.open().await?.run(query);
+        let result = answered(STATEMENT_LIMIT, running).await;
+        self.note(result)
     }
 }
 
-impl ReadBefore<'_> {
-    fn is_open(&self) -> bool {
-        !matches!(self.0.state, State::New)
-    }
-}
-
-impl<'c, 'w: 'c> Executor<'c> for ReadBefore<'w> {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        if self.is_open() { self.0.fetch_many(query) } else { (&self.0.db).fetch_many(query) }
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        if self.is_open() { self.0.fetch_optional(query) } else { (&self.0.db).fetch_optional(query) }
-    }
-
-    fn prepare_with<'e, 'q: 'e>(
-        self,
-        sql: &'q str,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement<'q>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        if self.is_open() { self.0.prepare_with(sql, parameters) } else { (&self.0.db).prepare_with(sql, parameters) }
-    }
-
-    fn describe<'e, 'q: 'e>(self, sql: &'q str) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        if self.is_open() { self.0.describe(sql) } else { (&self.0.db).describe(sql) }
-    }
-}
-
-impl LastStatement {
-    async fn run<'q, E: 'q + Execute<'q, Postgres>>(mut self, query: E) -> Result<Option<PgRow>, sqlx::Error> {
-        let write = &mut self.0;
-        match std::mem::replace(&mut write.state, State::Failed) {
-            State::New => {
-                let found = answered(STATEMENT_LIMIT, (&write.db).fetch_optional(query)).await?;
-                write.db.relay().notify();
-                Ok(found)
-            }
-            State::Open(lease) => {
-                write.state = State::Open(lease);
-                let found = write.fetch_optional(query).await?;
-                if let State::Open(lease) = std::mem::replace(&mut write.state, State::Failed) {
-                    write.end(lease, if found.is_some() { "commit" } else { "rollback" }).await?;
-                }
-                Ok(found)
-            }
-            State::Failed => Err(failed()),
+impl RunStatement for ReadBefore<'_> {
+    async fn run<'q, E: 'q + Execute<'q, Postgres>>(self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        match self.0.state {
+            State::New => self.0.db.run(query).await,
+            State::Open(_) | State::Failed => self.0.run(query).await,
         }
     }
 }
 
-impl<'c> Executor<'c> for LastStatement {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        steps(async move { Ok(self.run(query).await?.map(Step::Right).into_iter().collect()) })
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        Box::pin(self.run(query))
-    }
-
-    fn prepare_with<'e, 'q: 'e>(
-        mut self,
-        sql: &'q str,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement<'q>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move { (&mut self.0).prepare_with(sql, parameters).await })
-    }
-
-    fn describe<'e, 'q: 'e>(mut self, sql: &'q str) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move { (&mut self.0).describe(sql).await })
+impl RunStatement for LastStatement {
+    async fn run<'q, E: 'q + Execute<'q, Postgres>>(self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        let mut write = self.0;
+        if matches!(write.state, State::New) {
+            let steps = answered(STATEMENT_LIMIT, write.db.run(query)).await?;
+            write.db.relay().notify();
+            return Ok(steps);
+        }
+        let steps = write.run(query).await?;
+        if let State::Open(lease) = std::mem::replace(&mut write.state, State::Failed) {
+            let has_row = steps.iter().any(Step::is_right);
+            write.end(lease, if has_row { "commit" } else { "rollback" }).await?;
+        }
+        Ok(steps)
     }
 }
+
+executor!(&'c mut Write);
+executor!(ReadBefore<'c>);
+executor!(LastStatement);

@@ -23,6 +23,7 @@ mod invariants;
 mod law_of_events;
 mod load;
 mod load_of_many;
+mod logs;
 mod lost_redis;
 mod nodes;
 mod openapi;

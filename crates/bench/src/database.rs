@@ -1,4 +1,4 @@
-//! The private PostgreSQL that is measured on, through its own programs.
+//! The private PostgreSQL of the benchmark, used through its own programs.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -8,10 +8,10 @@ use crate::{
     server::Server,
 };
 
-/// How many pollers there are. Their ids begin at 1000, as pollbench is told.
+/// The number of users who poll. Their ids begin at 1000, as pollbench's arguments say.
 const POLLERS: u32 = 20_000;
 
-/// Where PostgreSQL and its programs are.
+/// The database, and the folder of PostgreSQL's programs.
 pub(crate) struct Database {
     pub(crate) url: String,
     pub(crate) programs: PathBuf,
@@ -24,34 +24,34 @@ impl Database {
         command
     }
 
-    /// Runs SQL; what it returned.
+    /// Runs SQL and returns its output.
     pub(crate) fn run(&self, sql: &str) -> anyhow::Result<String> {
         Ok(process::output(&mut self.psql(sql))?.trim().to_owned())
     }
 
-    /// Starts SQL that runs beside what follows.
+    /// Starts SQL in the background.
     pub(crate) fn start(&self, sql: &str) -> anyhow::Result<Process> {
         Process::start(&mut self.psql(sql))
     }
 
-    /// The outbox rows that have no event_id yet.
+    /// The number of outbox rows without an event_id.
     pub(crate) fn waiting(&self) -> anyhow::Result<f64> {
         Ok(self.run("select count(*) from outbox where event_id is null")?.parse()?)
     }
 
-    /// The newest event_id that the relay has given.
+    /// The newest event_id that the relay has assigned.
     pub(crate) fn last_assigned(&self) -> anyhow::Result<f64> {
         Ok(self.run("select last_assigned from event_head")?.parse()?)
     }
 
-    /// Waits until the relay has numbered everything.
+    /// Waits until the relay has numbered all rows.
     pub(crate) fn wait_until_relayed(&self) -> anyhow::Result<()> {
         wait_until("no row of the outbox waits for the relay", Duration::from_secs(120), || Ok(self.waiting()? == 0.0))
     }
 }
 
-/// Makes the pollers, members of community 1 with discussion 999999999, where user 1 writes; and community 2 with 200
-/// discussions, for the statements that pgbench runs.
+/// Migrates the database and fills it. The pollers are members of community 1, where user 1 writes in discussion 999999999.
+/// Community 2 has 200 discussions for the statements that pgbench runs.
 pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
     let mut migrate = process::command(&bench.server);
     Process::start(migrate.arg("migrate").stderr(process::append(&bench.work.join("server.log"))?))?.succeed()?;
@@ -74,8 +74,8 @@ pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
             values (999999999, 1, 1, 1, 'Topic', 'Text');
         commit"
     ))?;
-    // Each membership is a row of the outbox. They are numbered here, and what that leaves is cleared away as autovacuum would
-    // within a minute, so that the first measurement is like the others.
+    // Each membership is a row of the outbox. Number these rows now, and vacuum as autovacuum would within a minute, so that the
+    // first measurement has the same conditions as the others.
     let server = Server::start(bench, &[])?;
     bench.database.wait_until_relayed()?;
     drop(server);

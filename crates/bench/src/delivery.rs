@@ -1,22 +1,22 @@
-//! How long a comment takes from its POST to a parked poll.
+//! Measures how long a comment takes from its POST to a parked poll.
 
 use anyhow::Context;
 
 use crate::{Bench, requests::pgbench_comments, samples::Samples, server::Server, statements::Scripts};
 
-/// Milliseconds.
+/// The measurements, in milliseconds.
 #[derive(Default)]
 pub(crate) struct Delivery {
-    /// From the start of the POST to the whole answer of the one parked poll.
+    /// From the start of the POST to the complete answer of the one parked poll.
     pub(crate) p50: Samples,
     p99: Samples,
     /// The writer's own answer.
     post: Samples,
     /// The same transaction by pgbench, with one client.
     pub(crate) transaction: Samples,
-    /// And its commit statement alone.
+    /// The commit statement of that transaction alone.
     pub(crate) commit: Samples,
-    /// The load test as it comes.
+    /// The load test with its default arguments.
     users_p50: Samples,
     users_p99: Samples,
 }
@@ -25,10 +25,10 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Delivery> {
     let scripts = Scripts::new(&bench.root)?;
     let mut delivery = Delivery::default();
     for _ in 0..bench.settings.repeats {
-        // At the pace of the comments: a machine that rests between them is slower at each.
+        // pgbench runs at the pace of the comments, because a machine that rests in between is slower.
         let single = pgbench_comments(bench, &scripts.five, 1, 5, &["-R", "50"])?;
         delivery.transaction.record(single.milliseconds);
-        delivery.commit.record(single.commit_milliseconds.context("pgbench said no time of the commit")?);
+        delivery.commit.record(single.commit_milliseconds.context("pgbench printed no time of the commit")?);
 
         let server = Server::start(bench, &[])?;
         bench.database.wait_until_relayed()?;
@@ -58,7 +58,7 @@ pub(crate) fn table(delivery: &Delivery) -> String {
 | 1 parked poll, 50 comments a second: POST start to whole delivery | {} | {} |
 | the writer's own answer | {} | |
 | pgbench, 1 client at the same pace: the transaction of five statements; its commit statement alone | {}; {} | |
-| `discussions-load` as it comes (1,000 queues, 10 communities, 20 comments a second) | {} | {} |
+| `discussions-load` with its defaults (1,000 queues, 10 communities, 20 comments a second) | {} | {} |
 
 Goal: <= 2 x the time of the commit. It is {} x the transaction that is committed, {} x the commit statement alone.
 ",

@@ -1,4 +1,4 @@
-//! docs/performance.md: what was measured goes between its marks.
+//! Writes the measurements between the marks of docs/performance.md.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
     relay, requests,
 };
 
-/// The whole generated part.
+/// The complete text between the marks.
 pub(crate) fn figures(bench: &Bench, figures: &Figures) -> anyhow::Result<String> {
     let words = |program: &str, arguments: &[&str]| -> anyhow::Result<String> {
         Ok(output(command(program).args(arguments).current_dir(&bench.root))?.trim().to_owned())
@@ -67,7 +67,7 @@ fn machine(bench: &Bench) -> anyhow::Result<String> {
     ))
 }
 
-/// The figures that have a goal, each beside it; where all stages were measured.
+/// A table of the figures that have a goal. None if not all stages were measured.
 fn goals_table(bench: &Bench, figures: &Figures) -> Option<String> {
     let Figures {
         fan_out: Some(fan_out),
@@ -159,7 +159,7 @@ fn replaced(text: &str, figures: &str) -> anyhow::Result<String> {
 }
 
 impl Stage {
-    /// Its name on the command line.
+    /// The stage's name on the command line.
     fn name(self) -> &'static str {
         match self {
             Self::Fanout => "fanout",
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_between_the_marks_is_replaced() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let text = "# Speed\n<!-- figures: begin (make bench) -->\nold\n<!-- figures: end -->\nmore\n";
         let new = "# Speed\n<!-- figures: begin (make bench) -->\nnew\n<!-- figures: end -->\nmore\n";
         assert_eq!(replaced(text, "new\n").unwrap(), new);

@@ -1,4 +1,5 @@
-//! One event to N parked polls, each polling again: this server, pollbench's floor, and nginx with nchan where it is there.
+//! Measures the delivery of one event to N parked polls, each of which polls again, for this server, pollbench's floor, and nginx
+//! with nchan if it is installed.
 
 use std::{collections::BTreeMap, fs};
 
@@ -12,7 +13,7 @@ use crate::{
     server::Server,
 };
 
-/// Who is measured.
+/// The server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
     Floor,
@@ -20,23 +21,23 @@ pub(crate) enum Target {
     Nchan,
 }
 
-/// What was measured, by the number of polls, whether they have a browser's headers, and the target.
+/// The runs, by the number of polls, whether they have a browser's headers, and the target.
 #[derive(Default)]
 pub(crate) struct FanOut {
     runs: BTreeMap<(u32, bool, Target), Run>,
-    /// Deliveries of ours that were missed or repeated.
+    /// Deliveries of this server that were missed or repeated.
     wrong: f64,
 }
 
-/// The runs of one kind.
+/// The measurements of one kind of run.
 #[derive(Default)]
 pub(crate) struct Run {
-    /// Microseconds of the server's CPU a delivery.
+    /// Microseconds of the server's CPU for each delivery.
     pub(crate) cpu: Samples,
-    /// Bytes a parked poll, at first and after the rounds.
+    /// Bytes for each parked poll, before and after the rounds.
     parked: Samples,
     pub(crate) memory: Samples,
-    /// Milliseconds from the publication to the last delivery, and to half and nearly all of them.
+    /// Milliseconds from the publication to the last delivery, and to 50 % and 99 % of the deliveries.
     pub(crate) last: Samples,
     p50: Samples,
     p99: Samples,
@@ -118,7 +119,7 @@ fn measure_one(
     Ok(())
 }
 
-/// The project's own load test instead, with every queue in one community.
+/// Measures with the project's own load test, with every queue in one community.
 fn without_pollbench(bench: &Bench) -> anyhow::Result<FanOut> {
     let mut fan_out = FanOut::default();
     for _ in 0..bench.settings.repeats {

@@ -1,4 +1,4 @@
-//! The two benchmarks that need no sockets (`benches/`), and plots of how their figures grow.
+//! Runs the two benchmarks that need no sockets (`benches/`), and plots how their figures grow.
 
 use std::{fmt::Write, fs, fs::File, process::Command};
 
@@ -8,7 +8,7 @@ use crate::{
     process::{command, output},
 };
 
-/// What a benchmark printed: a table.
+/// The table that a benchmark printed.
 pub(crate) struct Printed(String);
 
 /// Runs `cargo bench --bench NAME`.
@@ -54,10 +54,10 @@ pub(crate) fn hub_table(hub: &Printed) -> String {
     format!("\n### The hub's operations, and how they grow (`cargo bench --bench hub`)\n\n{}", hub.fenced())
 }
 
-/// Lines that contain `words`; the columns of numbers that a plot takes from them.
+/// A plot's name, the benchmark's output, the words that its lines contain, and the columns of numbers that the plot uses.
 type Series<'a> = (&'a str, &'a Printed, &'a str, &'a [usize]);
 
-/// Draws docs/images/growth.svg, and says what is to be seen there.
+/// Draws docs/images/growth.svg and returns the text that explains it.
 pub(crate) fn plots(bench: &Bench, connections: &Printed, hub: &Printed) -> anyhow::Result<String> {
     let series: [Series; 5] = [
         ("polls", connections, " a delivery ", &[0, 1, 3]),

@@ -1,7 +1,8 @@
-//! `make bench`: measures the server beside others on this machine, and writes the figures of docs/performance.md anew.
+//! `make bench`: measures this server and others on this machine, and writes the figures of docs/performance.md again.
 //! scripts/bench.sh starts it, with a private PostgreSQL that syncs to disk as in production.
 //!
-//! What is compared is measured in turns within one run, since two runs an hour apart differ more than what is compared.
+//! Servers that are compared are measured in turns within one run, because two runs an hour apart may differ more than the
+//! servers do.
 
 mod database;
 mod delivery;
@@ -25,16 +26,16 @@ use serde_json::Value;
 
 use self::database::Database;
 
-/// What can be measured, in the order in which it is.
+/// The stages of the benchmark, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stage {
-    /// One event to many parked polls, beside pollbench's floor and nchan
+    /// One event to many parked polls, compared with pollbench's floor and nchan
     Fanout,
     /// From a comment's POST to its delivery
     Delivery,
-    /// Requests a second, beside pgbench
+    /// Requests a second, compared with pgbench
     Requests,
-    /// The relay: a backlog, and a steady offer
+    /// The relay with a backlog, and with a steady rate of new rows
     Relay,
     /// The hub's operations alone
     Hub,
@@ -44,33 +45,33 @@ enum Stage {
     Nodes,
 }
 
-/// Measures the speed of it all, and writes docs/performance.md anew
+/// Measures the server's speed and writes docs/performance.md again
 #[derive(Parser)]
 struct Settings {
-    /// What to measure; everything where nothing is named
+    /// What to measure; by default everything
     stages: Vec<Stage>,
-    /// How often each is measured; the median counts
+    /// How often each stage is measured; the median counts
     #[arg(long, env = "BENCH_REPEATS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
-    /// How many polls an event goes to
+    /// The numbers of polls that get an event
     #[arg(long, env = "BENCH_POLLS", value_delimiter = ' ', default_value = "1000 5000 19900")]
     polls: Vec<u32>,
-    /// How long requests are measured
+    /// How long requests are measured, in seconds
     #[arg(long, env = "BENCH_SECONDS", default_value_t = 6)]
     seconds: u32,
-    /// Rows that wait for the relay when it begins
+    /// Rows in the relay's backlog
     #[arg(long, env = "BENCH_BACKLOG", default_value_t = 200_000)]
     backlog: u32,
-    /// How long rows are offered to the relay
+    /// How long rows are written for the relay at a steady rate, in seconds
     #[arg(long, env = "BENCH_OFFER_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..))]
     offer_seconds: u32,
-    /// Nodes
+    /// The number of nodes
     #[arg(long, env = "BENCH_NODES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=20))]
     nodes: u32,
     /// Sockets of each node
     #[arg(long, env = "BENCH_NODE_QUEUES", default_value_t = 19_000)]
     node_queues: u32,
-    /// How long the nodes are written to
+    /// How long comments are written to the nodes, in seconds
     #[arg(long, env = "BENCH_NODE_SECONDS", default_value_t = 60)]
     node_seconds: u32,
     /// The document, from the repository's root
@@ -79,29 +80,29 @@ struct Settings {
     /// The image with the plots, from the repository's root
     #[arg(long, env = "BENCH_PLOTS", default_value = "docs/images/growth.svg")]
     plots: PathBuf,
-    /// The server to measure, instead of the one that was built beside this program
+    /// The server to measure; by default the one that was built beside this program
     #[arg(long, env = "BENCH_BINARY")]
     server: Option<PathBuf>,
-    /// The load generator with `floor`: its program or its source; ../shared/pollbench where it is not set. Without it
-    /// there is no comparison, and the project's own load test is run instead.
+    /// The load generator with `floor`: its program or its source; by default ../shared/pollbench. Without it the project's own
+    /// load test runs instead, without a comparison.
     #[arg(long, env = "POLLBENCH")]
     pollbench: Option<PathBuf>,
-    /// nginx, where it is not in PATH
+    /// nginx; by default the one in PATH
     #[arg(long, env = "NGINX_BINARY")]
     nginx_binary: Option<PathBuf>,
     /// nginx's module nchan
     #[arg(long, env = "NCHAN_MODULE", default_value = "/usr/lib/nginx/modules/ngx_nchan_module.so")]
     nchan_module: PathBuf,
-    /// An empty database, which is lost afterwards
+    /// An empty database, which the benchmark fills
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
     /// The folder of PostgreSQL's programs
     #[arg(long, env = "PG_BIN")]
     postgres_programs: PathBuf,
-    /// The folder for what is measured
+    /// The folder for logs and results
     #[arg(long, env = "BENCH_WORK")]
     work: PathBuf,
-    /// The secret that the servers check tokens with
+    /// The secret with which the servers check tokens
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
     jwt_secret: String,
 }
@@ -112,7 +113,7 @@ impl Settings {
     }
 }
 
-/// What the stages share.
+/// The state that the stages share.
 struct Bench {
     settings: Settings,
     stages: Vec<Stage>,
@@ -123,7 +124,7 @@ struct Bench {
     database: Database,
 }
 
-/// What was measured.
+/// The measurements of all stages.
 #[derive(Default)]
 struct Figures {
     fan_out: Option<fanout::FanOut>,
@@ -153,7 +154,7 @@ impl Bench {
         Ok(Self { settings, stages, root, work, server: server.canonicalize()?, load, database })
     }
 
-    /// Runs the load test; its result. An error if it found a fault.
+    /// Runs the load test and returns its result. Fails if the load test found a fault.
     fn load(&self, arguments: &str) -> anyhow::Result<Measured> {
         let log = self.work.join("load.log");
         let mut load = process::command(&self.load);
@@ -181,7 +182,7 @@ impl Bench {
     }
 }
 
-/// What a load generator printed, as JSON.
+/// The JSON that a load generator printed.
 struct Measured(Value);
 
 impl Measured {

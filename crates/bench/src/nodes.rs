@@ -1,5 +1,5 @@
-//! Several nodes on one Redis, each with as many sockets as a process may open. Every event is written at one node and read at
-//! another. Nothing may be missed.
+//! Measures several nodes on one Redis, each with as many sockets as a process may open. Every event is written at one node and
+//! read at another. No event may be missed.
 
 use std::{fs, fs::File, process::Command, thread::sleep, time::Duration};
 
@@ -12,21 +12,21 @@ use crate::{
     server::Server,
 };
 
-/// What was measured; a sample for each node.
+/// The measurements, with a sample for each node.
 #[derive(Default)]
 pub(crate) struct Nodes {
-    /// The most polls that were parked at once, on all nodes together.
+    /// The largest number of polls that were parked at once on all nodes together.
     pub(crate) parked: f64,
     deliveries: Samples,
-    /// Missed, repeated, out of order or leaked.
+    /// Events that were missed, repeated, out of order or leaked.
     pub(crate) wrong: Samples,
-    /// Bytes a parked poll.
+    /// Bytes for each parked poll.
     memory: Samples,
     p50: Samples,
     p99: Samples,
 }
 
-/// A private Redis; its URL.
+/// Starts a private Redis. Returns its process and its URL.
 fn redis(bench: &Bench) -> anyhow::Result<(Process, String)> {
     let folder = bench.work.join("redis");
     let script = |action: &str| {
@@ -44,7 +44,7 @@ fn redis(bench: &Bench) -> anyhow::Result<(Process, String)> {
 pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Nodes> {
     let settings = &bench.settings;
     let (_redis, redis_url) = redis(bench)?;
-    // 100 connections are PostgreSQL's default.
+    // PostgreSQL accepts 100 connections by default.
     let environment = [("REDIS_URL", redis_url.as_str()), ("DATABASE_CONNECTIONS", "8")];
     let servers =
         (0..settings.nodes).map(|_| Server::start(bench, &environment)).collect::<anyhow::Result<Vec<_>>>()?;

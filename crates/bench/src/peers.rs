@@ -1,4 +1,4 @@
-//! What the fan-out is compared with: pollbench's floor, and nginx with nchan.
+//! The servers that the fan-out is compared with: pollbench's floor, and nginx with nchan.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
@@ -11,23 +11,23 @@ use crate::{
     server::{free_port, wait_for_port},
 };
 
-/// The programs that are there.
+/// The programs that are installed.
 pub(crate) struct Peers {
-    /// pollbench, which measures, and has the floor.
+    /// pollbench, which measures and contains the floor.
     pub(crate) pollbench: PathBuf,
-    /// nginx and its module nchan, where both are there.
+    /// nginx and its module nchan, if both are installed.
     pub(crate) nchan: Option<(PathBuf, PathBuf)>,
 }
 
 impl Peers {
-    /// Finds the programs, and builds pollbench where its source is given. None without pollbench.
+    /// Finds the programs, and builds pollbench from its source if needed. None without pollbench.
     pub(crate) fn find(bench: &Bench) -> anyhow::Result<Option<Self>> {
         let Settings { pollbench, nginx_binary, nchan_module, .. } = &bench.settings;
         let source = pollbench.clone().unwrap_or_else(|| bench.root.join("../shared/pollbench"));
         let pollbench = if source.is_file() {
             source
         } else if source.join("Cargo.toml").is_file() {
-            // Not in its own folder, which may not be ours to write in.
+            // Build outside the source folder, which may not be writable.
             let target = bench.root.join(".data/pollbench");
             let mut cargo = Command::new("cargo");
             cargo.args(["build", "--release", "--quiet", "--manifest-path"]).arg(source.join("Cargo.toml"));
@@ -41,12 +41,12 @@ impl Peers {
         let nginx = nginx_binary.clone().or_else(|| find_program("nginx"));
         let nchan = nginx.filter(|_| nchan_module.is_file()).map(|nginx| (nginx, nchan_module.clone()));
         if nchan.is_none() {
-            eprintln!("warning: no nginx with nchan: not compared with");
+            eprintln!("warning: no nginx with nchan: this comparison is left out");
         }
         Ok(Some(Self { pollbench, nchan }))
     }
 
-    /// Starts the floor; its process and its URL.
+    /// Starts the floor. Returns its process and its URL.
     pub(crate) fn start_floor(&self, bench: &Bench) -> anyhow::Result<(Process, String)> {
         let port = free_port()?;
         let log = || process::append(&bench.work.join("floor.log"));
@@ -56,7 +56,7 @@ impl Peers {
     }
 }
 
-/// Starts nginx with nchan; its process and its URL.
+/// Starts nginx with nchan. Returns its process and its URL.
 pub(crate) fn start_nchan(bench: &Bench, (nginx, module): &(PathBuf, PathBuf)) -> anyhow::Result<(Process, String)> {
     let port = free_port()?;
     let folder = bench.work.join("nginx");
@@ -98,7 +98,7 @@ fn started(command: &mut Command, port: u16) -> anyhow::Result<(Process, String)
     Ok((process, format!("http://127.0.0.1:{port}")))
 }
 
-/// A program in PATH, or in /usr/sbin, where Debian puts servers.
+/// Finds a program in PATH or in /usr/sbin, where Debian has servers.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);

@@ -1,4 +1,4 @@
-//! Servers and load generators as child processes, which never outlive this program.
+//! Runs servers and load generators as child processes that never outlive this program.
 
 use std::{
     ffi::OsStr,
@@ -12,23 +12,23 @@ use std::{
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Between two looks at a condition that another process makes true.
+/// The pause between two checks of a condition.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A command whose process the kernel ends when this program ends, however that happens.
+/// A command whose process the kernel ends when this program ends for any reason.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);
     command
 }
 
-/// The end of a file, for output.
+/// Opens a file to append output to it.
 pub(crate) fn append(path: &Path) -> anyhow::Result<Stdio> {
     let file = File::options().create(true).append(true).open(path);
     Ok(file.with_context(|| path.display().to_string())?.into())
 }
 
-/// Runs a command to its end; its standard output.
+/// Runs a command to its end and returns its standard output.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("{command:?}"))?;
     anyhow::ensure!(output.status.success(), "{command:?}: {}", output.status);
@@ -51,7 +51,7 @@ pub(crate) fn wait_until(
     Ok(())
 }
 
-/// A running process. Dropped, it is told to end (SIGTERM), and killed if it does not.
+/// A running process. Drop sends it SIGTERM, and kills it if it does not end.
 pub(crate) struct Process(Child);
 
 impl Process {
@@ -63,12 +63,11 @@ impl Process {
         self.0.id().to_string()
     }
 
-    /// Whether it has not ended yet.
     pub(crate) fn is_running(&mut self) -> anyhow::Result<bool> {
         Ok(self.0.try_wait()?.is_none())
     }
 
-    /// Waits for its end; an error where it failed.
+    /// Waits until the process ends. Fails if the process failed.
     pub(crate) fn succeed(mut self) -> anyhow::Result<()> {
         let status = self.0.wait()?;
         anyhow::ensure!(status.success(), "{status}");

@@ -1,4 +1,5 @@
-//! The relay: how fast a backlog of rows that plain SQL wrote gets its event_ids, and whether one grows at a steady offer.
+//! Measures the relay: how fast it numbers a backlog of rows, and whether a backlog grows while rows are written at a steady rate.
+//! Plain SQL writes the rows.
 
 use std::{
     thread::sleep,
@@ -7,22 +8,21 @@ use std::{
 
 use crate::{Bench, process::wait_until, samples::Samples, server::Server};
 
-/// Rows a second at the steady offer.
+/// The steady rate, in rows a second.
 pub(crate) const OFFERED: u32 = 5_000;
 
-/// An event of about 500 bytes, for rows from SQL.
+/// The payload of a row: an event of about 500 bytes.
 const PAYLOAD: &str = "json_build_object('type', 'new_comment', 'community_id', 1, 'article_id', 1,
     'discussion_id', 999999999, 'comment_id', n, 'parent_id', null, 'depth', 1,
     'text', repeat('Some words of a comment. ', 9),
     'author', json_build_object('id', 1, 'username', 'writer', 'avatar_url', null), 'comment_count', n,
     'timestamp', '2026-01-01T00:00:00Z')";
 
-/// What was measured.
 #[derive(Default)]
 pub(crate) struct Relay {
-    /// Events a second while a backlog is worked off.
+    /// Events a second while the relay numbers a backlog.
     pub(crate) backlog: Samples,
-    /// Rows waiting, looked at each second of the offer.
+    /// Rows that wait for the relay, counted each second.
     waiting: Samples,
     pub(crate) waiting_most: Samples,
     pub(crate) waiting_last: Samples,
@@ -38,7 +38,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Relay> {
     Ok(relay)
 }
 
-/// Waits until the hub has what the relay has numbered.
+/// Waits until the hub has all events that the relay has numbered.
 fn wait_for_hub(bench: &Bench, server: &Server) -> anyhow::Result<()> {
     wait_until("the hub has every event", Duration::from_secs(60), || {
         Ok(server.gauge("discussions_head")? >= bench.database.last_assigned()?)
@@ -47,7 +47,7 @@ fn wait_for_hub(bench: &Bench, server: &Server) -> anyhow::Result<()> {
 
 fn backlog(bench: &Bench) -> anyhow::Result<f64> {
     let rows = bench.settings.backlog;
-    // Written while nobody relays, so that the relay alone is timed.
+    // Write the rows while no relay runs, so that only the relay is timed.
     bench.database.run(&format!(
         "insert into outbox (community_id, type, payload)
          select 1, 'new_comment', {PAYLOAD} from generate_series(1, {rows}) n"
@@ -63,7 +63,7 @@ fn backlog(bench: &Bench) -> anyhow::Result<f64> {
 fn offer(bench: &Bench, relay: &mut Relay) -> anyhow::Result<()> {
     let seconds = bench.settings.offer_seconds;
     let server = Server::start(bench, &[])?;
-    // A tenth of a second's rows at a time, each batch committed, at the clock's pace.
+    // Write one batch every tenth of a second, and commit each batch.
     let writer = bench.database.start(&format!(
         "do $$
          declare start timestamptz := clock_timestamp();

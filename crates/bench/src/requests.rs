@@ -1,4 +1,4 @@
-//! Requests a second of the list and of a new comment, beside pgbench with the handlers' own statements.
+//! Measures requests a second of the list and of a new comment, and pgbench with the statements of the same handlers.
 
 use std::{collections::BTreeMap, fs};
 
@@ -12,21 +12,21 @@ use crate::{
     statements::Scripts,
 };
 
-/// How many connections ask at the same time.
+/// The numbers of connections that send requests at the same time.
 pub(crate) const CONNECTIONS: [u32; 2] = [8, 64];
 
-/// What was measured, by the number of connections.
+/// The measurements, by the number of connections.
 #[derive(Default)]
 pub(crate) struct Requests {
     pub(crate) list: BTreeMap<u32, Row>,
     pub(crate) comment: BTreeMap<u32, Row>,
 }
 
-/// Requests a second.
+/// The requests a second of one measurement.
 #[derive(Default)]
 pub(crate) struct Row {
     pub(crate) ours: Samples,
-    /// Milliseconds.
+    /// In milliseconds.
     p99: Samples,
     /// pgbench with the same statements.
     pub(crate) pgbench: Samples,
@@ -34,16 +34,16 @@ pub(crate) struct Row {
     pub(crate) five: Samples,
 }
 
-/// What pgbench says.
+/// The figures that pgbench prints.
 pub(crate) struct Pgbench {
     pub(crate) transactions_a_second: f64,
     transactions: f64,
     pub(crate) milliseconds: f64,
-    /// Of the commit statement alone, where there is one.
+    /// The time of the commit statement alone, if the script has one.
     pub(crate) commit_milliseconds: Option<f64>,
 }
 
-/// Runs a script of pgbench.
+/// Runs a pgbench script.
 fn pgbench(bench: &Bench, script: &str, clients: u32, seconds: u32, options: &[&str]) -> anyhow::Result<Pgbench> {
     let file = bench.work.join("pgbench.sql");
     fs::write(&file, script)?;
@@ -56,7 +56,7 @@ fn pgbench(bench: &Bench, script: &str, clients: u32, seconds: u32, options: &[&
         line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
     };
     let commit = said.lines().find(|line| line.trim_end().ends_with(" commit;"));
-    let missing = || anyhow::anyhow!("pgbench said no figures: {said}");
+    let missing = || anyhow::anyhow!("pgbench printed no figures: {said}");
     Ok(Pgbench {
         transactions_a_second: after("tps = ").ok_or_else(missing)?,
         transactions: after("number of transactions actually processed: ").ok_or_else(missing)?,
@@ -65,8 +65,8 @@ fn pgbench(bench: &Bench, script: &str, clients: u32, seconds: u32, options: &[&
     })
 }
 
-/// Runs a script each of whose transactions writes a comment. An error if one did not: a statement that finds nothing to do
-/// is fast.
+/// Runs a script in which each transaction writes a comment. Fails if one did not, because a statement that finds nothing to do
+/// would be too fast.
 pub(crate) fn pgbench_comments(
     bench: &Bench,
     script: &str,

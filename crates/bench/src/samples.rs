@@ -1,6 +1,6 @@
-//! Measurements of one thing, and how a table shows them.
+//! Repeated measurements, and how a table shows them.
 
-/// Repeated measurements of one thing.
+/// Repeated measurements of the same quantity.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -23,12 +23,12 @@ impl Samples {
         sorted
     }
 
-    /// The median; of an even number the lower one, which was measured.
+    /// The median. Of an even number of samples it is the lower one, which was measured.
     pub(crate) fn median(&self) -> Option<f64> {
         self.sorted().get(self.0.len().checked_sub(1)? / 2).copied()
     }
 
-    /// The median with so many decimals, or a dash.
+    /// The median with this many decimals, or a dash.
     pub(crate) fn show(&self, decimals: usize) -> String {
         self.median().map_or_else(dash, |median| format!("{median:.decimals$}"))
     }
@@ -40,7 +40,7 @@ impl Samples {
         format!("{} ({low:.range_decimals$}-{high:.range_decimals$})", self.show(decimals))
     }
 
-    /// Its median over another's, or a dash.
+    /// The ratio of the medians, or a dash.
     pub(crate) fn over(&self, other: &Self) -> String {
         match (self.median(), other.median()) {
             (Some(one), Some(other)) if other > 0.0 => format!("{:.2}", one / other),

@@ -1,4 +1,4 @@
-//! The server under test, and small requests to it.
+//! Starts the server under test, and sends it small requests.
 
 use std::{
     io::{Read, Write},
@@ -22,7 +22,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it on free ports with the settings of [`Bench`] and `environment`, and waits until it is ready.
+    /// Starts a server on free ports, with the settings of [`Bench`] and `environment`, and waits until it is ready.
     pub(crate) fn start(bench: &Bench, environment: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (port, metrics_port) = (free_port()?, free_port()?);
         let log = bench.work.join("server.log");
@@ -41,7 +41,7 @@ impl Server {
         Ok(Self { process, url: format!("http://127.0.0.1:{port}"), metrics_port })
     }
 
-    /// A gauge of its metrics.
+    /// The value of a gauge in the server's metrics.
     pub(crate) fn gauge(&self, name: &str) -> anyhow::Result<f64> {
         let metrics = get(self.metrics_port, "/metrics")?;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -49,7 +49,7 @@ impl Server {
     }
 }
 
-/// The whole answer to a GET on the loopback address.
+/// The complete answer to a GET on the loopback address.
 fn get(port: u16, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -59,7 +59,7 @@ fn get(port: u16, path: &str) -> anyhow::Result<String> {
     Ok(answer)
 }
 
-/// A free port below the range that the kernel gives to outgoing connections, so that none of them takes it first.
+/// A free port. It is below the range of outgoing connections, so that none of them takes it first.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..100 {
@@ -73,7 +73,7 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
     bail!("no free port between 20000 and 32000 on 127.0.0.1")
 }
 
-/// Waits until something listens on a port.
+/// Waits until a program listens on the port.
 pub(crate) fn wait_for_port(port: u16) -> anyhow::Result<()> {
     wait_until(&format!("port {port} is open"), Duration::from_secs(10), || {
         Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())

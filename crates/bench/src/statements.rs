@@ -1,4 +1,4 @@
-//! What pgbench runs: the handlers' own statements, as `.sqlx` has them, in the handlers' order.
+//! The scripts for pgbench: the handlers' own statements from `.sqlx`, in the handlers' order.
 
 use std::{fs, path::Path};
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 /// pgbench's scripts.
 pub(crate) struct Scripts {
-    /// The list of discussions: the statement of its handler.
+    /// The list of discussions, with the statement of its handler.
     pub(crate) list: String,
-    /// A new comment: the two statements of its handler.
+    /// A new comment, with the two statements of its handler.
     pub(crate) comment: String,
-    /// A new comment, written as anybody would who does not mind round trips: a transaction of five statements.
+    /// A new comment in a plain transaction of five statements, one round trip each.
     pub(crate) five: String,
 }
 
@@ -19,8 +19,8 @@ impl Scripts {
     /// The scripts for the queries in the folder `.sqlx` of `root`.
     pub(crate) fn new(root: &Path) -> anyhow::Result<Self> {
         let text = "Some words of a comment. ".repeat(9);
-        // The author is as `database::seed` makes it: the handler's statement compares the two. There are spaces around colons,
-        // as pgbench takes :2 for a variable.
+        // The author must be that of `database::seed`, because the handler's statement compares the two. The colons have spaces
+        // around them, because pgbench takes :2 for a variable.
         let author = r#"{"id" : 1, "username" : "writer", "avatar_url" : null}"#;
         let payload = format!(
             r#"{{"type" : "new_comment", "community_id" : 2, "article_id" : 2, "text" : "{text}", "author" : {author}}}"#
@@ -30,7 +30,7 @@ impl Scripts {
         let queries = queries(root)?;
 
         let list = queries.statement("with places as (", &["2", "2", ":user", "null", "null", "20"])?;
-        // It reserves the comment's id, which the second one takes.
+        // This statement reserves the comment's id, and the second one uses it.
         let access = "nextval(pg_get_serial_sequence('comments', 'id'))";
         let access = queries.statement(access, &[":discussion", ":user", "null"])?;
         let (quoted_text, quoted_payload) = (format!("'{text}'"), format!("'{payload}'"));
@@ -77,8 +77,8 @@ fn queries(root: &Path) -> anyhow::Result<Queries> {
 }
 
 impl Queries {
-    /// The one query that contains `words`, with its parameters replaced by `arguments`. An error if the code's query has
-    /// other parameters by now.
+    /// The only query that contains `words`, with its parameters replaced by `arguments`. Fails if the query in the code has
+    /// another number of parameters now.
     fn statement(&self, words: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let contains = |query: &&Value| query["query"].as_str().is_some_and(|text| text.contains(words));
         let mut found = self.0.iter().filter(contains);
@@ -98,7 +98,7 @@ impl Queries {
     }
 }
 
-/// Column names without what sqlx reads in them: "kind: Kind" and "id?" become "kind" and "id".
+/// Removes sqlx's annotations from column names: "kind: Kind" and "id?" become "kind" and "id".
 fn plain_names(query: &str) -> String {
     let parts = query.split('"').enumerate();
     let parts = parts

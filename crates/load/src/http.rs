@@ -1,4 +1,4 @@
-//! HTTP/1.1 as far as a load test needs it. A request costs little here, so that what is measured is the server's work.
+//! The part of HTTP/1.1 that the load test needs. A request costs little here, so that the server's work is measured.
 
 use std::{
     cell::RefCell,
@@ -13,10 +13,10 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-/// The largest answer taken: 500 events of 50,000 characters are possible, but not from this program's own comments.
+/// The largest accepted answer. 500 events of 50,000 characters would be larger, but this program's comments are short.
 const LARGEST: usize = 16 << 20;
 
-/// The headers of a browser that the server does not need.
+/// The headers that a browser sends and the server does not need.
 const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
     Accept: application/json, text/plain, */*\r\n\
     Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n\
@@ -42,7 +42,7 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        let host = url.strip_prefix("http://").ok_or("is not http://HOST:PORT (https is not spoken here)")?;
+        let host = url.strip_prefix("http://").ok_or("is not http://HOST:PORT (https is not supported)")?;
         let host = host.trim_end_matches('/');
         let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
         let address = with_port.to_socket_addrs().map_err(|error| error.to_string())?.find(SocketAddr::is_ipv4);
@@ -50,7 +50,7 @@ impl FromStr for Target {
     }
 }
 
-/// The part of a request's head that is the same in each of a connection.
+/// The part of a request's head that is the same in all requests of a connection.
 pub(crate) fn head(target: &Target, token: &str, browser: bool) -> String {
     let browser = if browser { BROWSER } else { "" };
     format!(" HTTP/1.1\r\nHost: {}\r\n{browser}Authorization: Bearer {token}\r\n", target.host)
@@ -64,15 +64,13 @@ pub(crate) fn post(path: &str, head: &str, body: &str) -> Vec<u8> {
 
 /// An answer, in the buffer that it was read into.
 pub(crate) struct Answer<'a> {
-    /// Its status.
     pub(crate) status: u16,
-    /// Its body.
     pub(crate) body: &'a [u8],
-    /// Whether the server ends the connection with it.
+    /// Whether the server ends the connection after this answer.
     pub(crate) closes: bool,
 }
 
-/// A buffer that the connections of a thread share: a parked poll needs none of its own.
+/// A buffer that the connections of a thread share, so that a parked poll needs none.
 pub(crate) struct Buffer(RefCell<Vec<u8>>);
 
 impl Default for Buffer {
@@ -81,15 +79,15 @@ impl Default for Buffer {
     }
 }
 
-/// A connection that is kept.
+/// A connection that is used for many requests.
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// Whether the server ends it after the answer read last.
+    /// Whether the server ends it after the last answer.
     pub(crate) is_over: bool,
 }
 
 impl Connection {
-    /// Connects to `target`, from `source` where both are this machine.
+    /// Connects to `target`, from the address `source` if the target is this machine.
     pub(crate) async fn open(target: &Target, source: Ipv4Addr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         if target.address.ip().is_loopback() {
@@ -112,7 +110,7 @@ impl Connection {
     }
 
     async fn answer<T>(&mut self, buffer: &Buffer, take: impl FnOnce(&Answer) -> T) -> anyhow::Result<T> {
-        // Used only where an answer comes in pieces.
+        // Used only if an answer comes in pieces.
         let mut pieces = Vec::new();
         loop {
             self.stream.readable().await?;
@@ -139,11 +137,11 @@ impl Connection {
     }
 }
 
-/// The answer in `bytes`, None where it is not whole yet.
+/// The answer in `bytes`, or None if it is not complete yet.
 fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer<'_>>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(start) = head.parse(bytes).context("not an answer of HTTP")? else {
+    let httparse::Status::Complete(start) = head.parse(bytes).context("not an HTTP answer")? else {
         return Ok(None);
     };
     let (mut length, mut closes) = (0, head.version == Some(0));

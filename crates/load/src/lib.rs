@@ -1,9 +1,9 @@
-//! The load test, as users would run it: real HTTP against running servers, one connection for each queue, with data of its
-//! own in the database. The program is `discussions-load`.
+//! The load test: real HTTP against running servers, one connection for each queue, with its own data in the database. The
+//! program is `discussions-load`.
 //!
-//! Every comment carries a tag in its text that says who wrote it, where and when. So each reader knows by itself what it was
-//! to get: a comment that never comes is missed, one that comes twice is repeated, one of a community that the reader is not
-//! in is leaked.
+//! The text of every comment begins with a tag that says who wrote it, where and when. So each reader knows by itself which
+//! comments it must get. A comment that never comes is missed, one that comes twice is repeated, and one of a community that the
+//! reader is not in is leaked.
 
 mod files;
 mod http;
@@ -29,49 +29,49 @@ use tokio::time::{Instant, sleep};
 
 use self::{http::Target, machine::Machine, report::Report, run_state::RunState, scenario::Scenario};
 
-/// How long readers may take to get what is left once the writers have stopped.
+/// How long readers may take to get the last comments after the writers have stopped.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// The arguments of `discussions-load`.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
-    /// Where a server accepts requests; once for each of several nodes
+    /// Where a server accepts requests; repeat it for several nodes
     #[arg(long = "url", default_value = "http://127.0.0.1:8000")]
     urls: Vec<Target>,
-    /// Where comments are written, if not where they are read: to cross from node to node
+    /// Where to write comments, if not where they are read, so that events cross between nodes
     #[arg(long = "write-url")]
     write_urls: Vec<Target>,
-    /// Queues, each of a user of its own, on a connection of its own, with a poll parked
+    /// Queues; each has its own user, its own connection and a parked poll
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     queues: u32,
     /// Communities
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     communities: u32,
-    /// Communities that each user is in
+    /// Communities of each user
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     memberships: u32,
-    /// Users who write comments, one after the other, each on a connection of its own
+    /// Users who write comments, one after the other, each on its own connection
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     writers: u32,
-    /// Comments a second of all writers together; 0: as many as are answered
+    /// Comments a second of all writers together; 0: as many as the server answers
     #[arg(long, default_value_t = 20.0)]
     rate: f64,
     /// How long they write
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// Each poll carries what a browser sends
+    /// Send the headers of a browser with each poll
     #[arg(long)]
     browser_headers: bool,
-    /// Instead of deliveries, measure requests a second: so many connections, each with the next request at once
+    /// Measure requests a second instead of deliveries: each connection sends its next request at once
     #[arg(long)]
     requests: Option<Requests>,
     /// Connections of --requests
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
-    /// The server's process, for its CPU time and memory; once for each of several
+    /// The server's process, for its CPU time and memory; repeat it for several
     #[arg(long = "server-pid")]
     server_pids: Vec<u32>,
-    /// Which range of ids to use: runs at the same time need different ones
+    /// Which range of ids to use; simultaneous runs need different ones
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=99))]
     slot: u8,
     /// Print the result as JSON
@@ -80,21 +80,21 @@ pub struct LoadArgs {
     /// How the servers check tokens
     #[command(flatten)]
     signing: SigningConfig,
-    /// The servers' database, to make users and communities in, which are deleted afterwards
+    /// The servers' database; users and communities are created there and deleted afterwards
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
 }
 
-/// What `--requests` asks for.
+/// The requests that `--requests` measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Requests {
-    /// 20 of 200 discussions
+    /// List 20 of 200 discussions
     List,
     /// Write a comment in one of 200 discussions
     Comment,
 }
 
-/// Runs the load test; true where nothing was missed, repeated, out of order or leaked.
+/// Runs the load test. Returns true if nothing was missed, repeated, out of order or leaked.
 pub async fn run(args: LoadArgs) -> anyhow::Result<bool> {
     ensure!(args.rate.is_finite() && args.rate >= 0.0, "--rate is not a number of comments a second");
     let connections = match args.requests {

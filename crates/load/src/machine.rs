@@ -6,20 +6,20 @@ use anyhow::Context;
 use procfs::{ProcResult, process::Process};
 use tokio::time::{Instant, sleep};
 
-/// The processes that are watched; perhaps none.
+/// The watched processes; there may be none.
 pub(crate) struct Machine(Vec<Process>);
 
-/// What they have used so far.
+/// The CPU time and memory that processes have used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     /// CPU time in microseconds.
     pub(crate) cpu: u64,
-    /// Memory in bytes. A page shared by several processes counts in parts (PSS).
+    /// Memory in bytes. A page that several processes share counts in parts (PSS).
     pub(crate) memory: u64,
 }
 
 impl Machine {
-    /// Watches `pids`, which must be processes of the same account.
+    /// Watches `pids`, which must be processes of this program's account.
     pub(crate) fn new(pids: &[u32]) -> anyhow::Result<Self> {
         let processes = pids.iter().map(|pid| Process::new(i32::try_from(*pid)?).context("no such process"));
         let machine = Self(processes.collect::<anyhow::Result<_>>().context("--server-pid")?);
@@ -27,12 +27,12 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Whether any process is watched.
+    /// Whether there is any watched process.
     pub(crate) fn is_watched(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// What all of them have used so far.
+    /// What all watched processes have used so far.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         let mut memory = 0;
         for process in &self.0 {
@@ -42,7 +42,7 @@ impl Machine {
         Ok(Usage { cpu: self.cpu()?, memory })
     }
 
-    /// Waits until the processes are at rest, two seconds at the most.
+    /// Waits until the processes are idle, for two seconds at most.
     pub(crate) async fn wait_for_rest(&self) -> anyhow::Result<()> {
         const STEP: Duration = Duration::from_millis(100);
         let start = Instant::now();
@@ -66,7 +66,7 @@ impl Machine {
 /// The CPU time of a process in microseconds: the sum over its threads' schedstat. /proc/PID/stat counts in ticks of 10 ms,
 /// which is too coarse here.
 fn cpu(process: &Process) -> ProcResult<u64> {
-    // A thread that ends while it is read takes its few microseconds with it.
+    // A thread that ends meanwhile is not counted; it has used only a few microseconds.
     let threads = process.tasks()?.filter_map(|task| task.and_then(|task| task.schedstat()).ok());
     Ok(threads.map(|thread| thread.sum_exec_runtime).sum::<u64>() / 1_000)
 }

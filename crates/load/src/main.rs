@@ -16,6 +16,6 @@ struct Cli {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let good = discussions_load::run(Cli::parse().args).await?;
-    anyhow::ensure!(good, "not everything arrived as it should; see the table");
+    anyhow::ensure!(good, "not every event arrived as it should; see the table");
     Ok(())
 }

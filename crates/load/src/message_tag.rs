@@ -1,15 +1,15 @@
-//! The tag at the start of each comment's text. By it a reader knows which comment it has got.
+//! The tag at the start of each comment's text. It tells a reader which comment it has got.
 
 use std::fmt;
 
-/// Follows the tag, so that the text is as long as people's are.
+/// Follows the tag, so that the text is about as long as people's texts.
 const PADDING: &str = " Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore \
                        et dolore magna aliqua. Ut enim ad minim veniam, quis nostrud exercitation ullamco.";
 
-/// Names one comment of a run.
+/// Identifies one comment of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageTag {
-    /// The run that wrote it. A queue may still get comments of an earlier run.
+    /// The run that wrote it. A queue may also get comments of an earlier run.
     pub(crate) run: u32,
     /// The community, counted from 0.
     pub(crate) community: u32,

@@ -1,4 +1,4 @@
-//! How far the run is: a bar on a terminal, a line every few seconds elsewhere.
+//! Shows the progress of a run: a bar on a terminal, otherwise a line every few seconds.
 
 use std::{
     io::{Write, stderr},
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{run_state::RunState, scenario::Scenario};
 
-/// Between two lines where standard error is no terminal.
+/// The pause between two lines, if standard error is no terminal.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// The progress of a run, on standard error.
@@ -24,7 +24,6 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// An empty bar.
     pub(crate) fn new(scenario: &Scenario, state: Arc<RunState>) -> Self {
         let style =
             ProgressStyle::with_template("{bar:24} {pos} of {len} {msg}").expect("a constant template that is valid");
@@ -32,17 +31,17 @@ impl Progress {
         Self { state, bar, queues: scenario.args.queues.into(), seconds: scenario.args.seconds, printed: None }
     }
 
-    /// While polls are being parked.
+    /// Shows how many polls are parked.
     pub(crate) fn parking(&mut self) {
         self.show(self.state.parked(), self.queues, "polls parked");
     }
 
-    /// While the writers write, since `start`.
+    /// Shows the progress while the writers write, since `start`.
     pub(crate) fn writing(&mut self, start: Instant) {
         self.show(start.elapsed().as_secs(), self.seconds, &self.deliveries());
     }
 
-    /// While the last deliveries come.
+    /// Shows the progress while the last deliveries come.
     pub(crate) fn draining(&mut self) {
         self.show(self.seconds, self.seconds, &self.deliveries());
     }

@@ -1,4 +1,4 @@
-//! A reader: registers, polls, and checks that it gets what it should.
+//! A reader registers, polls, and checks that it gets every event that it should.
 
 use std::{rc::Rc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     worker::Worker,
 };
 
-/// A reader that has never parked a poll gives the run up after this many failures in a row.
+/// If a reader has never parked a poll and fails this many times in a row, the run ends.
 const FAILURES: u32 = 20;
 
 /// One user with one queue.
@@ -24,14 +24,14 @@ pub(crate) struct Reader {
     user: UserId,
     target: Target,
     head: String,
-    /// The communities it is in, with the numbers of the comments that it has got.
+    /// The reader's communities, each with the numbers of the comments that it has got.
     seen: Vec<(u32, FixedBitSet)>,
     queue: Option<String>,
     cursor: EventId,
     newest: EventId,
     is_parked: bool,
     was_parked: bool,
-    /// A server has said that events are gone, so what is missing is not a fault.
+    /// A server has said that events are gone, so missing comments are no fault.
     catchup_required: bool,
 }
 
@@ -42,7 +42,7 @@ struct Registered {
 }
 
 #[derive(Deserialize)]
-struct Polled<'a> {
+struct PollAnswer<'a> {
     #[serde(borrow, default)]
     events: Vec<Event<'a>>,
     last_event_id: Option<EventId>,
@@ -106,7 +106,7 @@ impl Reader {
     }
 
     async fn on_one_connection(&mut self, worker: &Worker, failures: &mut u32) -> anyhow::Result<()> {
-        // Few connect at a time, since a listener's backlog and the database's connections are bounded.
+        // Only a few readers connect at a time, because a listener's backlog and the database's connections are limited.
         let mut permit = Some(worker.permits.acquire().await?);
         let mut connection =
             Connection::open(&self.target, worker.scenario.source(self.index)).await.context("connect")?;
@@ -118,7 +118,7 @@ impl Reader {
             let request =
                 format!("GET /poll?queue_id={queue}&last_event_id={}{}\r\n", self.cursor, self.head).into_bytes();
             self.set_parked(worker, true);
-            permit.take(); // the next one may connect
+            permit.take(); // the next reader may connect
             connection.ask(&worker.buffer, &request, |answer| self.handle_poll(worker, answer)).await??;
             *failures = 0;
         }
@@ -143,7 +143,7 @@ impl Reader {
         if !self.was_parked || self.catchup_required {
             self.cursor = registered.last_event_id;
         } else {
-            // The new queue goes on from the expired one's cursor: it gets what came in between, or catchup_required.
+            // The new queue continues from the expired one's cursor. It gets the events in between, or catchup_required.
             worker.tally.borrow_mut().registered_again += 1;
         }
         worker.queues.borrow_mut().insert(self.index, (self.head.clone(), registered.queue_id.clone()));
@@ -162,7 +162,7 @@ impl Reader {
             }
             status => bail!("poll answered {status}"),
         }
-        let polled: Polled = serde_json::from_slice(answer.body).context("poll's answer")?;
+        let polled: PollAnswer = serde_json::from_slice(answer.body).context("poll's answer")?;
         let mut tally = worker.tally.borrow_mut();
         if polled.catchup_required {
             tally.catchups += 1;
@@ -207,7 +207,7 @@ impl Reader {
         }
     }
 
-    /// How many of the comments in `written` never came; none where a server said that events are gone.
+    /// How many of the comments in `written` never came; none if a server said that events are gone.
     pub(crate) fn missed(&self, written: &[FixedBitSet]) -> u64 {
         if self.catchup_required {
             return 0;
@@ -216,7 +216,7 @@ impl Reader {
     }
 }
 
-/// Adds `number` to `seen`; false where it was there already.
+/// Adds `number` to `seen`. Returns false if it was already there.
 fn insert(seen: &mut FixedBitSet, number: u32) -> bool {
     seen.grow(number as usize + 1);
     !seen.put(number as usize)

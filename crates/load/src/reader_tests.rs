@@ -1,4 +1,4 @@
-//! That a reader notices each fault that a server can have.
+//! Tests that a reader notices each kind of fault.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ struct Cli {
     args: LoadArgs,
 }
 
-/// A reader in communities 0 and 1 of three, and what it shares with others.
+/// A reader in communities 0 and 1 of three, and its worker.
 fn reader() -> (Reader, Worker) {
     let arguments = "load --communities 3 --memberships 2 --jwt-secret secret --database-url postgres://nowhere";
     let scenario = Arc::new(Scenario::new(Cli::parse_from(arguments.split(' ')).args).unwrap());
@@ -35,7 +35,7 @@ impl Reader {
     }
 }
 
-/// Missed, repeated, out of order, leaked.
+/// The counts of missed, repeated, out of order and leaked comments.
 fn faults(reader: &Reader, worker: &Worker, written: &[(u32, u32)]) -> [u64; 4] {
     for (community, number) in written {
         worker.state.record_written(*community, *number);
@@ -45,21 +45,21 @@ fn faults(reader: &Reader, worker: &Worker, written: &[(u32, u32)]) -> [u64; 4] 
 }
 
 #[test]
-fn all_in_order_is_no_fault() {
+fn comments_in_order_are_no_fault() {
     let (mut reader, worker) = reader();
     let first = comment(&worker, 5, 0, 0);
     reader.answered(&worker, &[first], 5);
     reader.answered(&worker, &[], 6);
     let (second, third) = (comment(&worker, 8, 1, 0), comment(&worker, 9, 0, 1));
     reader.answered(&worker, &[second, third], 9);
-    // What others write is not this reader's to get.
+    // The comment in community 2 is not for this reader.
     assert_eq!(faults(&reader, &worker, &[(0, 0), (1, 0), (0, 1), (2, 0)]), [0; 4]);
     assert_eq!(worker.tally.borrow().delivery.len(), 3);
     assert_eq!(worker.state.deliveries().0, 3);
 }
 
 #[test]
-fn what_never_came_is_missed() {
+fn a_comment_that_never_came_is_missed() {
     let (mut reader, worker) = reader();
     let second = comment(&worker, 6, 0, 1);
     reader.answered(&worker, &[second], 6);
@@ -67,7 +67,7 @@ fn what_never_came_is_missed() {
 }
 
 #[test]
-fn numbers_need_not_come_in_order() {
+fn the_numbers_of_comments_need_not_be_in_order() {
     let (mut reader, worker) = reader();
     let (far, near) = (comment(&worker, 5, 0, 1_000), comment(&worker, 6, 0, 63));
     reader.answered(&worker, &[far, near], 6);
@@ -76,7 +76,7 @@ fn numbers_need_not_come_in_order() {
 }
 
 #[test]
-fn what_came_twice_is_repeated() {
+fn a_comment_that_came_twice_is_repeated() {
     let (mut reader, worker) = reader();
     let first = comment(&worker, 5, 0, 0);
     reader.answered(&worker, &[first.clone(), first.clone()], 5);
@@ -90,13 +90,13 @@ fn an_older_event_after_a_newer_one_is_out_of_order() {
     let (first, second) = (comment(&worker, 5, 0, 0), comment(&worker, 6, 0, 1));
     reader.answered(&worker, &[second, first], 6);
     assert_eq!(faults(&reader, &worker, &[(0, 0), (0, 1)]), [0, 0, 1, 0]);
-    // And so is a cursor that goes back.
+    // A cursor that goes back counts as well.
     reader.answered(&worker, &[], 4);
     assert_eq!(faults(&reader, &worker, &[]), [0, 0, 2, 0]);
 }
 
 #[test]
-fn what_is_not_the_readers_is_leaked() {
+fn an_event_for_other_users_is_leaked() {
     let (mut reader, worker) = reader();
     let foreign = comment(&worker, 5, 2, 0);
     let mut hidden = comment(&worker, 6, 2, 1);
@@ -110,7 +110,7 @@ fn what_is_not_the_readers_is_leaked() {
 }
 
 #[test]
-fn what_the_server_says_is_gone_is_not_missed_but_told() {
+fn after_catchup_required_no_comment_is_missed() {
     let (mut reader, worker) = reader();
     let answer = Answer { status: 200, body: br#"{"catchup_required":true}"#, closes: false };
     reader.handle_poll(&worker, &answer).unwrap();

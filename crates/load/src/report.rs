@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{machine::Usage, run_state::RunState, scenario::Scenario, tally::Tally};
 
-/// The result of a run; times in milliseconds.
+/// The result of a run. Times are in milliseconds.
 #[derive(Serialize)]
 pub(crate) struct Report {
     queues: u32,
@@ -43,7 +43,7 @@ pub(crate) struct Times {
 #[derive(Serialize)]
 struct Server {
     cpu_seconds: f64,
-    /// Writing, relaying and parking again included.
+    /// Includes writing, relaying and parking the polls again.
     cpu_us_a_delivery: f64,
     memory_before: u64,
     memory_parked: u64,
@@ -53,7 +53,7 @@ struct Server {
 }
 
 impl Times {
-    /// Of a histogram in microseconds.
+    /// The times of a histogram in microseconds.
     pub(crate) fn new(of: &Histogram<u64>) -> Self {
         let at = |quantile| of.value_at_quantile(quantile) as f64 / 1e3;
         Self { p50: at(0.5), p99: at(0.99), p99_9: at(0.999), max: of.max() as f64 / 1e3 }
@@ -61,7 +61,7 @@ impl Times {
 }
 
 impl Report {
-    /// `usage`: before the first connection, with all polls parked, and after the last delivery.
+    /// `usage` was measured before the first connection, with all polls parked, and after the last delivery.
     pub(crate) fn new(
         scenario: &Scenario,
         state: &RunState,
@@ -106,7 +106,7 @@ impl Report {
         }
     }
 
-    /// Whether every reader got everything it should, once, in order, and nothing else; and anything was written at all.
+    /// Whether comments were written, and every reader got all of its comments, once and in order, and nothing else.
     pub(crate) fn is_good(&self) -> bool {
         self.missed + self.repeated + self.out_of_order + self.leaked == 0 && self.written > 0
     }
@@ -128,7 +128,7 @@ impl Report {
         row("repeated", self.repeated.to_string())?;
         row("out of order", self.out_of_order.to_string())?;
         row("leaked", self.leaked.to_string())?;
-        row("told to catch up", self.catchups.to_string())?;
+        row("catch-ups required", self.catchups.to_string())?;
         row("registered again", self.registered_again.to_string())?;
         if let Some(server) = &self.server {
             row("server CPU", format!("{:.2} s, {:.1} us a delivery", server.cpu_seconds, server.cpu_us_a_delivery))?;
@@ -155,7 +155,7 @@ impl Report {
 }
 
 impl Times {
-    /// The four, in columns.
+    /// The four times, in columns.
     pub(crate) fn row(&self) -> String {
         format!("{:>9.2} {:>9.2} {:>9.2} {:>9.2}", self.p50, self.p99, self.p99_9, self.max)
     }

@@ -1,4 +1,4 @@
-//! Requests a second. Each connection sends its next request as soon as the last one is answered.
+//! Measures requests a second. Each connection sends its next request as soon as the last one is answered.
 
 use std::{io::Write, rc::Rc, sync::Arc, thread, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     worker::{self, Worker},
 };
 
-/// Measures and prints; true if no request failed.
+/// Measures and prints. Returns true if no request failed.
 pub(crate) async fn measure(scenario: &Arc<Scenario>, what: Requests) -> anyhow::Result<bool> {
     let state = Arc::new(RunState::new(scenario));
     let count = (worker::threads() as u32).min(scenario.args.connections);
@@ -63,7 +63,7 @@ async fn client(worker: Rc<Worker>, what: Requests, index: u32) -> anyhow::Resul
     let head = http::head(target, &scenario.token(scenario.writer(index))?, scenario.args.browser_headers);
     let mut connection = Connection::open(target, scenario.source(index)).await.context("connect")?;
     let start = scenario.now();
-    // The first tenth is not counted: pools, caches and query plans are filled there.
+    // The first tenth is not counted, because pools, caches and query plans are filled then.
     let (from, until) = (start + scenario.args.seconds * 100_000_000, start + scenario.args.seconds * 1_100_000_000);
     loop {
         let began = scenario.now();

@@ -1,4 +1,4 @@
-//! What the threads of a run share: counters and signals.
+//! The counters and signals that the threads of a run share.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::scenario::Scenario;
 
-/// Counters and signals.
+/// The state that all threads of a run share.
 pub(crate) struct RunState {
     communities: Vec<Community>,
     parked: AtomicI64,
@@ -33,7 +33,6 @@ struct Community {
 }
 
 impl RunState {
-    /// The state before anything is written.
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let mut communities: Vec<Community> = (0..scenario.args.communities).map(|_| Community::default()).collect();
         for reader in 0..scenario.args.queues {
@@ -69,14 +68,14 @@ impl RunState {
         self.communities[community as usize].next.fetch_add(1, Relaxed)
     }
 
-    /// Notes a comment that a server answered with 201. Every reader of its community is to get it.
+    /// Records a comment that a server answered with 201. Every reader of its community must get it.
     pub(crate) fn record_written(&self, community: u32, number: u32) {
         let community = &self.communities[community as usize];
         community.written.lock().unwrap_or_else(PoisonError::into_inner).grow_and_insert(number as usize);
         self.expected.fetch_add(community.readers, Relaxed);
     }
 
-    /// The numbers of the comments that were written, for each community.
+    /// The numbers of the written comments, for each community.
     pub(crate) fn written(&self) -> Vec<FixedBitSet> {
         let communities = self.communities.iter();
         communities.map(|one| one.written.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
@@ -87,7 +86,7 @@ impl RunState {
         self.delivered.fetch_add(1, Relaxed);
     }
 
-    /// Deliveries made, and deliveries expected.
+    /// The deliveries made so far, and the deliveries expected.
     pub(crate) fn deliveries(&self) -> (u64, u64) {
         (self.delivered.load(Relaxed), self.expected.load(Relaxed))
     }
@@ -97,7 +96,7 @@ impl RunState {
         self.under_way.fetch_add(change, Relaxed);
     }
 
-    /// Whether no writer waits for an answer and every reader has everything, as far as counting can say.
+    /// Whether no writer waits for an answer and, by the counts, every reader has all its comments.
     pub(crate) fn is_complete(&self) -> bool {
         let (delivered, expected) = self.deliveries();
         self.under_way.load(Relaxed) == 0 && delivered >= expected
@@ -108,17 +107,17 @@ impl RunState {
         self.errors.fetch_add(1, Relaxed);
     }
 
-    /// Requests that failed.
+    /// The number of failed requests.
     pub(crate) fn errors(&self) -> u64 {
         self.errors.load(Relaxed)
     }
 
-    /// Gives the run up. The first reason is kept.
+    /// Makes the run fail. Only the first reason is kept.
     pub(crate) fn give_up(&self, why: String) {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
     }
 
-    /// Why the run was given up, if it was.
+    /// Why the run failed, if it did.
     pub(crate) fn fatal(&self) -> Option<String> {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! The scenario of a run: who takes part, with which ids, memberships and tokens.
+//! The scenario of a run: its users, communities and discussions, with their ids, memberships and tokens.
 
 use std::{net::Ipv4Addr, time::Instant};
 
@@ -9,16 +9,16 @@ use discussions::{
 
 use crate::{LoadArgs, Requests, http::Target};
 
-/// A run's rows have ids from here on, in a range for each slot. People's rows never get ids as high.
+/// The rows of runs have ids from here on, in one range for each slot. No other rows get ids this high.
 const FIRST_ID: i64 = 1_000_000_000_000;
-/// Ids of one slot.
+/// The number of ids of a slot.
 const SLOT_IDS: i64 = 1_000_000_000;
-/// Connections from one source address: loopback has some 28,000 ports for one destination.
+/// Connections from one source address. For one destination an address has about 28,000 ports.
 const SOURCE_CONNECTIONS: u32 = 10_000;
 
-/// What is decided before the run begins.
+/// The decisions that are made before the run begins.
 pub(crate) struct Scenario {
-    /// What was asked for.
+    /// The arguments, limited to possible values.
     pub(crate) args: LoadArgs,
     /// A random number that distinguishes this run from others.
     pub(crate) run: u32,
@@ -37,7 +37,7 @@ impl Scenario {
         Ok(Self { args, run: rand::random(), start: Instant::now() })
     }
 
-    /// The ids that the run's rows have.
+    /// The range of ids of the run's rows.
     pub(crate) fn ids(&self) -> std::ops::Range<i64> {
         let first = FIRST_ID + i64::from(self.args.slot) * SLOT_IDS;
         first..first + SLOT_IDS
@@ -48,33 +48,33 @@ impl Scenario {
         if self.args.requests.is_some() { 200 } else { 4 }
     }
 
-    /// Reader `index`.
+    /// The user id of reader `index`.
     pub(crate) fn reader(&self, index: u32) -> UserId {
         self.ids().start + i64::from(index)
     }
 
-    /// Writer `index`, who is in every community.
+    /// The user id of writer `index`, who is in every community.
     pub(crate) fn writer(&self, index: u32) -> UserId {
         self.ids().start + i64::from(self.args.queues + index)
     }
 
-    /// Community `index`.
+    /// The id of community `index`.
     pub(crate) fn community(&self, index: u32) -> CommunityId {
         self.ids().start + i64::from(index)
     }
 
-    /// The communities that reader `index` is in.
+    /// The communities of reader `index`.
     pub(crate) fn communities_of(&self, index: u32) -> impl Iterator<Item = u32> + use<> {
         let (all, some) = (self.args.communities, self.args.memberships);
         (0..some).map(move |step| (index + step) % all)
     }
 
-    /// The one article, which every discussion is about.
+    /// The article of every discussion.
     pub(crate) fn article(&self) -> ArticleId {
         self.ids().start
     }
 
-    /// Discussion `index` of a community.
+    /// The id of discussion `index` of a community.
     pub(crate) fn discussion(&self, community: u32, index: u32) -> DiscussionId {
         self.ids().start + i64::from(community * self.discussions() + index)
     }
@@ -84,18 +84,18 @@ impl Scenario {
         jwt::mint(&self.args.signing, user, None, self.args.seconds as i64 + 3_600)
     }
 
-    /// Where connection `index` goes.
+    /// The server of connection `index`.
     pub(crate) fn target(&self, index: u32) -> &Target {
         &self.args.urls[index as usize % self.args.urls.len()]
     }
 
-    /// Where writer `index` writes.
+    /// The server that writer `index` writes to.
     pub(crate) fn write_target(&self, index: u32) -> &Target {
         let urls = if self.args.write_urls.is_empty() { &self.args.urls } else { &self.args.write_urls };
         &urls[index as usize % urls.len()]
     }
 
-    /// The address that connection `index` comes from, where the target is this machine.
+    /// The source address of connection `index`, if the target is this machine.
     pub(crate) fn source(&self, index: u32) -> Ipv4Addr {
         let [.., high, low] = (index / SOURCE_CONNECTIONS + 1).to_be_bytes();
         Ipv4Addr::new(127, 100 + self.args.slot, high, low)
@@ -106,7 +106,7 @@ impl Scenario {
         self.start.elapsed().as_nanos() as u64
     }
 
-    /// What `--requests` asks for, in words.
+    /// The requests of `--requests`, in words.
     pub(crate) fn words(what: Requests) -> &'static str {
         match what {
             Requests::List => "lists of 20 of 200 discussions",

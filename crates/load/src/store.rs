@@ -1,4 +1,4 @@
-//! The SQL of the load test: it makes users, communities and discussions in a range of ids of their own, and deletes them.
+//! The SQL of the load test. It creates users, communities and discussions in their own range of ids, and deletes them.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use tokio::time::{Instant, sleep};
 
 use crate::scenario::Scenario;
 
-/// Advisory locks of runs have these numbers, by slot: two runs must not share their rows.
+/// The advisory lock of slot 0; the others follow. The lock ensures that two runs do not use the same rows.
 const LOCK: i64 = 0x6c_6f_61_64_00;
-/// How long the relay may take for the new memberships' events.
+/// How long the relay may take to number the events of the new memberships.
 const RELAY: Duration = Duration::from_secs(60);
 
-/// A connection that holds the slot.
+/// A database connection that holds the lock of the slot.
 pub(crate) struct Store(PgConnection);
 
 impl Store {
-    /// Connects and takes the slot. An error where another run has it.
+    /// Connects and takes the slot. Fails if another run has it.
     pub(crate) async fn open(url: &str, slot: u8) -> anyhow::Result<Self> {
         let mut db = PgConnection::connect(url).await.context("cannot reach PostgreSQL at DATABASE_URL")?;
         let taken = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "taken!""#, LOCK + i64::from(slot))
@@ -27,7 +27,7 @@ impl Store {
         Ok(Self(db))
     }
 
-    /// Makes the scenario's rows.
+    /// Inserts the scenario's rows.
     pub(crate) async fn seed(&mut self, scenario: &Scenario) -> sqlx::Result<()> {
         let (first, args) = (scenario.ids().start, &scenario.args);
         let (readers, writers) = (i64::from(args.queues), i64::from(args.writers));
@@ -61,7 +61,7 @@ impl Store {
         )
         .execute(&mut *db)
         .await?;
-        // Reader n is in communities n, n + 1, ... as `Scenario::communities_of` says; a writer is in all.
+        // Reader n is in communities n, n + 1, ... as in `Scenario::communities_of`. A writer is in all communities.
         sqlx::query!(
             "insert into memberships (user_id, community_id, role)
              select $1::bigint + n, $1 + (n + step) % $2::bigint, 'member'
@@ -90,14 +90,14 @@ impl Store {
         .execute(&mut *db)
         .await?;
         transaction.commit().await?;
-        // Query plans that are made for empty tables are bad ones.
+        // Plans for empty tables would be slow.
         sqlx::raw_sql("analyze users, communities, articles, community_articles, memberships, discussions")
             .execute(&mut self.0)
             .await?;
         Ok(())
     }
 
-    /// Waits until the servers have numbered what is committed.
+    /// Waits until the servers have numbered all committed events.
     pub(crate) async fn relayed(&mut self) -> anyhow::Result<()> {
         let start = Instant::now();
         while sqlx::query_scalar!(r#"select exists (select from outbox where event_id is null) as "waiting!""#)
@@ -106,19 +106,19 @@ impl Store {
         {
             ensure!(
                 start.elapsed() < RELAY,
-                "nobody relays this database's events: do the servers use another DATABASE_URL?"
+                "no server relays this database's events: do the servers use another DATABASE_URL?"
             );
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
 
-    /// Deletes all that is in the slot's range. Events stay, as they always do, until they are pruned.
+    /// Deletes all rows of the slot's range. Their events stay until they are pruned, as all events do.
     pub(crate) async fn clean(&mut self, scenario: &Scenario) -> sqlx::Result<()> {
         let (first, end) = (scenario.ids().start, scenario.ids().end);
         let mut transaction = self.0.begin().await?;
         let db = &mut *transaction;
-        // A server that is just writing a comment waits for these locks, and then finds no discussion.
+        // A server that is writing a comment at this moment waits for these locks, and then finds no discussion.
         sqlx::query!("select id from discussions where id >= $1 and id < $2 for update", first, end)
             .fetch_all(&mut *db)
             .await?;

@@ -1,35 +1,35 @@
-//! What one thread of a run has seen and measured.
+//! The counts and times of one thread of a run.
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-/// The longest time that a histogram can hold, in microseconds. Longer ones count as this.
+/// The longest time that a histogram can hold, in microseconds. Longer times count as this one.
 const LONGEST: u64 = 600_000_000;
 
 /// Counts and times, in microseconds.
 pub(crate) struct Tally {
-    /// From the start of a comment's request to the whole answer that brought it.
+    /// From the start of a comment's POST to the complete answer that delivered it.
     pub(crate) delivery: Histogram<u64>,
-    /// From the start of a request of a writer to its whole answer.
+    /// From the start of a writer's request to its complete answer.
     pub(crate) request: Histogram<u64>,
     /// Comments that a server answered with 201.
     pub(crate) written: u64,
-    /// Deliveries of a comment that never came.
+    /// Deliveries that never came.
     pub(crate) missed: u64,
-    /// Comments that came again.
+    /// Comments that came more than once.
     pub(crate) repeated: u64,
     /// Comments that came after a newer one.
     pub(crate) disordered: u64,
-    /// Events of communities that the reader is not in.
+    /// Events that the reader must not get.
     pub(crate) leaked: u64,
     /// Answers `catchup_required`.
     pub(crate) catchups: u64,
-    /// Answers with nothing in them.
+    /// Answers without events.
     pub(crate) empty: u64,
     /// Queues that had to be registered again.
     pub(crate) registered_again: u64,
-    /// What failed, and how often.
+    /// Failed requests: what failed, and how often.
     pub(crate) errors: BTreeMap<String, u64>,
 }
 
@@ -53,12 +53,12 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Notes a failure.
+    /// Counts a failure.
     pub(crate) fn error(&mut self, what: String) {
         *self.errors.entry(what).or_default() += 1;
     }
 
-    /// Adds what another thread has seen.
+    /// Adds the counts and times of another thread.
     pub(crate) fn add(&mut self, other: Self) {
         self.delivery.add(&other.delivery).expect("both have the same bounds");
         self.request.add(&other.request).expect("both have the same bounds");

@@ -1,4 +1,4 @@
-//! A thread of readers and writers, each a task. They share buffers and counts without locks.
+//! A thread with tasks for readers and writers. The tasks share buffers and counts without locks.
 
 use std::{
     cell::RefCell,
@@ -30,24 +30,21 @@ const PERMITS: usize = 32;
 /// Every queue gets a heartbeat within this time.
 const HEARTBEATS: Duration = Duration::from_secs(50);
 
-/// What the tasks of a thread share.
+/// The state that the tasks of a thread share.
 pub(crate) struct Worker {
-    /// Who takes part.
     pub(crate) scenario: Arc<Scenario>,
-    /// What the threads share.
+    /// The state that all threads share.
     pub(crate) state: Arc<RunState>,
-    /// What answers are read into.
+    /// The buffer into which answers are read.
     pub(crate) buffer: Buffer,
-    /// What was seen and measured.
     pub(crate) tally: RefCell<Tally>,
-    /// A reader holds one while it connects and registers.
+    /// A reader holds a permit while it connects and registers.
     pub(crate) permits: Semaphore,
-    /// The head of requests and the queue of each reader, for heartbeats.
+    /// For heartbeats, by reader: the head of its requests, and its queue.
     pub(crate) queues: RefCell<HashMap<u32, (String, String)>>,
 }
 
 impl Worker {
-    /// A worker that has seen nothing.
     pub(crate) fn new(scenario: &Arc<Scenario>, state: &Arc<RunState>) -> Self {
         Self {
             scenario: Arc::clone(scenario),
@@ -59,14 +56,14 @@ impl Worker {
         }
     }
 
-    /// Notes a failed request.
+    /// Counts a failed request.
     pub(crate) fn fail(&self, what: &str) {
         self.state.record_error();
         self.tally.borrow_mut().error(what.to_owned());
     }
 }
 
-/// How many threads a run has: one for each core, four at the most.
+/// The number of threads of a run: one for each core, four at most.
 pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
 }
@@ -75,7 +72,7 @@ pub(crate) fn threads() -> usize {
 pub(crate) struct Threads(Vec<JoinHandle<anyhow::Result<Tally>>>);
 
 impl Threads {
-    /// Waits for the end of all, and adds up what they have seen.
+    /// Waits until all threads end, and adds up their counts.
     pub(crate) fn join(self) -> anyhow::Result<Tally> {
         let mut sum = Tally::default();
         for thread in self.0 {
@@ -99,7 +96,7 @@ pub(crate) fn start(scenario: &Arc<Scenario>, state: &Arc<RunState>) -> anyhow::
     Ok(Threads(threads.collect::<anyhow::Result<_>>()?))
 }
 
-/// The tasks of thread `number` of `count`, to their end.
+/// Runs the tasks of thread `number` of `count` to their end.
 async fn work(scenario: &Arc<Scenario>, state: &Arc<RunState>, number: usize, count: usize) -> anyhow::Result<Tally> {
     let worker = Rc::new(Worker::new(scenario, state));
     let mut readers = JoinSet::new();
@@ -120,7 +117,7 @@ async fn work(scenario: &Arc<Scenario>, state: &Arc<RunState>, number: usize, co
     Ok(tally)
 }
 
-/// Sends each queue of the thread its heartbeats, as its user's page would.
+/// Sends heartbeats for each queue of the thread, as its user's page would.
 async fn heartbeats(worker: Rc<Worker>) {
     let stopped = worker.state.stopped.clone();
     let beating = async {
@@ -150,7 +147,7 @@ async fn beat_all(worker: &Worker) -> anyhow::Result<()> {
         }
         let Some(connection) = connections.get_mut(&node) else { continue };
         let request = http::post("/heartbeat", &head, &format!(r#"{{"queue_id":"{queue}"}}"#));
-        // A 404 is no matter here: the reader notices by itself that its queue is gone.
+        // Ignore a 404: the reader notices by itself that its queue is gone.
         connection.ask(&worker.buffer, &request, |_| ()).await?;
         sleep(pause).await;
     }

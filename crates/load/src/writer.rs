@@ -1,4 +1,4 @@
-//! A writer sends comments, one after the other, and notes those that a server answered with 201.
+//! A writer sends comments, one after the other, and records those that a server answered with 201.
 
 use std::{rc::Rc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     worker::Worker,
 };
 
-/// Writes while the run's state allows it, until the run stops.
+/// Writes comments while the run's state allows it, until the run stops.
 pub(crate) async fn run(worker: Rc<Worker>, index: u32) {
     let stopped = worker.state.stopped.clone();
     let writing = async {
@@ -42,7 +42,7 @@ async fn on_one_connection(worker: &Worker, index: u32) -> anyhow::Result<()> {
         beat.tick().await;
         if !worker.state.may_write() {
             sleep(Duration::from_millis(5)).await;
-            // Writers begin at different times within a beat, as people do.
+            // Writers begin at different times within the pause, as people do.
             beat.reset_after(pause.mul_f64(rand::random_range(0.0..1.0)));
             continue;
         }

@@ -17,7 +17,7 @@ export const viewport: Viewport = {
   ],
 };
 
-/** The page loads nothing from another host, whatever a comment says. */
+/** No comment can make the page load anything from another host. */
 const policy = [
   "default-src 'self'",
   "script-src 'self' 'unsafe-inline'",

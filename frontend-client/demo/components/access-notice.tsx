@@ -6,7 +6,7 @@ const reasons = {
   not_found: "There is nothing here, or nothing that you may see.",
 };
 
-/** Says why nothing is shown, or why nothing arrives. */
+/** Says why no list is shown or why no events arrive. */
 export function AccessNotice({ access, community }: { access: Access; community: string }) {
   if (access.state === "granted") return null;
   return (

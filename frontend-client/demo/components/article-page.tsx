@@ -25,7 +25,7 @@ export function ArticlePage({ article, user, view, setView }: ArticlePageProps) 
   const open = typeof view.discussion === "number" ? view.discussion : undefined;
   const opened = useDiscussion(open ?? 0, { enabled: open !== undefined && !list.isPending });
   const current = open === undefined ? undefined : opened.discussion;
-  // What was open stays the subject when it may not be read any more, so that the page can say why.
+  // The discussion stays selected when it may no longer be read, so that the page can say why.
   const [kept, setKept] = useState(current);
   if (current && current !== kept) setKept(current);
   const shown = current ?? (kept?.id === open ? kept : undefined);
@@ -118,7 +118,7 @@ export function ArticlePage({ article, user, view, setView }: ArticlePageProps) 
               articleId={article.id}
               onSend={async (community_id, topic, text, key) => {
                 const discussion = await list.create({ community_id, topic, text }, { key });
-                // Whoever has gone on to other things stays there.
+                // If the user has opened something else meanwhile, that stays open.
                 if (latestView.current.discussion === "new") setView({ discussion: discussion.id });
               }}
             />

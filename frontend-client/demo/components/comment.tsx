@@ -14,10 +14,10 @@ export interface CommentActions {
   update: (id: number, text: string) => Promise<unknown>;
   remove: (id: number) => Promise<unknown>;
   retry: (key: string) => Promise<unknown>;
-  /** Takes an unsent comment back into the field it came from. */
+  /** Moves an unsent comment back into the field where it was written. */
   edit: (key: string, parentId: number | null) => void;
   discard: (key: string) => void;
-  /** The reply that was taken back is closed or sent. */
+  /** Called when the reply that was moved back is closed or sent. */
   closeReply: () => void;
 }
 
@@ -28,20 +28,20 @@ export interface CommentProps {
   mayWrite: boolean;
   mayDeleteAny: boolean;
   fresh: ReadonlySet<number>;
-  /** The comment whose reply was taken back. */
+  /** The comment whose unsent reply was moved back into its field. */
   reopened: number | undefined;
 }
 
 const DEEPEST = 3;
 
-/** Renders anew when something below it changed, and not for what arrives elsewhere. */
+/** Renders only when the comment or a reply below it changed. */
 export const Comment = memo(function Comment({ comment, actions, ...shared }: CommentProps) {
   const { myName, mayWrite, mayDeleteAny, fresh, reopened } = shared;
   const [mode, setMode] = useState<"read" | "reply" | "edit">("read");
   const [failure, setFailure] = useState<string>();
   const replying = mode === "reply" || reopened === comment.id;
   const article = useRef<HTMLElement>(null);
-  /** The focus returns to the comment, as its field or button goes away. */
+  /** Returns the focus to the comment, because its field or button disappears. */
   const read = () => {
     setMode("read");
     article.current?.focus({ preventScroll: true });

@@ -5,25 +5,25 @@ import { useEffect, useId, useRef, useState, type FormEvent, type KeyboardEvent 
 import { Markdown } from "./markdown";
 
 export interface ComposerProps {
-  /** Where it stands: the draft is kept under this name. */
+  /** The place of the draft (see `useDraft`). */
   place: string;
   label: string;
   action: string;
   initialText?: string;
   initialTopic?: string;
   withTopic?: boolean;
-  /** Takes the focus when it appears. */
+  /** Whether it takes the focus when it appears. */
   focus?: boolean;
-  /** Gets the draft's Idempotency-Key. Rejects: the words stay. */
+  /** Called with the text and the draft's Idempotency-Key. If it rejects, the text stays. */
   onSend: (text: string, topic: string, key: string | undefined) => unknown;
-  /** Sent, and nothing was written meanwhile. */
+  /** Called after sending if nothing was written meanwhile. */
   onSent?: () => void;
   onCancel?: () => void;
-  /** Waits for the answer before the words leave; without it they leave at once. */
+  /** Whether the text stays in the field until the answer comes. By default the field is emptied at once. */
   wait?: boolean;
 }
 
-/** A Markdown field with a preview. Ctrl+Enter or Cmd+Enter sends, Escape closes and keeps the words. */
+/** A Markdown field with a preview. Ctrl+Enter or Cmd+Enter sends it. Escape closes it and keeps the draft. */
 export function Composer(props: ComposerProps) {
   const {
     place,
@@ -59,7 +59,7 @@ export function Composer(props: ComposerProps) {
     const sending = props.onSend(text, topic, draft.key());
     if (!wait) {
       draft.sent(sent);
-      // The item itself says when it was not sent.
+      // The item itself shows that it was not sent.
       if (sending instanceof Promise) sending.catch(() => undefined);
       return;
     }
@@ -74,7 +74,7 @@ export function Composer(props: ComposerProps) {
     }
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    // An input method uses these keys while it composes.
+    // While an input method composes, these keys belong to it.
     if (event.nativeEvent.isComposing) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void send();
     if (event.key === "Escape" && props.onCancel) props.onCancel();

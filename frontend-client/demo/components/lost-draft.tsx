@@ -1,7 +1,7 @@
 "use client";
 import { useDraft } from "@scicommons/discussions-client/react";
 
-/** What one was writing at a place that is gone: it can be copied from here. */
+/** Shows a draft whose place no longer exists, so that the user can copy it. */
 export function LostDraft({ place }: { place: string }) {
   const draft = useDraft(place);
   if (draft.text === "") return null;

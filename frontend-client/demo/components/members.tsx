@@ -2,7 +2,7 @@
 import { useState } from "react";
 import { setMembership, type DemoCommunity, type DemoUser } from "../lib/demo-api";
 
-/** The demo's way to see what happens to the page of somebody who is removed. */
+/** Changes memberships, to show what then happens on the page of that member. */
 export function Members({ users, communities, me }: { users: DemoUser[]; communities: DemoCommunity[]; me: number }) {
   const [user, setUser] = useState(me);
   const [community, setCommunity] = useState(communities[0]?.id ?? 0);

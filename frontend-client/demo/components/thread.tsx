@@ -10,7 +10,7 @@ import { Composer } from "./composer";
 import { LostDraft } from "./lost-draft";
 import { Markdown } from "./markdown";
 
-/** A deletion can be taken back for this long. */
+/** How long a deletion can be undone. */
 export const UNDO_MS = 6_000;
 
 export interface ThreadProps {
@@ -41,7 +41,7 @@ export function Thread({ discussion, community, myName, update, remove, undo, on
   const mayWrite = role !== undefined && access.state === "granted" && discussion.deleted_at === null;
   const [editing, setEditing] = useState(false);
   const [failure, setFailure] = useState<string>();
-  /** The comment to which an unsent reply was taken back. */
+  /** The comment whose unsent reply was moved back into its field. */
   const [reopened, setReopened] = useState<number>();
   const { fresh, count, clear } = useArrivals(discussion.id, viewer);
   const heading = useRef<HTMLHeadingElement>(null);
@@ -222,7 +222,7 @@ export function Thread({ discussion, community, myName, update, remove, undo, on
   );
 }
 
-/** Comments by others that came while this discussion was open. */
+/** Comments by others that arrived while this discussion was open. */
 function useArrivals(discussionId: number, viewer: ViewerInfo | null) {
   const [arrived, setArrived] = useState<{ discussionId: number; ids: ReadonlySet<number>; seen: boolean }>();
   useRealtimeEvents((event) => {

@@ -20,7 +20,7 @@ function everyMinute(listener: () => void) {
   };
 }
 
-/** How long ago it was. It renders anew only when its words change. */
+/** How long ago a time was. Renders again only when its text changes. */
 export function Time({ value }: { value: string }) {
   const words = useCallback(() => ago(value, now), [value]);
   const shown = useSyncExternalStore(everyMinute, words, words);

@@ -2,7 +2,7 @@
 import { explain } from "@scicommons/discussions-client";
 
 export interface UnsentProps {
-  /** It is sent by itself later. */
+  /** Whether the item will be sent by itself later. */
   pending: boolean;
   error: unknown;
   onRetry: () => void;
@@ -10,7 +10,7 @@ export interface UnsentProps {
   onDiscard: () => void;
 }
 
-/** Says why something is not sent, and what can be done. */
+/** Says why an item is not sent and offers what the user can do. */
 export function Unsent({ pending, error, onRetry, onEdit, onDiscard }: UnsentProps) {
   return (
     <p role={pending ? "status" : "alert"} className={pending ? "waiting" : "failure"}>

@@ -1,6 +1,6 @@
 import type { ApiConfig } from "@scicommons/discussions-client";
 
-/** The demo's sign-in: the server has these addresses in demo mode only. */
+/** The demo's sign-in. The server has these routes in demo mode only. */
 export interface DemoUser {
   id: number;
   username: string;
@@ -47,7 +47,7 @@ export async function setMembership(userId: number, communityId: number, role: s
   await post("/demo/membership", { user_id: userId, community_id: communityId, role });
 }
 
-/** Calls as this demo user. The token is fetched when it is first needed, and anew when the server refuses it. */
+/** The configuration for calls as this demo user. It fetches the token at the first call, and again when the server refuses it. */
 export function configFor(userId: number): ApiConfig {
   let token: Promise<string> | undefined;
   return {

@@ -1,4 +1,4 @@
 import { DiscardedError } from "@scicommons/discussions-client";
 
-/** The user took it back: no failure. */
+/** Whether the user discarded the write. This is no failure to report. */
 export const isDiscarded = (error: unknown) => error instanceof DiscardedError;

@@ -1,6 +1,6 @@
 import { useCallback, useSyncExternalStore } from "react";
 
-/** What is on screen, kept in the address so that it can be linked, and opened as another user side by side. */
+/** What the page shows. It is part of the address, so that one can link to it and open it as another user side by side. */
 export interface View {
   user: number | undefined;
   article: number | undefined;

@@ -1,4 +1,4 @@
-/** Calls the application's callbacks one by one. One that throws takes nothing from the others: its error is reported. */
+/** Calls the application's callbacks one by one. If one throws, its error is reported and the others are still called. */
 export function callEach<T>(listeners: Iterable<(value: T) => unknown>, value: T): unknown[] {
   return [...listeners].map((listener) => {
     try {
@@ -10,7 +10,7 @@ export function callEach<T>(listeners: Iterable<(value: T) => unknown>, value: T
   });
 }
 
-/** As an uncaught error: the page's error handlers hear of it. */
+/** Reports an error as uncaught, so that the page's error handlers get it. */
 export function report(error: unknown): void {
   if (typeof reportError === "function") reportError(error);
   else

@@ -1,12 +1,12 @@
 import type { Author, AuthorChangedEvent, Event } from "./generated/api.js";
 
-/** An author has another name or picture. A pseudonym has no id and is never the subject. */
+/** An author has a new name or picture. The event is never about a pseudonym. */
 export type AuthorChanged = AuthorChangedEvent;
 
-/** Every event that the reducers understand. Servers may send other types: those change nothing. */
+/** Every event that the reducers know. A newer server may send other types; the reducers ignore them. */
 export type KnownEvent = Event;
 
-/** The author as the event says, wherever this author is shown; the same reference otherwise. */
+/** The item with the author's new name and picture if it is by this author, else the same reference. */
 export function renamed<T extends { author: Author | null }>(item: T, event: AuthorChanged): T {
   const { author } = item;
   if (!author || author.id === null || author.id !== event.author.id) return item;
@@ -15,7 +15,7 @@ export function renamed<T extends { author: Author | null }>(item: T, event: Aut
   return { ...item, author: event.author };
 }
 
-/** `items` with each changed that `change` changes; the same reference if it changes none. */
+/** Maps `items` by `change`. Returns the same reference if no item changes. */
 export function mapChanged<T>(items: readonly T[], change: (item: T) => T): T[] {
   let changed = false;
   const mapped = items.map((item) => {
@@ -26,14 +26,14 @@ export function mapChanged<T>(items: readonly T[], change: (item: T) => T): T[] 
   return changed ? mapped : (items as T[]);
 }
 
-/** `items` with another one at `at`. `Array.prototype.with` is younger than the browsers that this package supports. */
+/** `items` with `item` at `at`. Not all supported browsers have `Array.prototype.with`. */
 export function replaceAt<T>(items: readonly T[], at: number, item: T): T[] {
   const copy = items.slice();
   copy[at] = item;
   return copy;
 }
 
-/** `items` with one more before `at`. */
+/** `items` with `item` inserted before `at`. */
 export function insertAt<T>(items: readonly T[], at: number, item: T): T[] {
   return [...items.slice(0, at), item, ...items.slice(at)];
 }

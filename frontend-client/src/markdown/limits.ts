@@ -1,12 +1,12 @@
-/** Deeper than anybody writes, and far from what exhausts a parser's stack. */
+/** Nobody nests this deep, and a parser's stack has room for much more. */
 const DEEPEST = 50;
 
 const container = /^(?:[ \t]*(?:>|[-*+](?=[ \t])|\d{1,9}[.)](?=[ \t])))+/;
 const marker = />|[-*+](?=[ \t])|\d{1,9}[.)](?=[ \t])/g;
 
 /**
- * Whether a text nests deeper than is worth parsing: quotes, lists, brackets or braces. A parser takes very long for a few
- * thousand levels, or runs out of stack, in the page of everybody who reads it.
+ * Whether quotes, lists, brackets or braces of a text nest too deep to be parsed. For a few thousand levels a parser takes very
+ * long or runs out of stack, and this happens in the page of every reader.
  */
 export function nestsTooDeep(text: string): boolean {
   const lines = text.split("\n");
@@ -29,13 +29,13 @@ function bracketDepth(text: string): number {
     if (letter in open) deepest = Math.max(deepest, (open[letter] = (open[letter] ?? 0) + 1));
     const opener = closes[letter];
     if (opener !== undefined) open[opener] = Math.max(0, (open[opener] ?? 0) - 1);
-    // A blank line ends what a bracket may span; a line's end is near enough.
+    // Brackets can span lines up to a blank line. Resetting at each line is close enough.
     if (letter === "\n") for (const name in open) open[name] = 0;
   }
   return deepest;
 }
 
-/** Signs that may begin something are matched with each other, in quadratic time at worst. */
+/** Counts signs that may open a construct. The parser matches them with each other, in quadratic time at worst. */
 function openingSigns(text: string): number {
   let most = 0;
   for (const paragraph of text.split(/\n[ \t]*\n/))

@@ -8,15 +8,15 @@ import { nestsTooDeep } from "./limits.js";
 import { accessible, dollars, noHtml, scientific } from "./tree.js";
 
 export interface MarkdownProps {
-  /** What somebody wrote. */
+  /** The Markdown text. */
   text: string;
   className?: string;
 }
 
 /**
- * Markdown as scientists write it: formulas, sub- and superscripts, tables, task lists, footnotes, code, DOI, PMID and arXiv
- * references. `<` and `>` are signs and HTML is text; nothing is loaded and no script runs, whatever somebody writes. A text
- * that cannot be rendered is shown as it was typed.
+ * Renders Markdown as scientists write it: formulas, sub- and superscripts, tables, task lists, footnotes, code, and DOI, PMID and
+ * arXiv references. `<` and `>` are shown as typed, and HTML is shown as text. No text can load anything or run a script. A
+ * text that cannot be rendered is shown as it was typed.
  */
 export const Markdown = memo(function Markdown({ text, className = "prose" }: MarkdownProps) {
   return (
@@ -62,7 +62,7 @@ class PlainOnError extends Component<{ text: string; children: ReactNode }, { fa
   }
 }
 
-/** The headings of a text stand below those of the page. */
+/** Headings of a text are not headings of the page, so they are paragraphs. */
 function Heading({ children, id, dir, className }: ComponentProps<"p">) {
   return (
     <p id={id} dir={dir} className={className === "sr-only" ? "visually-hidden" : "heading"}>
@@ -106,7 +106,7 @@ function Code({ children }: { children?: ReactNode }) {
           {copied ? "Copied" : "Copy"}
         </button>
       </figcaption>
-      {/* A wide block scrolls, and the keyboard must reach it. */}
+      {/* A wide block scrolls, so the keyboard must be able to focus it. */}
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
       <pre ref={pre} dir="ltr" tabIndex={0}>
         {children}
@@ -124,7 +124,7 @@ const components: Components = {
     ) : (
       <span>{children}</span>
     ),
-  // An image would be loaded from where its author wants.
+  // An image would load from any server that the author chooses, so it becomes a link.
   img: ({ src, alt }) =>
     typeof src === "string" && src !== "" ? (
       <a href={src} rel="nofollow noopener noreferrer">

@@ -1,7 +1,7 @@
 import type { Element, ElementContent, Root as HastRoot } from "hast";
 import type { Emphasis, Nodes, Parent, PhrasingContent, Root, Strong, Text } from "mdast";
 
-/** A micromark extension: `<` is a sign that scientists write, and never begins HTML. */
+/** A micromark extension that turns HTML off, because scientists write `<` as a sign. */
 export function noHtml(this: unknown): void {
   const data = (this as { data(): { micromarkExtensions?: unknown[] } }).data();
   (data.micromarkExtensions ??= []).push({ disable: { null: ["htmlText", "htmlFlow"] } });
@@ -9,7 +9,7 @@ export function noHtml(this: unknown): void {
 
 type File = { value: unknown };
 
-/** Takes back what Markdown makes of signs that were meant as they stand, and adds what scientists write. */
+/** Restores signs that Markdown takes for markup but scientists mean literally, and adds scientific notation. */
 export function scientific() {
   return (tree: Root, file: File) => walk(tree, String(file.value), false);
 }
@@ -22,7 +22,7 @@ function walk(parent: Parent, source: string, inLink: boolean): void {
       continue;
     }
     if ((child.type === "emphasis" || child.type === "strong") && isBetweenWords(child, source)) {
-      // Products and powers: 2*3*4, a**2 + b**2.
+      // Products and powers, such as 2*3*4 and a**2 + b**2.
       const sign: Text = { type: "text", value: child.type === "strong" ? "**" : "*" };
       walk(child, source, inLink);
       children.push(sign, ...child.children, { ...sign });
@@ -33,7 +33,7 @@ function walk(parent: Parent, source: string, inLink: boolean): void {
       continue;
     }
     if ((child.type as string) === "inlineMath" && sliceOf(child, source).startsWith("$$")) {
-      // $$..$$ on one line is meant to stand by itself, too.
+      // $$..$$ within a line is a display formula, too.
       child.data = {
         ...child.data,
         hProperties: { className: ["language-math", "math-display"] },
@@ -56,7 +56,7 @@ function isBetweenWords(node: Emphasis | Strong, source: string): boolean {
   );
 }
 
-/** Two prices in a sentence are no formula: `$5 and $10`. */
+/** Whether a formula is in fact two prices in a sentence, such as `$5 and $10`. */
 function isMoney(node: Nodes, source: string): boolean {
   const written = sliceOf(node, source);
   if (!written.startsWith("$") || written.startsWith("$$")) return false;
@@ -83,19 +83,19 @@ function joinTexts(nodes: Nodes[]): Nodes[] {
 interface Rule {
   pattern: RegExp;
   node: (match: RegExpExecArray) => PhrasingContent;
-  /** What must stand before it. */
+  /** The text before a match must match this. */
   after?: RegExp;
 }
 
 const rules: Rule[] = [
   { pattern: /<(sub|sup)>([^<>\n]{1,100})<\/\1>/g, node: ([, tag = "", text = ""]) => element(tag, text) },
-  // H~2~O, x~i,j~: after a letter or a bracket, for 20~25~30 is a range.
+  // H~2~O, x~i,j~: only after a letter or a bracket, because 20~25~30 is a range.
   {
     pattern: /~([\p{L}\p{N}+\-−,]{1,12})~(?!~)/gu,
     after: /[\p{L})\]}]$/u,
     node: ([, text = ""]) => element("sub", text),
   },
-  // 10^-3^, ^13^C, Ca^2+^: a sum between two signs, as in x^2+y^2, is none.
+  // 10^-3^, ^13^C, Ca^2+^, but not the sum in x^2+y^2.
   { pattern: /\^([+\-−]?[\p{L}\p{N}.,]{1,12}[+\-−*]?)\^/gu, node: ([, text = ""]) => element("sup", text) },
   {
     pattern: /\b(?:doi:\s?)?(10\.\d{4,9}\/[^\s<>"{}|\\^`]{1,200})/gi,
@@ -111,7 +111,7 @@ const rules: Rule[] = [
   },
 ];
 
-/** What ends a sentence does not belong to a DOI in it; nor does a bracket that it did not open. */
+/** Removes what does not belong to a DOI at its end: punctuation of the sentence, and brackets that opened before the DOI. */
 function trimmed(text: string): string {
   let end = text.replace(/[.,;:!?'"]+$/, "");
   while (
@@ -131,7 +131,7 @@ function link(written: string, url: string): PhrasingContent {
   return { type: "link", url, children: [{ type: "text", value: trimmed(written) }] };
 }
 
-/** A text with its sub- and superscripts and references as nodes. */
+/** The nodes of a text, with sub- and superscripts and references. */
 function inline(text: string): PhrasingContent[] {
   const found = rules.flatMap((rule) => allOf(rule, text)).sort((a, b) => a.start - b.start);
   const nodes: PhrasingContent[] = [];
@@ -152,7 +152,7 @@ function allOf({ pattern, node, after }: Rule, text: string) {
   for (let match = pattern.exec(text); match; match = pattern.exec(text)) {
     const start = match.index;
     if (after && !after.test(text.slice(Math.max(0, start - 2), start))) {
-      // What closes one pair may open the next.
+      // The sign that closes one pair may open the next.
       pattern.lastIndex = start + 1;
       continue;
     }
@@ -165,13 +165,13 @@ function allOf({ pattern, node, after }: Rule, text: string) {
 
 const blocks = new Set(["p", "li", "h1", "h2", "h3", "h4", "h5", "h6", "td", "th", "blockquote"]);
 
-/** Each block finds its own direction; ids are unique on the page; boxes of task lists have names. */
+/** Gives each block its own text direction, makes ids unique on the page, and names the boxes of task lists. */
 export function accessible(prefix: string) {
   return () => (tree: HastRoot) => {
     const visit = (node: HastRoot | ElementContent) => {
       if (node.type === "element") {
         if (blocks.has(node.tagName)) node.properties.dir = "auto";
-        // Those of footnotes have the prefix; the label of their list has not.
+        // Footnotes already have the prefix, but the label of their list does not.
         if (node.properties.id === "footnote-label") node.properties.id = `${prefix}footnote-label`;
         if (node.properties.ariaDescribedBy) node.properties.ariaDescribedBy = [`${prefix}footnote-label`];
         if (node.tagName === "li") nameBox(node);
@@ -189,7 +189,7 @@ function nameBox(item: Element): void {
   if (box) box.properties.ariaLabel = textOf(holder).trim();
 }
 
-/** The words of an element, without those of lists inside. */
+/** The text of an element, without the text of lists inside it. */
 function textOf(node: ElementContent): string {
   if (node.type === "text") return node.value;
   if (node.type !== "element" || node.tagName === "ul" || node.tagName === "ol") return "";
@@ -199,7 +199,7 @@ function textOf(node: ElementContent): string {
 const codeOrMath =
   /(^|\n)[ \t]*(```|~~~)[\s\S]*?(?:\n[ \t]*\2|$)|(`+)[\s\S]*?\3|\\\(((?:(?!\n\s*\n)[\s\S])+?)\\\)|\\\[((?:(?!\n\s*\n)[\s\S])+?)\\\]/g;
 
-/** `\( \)` and `\[ \]` as the dollar signs that the parser knows; `\[escaped brackets\]` stay what they are. */
+/** Replaces `\( \)` and `\[ \]` by dollar signs, which the parser knows. `\[escaped brackets\]` stay as they are. */
 export function dollars(text: string): string {
   return text.replace(codeOrMath, (whole: string, _lead, _fence, _ticks, inline?: string, display?: string) => {
     const formula = inline ?? display;

@@ -2,10 +2,10 @@ import { useSyncExternalStore } from "react";
 import { ApiError, WrongViewerError } from "../core/api/error.js";
 import { useLiveConnection } from "./provider.js";
 
-/** Whether the list may be read, and if not, why. */
+/** Whether the user may read the list, and if not, why. */
 export type Access =
   | { state: "granted" }
-  /** The user left or was removed while looking: nothing arrives any more. */
+  /** The user left or was removed while the page was open. No more events arrive. */
   | { state: "removed"; communityId: number; since: string }
   | { state: "denied"; reason: "sign_in" | "not_a_member" | "not_found" };
 

@@ -22,22 +22,22 @@ const Context = createContext<LiveConnection | null>(null);
 export interface RealtimeProviderProps {
   /** Where the server is and who asks. */
   config: ApiConfig;
-  /** The signed-in user's id at the server; null for a reader who is not signed in (nothing is live then). */
+  /** The signed-in user's id at the server. Null for a reader who is not signed in; then nothing is live. */
   user: User;
-  /** Settings of the connection; those of the first render count. */
+  /** Settings of the connection. Only those of the first render have an effect. */
   options?: LiveConnectionOptions;
   children: ReactNode;
 }
 
-/** Keeps the lists of `useDiscussions` and `useComments` live. Stands below a `QueryClientProvider`. */
+/** Keeps the lists of `useDiscussions` and `useComments` live. Render it below a `QueryClientProvider`. */
 export function RealtimeProvider({ config, user, options, children }: RealtimeProviderProps) {
   const queryClient = useQueryClient();
   const first = useRef(options);
   const name = normalUser(user);
-  // A connection is made with the config of the render that names its user, so that no call can carry the previous user's token.
-  // eslint-disable-next-line react-hooks/exhaustive-deps, react-hooks/refs -- a later config of the same user goes in below
+  // A connection starts with the config of the render that sets its user, so no call carries the previous user's token.
+  // eslint-disable-next-line react-hooks/exhaustive-deps, react-hooks/refs -- `configure` below passes a later config of the same user on
   const connection = useMemo(() => new LiveConnection(queryClient, name, config, first.current), [queryClient, name]);
-  // Before any child's effect, which may fetch.
+  // An insertion effect runs before the children's effects, which may fetch.
   useInsertionEffect(() => connection.configure(config), [connection, config]);
   useEffect(() => connection.start(), [connection]);
   const previous = useRef(connection);
@@ -54,19 +54,19 @@ export function useLiveConnection(): LiveConnection {
   return connection;
 }
 
-/** How current this page is. */
+/** How current the lists of this page are. */
 export function useRealtimeStatus(): RealtimeStatus {
   const { status } = useLiveConnection();
   return useSyncExternalStore(status.subscribe, status.get, status.get);
 }
 
-/** Gives a function that tries at once, also after `signed_out`, and fetches again what could not be fetched. */
+/** Returns a function that reconnects at once, also after `signed_out`, and repeats failed fetches. */
 export function useReconnect(): () => void {
   const connection = useLiveConnection();
   return useCallback(() => connection.reconnect(), [connection]);
 }
 
-/** Calls back once for every event that reaches this tab, after the cache has it. */
+/** Calls `listener` once for every event that reaches this tab, after the cache has it. */
 export function useRealtimeEvents(listener: (event: Event) => void): void {
   const connection = useLiveConnection();
   const latest = useRef(listener);

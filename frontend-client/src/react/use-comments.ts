@@ -11,7 +11,7 @@ import { useOverlay, type Overlay } from "./use-overlay.js";
 import { usePages, useRepeat, type RemoveOptions, type SendOptions } from "./use-pages.js";
 
 export interface UseCommentsOptions {
-  /** Where the discussion is. Found by itself when a list with the discussion is cached. */
+  /** The discussion's community. Not needed if a list with the discussion is cached. */
   communityId?: number | undefined;
   pageSize?: number;
   enabled?: boolean;
@@ -19,7 +19,7 @@ export interface UseCommentsOptions {
 
 const none: never[] = [];
 
-/** A discussion's comments as trees, oldest first, live, and what one can do with them. */
+/** A discussion's comments as live trees, oldest first, with functions to change them. */
 export function useComments(discussionId: number, { communityId, pageSize, enabled = true }: UseCommentsOptions = {}) {
   const { config, outbox, queryClient, user } = useLiveConnection();
   const community = communityId ?? findDiscussion(queryClient, user, discussionId)?.community_id;

@@ -13,7 +13,7 @@ export interface UseDiscussionOptions {
   enabled?: boolean;
 }
 
-/** One discussion, live wherever it stands in the list, and what one can do with it. */
+/** One live discussion, on whichever page of the list it is, with functions to change it. */
 export function useDiscussion(discussionId: number, { enabled = true }: UseDiscussionOptions = {}) {
   const { config, outbox, queryClient, user } = useLiveConnection();
   const listed = useCallback(() => findPageOf(queryClient, user, discussionId), [discussionId, queryClient, user]);

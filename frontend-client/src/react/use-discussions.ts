@@ -19,7 +19,7 @@ export interface UseDiscussionsOptions {
 
 const none: never[] = [];
 
-/** An article's discussions, newest first, live, and what one can do with them. */
+/** An article's discussions, live and newest first, with functions to change them. */
 export function useDiscussions(
   articleId: number,
   { communityId, pageSize, enabled = true }: UseDiscussionsOptions = {},

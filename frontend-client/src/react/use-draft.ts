@@ -5,8 +5,8 @@ import { useLiveConnection } from "./provider.js";
 const empty = { text: "", topic: "" };
 
 /**
- * What the user writes at a place: kept for each user and place, over reloads and in all tabs, until it is sent or discarded.
- * `places` has names for the usual ones. `initial` is what stands there before anything is written, such as the text to edit.
+ * The user's draft at a place. It survives reloads and all tabs share it, until it is sent or discarded. `places` names the
+ * usual places. `initial` is the text before the user writes anything, such as the text to edit.
  */
 export function useDraft(place: string, initial: { text: string; topic?: string } = empty) {
   const { drafts } = useLiveConnection();
@@ -18,9 +18,9 @@ export function useDraft(place: string, initial: { text: string; topic?: string 
     () => ({
       set: (text: string, topic = "") => drafts.set(place, { text, topic }),
       discard: () => drafts.discard(place),
-      /** The Idempotency-Key of what is written now. */
+      /** The draft's Idempotency-Key. */
       key: () => drafts.get(place)?.key,
-      /** It was sent as it was then: forgets it, but keeps what was written since. False: there is something left. */
+      /** Call it after sending. Deletes the draft and returns true, unless the user has changed it since: then it stays. */
       sent: (sent: { text: string; topic: string }) => {
         const now = drafts.get(place);
         drafts.discard(place);

@@ -6,7 +6,7 @@ import { useLiveConnection } from "./provider.js";
 
 export type Overlay<T> = (operations: readonly Operation[], keys: StableKeys) => Overlaid<T>;
 
-/** Lays the user's pending operations on top, and drops those that the cache shows by now. `overlay` is memoised by the caller. */
+/** Applies the user's pending operations and drops those that the cache already shows. The caller memoises `overlay`. */
 export function useOverlay<T extends { key: string }>(overlay: Overlay<T>): T[] {
   const { pending, stableKeys } = useLiveConnection();
   const operations = useSyncExternalStore(pending.subscribe, pending.snapshot, pending.snapshot);

@@ -9,19 +9,19 @@ import { useAccess } from "./access.js";
 import { useLiveConnection, useRealtimeStatus } from "./provider.js";
 
 export interface SendOptions {
-  /** The Idempotency-Key, such as a draft's: two calls with the same one make one thing. */
+  /** The Idempotency-Key, such as a draft's. Two calls with the same key create one item. */
   key?: string | undefined;
 }
 
 export interface RemoveOptions {
-  /** The deletion is sent after so many milliseconds. Until then `discard(item.undo)` takes it back. Default: at once. */
+  /** The deletion is sent after this many milliseconds. Until then `discard(item.undo)` undoes it. Default: at once. */
   undoMs?: number;
 }
 
-/** No event comes from a public community that one only reads. */
+/** Lists of a community in which the reader is no member get no events, so they are refreshed this often. */
 const UNFOLLOWED_REFRESH_MS = 60_000;
 
-/** Whether the viewer is a member wherever the pages are: events come from there. */
+/** Whether the viewer is a member of all communities of the pages, and so gets their events. */
 function isFollowed(pages: readonly Page[], communityId: number | undefined): boolean {
   const viewer = pages[0]?.viewer ?? null;
   if (!viewer) return false;
@@ -30,12 +30,12 @@ function isFollowed(pages: readonly Page[], communityId: number | undefined): bo
   return communities.every((id) => viewer.memberships.some((membership) => membership.community_id === id));
 }
 
-/** What the hooks of lists share: the pages that this user may see, and how it stands with them. */
+/** The part that all list hooks share: the pages that this user may see, and their state. */
 export function usePages<P extends Page>(
   options: PagesQuery<P>,
   communityId: number | undefined,
   enabled: boolean,
-  /** What is cached elsewhere. */
+  /** A page that is cached under another key. */
   initialPage?: () => P | undefined,
 ) {
   const connection = useLiveConnection();
@@ -52,17 +52,17 @@ export function usePages<P extends Page>(
       },
     }),
   });
-  // A failure to load more takes nothing away.
+  // If loading more fails, the loaded pages stay.
   const error = query.isFetchNextPageError ? null : query.error;
   const access = useAccess(communityId, error);
   const hidden = access.state === "denied" || (access.state === "removed" && error);
-  // Made for another user: it is fetched again.
+  // Pages that were made for another user are fetched again.
   const foreign = query.data !== undefined && !isOwn(connection.user, query.data);
   const pages = hidden || foreign ? undefined : query.data?.pages;
   const state = {
     viewer: pages?.[0]?.viewer ?? null,
     access,
-    /** Changes arrive as they happen. Otherwise, as for a reader who is no member, the list is refreshed now and then. */
+    /** Whether changes arrive as events. If not, as for a reader who is no member, the list is refreshed once a minute. */
     isLive: status === "live" && pages !== undefined && isFollowed(pages, communityId),
     isPending: query.isPending || foreign,
     error: query.error,
@@ -74,17 +74,17 @@ export function usePages<P extends Page>(
   return { connection, pages, state };
 }
 
-/** What can be done with an item that is not sent yet. */
+/** Functions for an item that is not sent yet. */
 export function useRepeat() {
   const { drafts, outbox, pending } = useLiveConnection();
   return useMemo(
     () => ({
-      /** Sends a failed item again, under its own Idempotency-Key. */
+      /** Sends a failed item again, with the same Idempotency-Key. */
       retry: async (key: string) => {
         const operation = pending.get(key);
         if (operation) await outbox.send(operation);
       },
-      /** Takes an unsent item back into the draft that it came from, to edit it. */
+      /** Moves the text of an unsent item back into its draft. */
       edit: (key: string) => {
         const operation = pending.get(key);
         if (operation?.kind !== "create_comment" && operation?.kind !== "create_discussion") return;
@@ -94,7 +94,7 @@ export function useRepeat() {
           text: operation.input.text,
         });
       },
-      /** Throws an unsent item away, or takes a deletion back while it is held. */
+      /** Discards an unsent item, or undoes a deletion that is not sent yet. */
       discard: (key: string) => outbox.discard(key),
     }),
     [drafts, outbox, pending],

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 
 const out = fileURLToPath(new URL("../../demo/out", import.meta.url));
 
-/** What the first view loads, compressed. At 400 kbit/s 350 kB take seven seconds. */
+/** The most that the first view may load, compressed. At 400 kbit/s, 350 kB take seven seconds. */
 const BUDGET_KB = 350;
 
 test("the demo's first view keeps to its budget", async () => {

@@ -86,7 +86,7 @@ describe("two people", () => {
   });
 });
 
-test("the author sees a comment once, under one element, from the click on", async () => {
+test("the author sees a comment once, in the same element from the click on", async () => {
   const ada = await open(await enter(), `user=${ADA}&discussion=2`);
   await ada.evaluate(() => {
     (window as never as { most: number }).most = 0;
@@ -131,7 +131,7 @@ test("two tabs share one poll, and the other takes over when the leader closes",
   await comment(second, "For the one that is left.").waitFor();
 });
 
-test("a page goes on over a crash of the server and misses nothing", async () => {
+test("a page continues after a crash of the server and misses nothing", async () => {
   const ada = await open(await enter(), `user=${ADA}&discussion=1`);
   await server.kill();
   await ada.locator('[data-state="stale"]').waitFor();

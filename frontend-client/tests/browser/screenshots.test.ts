@@ -5,7 +5,7 @@ import { Server } from "../support/server.js";
 const folder = process.env["SCREENSHOTS"];
 const desk = { width: 1280, height: 1060 };
 
-/** Pictures for the READMEs: `SCREENSHOTS=../docs/images npm run test:browser`. */
+/** Takes the screenshots of the READMEs: `SCREENSHOTS=../docs/images npm run test:browser`. */
 test.runIf(folder).each([
   { name: "light", colorScheme: "light", viewport: desk, query: "discussion=1" },
   { name: "dark", colorScheme: "dark", viewport: desk, query: "discussion=1" },

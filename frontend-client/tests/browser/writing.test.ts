@@ -37,7 +37,7 @@ const send = (page: Page) => page.getByRole("button", { name: "Comment", exact: 
 const shown = (page: Page, text: string) =>
   page.locator(".comment article", { has: page.getByText(text, { exact: true }) });
 
-/** Whose a bearer token is. */
+/** The user of a bearer token. */
 function userOf(authorization: string | undefined): number | undefined {
   const payload = authorization?.split(".")[1];
   return payload
@@ -45,7 +45,7 @@ function userOf(authorization: string | undefined): number | undefined {
     : undefined;
 }
 
-test("who chooses another user at the same browser sees nothing of the one before", async () => {
+test("after choosing another user in the same browser nothing of the previous user is shown", async () => {
   const one = await enter();
   const page = await open(one, `user=${ADA}`);
   const callers: (number | undefined)[] = [];
@@ -68,7 +68,7 @@ test("who chooses another user at the same browser sees nothing of the one befor
   }
 });
 
-test("what one types is there after another discussion, a chip, Escape and a reload, until it is sent", async () => {
+test("typed text survives another discussion, a chip, Escape and a reload, until it is sent", async () => {
   const page = await open(await enter(), `user=${ADA}&discussion=1`);
   await field(page).fill("Half a thought that must not be lost.");
   await page.getByRole("button", { name: /Where is the raw data/ }).click();
@@ -90,7 +90,7 @@ test("what one types is there after another discussion, a chip, Escape and a rel
   expect(await field(page).inputValue()).toBe("");
 });
 
-test("what is sent while the server is away is kept over a reload and comes by itself, once", async () => {
+test("a comment that is sent while the server is away survives a reload and is sent by itself, once", async () => {
   const ada = await open(await enter(), `user=${ADA}&discussion=1`);
   await ada.route("**/discussions/*/comments", (route) =>
     route.request().method() === "POST" ? route.abort() : route.continue(),
@@ -109,7 +109,7 @@ test("what is sent while the server is away is kept over a reload and comes by i
   expect(await shown(ada, "Written in a tunnel.").count()).toBe(1);
 });
 
-test("a text that is too long says so before it is sent, and a deletion is taken back", async () => {
+test("the page says before sending that a text is too long, and a deletion can be undone", async () => {
   const page = await open(await enter(), `user=${ADA}&discussion=1`);
   await field(page).fill("😀".repeat(50_001));
   await page.getByText("1 characters too many").waitFor();
@@ -122,7 +122,7 @@ test("a text that is too long says so before it is sent, and a deletion is taken
   await mine.waitFor();
 });
 
-test("formulas have their fonts from here, a preview shows them, and words are as typed", async () => {
+test("formulas use the page's own fonts, a preview shows them, and text is shown as typed", async () => {
   const page = await open(await enter(), `user=${ADA}&discussion=2`);
   const elsewhere: string[] = [];
   const fonts: string[] = [];

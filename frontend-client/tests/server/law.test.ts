@@ -44,7 +44,7 @@ const action = fc.record({
 });
 type Action = { kind: number; who: number; pick: number; text: string };
 
-/** Refusals are part of any history: another's comment, a tombstone, a fourth level, blank text. */
+/** These refusals may happen in any history: another's comment, a tombstone, a fourth level, blank text. */
 async function allowRefusal(call: Promise<unknown>): Promise<void> {
   await call.catch((error: unknown) => {
     if (!isApiError(error) || error.status >= 500) throw error;
@@ -66,7 +66,7 @@ async function perform(discussion: number, { kind, who, pick, text }: Action, co
   else await allowRefusal(deleteComment(id, as));
 }
 
-/** What polls deliver from a cursor on. */
+/** The events that polls deliver after a cursor. */
 async function follow(
   config: ApiConfig,
   user: number,
@@ -103,11 +103,11 @@ test.each([
         let comments: readonly CommentPage[] = [await listComments(id, { limit: 100 }, as)];
         const start = Math.min(discussions[0]?.last_event_id ?? 0, comments[0]?.last_event_id ?? 0);
         const { events, client } = await follow(reader, ADA, start);
-        // Some at the same time, as people do.
+        // Some changes happen at the same time.
         for (let at = 0; at < after.length; at += 3)
           await Promise.all(after.slice(at, at + 3).map((one) => perform(id, one, community)));
         if (after.length % 5 === 0) await allowRefusal(deleteDiscussion(id, as));
-        // A snapshot may show what has no event_id yet: a last change, once delivered, tells that all before it has one.
+        // A snapshot may show changes without an event_id. When the last change is delivered, all earlier ones have theirs.
         const last = await createDiscussion(
           ARTICLE,
           { community_id: community, topic: "The last", text: "change" },
@@ -134,12 +134,12 @@ test.each([
         );
       },
     ),
-    // No shrinking: each run adds to the same database.
+    // Shrinking is off, because each run adds to the same database.
     { numRuns: 12, endOnFailure: true },
   );
 });
 
-test("an Idempotency-Key makes one comment of two tries", async () => {
+test("two attempts with one Idempotency-Key make one comment", async () => {
   const as = callOptions(people[0] as ApiConfig, { headers: { "Idempotency-Key": crypto.randomUUID() } });
   const first = await createComment(1, { text: "Once." }, as);
   const again = await createComment(1, { text: "Once." }, as);
@@ -148,7 +148,7 @@ test("an Idempotency-Key makes one comment of two tries", async () => {
   expect(comments.filter((comment) => comment.text === "Once.")).toHaveLength(1);
 });
 
-test("a crash of the server is survived: the queue is registered again and nothing is missed or doubled", async () => {
+test("after a crash of the server the client registers again, and no event is missed or doubled", async () => {
   const reader = people[0] as ApiConfig;
   const as = callOptions(reader);
   const { last_event_id } = await listComments(1, {}, as);
@@ -166,7 +166,7 @@ test("a crash of the server is survived: the queue is registered again and nothi
   client.close();
 });
 
-test("a client that lost its membership is told, and gets nothing more of that community", async () => {
+test("a client that lost its membership gets that event, and no more events of that community", async () => {
   const emmy = people[1] as ApiConfig;
   const { last_event_id } = await listDiscussions(ARTICLE, {}, callOptions(emmy));
   const { events, client } = await follow(emmy, EMMY, last_event_id);

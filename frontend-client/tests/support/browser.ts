@@ -17,7 +17,7 @@ export interface Person {
   close(): Promise<void>;
 }
 
-/** A browser of its own, as another person's. */
+/** A separate browser, as of another person. */
 export async function person(
   options: { colorScheme?: "light" | "dark"; viewport?: { width: number; height: number } } = {},
 ): Promise<Person> {

@@ -1,6 +1,6 @@
 import type { Channel, Environment, Locks, PageSignal, Timers } from "../../src/index.js";
 
-/** Time that passes only when told. */
+/** Time that passes only when a test advances it. */
 export class FakeTimers implements Timers {
   #now = 1_000_000;
   #last = 0;
@@ -28,7 +28,7 @@ export class FakeTimers implements Timers {
   }
 }
 
-/** Lets every promise that can go on go on. */
+/** Waits until all promises that can settle have settled. */
 export async function settle(): Promise<void> {
   for (let turns = 0; turns < 8; turns += 1) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -38,12 +38,12 @@ interface LockRequest {
   grant: () => void;
 }
 
-/** A browser: its tabs share locks and channels, and each tab has a page of its own. */
+/** A browser. Its tabs share locks and channels, and each tab has its own page. */
 export class FakeBrowser {
   readonly timers = new FakeTimers();
   readonly messages: unknown[] = [];
   readonly #channels = new Set<{ name: string; channel: Channel; tab: FakeTab | undefined }>();
-  /** Who holds which lock, and how it is taken away. */
+  /** By lock name: a function that takes the lock from its holder. */
   readonly #held = new Map<string, { lose: () => void }>();
   readonly #waiting: LockRequest[] = [];
   readonly #hung = new Map<FakeTab, (() => void)[]>();
@@ -56,7 +56,7 @@ export class FakeBrowser {
     return [...this.#channels].map(({ name }) => name);
   }
 
-  /** Nothing runs in the tab until it is awake again: a dialog, a debugger, a long loop. */
+  /** Stops all code of the tab until it is awake again, as a dialog, a debugger or a long loop does. */
   hang(tab: FakeTab): void {
     this.#hung.set(tab, []);
   }
@@ -67,7 +67,7 @@ export class FakeBrowser {
     late.forEach((callback) => callback());
   }
 
-  /** Runs it in the tab: at once, or when the tab is awake again. */
+  /** Runs the callback in the tab, at once or when the tab is awake again. */
   run(tab: FakeTab | undefined, callback: () => void): void {
     const late = tab && this.#hung.get(tab);
     if (late) late.push(callback);

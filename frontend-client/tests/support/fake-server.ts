@@ -7,20 +7,20 @@ interface Parked {
   answer: (response: Response) => void;
 }
 
-/** The server as a `fetch`, with its long poll, and with what tests want to go wrong. */
+/** A server behind a `fetch` function, with long polls and with faults that tests inject. */
 export class FakeServer {
   readonly model = new Model();
   readonly requests: { method: string; path: string; headers: Headers }[] = [];
   readonly queues = new Set<string>();
   readonly parked: Parked[] = [];
-  /** Answers in the server's place until it gives undefined; "down" is no server at all. */
+  /** If it returns an answer, that replaces the server's answer. "down" means that no server answers. */
   trouble: ((path: string, method: string, headers: Headers) => Response | "down" | undefined) | undefined;
-  /** Events up to this one have left the buffer. */
+  /** The buffer no longer has the events up to this one. */
   forgotten = 0;
-  /** Whoever asks with a token that names nobody. A token `user-2` is of user 2, and `anonymous` of nobody. */
+  /** The user of calls whose token names nobody. The token `user-2` belongs to user 2, and `anonymous` to nobody. */
   viewer: ViewerInfo = { user_id: 1, memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null }] };
   me: Author = { id: 1, username: "ada", avatar_url: null };
-  /** Answers of writes wait for this. */
+  /** The answers of writes wait for this promise. */
   writesAfter: Promise<void> = Promise.resolve();
   readonly #answered = new Map<string, unknown>();
   #last = 0;
@@ -45,7 +45,7 @@ export class FakeServer {
     return this.requests.filter((one) => path.test(one.path) && (!method || one.method === method)).length;
   }
 
-  /** Answers parked polls that something came for. */
+  /** Answers the parked polls that have new events. */
   deliver(): void {
     for (const poll of this.parked.splice(0)) {
       if (poll.cursor < this.model.head) poll.answer(this.#events(poll.cursor));
@@ -53,12 +53,12 @@ export class FakeServer {
     }
   }
 
-  /** Graceful shutdown, or the time-out of the poll. */
+  /** Answers parked polls with an empty list, as a graceful shutdown or a time-out does. */
   releasePolls(): void {
     for (const poll of this.parked.splice(0)) poll.answer(this.#events(poll.cursor));
   }
 
-  /** The queue is gone, with its parked poll. */
+  /** Deletes the queues and ends their parked polls. */
   expire(): void {
     this.queues.clear();
     for (const poll of this.parked.splice(0)) poll.answer(coded(404, "queue_not_found"));

@@ -15,11 +15,11 @@ type Change = Event extends infer E ? (E extends Event ? Omit<E, "event_id" | "t
 export const ARTICLE = 1;
 export const COMMUNITY = 7;
 
-/** What the server holds after some changes, and the events that it told of them: the protocol in memory. */
+/** A model of the server in memory: its discussions and comments after some changes, and the events of these changes. */
 export class Model {
-  /** Those since the last leap. */
+  /** The events since the last leap. */
   readonly events: Event[] = [];
-  /** The head at which the numbering began, or went on after a leap. */
+  /** The head at which the numbering began, or continued after the last leap. */
   base = 0;
   readonly discussions: Discussion[] = [];
   readonly comments: Comment[] = [];
@@ -33,13 +33,13 @@ export class Model {
     return this.events.slice(Math.max(0, cursor - this.base));
   }
 
-  /** Another history: the numbering goes on from the next multiple of 2^32, and what was told before is gone. */
+  /** Begins another history: the numbering continues from the next multiple of 2^32, and the earlier events are gone. */
   leap(): void {
     this.base = (Math.floor(this.head / 2 ** 32) + 1) * 2 ** 32;
     this.events.length = 0;
   }
 
-  /** Another name or picture for everybody who is this author; pseudonyms stay as they are. */
+  /** Changes the name or picture of this author everywhere. Pseudonyms stay as they are. */
   changeAuthor(author: Author): void {
     for (const item of [...this.discussions, ...this.comments]) {
       if (item.author && item.author.id !== null && item.author.id === author.id) item.author = author;

@@ -8,10 +8,10 @@ import { FakeServer } from "./fake-server.js";
 
 (globalThis as never as { IS_REACT_ACT_ENVIRONMENT: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
 
-// By default it waits for a timer, which `settle` cannot see.
+// By default TanStack Query notifies by a timer, for which `settle` cannot wait.
 notifyManager.setScheduler(queueMicrotask);
 
-/** A page of the application: a provider over `children`, a server and a browser. */
+/** A page of the application: `children` below a provider, with a server and a browser. */
 export class TestPage {
   constructor(readonly server = new FakeServer()) {}
 

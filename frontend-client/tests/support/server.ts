@@ -7,7 +7,7 @@ import pg from "pg";
 
 const demo = fileURLToPath(new URL("../../demo/out", import.meta.url));
 
-/** The real server on a database of its own, which `kill` and `start` may be called on again and again. */
+/** The real server with its own database. `kill` and `start` may be called repeatedly. */
 export class Server {
   #child: ChildProcess | undefined;
   #log = "";
@@ -27,7 +27,7 @@ export class Server {
     url.pathname = `/${name}`;
     const server = new Server(`http://127.0.0.1:${port}`, port, url.href, extra);
     await server.#run(["seed"]).catch(async () => {
-      // A seed on an empty database may want its migrations first.
+      // Seeding needs a migrated database.
       await server.#run(["migrate"]);
       await server.#run(["seed"]);
     });
@@ -52,7 +52,7 @@ export class Server {
     throw new Error(`the server did not get ready:\n${this.#log}`);
   }
 
-  /** SIGKILL, as a crash. */
+  /** Kills the server (SIGKILL), as a crash does. */
   async kill(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
@@ -138,7 +138,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Waits until it holds. */
+/** Waits until the condition holds. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 15_000): Promise<void> {
   const end = Date.now() + ms;
   while (!(await holds())) {

@@ -30,7 +30,7 @@ afterEach(() => page.close());
 
 const topics = () => list.discussions.map((one) => one.topic);
 
-test("a server's snapshot that is hydrated over the page's newer list gets what came in between", async () => {
+test("a server's snapshot that is hydrated over a newer list gets the events in between", async () => {
   const onServer = new QueryClient();
   await page.show(<Probe />);
   const context = { config: { fetch: page.server.fetch, token: "user-1" }, user: 1 };
@@ -46,7 +46,7 @@ test("a server's snapshot that is hydrated over the page's newer list gets what 
   expect(topics()[0]).toBe("in between");
 });
 
-test("a refusal on the next page leaves what is there", async () => {
+test("if loading the next page is refused, the loaded pages stay", async () => {
   await page.show(<Probe />);
   expect(list.hasMore).toBe(true);
   page.server.trouble = (path, method) =>
@@ -58,7 +58,7 @@ test("a refusal on the next page leaves what is there", async () => {
   expect(topics()).toHaveLength(20);
 });
 
-test("a draft for one community shows in its list, and not in another's", async () => {
+test("a new discussion shows in its community's list only", async () => {
   await page.show(<Probe />);
   page.server.trouble = (_, method) => (method === "POST" ? "down" : undefined);
   await act(
@@ -68,7 +68,7 @@ test("a draft for one community shows in its list, and not in another's", async 
   expect(other.discussions.map((one) => one.topic)).not.toContain("hidden");
 });
 
-test("a membership that came back while the page was away is no longer shown as lost", async () => {
+test("a membership that came back while the page was offline is no longer shown as lost", async () => {
   await page.show(<Probe />);
   const { server } = page;
   server.trouble = (path, method) =>
@@ -77,7 +77,7 @@ test("a membership that came back while the page was away is no longer shown as 
   server.deliver();
   await page.settle();
   expect(list.access.state).toBe("removed");
-  // Away long enough that the server says catch-up, and a member again meanwhile.
+  // The page is offline until the server requires a catch-up, and the user becomes a member again meanwhile.
   server.trouble = undefined;
   server.model.membership(1, "member");
   server.forgotten = server.model.head;
@@ -88,7 +88,7 @@ test("a membership that came back while the page was away is no longer shown as 
   expect(topics()).toHaveLength(20);
 });
 
-test("a reader who is no member is not told that the list is live, and it is refreshed now and then", async () => {
+test("for a reader who is no member the list is not live, and it is refreshed from time to time", async () => {
   vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
   try {
     await page.show(<Probe />);

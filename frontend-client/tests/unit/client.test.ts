@@ -76,7 +76,7 @@ test("starts from the oldest cached snapshot", async () => {
   expect(topics(one)).toEqual(["b"]);
 });
 
-test("registers again when the queue is gone, and goes on from the old cursor", async () => {
+test("registers again when the queue is gone, and continues from the old cursor", async () => {
   const one = follow();
   await settle();
   server.queues.clear();
@@ -87,7 +87,7 @@ test("registers again when the queue is gone, and goes on from the old cursor", 
   expect(server.count(/register/)).toBe(2);
 });
 
-test("says catch-up, goes on from a head that is older than any refetch, and is live when that is done", async () => {
+test("catches up from a head that is older than any refetch, and is live when the refetches are done", async () => {
   const tab = browser.tab();
   const one = follow(tab);
   await settle();
@@ -108,7 +108,7 @@ test("says catch-up, goes on from a head that is older than any refetch, and is 
   expect(one.client.status).toEqual({ state: "live" });
 });
 
-test("a cursor ahead of the head starts over", async () => {
+test("a cursor ahead of the head makes the client start again", async () => {
   happen("a");
   const one = follow();
   await settle();
@@ -119,13 +119,13 @@ test("a cursor ahead of the head starts over", async () => {
   expect(one.client.log.head).toBe(0);
 });
 
-test("backs off with full jitter while the server is down, for ever, and probes when it is back", async () => {
+test("backs off with full jitter and without end while the server is down, and probes when it is back", async () => {
   const one = follow();
   await settle();
   server.trouble = () => "down";
   server.releasePolls();
   await browser.timers.advance(0);
-  // A hurried empty answer is waited out first: the server may be on its way down.
+  // After an early empty answer the client waits first, because the server may be shutting down.
   await browser.timers.advance(600);
   expect(one.client.status).toMatchObject({ state: "stale" });
   const before = server.requests.length;
@@ -165,7 +165,7 @@ test("tries at once when the browser comes online or the page comes back from th
   expect(topics(one)).toEqual(["while away"]);
 });
 
-test("waits as long as Retry-After says, and longer by chance", async () => {
+test("waits as long as Retry-After says, plus a random time", async () => {
   server.trouble = () => coded(503, "unavailable", { "retry-after": "7" });
   const one = follow();
   await settle();
@@ -176,7 +176,7 @@ test("waits as long as Retry-After says, and longer by chance", async () => {
   expect(server.requests).toHaveLength(2);
 });
 
-test("asks for a new token once when refused, then stops and says so", async () => {
+test("asks once for a new token when refused, and is signed out when refused again", async () => {
   const asked: boolean[] = [];
   const token = ({ refresh }: { refresh: boolean }) => {
     asked.push(refresh);
@@ -193,7 +193,7 @@ test("asks for a new token once when refused, then stops and says so", async () 
   expect(one.client.status).toMatchObject({ state: "live" });
 });
 
-test("sends heartbeats only while a person is there, and comes back with the person", async () => {
+test("sends heartbeats only while a person is active, and registers again when the person returns", async () => {
   const tab = browser.tab();
   const one = follow(tab, { activeWindowMs: 120_000 });
   await settle();
@@ -217,7 +217,7 @@ test("sends heartbeats only while a person is there, and comes back with the per
   expect(topics(one)).toEqual(["while idle"]);
 });
 
-test("one poll for all tabs; each has every event once; nobody passes on what it got; the next takes over", async () => {
+test("all tabs share one poll, each gets every event once, none forwards it, and the next tab takes over", async () => {
   const tabs = [browser.tab(), browser.tab(), browser.tab()].map((tab) => follow(tab));
   await settle();
   expect(server.parked).toHaveLength(1);
@@ -237,7 +237,7 @@ test("one poll for all tabs; each has every event once; nobody passes on what it
   expect(server.queues.size).toBe(1);
 });
 
-test("a tab that comes later gets what its snapshot lacks from the leader", async () => {
+test("the leader gives a later tab the events that its snapshot lacks", async () => {
   const first = follow();
   await settle();
   happen("a");
@@ -251,14 +251,14 @@ test("a tab that comes later gets what its snapshot lacks from the leader", asyn
   expect(late.client.log.head).toBe(2);
 });
 
-test("another user's tabs are told nothing", async () => {
+test("another user's tabs get no messages", async () => {
   const mine = follow();
   const other = follow(browser.tab(), { user: 2 });
   await settle();
   expect([mine.client.isLeader, other.client.isLeader]).toEqual([true, true]);
 });
 
-test("without Web Locks every tab polls for itself, with no doubles", async () => {
+test("without Web Locks every tab polls for itself and gets no event twice", async () => {
   const tabs = [browser.tab({ locks: false }), browser.tab({ locks: false })].map((tab) => follow(tab));
   await settle();
   expect(server.parked).toHaveLength(2);
@@ -280,7 +280,7 @@ test("close() leaves no timer, no listener, no parked poll, and closes the queue
   expect(tab.listening).toBe(0);
 });
 
-test("a poll that is never answered is given up", async () => {
+test("a poll that is never answered ends", async () => {
   const one = follow();
   await settle();
   await browser.timers.advance(64_000);

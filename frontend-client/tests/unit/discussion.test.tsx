@@ -51,7 +51,7 @@ test("a discussion that is not among the newest stays live: resolve, edit, count
   expect(page.server.count(/^\/discussions\/2$/, "GET")).toBe(1);
 });
 
-test("one that the list has is not fetched again, and another user's is never shown", async () => {
+test("a discussion of the list is not fetched again, and another user's is never shown", async () => {
   await page.show(<Probe id={20} />);
   expect(open.discussion?.topic).toBe("topic 20");
   expect(page.server.count(/^\/discussions\/20/, "GET")).toBe(0);

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { foldComments, foldDiscussions, type CommentPage, type DiscussionPage, type Event } from "../../src/index.js";
 import { ARTICLE, COMMUNITY, Model } from "../support/model.js";
 
-/** Numbers choose among what there is at the time, so that every history makes sense. */
+/** Random numbers choose among the discussions and comments that exist at the time, so every history is valid. */
 const action = fc.record({
   kind: fc.nat({ max: 9 }),
   a: fc.nat(),
@@ -29,7 +29,7 @@ function perform(model: Model, { kind, a, b, text }: { kind: number; a: number; 
 const history = fc.array(action, { minLength: 1, maxLength: 40 });
 const scope = { articleId: ARTICLE };
 
-/** A fresh snapshot, walked through page by page. */
+/** A fresh snapshot, read page by page. */
 function discussionsOf(model: Model, limit = 1000): DiscussionPage[] {
   const pages = [model.discussionPage(null, limit)];
   for (let next = pages[0]?.next_cursor; next; next = pages.at(-1)?.next_cursor)
@@ -52,7 +52,7 @@ function foldAll(pages: readonly CommentPage[], discussion: number, events: read
   }, pages);
 }
 
-test("the law of events: a snapshot folded with later events is a fresh snapshot, whatever comes twice or late", () => {
+test("the law of events: a snapshot folded with later events is a fresh snapshot, even if events come twice or late", () => {
   fc.assert(
     fc.property(
       history,
@@ -68,12 +68,12 @@ test("the law of events: a snapshot folded with later events is a fresh snapshot
         const comments = commentsOf(model, 1, limit);
         const since = model.head;
         after.forEach((one) => perform(model, one));
-        // A snapshot may show rows that are newer than it says.
+        // A snapshot may show rows that are newer than its last_event_id.
         const early = Math.max(0, since - (ahead % 4));
         const claimed = <P extends { last_event_id: number }>(pages: P[]) =>
           pages.map((page) => ({ ...page, last_event_id: early }));
         const events = model.events.slice(early);
-        // At least once, in order, and what was seen may come again.
+        // Events come in order and at least once. Some come again.
         const delivered = [
           ...events.slice(0, late % (events.length + 1)),
           ...events,
@@ -95,7 +95,7 @@ test("the law of events: a snapshot folded with later events is a fresh snapshot
   );
 });
 
-test("pages that are not loaded stay unloaded: what is loaded is a fresh snapshot of that part", () => {
+test("pages that are not loaded stay unloaded, and the loaded pages are a fresh snapshot of their part", () => {
   fc.assert(
     fc.property(history, history, (before, after) => {
       const model = new Model();
@@ -128,7 +128,7 @@ test("an unknown parent asks for a refetch; an irrelevant or covered event chang
   expect(foldDiscussions(list, { articleId: 99 }, { ...(model.events[0] as Event), event_id: 99 })).toBe(list);
 });
 
-test("author_changed gives every cached place the new name, and leaves pseudonyms and other communities alone", () => {
+test("author_changed sets the new name in every cached list, but not for pseudonyms and other communities", () => {
   fc.assert(
     fc.property(
       history,
@@ -168,7 +168,7 @@ test("author_changed gives every cached place the new name, and leaves pseudonym
   );
 });
 
-test("an event of a type that this version does not know leaves lists and threads as they are", () => {
+test("an event of an unknown type changes neither lists nor threads", () => {
   const known = [
     "new_discussion",
     "updated_discussion",

@@ -11,7 +11,7 @@ function render(text: string): HTMLElement {
 
 const words = (text: string) => render(text).textContent?.trim();
 
-/** The inside of the only block, without what every block has. */
+/** The HTML inside the only block. */
 const html = (text: string) =>
   render(text)
     .firstElementChild?.innerHTML.replace(/ (?:dir|rel)="[^"]*"/g, "")
@@ -70,7 +70,7 @@ const asTyped = [
   "50 < n < 100",
 ];
 
-test.each(asTyped)("words as typed: %s", (text) => {
+test.each(asTyped)("shown as typed: %s", (text) => {
   expect(words(text)).toBe(text);
 });
 
@@ -121,7 +121,7 @@ const formulas: [string, string][] = [
   ["| a | $|x|_1$ |\n|---|---|\n| $\\mu$ | 2 |", "\\mu"],
 ];
 
-test.each(formulas)("a formula is what was typed: %s", (text, tex) => {
+test.each(formulas)("is a formula: %s", (text, tex) => {
   const page = render(text);
   expect([...page.querySelectorAll("annotation")].map((one) => one.textContent)).toContain(tex);
   expect(page.querySelector(".katex-error")).toBeNull();
@@ -134,7 +134,7 @@ test.each(["$$\\frac{a}{b}$$", "$$\n\\frac{a}{b}\n$$", "\\[\\frac{a}{b}\\]", "so
   },
 );
 
-test("dollar signs in code are no formula, and escaped brackets stay brackets", () => {
+test("dollar signs in code make no formula, and escaped brackets stay brackets", () => {
   expect(words("`echo $HOME $PATH` and `\\(x^2\\)`")).toBe("echo $HOME $PATH and \\(x^2\\)");
   expect(words("\\[citation needed\\]")).toBe("[citation needed]");
   expect(render("```sh\necho $A_1 $B_1\n```").querySelector(".katex")).toBeNull();
@@ -165,7 +165,7 @@ describe("for everyone", () => {
       expect(ids).toContain(link.getAttribute("aria-describedby"));
   });
 
-  test("each block finds its own direction", () => {
+  test("each block has its own text direction", () => {
     const page = render("English.\n\nמאמר\n\n- עברית\n\n> عربي\n\n| a |\n|---|\n| ב |");
     for (const block of page.querySelectorAll("p, li, td, th, blockquote"))
       expect(block.getAttribute("dir")).toBe("auto");
@@ -215,7 +215,7 @@ test.each([
   ["\\(".repeat(20_000)],
   ["&".repeat(40_000)],
   ["\n\n".repeat(20_000)],
-])("a hostile text takes no page: %#", (text) => {
+])("a hostile text does not break the page: %#", (text) => {
   const begun = performance.now();
   const shown = renderToStaticMarkup(<Markdown text={text} />);
   expect(performance.now() - begun).toBeLessThan(3_000);

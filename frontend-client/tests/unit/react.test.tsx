@@ -17,7 +17,7 @@ import { ARTICLE, coded, COMMUNITY } from "../support/model.js";
 
 (globalThis as never as { IS_REACT_ACT_ENVIRONMENT: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
 
-// By default it waits for a timer, which `settle` cannot see.
+// By default TanStack Query notifies by a timer, for which `settle` cannot wait.
 notifyManager.setScheduler(queueMicrotask);
 
 const ada = { id: 1, username: "ada", avatar_url: null };
@@ -29,7 +29,7 @@ let queryClient: QueryClient;
 let thread: ReturnType<typeof useComments>;
 let list: ReturnType<typeof useDiscussions>;
 let status: string;
-/** Every state that was committed to the screen. */
+/** Every state that React committed to the screen. */
 let frames: CommentItem[][];
 
 function Probe() {
@@ -96,7 +96,7 @@ test("shows the lists and keeps them live", async () => {
   expect(server.count(/comments$/, "GET")).toBe(1);
 });
 
-test("an own comment is shown at once and once, whether the event or the answer comes first", async () => {
+test("an own comment is shown at once and only once, whether the event or the answer comes first", async () => {
   await mount();
   for (const eventFirst of [true, false]) {
     let answer = () => {};
@@ -123,14 +123,14 @@ test("an own comment is shown at once and once, whether the event or the answer 
     const rows = frames.map((frame) => frame.filter((comment) => comment.text === text));
     const shown = rows.slice(rows.findIndex((row) => row.length > 0));
     expect(shown.every((row) => row.length === 1)).toBe(true);
-    // The same element from the click to the end.
+    // It stays the same element from the click on.
     expect(new Set(shown.map(([comment]) => comment?.key)).size).toBe(1);
     expect(thread.comments.at(-1)).toMatchObject({ text, pending: false, mine: true });
     expect(thread.comments.at(-1)?.id).toBeGreaterThan(0);
   }
 });
 
-test("a second attempt with the same words is another comment", async () => {
+test("sending the same text again makes another comment", async () => {
   await mount();
   await act(async () => {
     await Promise.all([thread.create({ text: "again" }), thread.create({ text: "again" })]);
@@ -167,7 +167,7 @@ test("edits and deletions are shown at once, and undone when the server refuses"
   expect(texts()).toEqual(["first", null]);
 });
 
-test("a failed comment stays, and is sent again under its own Idempotency-Key", async () => {
+test("a failed comment stays, and is sent again with the same Idempotency-Key", async () => {
   await mount();
   server.trouble = (path, method) =>
     method === "POST" && path.endsWith("/comments") ? coded(422, "invalid_fields") : undefined;
@@ -190,7 +190,7 @@ test("a failed comment stays, and is sent again under its own Idempotency-Key", 
   expect(keys).toEqual([failed?.key, failed?.key]);
 });
 
-test("a snapshot that lands after newer events were delivered has them, too", async () => {
+test("a snapshot that arrives after newer events gets these events", async () => {
   let land = () => {};
   const held = new Promise<void>((resolve) => (land = resolve));
   await mount();
@@ -215,7 +215,7 @@ test("a snapshot that lands after newer events were delivered has them, too", as
   expect(texts()).toEqual(["first", "in between"]);
 });
 
-test("a hydrated snapshot is followed from its own last_event_id, with no fetch", async () => {
+test("a hydrated snapshot continues from its own last_event_id, without a fetch", async () => {
   const onServer = new QueryClient();
   const context = { config: { fetch: server.fetch }, user: 1 };
   await onServer.prefetchInfiniteQuery(discussionsQuery({ articleId: ARTICLE, communityId: COMMUNITY }, context));
@@ -228,7 +228,7 @@ test("a hydrated snapshot is followed from its own last_event_id, with no fetch"
   expect(server.count(/comments$|discussions$/, "GET")).toBe(0);
 });
 
-test("a removed member is told why, and what may not be read is gone", async () => {
+test("a removed member sees why, and no longer sees what they may not read", async () => {
   await mount();
   server.trouble = (path, method) =>
     method === "GET" && /comments$|discussions$/.test(path) ? coded(403, "not_a_member") : undefined;
@@ -246,7 +246,7 @@ test("a removed member is told why, and what may not be read is gone", async () 
   expect(texts()).toEqual(["first"]);
 });
 
-test("another user starts with an empty cache and a connection of their own", async () => {
+test("another user starts with an empty cache and a new connection", async () => {
   await mount(1);
   await mount(2);
   expect(
@@ -261,13 +261,13 @@ test("another user starts with an empty cache and a connection of their own", as
   expect(server.queues.size).toBe(0);
 });
 
-test("after a leap of the numbering everything is fetched anew, and the cursors beyond 2^32 are followed exactly", async () => {
+test("after a leap of the numbering everything is fetched again, and cursors beyond 2^32 stay exact", async () => {
   await mount();
   for (const times of [1, 2, 2 ** 20]) {
     server.model.createComment(1, null, `lost ${times}`, grace);
     server.deliver();
     await settled();
-    // The restored database does not have the last comment, and the numbering goes on far ahead.
+    // The restored database lacks the last comment, and its numbering continues far ahead.
     server.model.comments.pop();
     Object.assign(server.model.discussions[0] ?? {}, { comment_count: server.model.comments.length });
     server.model.base += 2 ** 32 * (times - 1);

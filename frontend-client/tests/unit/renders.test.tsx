@@ -46,7 +46,7 @@ beforeEach(() => {
 
 afterEach(() => page.close());
 
-/** What was rendered, without the second run of React's strict mode. */
+/** The renders, without the second one of React's strict mode. */
 async function rendered(change: () => unknown) {
   renders = [];
   change();
@@ -55,7 +55,7 @@ async function rendered(change: () => unknown) {
   return [...new Set(renders)];
 }
 
-test("an arrival among hundreds of comments renders what it changes, and nothing for another discussion", async () => {
+test("a new comment among hundreds renders only what it changes, and nothing in another discussion", async () => {
   await page.show(<Probe />);
   expect(thread.comments).toHaveLength(300);
   const { model } = page.server;

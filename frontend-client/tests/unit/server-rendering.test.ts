@@ -13,7 +13,7 @@ const all = (config: ApiConfig) => {
   return [discussionsQuery({ articleId: 1 }, context), commentsQuery(1, context), discussionQuery(1, context)];
 };
 
-test("with the server down a page is rendered at once: nothing is tried again", async () => {
+test("with the server down a page is rendered at once, without retries", async () => {
   let calls = 0;
   const fetch = () => {
     calls += 1;
@@ -26,7 +26,7 @@ test("with the server down a page is rendered at once: nothing is tried again", 
   expect(calls).toBe(3);
 });
 
-test("a server or a token function that never answers costs a page three seconds, or what timeoutMs says", async () => {
+test("a server or a token function that never answers delays a page by three seconds, or by timeoutMs", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const hangs: typeof fetch = (_, init) =>
     new Promise((_resolve, reject) =>

@@ -77,7 +77,7 @@ test("a tab that is read without a click keeps the hidden leader's queue alive",
   expect(server.count(/heartbeat/) - beats).toBeGreaterThanOrEqual(9);
 });
 
-test("a leader that hangs is noticed, and its lock is taken by one of the others; awake again it follows", async () => {
+test("another tab steals the lock of a leader that hangs, and the old leader follows when it is awake again", async () => {
   const hung = browser.tab();
   const answered: typeof fetch = async (input, init) => {
     const response = await server.fetch(input, init);
@@ -105,7 +105,7 @@ test("a leader that hangs is noticed, and its lock is taken by one of the others
   expect(first.client.log.head).toBe(server.model.head);
 });
 
-test("locks and channels that are refused leave each tab on its own", async () => {
+test("if locks and channels are refused, each tab polls for itself", async () => {
   const refuse = () => {
     throw new DOMException("storage is blocked", "SecurityError");
   };
@@ -123,7 +123,7 @@ test("locks and channels that are refused leave each tab on its own", async () =
   }
 });
 
-test("a register or a token function that never answers is given up, and tried again", async () => {
+test("a registration or a token function that never answers ends and is tried again", async () => {
   let hang = true;
   const token = () => (hang ? new Promise<string>(() => undefined) : Promise.resolve("user-1"));
   const one = follow(browser.tab(), {}, { config: { fetch: server.fetch, token } });
@@ -134,7 +134,7 @@ test("a register or a token function that never answers is given up, and tried a
   expect(one.client.status.state).toBe("live");
 });
 
-test("a refusal that will hardly change is asked again some times an hour, not hundreds", async () => {
+test("after a refusal that will probably stay, the client tries some times an hour, not hundreds", async () => {
   server.trouble = (path) => (path === "/register" ? coded(403, "no_communities") : undefined);
   const tab = browser.tab();
   const one = follow(tab);
@@ -151,7 +151,7 @@ test("a refusal that will hardly change is asked again some times an hour, not h
   expect(one.client.status).toEqual({ state: "live" });
 });
 
-test("a server that says catch-up each time is asked with waits between", async () => {
+test("if the server requires a catch-up each time, the client waits in between", async () => {
   follow();
   await settle();
   server.forgotten = Number.MAX_SAFE_INTEGER;
@@ -163,7 +163,7 @@ test("a server that says catch-up each time is asked with waits between", async 
   expect(clients[0]?.status).toEqual({ state: "live" });
 });
 
-test("what is not a message of this version is ignored, and a follower comes back from a head that never was", async () => {
+test("messages of other versions are ignored, and a follower recovers from a false head", async () => {
   follow();
   await settle();
   const other = follow();
@@ -196,7 +196,7 @@ test("what is not a message of this version is ignored, and a follower comes bac
   stranger.close();
 });
 
-test("a clock that is set back stops no signs of life", async () => {
+test("signs of life continue after the clock is set back", async () => {
   follow();
   await settle();
   const tab = browser.tab();
@@ -213,7 +213,7 @@ test("a clock that is set back stops no signs of life", async () => {
   expect(browser.messages).toContainEqual({ kind: "active" });
 });
 
-test("start() inside a status listener begins again, and coming online after signed_out does no harm", async () => {
+test("start() works inside a status listener, and coming online after signed_out does no harm", async () => {
   server.trouble = () => coded(401, "token_expired");
   const tab = browser.tab();
   const one = follow(tab);
@@ -232,7 +232,7 @@ test("start() inside a status listener begins again, and coming online after sig
   expect(one.client.status).toEqual({ state: "live" });
 });
 
-test("a listener that throws takes nothing from the others, and its error is reported", async () => {
+test("if a listener throws, the others are still called and its error is reported", async () => {
   const reported: unknown[] = [];
   const scope = globalThis as { reportError?: (error: unknown) => void };
   const before = scope.reportError;

@@ -14,7 +14,7 @@ let list: ReturnType<typeof useDiscussions>;
 let thread: ReturnType<typeof useComments>;
 let status: ReturnType<typeof useRealtimeStatus>;
 let reconnect: () => void;
-/** Whose pages were ever on screen. */
+/** The users whose pages were on screen at any time. */
 let shown: Set<number | null | undefined>;
 
 function Probe() {
@@ -47,7 +47,7 @@ test("after a change of user no call carries the previous user's token", async (
   page.server.requests.length = 0;
   await page.show(<Probe />, 2);
   expect(shown).toEqual(new Set([1, 2]));
-  // The queue of the first is still closed as the first.
+  // The first user's queue is still closed with the first user's token.
   const others = page.server.requests.filter((request) => !request.path.startsWith("/queues/"));
   expect(new Set(others.map((request) => request.headers.get("authorization")))).toEqual(new Set(["Bearer user-2"]));
   page.server.requests.length = 0;
@@ -69,9 +69,9 @@ test("a page that the server made for another user is never shown, and is fetche
   expect(status.state).toBe("live");
 });
 
-test("a token that stays another user's shows nothing and says that one has to sign in; their queue is not used", async () => {
+test("with a token that stays another user's, nothing is shown, the user must sign in, and the other's queue is not used", async () => {
   const config = { fetch: page.server.fetch, token: "user-1" };
-  // No retries: the page would try for some seconds.
+  // Retries are off, because the page would retry for some seconds.
   page.queryClient.setDefaultOptions({ queries: { retry: false } });
   await page.queryClient.prefetchInfiniteQuery({
     ...discussionsQuery({ articleId: ARTICLE, communityId: COMMUNITY }, { config, user: 2 }),
@@ -88,7 +88,7 @@ test("a token that stays another user's shows nothing and says that one has to s
   expect(page.server.parked).toEqual([]);
 });
 
-test("what a server prefetched without the user's cookie is not taken for theirs", async () => {
+test("a page that a server prefetched without the user's cookie is not shown as theirs", async () => {
   const onServer = new QueryClient();
   const context = { config: { fetch: page.server.fetch, token: "anonymous" }, user: "1" };
   await onServer.prefetchInfiniteQuery({
@@ -96,7 +96,7 @@ test("what a server prefetched without the user's cookie is not taken for theirs
     retry: false,
   });
   expect(dehydrate(onServer).queries).toEqual([]);
-  // An older server may hand it on all the same.
+  // An older version of the package on the server may still pass it on.
   const foreign = { pages: [page.server.model.commentPage(1, null, 10, null)], pageParams: [null] };
   onServer.setQueryData(commentsQuery(1, context).queryKey, foreign);
   hydrate(page.queryClient, JSON.parse(JSON.stringify(dehydrate(onServer))));
@@ -119,7 +119,7 @@ test("a user id that is a number on the server and a string in the browser is th
   expect(status.state).toBe("live");
 });
 
-test("calls that meet an expired token at the same time ask for one refresh", async () => {
+test("calls that meet the same expired token share one refresh", async () => {
   const asked: boolean[] = [];
   let current = "expired";
   let answer = () => {};
@@ -143,14 +143,14 @@ test("calls that meet an expired token at the same time ask for one refresh", as
   expect(thread.comments).toHaveLength(1);
 });
 
-test("signed_out is not for ever: reconnect() begins again, and so does a new token", async () => {
+test("after signed_out, reconnect() or a new token connects again", async () => {
   let valid = false;
   page.server.trouble = (_, __, headers) =>
     valid || headers.get("authorization") === "Bearer user-1-new" ? undefined : coded(401, "token_expired");
   await page.show(<Probe />, 1);
   expect(status).toEqual({ state: "signed_out", code: "token_expired" });
   expect(list.access).toEqual({ state: "denied", reason: "sign_in" });
-  // An inline function at each render is no news as long as it has the same token.
+  // A new inline function at each render with the same token does not reconnect.
   const before = page.server.requests.length;
   await page.show(<Probe />, 1, { token: () => "user-1" });
   expect(page.server.requests.length).toBe(before);

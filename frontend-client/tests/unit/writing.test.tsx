@@ -44,7 +44,7 @@ const posts = () => page.server.requests.filter((one) => one.method === "POST" &
 const down = (path: string, method: string) =>
   method !== "GET" && /comments/.test(path) ? ("down" as const) : undefined;
 
-test("a draft is kept over a reload, for its user and its place, until it is discarded", async () => {
+test("a draft survives a reload, for its user and its place, until it is discarded", async () => {
   await page.show(<Probe />);
   await act(async () => draft.set("half a tho"));
   await act(async () => draft.set("half a thought"));
@@ -62,7 +62,7 @@ test("a draft is kept over a reload, for its user and its place, until it is dis
   expect([draft.text, draft.isKept]).toEqual(["", false]);
 });
 
-test("a draft shows in the other tab, and what was written while it was sent is kept", async () => {
+test("a draft shows in the other tab, and text that is written while it is sent stays", async () => {
   await page.show(<Probe />);
   await act(async () => draft.set("here"));
   const name = Object.keys(localStorage).find((one) => one.includes("draft")) ?? "";
@@ -79,7 +79,7 @@ test("a draft shows in the other tab, and what was written while it was sent is 
   expect(draft.isKept).toBe(false);
 });
 
-test("three impatient sends of one draft make one comment", async () => {
+test("sending one draft three times makes one comment", async () => {
   await page.show(<Probe />);
   let answer = () => {};
   page.server.writesAfter = new Promise((resolve) => (answer = resolve));
@@ -101,7 +101,7 @@ test("three impatient sends of one draft make one comment", async () => {
   expect(posts()).toHaveLength(1);
 });
 
-test("what cannot be sent is kept over a reload, and sent by itself when the page is live again", async () => {
+test("an unsent comment survives a reload, and is sent by itself when the page is live again", async () => {
   await page.show(<Probe />);
   page.server.trouble = down;
   await act(async () => {
@@ -151,7 +151,7 @@ test("a wait ends as soon as the page is live", async () => {
   expect(written()).toEqual(["mine", "soon"]);
 });
 
-test("a refused comment says why, over a reload too, and can be edited", async () => {
+test("a refused comment says why, also after a reload, and can be edited", async () => {
   await page.show(<Probe />);
   const fields = { text: "It has 52000 characters; 50000 are allowed." };
   page.server.trouble = (path, method) =>
@@ -175,7 +175,7 @@ test("a refused comment says why, over a reload too, and can be edited", async (
   expect(Object.keys(localStorage).filter((name) => name.includes("outbox"))).toEqual([]);
 });
 
-test("a deletion can be taken back for some seconds, and is sent then, or when the page goes away", async () => {
+test("a deletion can be undone for some seconds, and is sent after that or when the page is left", async () => {
   await page.show(<Probe />);
   const remove = async () => {
     thread.remove(1, { undoMs: 6_000 }).catch(() => undefined);
@@ -205,7 +205,7 @@ test("a deletion can be taken back for some seconds, and is sent then, or when t
   expect(page.server.count(/comments/, "DELETE")).toBe(2);
 });
 
-test("a refusal to sign in waits for the user to come back, and loses nothing", async () => {
+test("after a 401 a write waits for the user to sign in again, and is not lost", async () => {
   await page.show(<Probe />);
   page.server.trouble = (path, method) =>
     method === "POST" && path.endsWith("/comments") ? coded(401, "token_expired") : undefined;
@@ -219,12 +219,12 @@ test("a refusal to sign in waits for the user to come back, and loses nothing", 
   expect(written()).toEqual(["mine", "written before it expired"]);
 });
 
-test("characters are counted as the server does, and an avatar shows a whole sign", () => {
+test("characters are counted as the server counts them, and an avatar shows a whole character", () => {
   expect(countCharacters("  abc \n")).toBe(3);
   expect(countCharacters("😀é")).toBe(2);
   expect(countCharacters("e\u0301")).toBe(2);
   expect(countCharacters("\u0085a\u0085")).toBe(1);
-  // JavaScript's own trim takes this one away; the server counts it.
+  // JavaScript's trim removes this character, but the server counts it.
   expect(countCharacters("\uFEFFa")).toBe(2);
   expect(countCharacters("😀".repeat(200))).toBe(200);
   expect(firstGrapheme("🇩🇪 Ada")).toBe("🇩🇪");

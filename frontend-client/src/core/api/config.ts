@@ -1,31 +1,31 @@
-/** What the client wants a token for: the first try, or after the server refused the last one. */
+/** What a token function is called with. */
 export interface TokenRequest {
-  /** True when the last token was refused with 401: a cached one will not do. */
+  /** True after the server refused the last token with 401. The function must then get a new one, not a cached one. */
   refresh: boolean;
   signal?: AbortSignal | undefined;
 }
 
-/** A bearer token, or a function that gets one. Null goes without (anonymous, or a session cookie). */
+/** A bearer token, or a function that gets one. Null means no token (anonymous, or a session cookie). */
 export type TokenSource = string | null | ((request: TokenRequest) => string | null | Promise<string | null>);
 
-/** Where the server is and who is asking. */
+/** Where the server is and who asks. */
 export interface ApiConfig {
-  /** The server's origin and path, without a slash at its end. Empty: the page's own origin. */
+  /** The server's origin and path, without a slash at the end. If empty, the page's own origin. */
   baseUrl?: string;
   token?: TokenSource;
-  /** `include` sends the session cookie to another origin; the default sends it to the page's own only. */
+  /** `include` also sends the session cookie to another origin. By default it is sent to the page's own origin only. */
   credentials?: RequestCredentials;
-  /** Sent with every call, such as a `Cookie` that a rendering server forwards. */
+  /** Headers of every call, such as a `Cookie` that a rendering server forwards. */
   headers?: HeadersInit;
-  /** A call that takes longer fails. Polls have a limit of their own. Default: none in a browser, 3 s where pages are rendered. */
+  /** A call that takes longer fails. Polls have their own limit. Default: none in a browser, 3 s on a server that renders pages. */
   timeoutMs?: number | undefined;
-  /** For tests and for servers with a fetch of their own. */
+  /** Replaces the global fetch, for tests and for servers. */
   fetch?: typeof fetch;
 }
 
 let current: ApiConfig = {};
 
-/** Sets what generated functions and hooks use that are given no `config` of their own. Not for servers with many users: pass `config` there. */
+/** Sets the configuration of all calls that are given no `config`. On a server with many users do not use it; pass `config` to each call. */
 export function configureApi(config: ApiConfig): void {
   current = config;
 }

@@ -1,12 +1,12 @@
 import type { ErrorCode } from "../generated/api.js";
 
-/** A refusal by the server. Match on `code`; `message` is for people and may change. */
+/** An error answer of the server. Compare `code`; `message` is for people and may change. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
 
   constructor(
     readonly status: number,
-    /** Undefined when a proxy answered in the server's place. */
+    /** Undefined if a proxy answered instead of the server. */
     readonly code: ErrorCode | undefined,
     message: string,
     readonly fields: Readonly<Record<string, string>> = {},
@@ -16,14 +16,14 @@ export class ApiError extends Error {
   }
 }
 
-/** Whether `error` is a refusal by the server, with that code if one is given. */
+/** Whether `error` is an error answer of the server, and has this code if one is given. */
 export function isApiError(error: unknown, code?: ErrorCode): error is ApiError {
   return error instanceof ApiError && (code === undefined || error.code === code);
 }
 
 /**
- * The server answered as somebody else than the user that the page is for: their token or cookie is still in use. What it
- * answered is thrown away.
+ * The server answered for another user than the page's, because that user's token or cookie is still in use. The answer is
+ * discarded.
  */
 export class WrongViewerError extends Error {
   override readonly name = "WrongViewerError";
@@ -36,7 +36,7 @@ export class WrongViewerError extends Error {
   }
 }
 
-/** Whether trying the same again may help: the network, the server's trouble, or a limit; never a refusal. */
+/** Whether the same call may succeed later: after network errors, server errors and rate limits, but not after refusals. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof ApiError) return error.status >= 500 || error.status === 429 || error.status === 408;
   return !isAbort(error);

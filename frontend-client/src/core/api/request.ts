@@ -3,14 +3,14 @@ import { apiConfig, type ApiConfig } from "./config.js";
 import { ApiError } from "./error.js";
 import { CallToken } from "./token.js";
 
-/** What a call may be given: what fetch takes, and whose call it is. */
+/** The options of a call: those of fetch, and whose call it is. */
 export interface RequestOptions extends RequestInit {
   config?: ApiConfig;
-  /** Ask the token function for a fresh token at once: the last one was another user's. */
+  /** Ask the token function for a new token at once, because the last one belonged to another user. */
   refreshToken?: boolean;
 }
 
-/** Every call of this package goes through here (orval's mutator). A 401 asks a token function for a fresh token, once. */
+/** Makes every call of this package (as orval's mutator). After a 401 it asks the token function once for a new token. */
 export async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const { config = apiConfig(), refreshToken = false, ...init } = options;
   const limit = timeLimit(init.signal ?? undefined, config.timeoutMs);
@@ -21,7 +21,7 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
     let response = await send(config, path, { ...init, signal }, first);
     if (response.status === 401 && token.canRefresh && !refreshToken) {
       const fresh = await token.refreshed(signal);
-      // The same token again would be refused again.
+      // The server would refuse the same token again.
       if (fresh !== first) response = await send(config, path, { ...init, signal }, fresh);
     }
     if (!response.ok) throw await toError(response);
@@ -44,7 +44,7 @@ async function send(config: ApiConfig, path: string, init: RequestInit, token: s
   });
 }
 
-/** A signal that is aborted by the caller's, and by time. */
+/** A signal that aborts with the caller's signal, or after `ms`. */
 function timeLimit(signal: AbortSignal | undefined, ms: number | undefined) {
   const controller = new AbortController();
   const onAbort = () => controller.abort(signal?.reason);

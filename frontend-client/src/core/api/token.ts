@@ -2,9 +2,8 @@ import { type ApiConfig, type TokenRequest } from "./config.js";
 
 type TokenFunction = (request: TokenRequest) => string | null | Promise<string | null>;
 
-/** What is known of one token function. */
 interface TokenState {
-  /** Counts finished refreshes. */
+  /** The number of finished refreshes. */
   refreshes: number;
   refreshing: Promise<string | null> | undefined;
   latest: string | null;
@@ -18,7 +17,7 @@ function stateOf(source: TokenFunction): TokenState {
   return state;
 }
 
-/** The token of one call, and a way to get another after the server refused it. */
+/** The token of one call, and a way to refresh it after the server refused it. */
 export class CallToken {
   private constructor(
     readonly value: string | null,
@@ -37,7 +36,7 @@ export class CallToken {
     return this.source !== undefined;
   }
 
-  /** Calls that meet the same expired token share one refresh. No caller's abort ends it for the others. */
+  /** Calls that meet the same expired token share one refresh. If one caller aborts, the others still get it. */
   async refreshed(signal: AbortSignal | undefined): Promise<string | null> {
     if (!this.source) return this.value;
     const state = stateOf(this.source);
@@ -58,7 +57,7 @@ async function refresh(source: TokenFunction, state: TokenState): Promise<string
   }
 }
 
-/** A token function may never answer: the caller's signal ends the wait. */
+/** The caller's signal ends the wait for a token function that never answers. */
 function untilAborted<T>(value: T | Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return Promise.resolve(value);
   return new Promise((resolve, reject) => {

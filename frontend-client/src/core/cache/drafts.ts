@@ -3,15 +3,15 @@ import { newKey } from "./new-key.js";
 import { read, write, type KeptStorage } from "./storage.js";
 import { normalUser, type User } from "./keys.js";
 
-/** What somebody has written and not sent yet. */
+/** What a user has written and not sent yet. */
 export interface Draft {
   text: string;
   topic: string;
-  /** The Idempotency-Key of every attempt to send it: an impatient second click makes nothing twice. */
+  /** The Idempotency-Key of every attempt to send it, so a second click does not create a second item. */
   key: string;
 }
 
-/** Names for the places where one writes. */
+/** Names for the places where a user writes. */
 export const places = {
   newDiscussion: (articleId: number) => `new-discussion:${articleId}`,
   comment: (discussionId: number) => `comment:${discussionId}`,
@@ -20,7 +20,7 @@ export const places = {
   editDiscussion: (discussionId: number) => `edit-discussion:${discussionId}`,
 };
 
-/** One user's drafts, in all tabs of the browser and over reloads. */
+/** One user's drafts. All tabs of the browser share them, and they survive reloads. */
 export class Drafts {
   readonly #listeners = new Set<() => void>();
   readonly #known = new Map<string, Draft | undefined>();
@@ -33,7 +33,7 @@ export class Drafts {
     this.#prefix = `scicommons-discussions:draft:${normalUser(user) ?? ""}:`;
   }
 
-  /** Follows what other tabs write, until the returned function is called. */
+  /** Follows the changes of other tabs until the returned function is called. */
   start(): () => void {
     if (typeof window === "undefined") return () => undefined;
     const onStorage = (event: StorageEvent) => {
@@ -50,7 +50,7 @@ export class Drafts {
     return () => void this.#listeners.delete(listener);
   };
 
-  /** The same object until it changes. */
+  /** Returns the same object until the draft changes. */
   get(place: string): Draft | undefined {
     if (!this.#known.has(place)) {
       const kept = read(this.storage, this.#prefix + place) as Partial<Draft> | null;
@@ -70,14 +70,14 @@ export class Drafts {
     callEach(this.#listeners, undefined);
   }
 
-  /** Puts words back, before those that stand there by now. */
+  /** Puts a text back, before the text that the draft has now. */
   prepend(place: string, words: { text: string; topic: string }): void {
     const now = this.get(place);
     const text = now?.text ? `${words.text}\n\n${now.text}` : words.text;
     this.set(place, { text, topic: now?.topic || words.topic });
   }
 
-  /** It was sent, or thrown away. */
+  /** Deletes the draft, after it was sent or because the user discards it. */
   discard(place: string): void {
     if (this.get(place) === undefined) return;
     this.#known.set(place, undefined);

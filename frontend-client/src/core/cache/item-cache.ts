@@ -1,12 +1,12 @@
-/** What a list on screen is made of. */
+/** An item of a list on screen. */
 interface Item {
   key: string;
   replies?: readonly Item[];
 }
 
 /**
- * Gives the items of before for those that did not change, so that a page renders anew what did and nothing else: an arrival
- * among a thousand comments is the work of one.
+ * Replaces items that did not change by the objects of the last call. React then renders only the items that changed, so one
+ * new comment among a thousand costs the rendering of one.
  */
 export class ItemCache<T extends Item> {
   #items: T[] = [];

@@ -1,12 +1,12 @@
 import type { ViewerInfo } from "../generated/api.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
 
-/** Who looks is part of every key: what one user may see must not be shown to the next. */
+/** Every key contains the user, so that a page never shows what only the previous user may see. */
 export type User = string | number | null;
 
 const root = "scicommons-discussions";
 
-/** One user has one name, whether the application holds the id as a number or as a string. */
+/** Makes numeric ids numbers, so that an id is the same user whether the application has it as a number or a string. */
 export function normalUser(user: User): User {
   if (typeof user !== "string" || !/^\d+$/.test(user)) return user;
   const id = Number(user);
@@ -26,7 +26,7 @@ export const keys = {
   discussion: (user: User, discussionId: number) => [root, normalUser(user), "discussion", discussionId] as const,
 };
 
-/** What a key of this package stands for. */
+/** The data that a key of this package stands for. */
 export type Subject =
   | { kind: "discussions"; user: User; scope: DiscussionScope }
   | { kind: "comments" | "discussion"; user: User; discussionId: number };

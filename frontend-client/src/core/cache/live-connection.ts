@@ -19,18 +19,18 @@ async function tokenOf(source: TokenSource | undefined, request: TokenRequest): 
 }
 
 export interface LiveConnectionOptions extends Omit<RealtimeOptions, "config" | "user" | "initialCursor"> {
-  /** Where drafts and unsent things are kept. Default: the page's `localStorage`; null keeps them in memory alone. */
+  /** Where drafts and unsent new items are stored. Default: the page's `localStorage`. Null keeps them in memory only. */
   storage?: KeptStorage | null;
 }
 
 /**
- * One user's live connection to a query cache: what `RealtimeProvider` holds.
+ * Connects a query cache to one user's events. `RealtimeProvider` holds one.
  *
- * A connection asks as its own user and nobody else: another user gets another connection, with a config of its own.
+ * A connection makes all its calls as its own user. Another user gets another connection, with its own configuration.
  */
 export class LiveConnection {
   readonly user: User;
-  /** Follows what `configure` is given. Its parts keep their identity, so that calls share one refresh of a token. */
+  /** Follows what `configure` sets. The object and its token function stay the same, so that calls share one refresh of a token. */
   readonly config: ApiConfig;
   readonly pending = new Pending();
   readonly outbox: Outbox;
@@ -43,7 +43,7 @@ export class LiveConnection {
   #latest: ApiConfig;
   #client: RealtimeClient | undefined;
   #sync: CacheSync | undefined;
-  /** The last token that a call was given. */
+  /** The token that the last call used. */
   #lastToken: string | null = null;
 
   constructor(
@@ -63,18 +63,18 @@ export class LiveConnection {
     this.outbox = new Outbox({ config: this.config, user: this.user, queryClient, status, pending, storage, timers });
   }
 
-  /** The same user asks in another way from now on. A new token is a reason to try again after `signed_out`. */
+  /** Changes the configuration of the same user. After `signed_out` a new token makes the connection try again. */
   configure(config: ApiConfig): void {
     const before = this.#latest.token;
     this.#latest = config;
     if (config.token !== before && this.status.get().state === "signed_out") void this.#tryToken(config.token);
   }
 
-  /** Connects; the returned function disconnects and leaves nothing behind. */
+  /** Connects. The returned function disconnects and cleans up. */
   start(): () => void {
     const { queryClient, user } = this;
     if (user === null) {
-      // Nothing is live, but nobody else's pages are shown either.
+      // Nothing is live, but CacheSync still removes pages that were made for another user.
       const sync = new CacheSync(queryClient, user, new EventLog());
       return () => sync.close();
     }
@@ -98,13 +98,13 @@ export class LiveConnection {
     };
   }
 
-  /** Tries at once, also after `signed_out`; and fetches again what could not be fetched. */
+  /** Connects at once, also after `signed_out`, and repeats failed fetches. */
   reconnect(): void {
     this.#client?.reconnect();
     void this.#sync?.refetchFailed();
   }
 
-  /** Forgets what this user saw, for the next one. */
+  /** Removes this user's data from the cache before the next user's page. */
   forget(): void {
     this.queryClient.removeQueries({ queryKey: keys.all(this.user) });
   }
@@ -116,7 +116,7 @@ export class LiveConnection {
 
   #onChange(change: LogChange, sync: CacheSync): void | Promise<void> {
     sync.syncAll();
-    // What was missed may have been a rejoin: everything is asked anew, and the server refuses what is still lost.
+    // The missed events may have brought memberships back. Everything is fetched again, and the server refuses what is still lost.
     if (change.reset && this.lost.get().size > 0) this.lost.set(new Map());
     const memberships = change.events.filter((event) => event.type === "membership_changed");
     if (memberships.length > 0) {
@@ -128,13 +128,13 @@ export class LiveConnection {
       this.lost.set(lost);
     }
     for (const event of change.events) callEach(this.#listeners, event);
-    // Another membership shows other things: the server knows which.
+    // With another membership the user may see other things, so fetch everything again.
     if (change.reset || memberships.length > 0) return sync.refetchAll();
   }
 
   #following(): ApiConfig {
     const latest = () => this.#latest;
-    // A reader who is not signed in sends nothing that says otherwise, whatever cookie or token there is.
+    // A reader who is not signed in sends neither cookie nor token, even if the browser has one.
     if (this.user === null) {
       return {
         token: null,
@@ -151,7 +151,7 @@ export class LiveConnection {
       };
     }
     return {
-      // A function even for a plain string: what was last sent is known, and a string that changed is a new token.
+      // A function even if the token is a plain string. It records the token that was used, and it gives a changed string as a new token.
       token: async (request: TokenRequest) => (this.#lastToken = await tokenOf(latest().token, request)),
       get baseUrl() {
         return latest().baseUrl ?? "";
@@ -171,7 +171,7 @@ export class LiveConnection {
     };
   }
 
-  /** Reconnects if the source has another token than the one that was refused: an inline function is new at each render. */
+  /** Reconnects if `source` gives another token than the refused one. A new function alone says nothing: an inline function is new at each render. */
   async #tryToken(source: TokenSource | undefined): Promise<void> {
     const refused = this.#lastToken;
     const token = await tokenOf(source, { refresh: false }).catch(() => null);

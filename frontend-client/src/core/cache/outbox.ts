@@ -22,7 +22,7 @@ export interface OutboxOptions {
   timers?: Timers | undefined;
 }
 
-/** The user threw it away, or took it back, before it was sent. */
+/** The user discarded an operation before it was sent. */
 export class DiscardedError extends Error {
   override readonly name = "DiscardedError";
 }
@@ -30,14 +30,15 @@ export class DiscardedError extends Error {
 const CAP_MS = 30_000;
 
 /**
- * Sends what the user did: shown at once, and kept, over reloads too, until the server has it or the user discards it.
+ * Sends the user's writes (operations). Each operation shows on the page at once. New items are stored, over reloads too, until
+ * the server has them or the user discards them.
  *
- * Each operation has one Idempotency-Key for all its attempts, so trying again makes nothing twice. While the server cannot
- * be reached it waits, and goes on by itself as soon as the page is live again.
+ * All attempts of an operation carry the same Idempotency-Key, so a retry creates nothing twice. While the server cannot be
+ * reached, an operation waits. It is sent by itself as soon as the page is live again.
  */
 export class Outbox {
   readonly #running = new Map<string, Promise<SendResult>>();
-  /** Operations that wait, and what ends the wait. */
+  /** By operation that waits: a function that ends its wait. */
   readonly #waiting = new Map<string, () => void>();
   readonly #name: string;
 
@@ -45,10 +46,10 @@ export class Outbox {
     this.#name = `scicommons-discussions:outbox:${normalUser(options.user) ?? ""}`;
   }
 
-  /** Takes up what an earlier page left, and waits no longer than until the page is live. */
+  /** Sends what an earlier page could not send. From now on, waits end when the page becomes live. */
   start(): () => void {
     const { pending, status } = this.options;
-    const offs = [
+    const unsubscribes = [
       status.subscribe(() => {
         if (status.get().state === "live") this.wake();
       }),
@@ -61,21 +62,21 @@ export class Outbox {
       const onHide = () => this.#sendHeld();
       window.addEventListener("beforeunload", onLeave);
       window.addEventListener("pagehide", onHide);
-      offs.push(() => {
+      unsubscribes.push(() => {
         window.removeEventListener("beforeunload", onLeave);
         window.removeEventListener("pagehide", onHide);
       });
     }
     this.#load();
-    return () => offs.forEach((off) => off());
+    return () => unsubscribes.forEach((unsubscribe) => unsubscribe());
   }
 
-  /** Tries all that waits at once. */
+  /** Sends all waiting operations at once. */
   wake(): void {
     for (const end of [...this.#waiting.values()]) end();
   }
 
-  /** A second call with the same key is the same attempt. */
+  /** Sends an operation, after `holdMs`. A second call with the same key returns the same promise and ends a wait. */
   send(operation: Operation, holdMs = 0): Promise<SendResult> {
     const running = this.#running.get(operation.key);
     if (running) {
@@ -87,7 +88,7 @@ export class Outbox {
     return sending;
   }
 
-  /** Throws it away, unless it is on its way already. */
+  /** Removes the operation. A request that is already under way still arrives. */
   discard(key: string): void {
     this.options.pending.remove(key);
     this.#waiting.get(key)?.();
@@ -99,7 +100,7 @@ export class Outbox {
     if (holdMs > 0) {
       pending.add({ ...operation, state: "held", error: undefined });
       await this.#wait(key, holdMs);
-      if (!pending.get(key)) throw new DiscardedError("it was taken back");
+      if (!pending.get(key)) throw new DiscardedError("it was undone");
     }
     pending.add({ ...operation, state: "sending", error: undefined });
     for (let failures = 0; ; failures += 1) {
@@ -125,7 +126,7 @@ export class Outbox {
   #confirm(key: string, result: SendResult): void {
     const { pending, queryClient, status, user } = this.options;
     pending.change(key, { state: "confirmed", error: undefined, ...(result ? { result } : {}) } as Partial<Operation>);
-    // No event will come soon.
+    // No event will come soon, so fetch again.
     if (status.get().state !== "live") void queryClient.invalidateQueries({ queryKey: keys.all(user) });
   }
 
@@ -146,7 +147,7 @@ export class Outbox {
     return this.options.pending.snapshot().some(({ state }) => state === "sending" || state === "waiting");
   }
 
-  /** A deletion that could still be taken back is sent when the page goes away: nobody can take it back any more. */
+  /** Sends deletions that could still be undone, because the page is being left and nobody can undo them any more. */
   #sendHeld(): void {
     for (const operation of this.options.pending.snapshot())
       if (operation.state === "held") this.#waiting.get(operation.key)?.();
@@ -184,7 +185,7 @@ function plain(error: unknown): Plain | undefined {
   return { status, code, message, fields };
 }
 
-/** Out of reach, overloaded or signed out: it may be sent another time. A refusal stays one. */
+/** Whether to send it again later: the server cannot be reached, is overloaded, or the user is signed out. Refusals are final. */
 function mayHelpLater(error: unknown): boolean {
   return isTransient(error) || (error instanceof ApiError && error.status === 401);
 }
@@ -206,7 +207,7 @@ async function call(operation: Operation, config: ApiConfig): Promise<SendResult
       return api.updateComment(operation.id, { text: operation.text }, options);
     case "update_discussion":
       return api.updateDiscussion(operation.id, operation.patch, options);
-    // It is sent even if the page goes away meanwhile.
+    // With `keepalive` the browser sends it even if the page is left.
     case "delete_comment":
       return gone(api.deleteComment(operation.id, callOptions(config, { keepalive: true })));
     case "delete_discussion":
@@ -214,7 +215,7 @@ async function call(operation: Operation, config: ApiConfig): Promise<SendResult
   }
 }
 
-/** Deleting what is deleted is done: the answer to the first try may have been lost. */
+/** An item that is already deleted counts as success, because the answer to the first attempt may have been lost. */
 async function gone(deletion: Promise<void>): Promise<void> {
   try {
     await deletion;
@@ -223,7 +224,7 @@ async function gone(deletion: Promise<void>): Promise<void> {
   }
 }
 
-/** Why it was not sent, for people. */
+/** Says to people why something was not sent. */
 export function explain(error: unknown): string {
   if (!(error instanceof ApiError)) return "The server cannot be reached.";
   const fields = Object.values(error.fields);

@@ -2,14 +2,14 @@ import type { Author, Comment, CommentTree, Discussion, ViewerInfo } from "../ge
 import type { DiscussionScope } from "../reducers/discussions.js";
 import type { Operation } from "./pending.js";
 
-/** How an item stands with the server. */
+/** What the server knows of an item. */
 export interface ItemState {
-  /** Stays the same from the moment the user sends until long after: for React's `key`. */
+  /** Use it as React's `key`. It stays the same from when the user sends the item on. */
   key: string;
   pending: boolean;
-  /** Why it was not sent; while `pending` it is sent by itself later. The hook's `retry`, `edit` and `discard` take the key. */
+  /** Why it was not sent. If `pending` too, it is sent by itself later. Pass `key` to the hook's `retry`, `edit` or `discard`. */
   error: unknown;
-  /** While a deletion can be taken back: what `discard` takes to do so. */
+  /** While a deletion can be undone: pass this to `discard` to undo it. */
   undo: string | undefined;
   /** The viewer wrote it. */
   mine: boolean;
@@ -18,18 +18,18 @@ export interface ItemState {
 export type DiscussionItem = Discussion & ItemState;
 export type CommentItem = Comment & ItemState & { replies: CommentItem[] };
 
-/** What lies on top of the cache, and which operations the cache shows by now. */
+/** The cached items with the operations applied, and the keys of the operations that the cache already shows. */
 export interface Overlaid<T> {
   items: T[];
   settled: string[];
 }
 
-/** Own items once seen under a temporary key keep it. */
+/** By id: the key of the operation that created the item. The item keeps this key as its React key. */
 export type StableKeys = Map<number, string>;
 
 type Of<K extends Operation["kind"]> = Extract<Operation, { kind: K }>;
 
-/** Whether the viewer wrote it: by id, or by the pseudonym that the viewer has there. */
+/** Whether the viewer is the author, by id or by the viewer's pseudonym in that community. */
 export function isMine(author: Author | null, viewer: ViewerInfo | null, communityId?: number): boolean {
   if (!author || !viewer) return false;
   if (author.id !== null) return author.id === viewer.user_id;
@@ -52,7 +52,7 @@ export function overlayDiscussions(
   const created: DiscussionItem[] = [];
   for (const operation of operations) {
     if (operation.kind !== "create_discussion" || operation.articleId !== articleId) continue;
-    // A draft for one community does not show in another's list.
+    // A list shows only new discussions of its own community.
     if (communityId !== undefined && operation.input.community_id !== communityId) continue;
     const found = discussions.find((discussion) =>
       operation.result
@@ -156,12 +156,12 @@ function overlayComment(comment: CommentTree, operations: readonly Operation[], 
   return shown;
 }
 
-/** Not there when the user sent it, and not taken for another attempt with the same words. */
+/** Whether the item is newer than the operation, and not already matched with another operation of the same text. */
 function isNew(operation: { after: number }, item: { id: number }, claimed: ReadonlySet<number>): boolean {
   return item.id > operation.after && !claimed.has(item.id);
 }
 
-/** Whether a confirmed update is in the cache: as it was sent, or overtaken by a later change. */
+/** Whether the cache shows a confirmed update, or a later change of the same item. */
 function showsUpdate(
   operation: Of<"update_comment"> | Of<"update_discussion">,
   item: { updated_at: string; deleted_at: string | null },
@@ -213,7 +213,7 @@ function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: nu
   };
 }
 
-/** Negative ids: no server gives them. */
+/** Negative ids, which the server never assigns. */
 const draftId = (operation: Operation) => -operation.at;
 
 function draftComment(operation: Of<"create_comment">, depth: number, viewer: ViewerInfo | null): CommentItem {

@@ -2,15 +2,15 @@ import { callEach } from "../callbacks.js";
 import type { Comment, Discussion, DiscussionPatch, NewComment, NewDiscussion } from "../generated/api.js";
 
 /**
- * What the user did and the cache does not show yet. The cache holds only what snapshots and events say; these lie on top
- * of it when it is read, and go when it shows them. So an answer and the author's own event may come in any order, or
- * one without the other, with no flicker and no double.
+ * A write of the user that the cache does not show yet. The cache holds only what snapshots and events say. The hooks apply
+ * the operations to what they read from the cache, and remove an operation when the cache shows it. So the answer and the
+ * author's own event may come in any order, or only one of them, and the page shows the item once and without flicker.
  */
 export type Operation = {
-  /** Names the attempt for good: the Idempotency-Key of every retry, and the item's key on screen. */
+  /** The Idempotency-Key of every attempt, and the item's React key. It never changes. */
   key: string;
   at: number;
-  /** `held`: it can be taken back still. `waiting`: the server cannot be reached; it is sent when it can. `failed`: it was refused. */
+  /** `held`: the user can still undo it. `waiting`: it will be sent when the server can be reached. `failed`: the server refused it. */
   state: "held" | "sending" | "waiting" | "confirmed" | "failed";
   error?: unknown;
 } & (

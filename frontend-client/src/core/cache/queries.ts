@@ -14,12 +14,12 @@ import { isFor, keys, normalUser, type User } from "./keys.js";
 
 export interface QueryContext {
   config: ApiConfig;
-  /** Whose page it is. An answer that the server made for somebody else is an error. */
+  /** The page's user. An answer that the server made for another user is an error. */
   user: User;
   pageSize?: number | undefined;
 }
 
-/** A page of a list, with the user that the server made it for. */
+/** A page of a list. Its `viewer` is the user for whom the server made it. */
 export type Page = DiscussionPage | CommentPage;
 
 /** Options for `useInfiniteQuery`, and for `prefetchInfiniteQuery` on a server. */
@@ -35,7 +35,7 @@ export interface PagesQuery<P extends Page> {
   retry: false | ((failures: number, error: Error) => boolean);
 }
 
-/** A rendered page must not wait for a server that is down. */
+/** Rendering a page on a server must not wait for an API that is down. */
 const SERVER_TIME_LIMIT_MS = 3_000;
 const rendersOnServer = typeof window === "undefined";
 
@@ -53,7 +53,7 @@ function pagesQuery<P extends Page>(
     },
     initialPageParam: null,
     getNextPageParam: (page) => page.next_cursor,
-    // Events keep what is cached fresh, so nothing is fetched again for age, focus or reconnection.
+    // Events keep the cache fresh, so nothing is fetched again because of age, focus or reconnection.
     staleTime: Number.POSITIVE_INFINITY,
     refetchOnWindowFocus: false,
     refetchOnReconnect: false,
@@ -62,7 +62,7 @@ function pagesQuery<P extends Page>(
   };
 }
 
-/** Fetches what was made for this user and nothing else. A token function gets one chance to notice that the user changed. */
+/** Fetches a page that the server made for this user. If it is for another user, a token function gets one chance to refresh. */
 async function forViewer<P extends Page>(
   user: User,
   config: ApiConfig,
@@ -92,8 +92,8 @@ export function commentsQuery(discussionId: number, context: QueryContext): Page
 }
 
 /**
- * One discussion, as the only one of a page. The comments' page is read first: it says for whom the server answers, and up to
- * which event the discussion is good.
+ * One discussion, in a page of its own. The comments' page is read first, because it has the viewer and the `last_event_id` up
+ * to which the discussion is current.
  */
 export function discussionQuery(discussionId: number, context: QueryContext): PagesQuery<DiscussionPage> {
   return pagesQuery<DiscussionPage>(keys.discussion(context.user, discussionId), context, async (_, options) => {

@@ -1,7 +1,7 @@
-/** The part of `Storage` that is used. */
+/** The part of `Storage` that the package uses. */
 export type KeptStorage = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
-/** The page's storage, or undefined where it is refused or there is none. */
+/** The page's `localStorage`, or undefined if the page has none or may not use it. */
 export function pageStorage(): KeptStorage | undefined {
   try {
     return typeof localStorage === "undefined" ? undefined : localStorage;
@@ -18,12 +18,12 @@ export function read(storage: KeptStorage | undefined, name: string): unknown {
   }
 }
 
-/** Storage may be full or refused: what is in memory stays. */
+/** Ignores errors, because storage may be full or forbidden. The caller still has the value in memory. */
 export function write(storage: KeptStorage | undefined, name: string, value: unknown): void {
   try {
     if (value === undefined) storage?.removeItem(name);
     else storage?.setItem(name, JSON.stringify(value));
   } catch {
-    // Nothing to do about it.
+    // See above.
   }
 }

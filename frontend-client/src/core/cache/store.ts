@@ -1,6 +1,6 @@
 import { callEach } from "../callbacks.js";
 
-/** A value that React can follow with `useSyncExternalStore`. */
+/** A value to use with React's `useSyncExternalStore`. */
 export class Store<T> {
   readonly #listeners = new Set<() => void>();
 

@@ -9,17 +9,17 @@ import type { Page } from "./queries.js";
 
 export type CachedPages<P extends Page = Page> = InfiniteData<P, string | null>;
 
-/** Cursors of quiet snapshots move on when they are this far behind, before the log forgets what they would need. */
+/** A snapshot without events gets a newer cursor when it is this far behind, before the log drops the events after its cursor. */
 const LAG = 250;
 
 /**
- * Keeps every cached snapshot at the log's head, and throws out those that were made for another user.
+ * Keeps every cached snapshot current up to the log's head, and removes those that were made for another user.
  *
- * It works on the query cache, not in query functions: whenever a snapshot lands, by a fetch, a further page or
- * hydration, it is folded with the events since its own `last_event_id`, whatever arrived in between.
+ * It works on the query cache and not in query functions. Whenever a snapshot enters the cache, by a fetch, a further page or
+ * hydration, it is folded with the events after its own `last_event_id`.
  */
 export class CacheSync {
-  readonly #off: () => void;
+  readonly #unsubscribe: () => void;
   readonly #user: User;
 
   constructor(
@@ -28,10 +28,10 @@ export class CacheSync {
     private readonly log: EventLog,
   ) {
     this.#user = normalUser(user);
-    this.#off = client.getQueryCache().subscribe((event) => {
+    this.#unsubscribe = client.getQueryCache().subscribe((event) => {
       const landed =
         event.type === "added" || (event.type === "updated" && event.action.type === "success" && !event.action.manual);
-      // A snapshot that is hydrated over an older one lands with `setState`, which has a type of its own.
+      // Hydration over an older snapshot uses `setState`, which has its own action type.
       const hydrated = event.type === "updated" && event.action.type === "setState";
       if (landed || hydrated) this.#sync(event.query);
     });
@@ -39,10 +39,10 @@ export class CacheSync {
   }
 
   close(): void {
-    this.#off();
+    this.#unsubscribe();
   }
 
-  /** The oldest cursor among the snapshots that are cached for this user. */
+  /** The oldest cursor of this user's cached snapshots. */
   static oldestCursor(client: QueryClient, user: User): number | undefined {
     const cursors = cached(client, user)
       .filter(([, , data]) => isOwn(user, data))
@@ -50,17 +50,17 @@ export class CacheSync {
     return cursors.length > 0 ? Math.min(...cursors) : undefined;
   }
 
-  /** Brings everything that is cached up to the log's head. */
+  /** Brings all cached snapshots up to the log's head. */
   syncAll(): void {
     for (const [query] of cached(this.client, this.#user)) this.#sync(query);
   }
 
-  /** Fetches everything anew; settles when what is on screen is there. */
+  /** Fetches everything again. The promise settles when the lists on screen have their answers. */
   async refetchAll(): Promise<void> {
     await this.client.invalidateQueries({ queryKey: keys.all(this.#user) });
   }
 
-  /** Fetches anew what could not be fetched. */
+  /** Repeats failed fetches. */
   async refetchFailed(): Promise<void> {
     await this.client.invalidateQueries({
       queryKey: keys.all(this.#user),
@@ -73,7 +73,7 @@ export class CacheSync {
     const data = query.state.data as CachedPages | undefined;
     if (!subject || subject.user !== this.#user || !data) return;
     if (!isOwn(this.#user, data)) {
-      // Not within the cache's own notification: it would be told of a state that is gone.
+      // Reset it after the cache's notification, which would otherwise report a state that no longer exists.
       queueMicrotask(() => void this.client.resetQueries({ queryKey: query.queryKey, exact: true }));
       return;
     }
@@ -104,7 +104,7 @@ export function isOwn(user: User, data: CachedPages): boolean {
   return data.pages.every((page) => isFor(user, page.viewer));
 }
 
-/** The pages at the end of the events, or undefined when they have to be fetched. */
+/** The pages after the events, or undefined if they must be fetched again. */
 function foldPages(
   pages: Page[],
   subject: Subject,
@@ -129,7 +129,7 @@ function foldPages(
   return folded as Page[];
 }
 
-/** Where a discussion is, if a list that is cached says so. */
+/** The community of a discussion, if a cached list has the discussion. */
 function communityOf(client: QueryClient, subject: Subject): number | undefined {
   return subject.kind === "comments"
     ? findDiscussion(client, subject.user, subject.discussionId)?.community_id
@@ -141,7 +141,7 @@ export function findDiscussion(client: QueryClient, user: User, discussionId: nu
   return findPageOf(client, user, discussionId)?.discussions[0];
 }
 
-/** The same as a page that holds it alone, good up to where its list is. */
+/** The same discussion in a page of its own, with the cursor of its list. */
 export function findPageOf(client: QueryClient, user: User, discussionId: number): DiscussionPage | undefined {
   for (const [, subject, data] of cached(client, user)) {
     if (subject.kind === "comments" || !isOwn(user, data)) continue;

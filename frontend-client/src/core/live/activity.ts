@@ -1,9 +1,9 @@
 import { elapsed, type PageSignals, type Timers } from "./environment.js";
 
-/** Whether a person is there: the page is visible, or some tab was used lately. */
+/** Tells whether a person is active: this page is visible, or the person used some tab recently. */
 export class Activity {
   #lastUse: number;
-  readonly #off: () => void;
+  readonly #unsubscribe: () => void;
 
   constructor(
     private readonly page: PageSignals,
@@ -17,11 +17,11 @@ export class Activity {
       this.note();
       onUse();
     };
-    const offs = [page.on("used", use), page.on("visibility", () => (page.isVisible() ? use() : this.note()))];
-    this.#off = () => offs.forEach((off) => off());
+    const unsubscribes = [page.on("used", use), page.on("visibility", () => (page.isVisible() ? use() : this.note()))];
+    this.#unsubscribe = () => unsubscribes.forEach((unsubscribe) => unsubscribe());
   }
 
-  /** The person did something here or in another tab. */
+  /** Records that the person did something here or in another tab. */
   note(): void {
     this.#lastUse = this.timers.now();
   }
@@ -31,6 +31,6 @@ export class Activity {
   }
 
   close(): void {
-    this.#off();
+    this.#unsubscribe();
   }
 }

@@ -1,13 +1,13 @@
 import type { Timers } from "./environment.js";
 
 export interface BackoffOptions {
-  /** The first wait is 0 up to this. */
+  /** The first wait is between 0 and this. */
   baseMs: number;
-  /** No wait is longer. */
+  /** The upper limit of a wait. */
   capMs: number;
 }
 
-/** Exponential back-off with full jitter: after a restart everybody comes back at another moment. */
+/** Exponential back-off with full jitter, so that after a server's restart its clients do not return all at once. */
 export class Backoff {
   #failures = 0;
 
@@ -16,7 +16,7 @@ export class Backoff {
     private readonly random: () => number,
   ) {}
 
-  /** Milliseconds to wait after one more failure, `atLeastMs` (a Retry-After) included. */
+  /** Counts one more failure and returns the milliseconds to wait. `atLeastMs` (from a Retry-After) is added. */
   next(atLeastMs = 0): number {
     const ceiling = Math.min(this.options.capMs, this.options.baseMs * 2 ** Math.min(this.#failures, 30));
     this.#failures += 1;
@@ -28,7 +28,7 @@ export class Backoff {
   }
 }
 
-/** A wait that `wake` or the signal ends early. No timer is left behind. */
+/** A wait that `wake` or the signal can end early. It always clears its timer. */
 export class AbortableSleep {
   #wake: (() => void) | undefined;
 

@@ -1,22 +1,22 @@
-/** What a page tells of itself, so that the client runs where there is no page and tests need no browser. */
+/** What the client reads from a page. Behind an interface, so that it also runs without a page and tests need no browser. */
 export interface PageSignals {
   isVisible(): boolean;
   isOnline(): boolean;
-  /** Calls back until the returned function is called. */
+  /** Calls `listener` at each signal until the returned function is called. */
   on(signal: PageSignal, listener: () => void): () => void;
 }
 
-/** `suspend`: the page goes away, maybe into the back/forward cache; `resume`: it came back from there. */
+/** `suspend`: the page is left, maybe for the back/forward cache. `resume`: it came back from that cache. */
 export type PageSignal = "visibility" | "online" | "offline" | "used" | "suspend" | "resume";
 
-/** The part of BroadcastChannel that is used. */
+/** The part of BroadcastChannel that the client uses. */
 export interface Channel {
   postMessage(message: unknown): void;
   onmessage: ((event: { data: unknown }) => void) | null;
   close(): void;
 }
 
-/** The part of the Web Locks API that is used. */
+/** The part of the Web Locks API that the client uses. */
 export interface Locks {
   request(
     name: string,
@@ -31,16 +31,16 @@ export interface Timers {
   clear(handle: unknown): void;
 }
 
-/** The time that passed since then; for ever if the clock was set back meanwhile. */
+/** Milliseconds since `since`; infinity if the clock was set back meanwhile. */
 export function elapsed(timers: Timers, since: number): number {
   const ms = timers.now() - since;
   return ms < 0 ? Number.POSITIVE_INFINITY : ms;
 }
 
-/** Everything that the client takes from outside. */
+/** Everything that the client takes from its surroundings. */
 export interface Environment {
   timers: Timers;
-  /** 0 up to 1, as Math.random. */
+  /** A number from 0 up to 1, as Math.random gives. */
   random(): number;
   page: PageSignals;
   locks: Locks | undefined;
@@ -53,7 +53,7 @@ export const systemTimers: Timers = {
   clear: (handle) => clearTimeout(handle as ReturnType<typeof setTimeout>),
 };
 
-/** The browser's, or what stands for it where there is none. */
+/** The browser's environment, or a replacement where there is no browser. */
 export function defaultEnvironment(): Environment {
   const inPage = typeof document !== "undefined" && typeof window !== "undefined";
   return {
@@ -68,7 +68,7 @@ export function defaultEnvironment(): Environment {
   };
 }
 
-/** Reading `navigator.locks` throws where a page may not store anything. */
+/** Reading `navigator.locks` throws in a page that may not store anything. */
 function browserLocks(): Locks | undefined {
   try {
     return "locks" in navigator ? (navigator.locks as Locks) : undefined;
@@ -101,7 +101,7 @@ function browserPage(): PageSignals {
         case "suspend":
           return listen(window, ["pagehide"], listener);
         case "resume":
-          // iOS and Safari restore a page from the back/forward cache with no visibility event.
+          // iOS and Safari restore a page from the back/forward cache without a visibility event.
           return listen(window, ["pageshow"], (event) => {
             if ((event as PageTransitionEvent).persisted) listener();
           });

@@ -7,16 +7,16 @@ import type { EventLog } from "./log.js";
 import { Queue } from "./queue.js";
 import type { RealtimeStatus } from "./status.js";
 
-/** A poll is given up this long after the server should have answered: the connection is dead. */
+/** If the server answers a poll this much too late, the connection is taken to be dead and the poll ends. */
 const POLL_GRACE_MS = 10_000;
-/** A registration that takes longer is given up: a server, a proxy or a token function hangs. */
+/** A registration that takes longer ends: the server, a proxy or the token function hangs. */
 const REGISTER_LIMIT_MS = 30_000;
-/** An empty answer sooner than this is a server on its way down. */
-const HURRIED_MS = 1_000;
-/** The wait after a refusal that will hardly change, such as that of a user of no community. */
+/** An empty answer sooner than this means that the server is shutting down. */
+const EARLY_ANSWER_MS = 1_000;
+/** The wait after a refusal that will probably stay, such as that of a user without a community. */
 const REFUSED_MS = 300_000;
 
-/** What continues the log at `from`. `reset`: nothing that was fetched before can be brought up to date. */
+/** Events that continue the log at `from`. With `reset`, no earlier snapshot can be brought up to date by events. */
 export interface LogAnswer {
   from: number;
   events: Event[];
@@ -24,7 +24,7 @@ export interface LogAnswer {
   reset?: boolean;
 }
 
-/** What a leader needs of its tab. */
+/** What a leader needs from its tab. */
 export interface LeaderHost {
   readonly config: ApiConfig;
   readonly user: string | number;
@@ -32,31 +32,32 @@ export interface LeaderHost {
   readonly log: EventLog;
   readonly backoff: BackoffOptions | undefined;
   readonly heartbeatMs: number | undefined;
-  /** The oldest snapshot that is cached. */
+  /** The cursor of the oldest cached snapshot. */
   initialCursor(): number | undefined;
-  /** Whether a person is using some tab. */
+  /** Whether a person uses some tab. */
   isActive(): boolean;
-  /** Tells all tabs; settles when this one has it. */
+  /** Sends the answer to all tabs. The promise settles when this tab has applied it. */
   publish(answer: LogAnswer): Promise<void>;
   status(): RealtimeStatus;
   setStatus(status: RealtimeStatus): void;
 }
 
 /**
- * What the leader is about to do, and what comes after it:
+ * The leader's states. A state says what the leader does next:
  *
- * | state | does | then |
+ * | state | action | next state |
  * | --- | --- | --- |
  * | `register` | registers a queue | `probe` |
- * | `probe` | polls with time-out 0, to learn whether the server is there | as `poll` |
- * | `poll` | polls | `poll`; gone: `register`, `wait` if gone again, `absent` if nobody is there; too much missed: `catch_up` |
- * | `catch_up` | registers anew, and has everything fetched anew from that head on | `probe` |
- * | `wait` | waits, longer after each failure | what it was to do |
- * | `refused` | waits long: trying again hardly helps | `register` |
+ * | `probe` | polls with time-out 0, to learn whether the server answers | the same as of `poll` |
+ * | `poll` | polls | `poll`. Queue gone: `register`, or `wait` if it was gone just before, or `absent` if no person is active. Catch-up required: `catch_up`, or `wait` if it was required just before |
+ * | `catch_up` | registers a new queue and makes all tabs fetch their lists again, at its head | `probe` |
+ * | `wait` | waits, longer after each failure | the state that was to be next |
+ * | `refused` | waits long, because another try would probably be refused too | `register` |
  * | `absent` | waits for a person | `register` |
- * | `signed_out` | ends | |
+ * | `signed_out` | the leader ends | |
  *
- * Any state: 401 `signed_out`, another refusal `refused`, any other error `wait`, then `register` or `probe`.
+ * Errors in any state: 401 leads to `signed_out`, another refusal to `refused`. Any other error leads to `wait`, and then to
+ * `probe` if there is a queue, else to `register`. After `interrupt` the wait is left out.
  */
 export type LeaderState = "register" | "probe" | "poll" | "catch_up" | "wait" | "refused" | "absent" | "signed_out";
 
@@ -66,11 +67,11 @@ export class Leader {
   readonly #sleep: AbortableSleep;
   readonly #backoff: Backoff;
   #state: LeaderState = "register";
-  /** What `wait` leads to, and how long it is at least. */
+  /** The state after `wait`, and the least time to wait. */
   #after: { state: LeaderState; ms: number } = { state: "register", ms: 0 };
   #queue: Queue | undefined;
   #poll: AbortController | undefined;
-  /** How often the queue was gone and how often too much was missed, with no good answer between. */
+  /** How often the queue was gone, and how often a catch-up was required, since the last good answer. */
   readonly #failedPolls = { register: 0, catch_up: 0 };
   #lastContact: number;
 
@@ -95,7 +96,7 @@ export class Leader {
     poll: (signal) => this.#pollOnce(this.#registration().poll_timeout_seconds, signal),
     catch_up: async (signal) => {
       this.host.setStatus({ state: "catching_up" });
-      // The head is read before anything is fetched anew: every fresh snapshot is at it or newer, in every tab.
+      // The new head is known before any tab fetches again, so every new snapshot is at this head or newer.
       await this.#register(signal);
       const head = this.#registration().last_event_id;
       void this.host.publish({ from: head, events: [], head, reset: true }).then(() => {
@@ -118,7 +119,7 @@ export class Leader {
     },
   };
 
-  /** Leads until the signal ends it or the server refuses the token. */
+  /** Runs until the signal aborts or the server refuses the token. */
   async run(signal: AbortSignal): Promise<void> {
     const stopHeartbeats = this.#heartbeats(signal);
     try {
@@ -135,14 +136,14 @@ export class Leader {
     }
   }
 
-  /** Something happened that may make the next try succeed. Use alone does not change a refusal. */
+  /** Ends a wait, because the next try may now succeed. The person's activity alone does not end the wait after a refusal. */
   wake(reason: "used" | "network" | "asked" | "present"): void {
     if (this.#state === "refused" && reason === "used") return;
     if (this.#state !== "absent" && reason === "present") return;
     this.#sleep.wake();
   }
 
-  /** Ends the poll that is parked, to try again: the network is another one. */
+  /** Ends the parked poll and tries again, because the network has changed. */
   interrupt(): void {
     this.#poll?.abort(new Interrupted());
   }
@@ -170,7 +171,7 @@ export class Leader {
     const queue = this.#queue;
     if (!queue) return "register";
     const cursor = host.log.head ?? queue.registration.last_event_id;
-    const begun = timers.now();
+    const startedAt = timers.now();
     const answer = await this.#limited(seconds * 1000 + POLL_GRACE_MS, signal, async (poll) => {
       this.#poll = poll;
       try {
@@ -189,12 +190,13 @@ export class Leader {
     this.#failedPolls.register = this.#failedPolls.catch_up = 0;
     void host.publish({ from: cursor, events: answer.events, head: answer.head });
     if (host.status().state !== "catching_up") host.setStatus({ state: "live" });
-    if (seconds > 0 && answer.events.length === 0 && timers.now() - begun < HURRIED_MS) return this.#wait("poll");
+    if (seconds > 0 && answer.events.length === 0 && timers.now() - startedAt < EARLY_ANSWER_MS)
+      return this.#wait("poll");
     this.#backoff.reset();
     return "poll";
   }
 
-  /** At once the first time; with a wait before it as long as it does not help. */
+  /** The first time the state follows at once. As long as that does not help, a wait comes before it. */
   #again(state: "register" | "catch_up"): LeaderState {
     if (this.#failedPolls[state]++ === 0) return state;
     this.#setSilent(undefined);
@@ -232,7 +234,7 @@ export class Leader {
     else this.host.setStatus({ state: "stale", since, ...(code ? { code } : {}) });
   }
 
-  /** Runs a call that ends with the signal, or after some time. */
+  /** Runs a call, and aborts it with the signal or after `ms`. */
   async #limited<T>(ms: number, signal: AbortSignal, call: (controller: AbortController) => Promise<T>): Promise<T> {
     const { timers } = this.host.environment;
     const controller = new AbortController();
@@ -249,7 +251,7 @@ export class Leader {
     }
   }
 
-  /** Sends heartbeats while a person is there. A queue that is gone is the poll's to notice. */
+  /** Sends heartbeats while a person is active. It ignores errors: the poll notices if the queue is gone. */
   #heartbeats(signal: AbortSignal): () => void {
     const { random, timers } = this.host.environment;
     let handle: unknown;
@@ -268,5 +270,5 @@ export class Leader {
   }
 }
 
-/** The poll was ended by this side, to try again. */
+/** The reason of a poll that `interrupt` ended. */
 class Interrupted extends Error {}

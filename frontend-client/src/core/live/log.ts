@@ -1,6 +1,6 @@
 import type { Event } from "../generated/api.js";
 
-/** What reached this tab, gap-free: every event that its user may see with `start < event_id <= head`. */
+/** The events that reached this tab. It has every event that its user may see with `start < event_id <= head`. */
 export class EventLog {
   #events: Event[] = [];
   #start: number | undefined;
@@ -8,7 +8,7 @@ export class EventLog {
 
   constructor(private readonly capacity = 1000) {}
 
-  /** Undefined until there is a first cursor. */
+  /** Undefined until the first `reset` sets a cursor. */
   get head(): number | undefined {
     return this.#head;
   }
@@ -17,14 +17,14 @@ export class EventLog {
     return this.#start;
   }
 
-  /** Begins anew at a cursor: nothing at or before it is known any more. */
+  /** Empties the log and starts it at `cursor`. */
   reset(cursor: number): void {
     this.#events = [];
     this.#start = cursor;
     this.#head = cursor;
   }
 
-  /** Adds an answer that continues at `from`; gives what is new. False: there is a hole between the log and `from`. */
+  /** Adds an answer that continues at `from`, and returns the new events. False if there is a gap between the log and `from`. */
   append(from: number, events: readonly Event[], head: number): Event[] | false {
     if (this.#head === undefined || from > this.#head) return false;
     const known = this.#head;
@@ -39,7 +39,7 @@ export class EventLog {
     return fresh;
   }
 
-  /** The events after the cursor, or undefined when some of them are not known. */
+  /** The events after the cursor, or undefined if the log does not reach back that far. */
   since(cursor: number): Event[] | undefined {
     if (this.#start === undefined || cursor < this.#start) return undefined;
     return this.#events.filter((event) => event.event_id > cursor);

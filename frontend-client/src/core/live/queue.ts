@@ -11,7 +11,6 @@ import {
   type Registration,
 } from "../generated/api.js";
 
-/** What one poll brought. */
 export type Answer = { kind: "events"; events: Event[]; head: number } | { kind: "catchup" } | { kind: "gone" };
 
 /** One registration for events at the server. */
@@ -21,7 +20,7 @@ export class Queue {
     readonly registration: Registration,
   ) {}
 
-  /** Registers, and makes sure that the queue is this user's: their events must not reach the page of another. */
+  /** Registers, and checks that the queue belongs to `user`: nobody's events may reach another user's page. */
   static async open(config: ApiConfig, user: string | number, signal: AbortSignal): Promise<Queue> {
     const options = callOptions(config, { signal });
     const queue = new Queue(config, await register(options));
@@ -36,7 +35,7 @@ export class Queue {
     }
   }
 
-  /** `timeoutSeconds` 0 answers at once. */
+  /** With `timeoutSeconds` 0 the server answers at once. */
   async poll(cursor: number, timeoutSeconds: number, signal: AbortSignal): Promise<Answer> {
     const query = { queue_id: this.registration.queue_id, last_event_id: cursor, timeout: timeoutSeconds };
     try {
@@ -53,7 +52,7 @@ export class Queue {
     await heartbeat({ queue_id: this.registration.queue_id }, callOptions(this.config, { signal }));
   }
 
-  /** Outlives the page (`keepalive`). Best effort: an unclosed queue ends by itself without heartbeats. */
+  /** The request outlives the page (`keepalive`). Errors are ignored: without heartbeats the queue ends by itself. */
   close(): void {
     const id = this.registration.queue_id;
     closeQueueByBeacon(id, callOptions(this.config, { keepalive: true })).catch(() => undefined);

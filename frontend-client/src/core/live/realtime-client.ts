@@ -13,39 +13,40 @@ import { TAB_PROTOCOL, TabChannel, type TabMessage } from "./tab-channel.js";
 export interface RealtimeOptions {
   /** Where the server is and who asks. */
   config: ApiConfig;
-  /** The user's id: tabs share one poll only if this is the same. */
+  /** The user's id. Tabs share one poll only if they have the same `user`. */
   user: string | number;
-  /** The oldest `last_event_id` among the snapshots that are cached now: events are wanted from there. */
+  /** The oldest `last_event_id` of the cached snapshots. The client asks for the events after it. */
   initialCursor?: () => number | undefined;
-  /** A person counts as active this long after the last use of a hidden page. Default: 5 minutes. */
+  /** How long a person counts as active after the last use of a page that is now hidden. Default: 5 minutes. */
   activeWindowMs?: number;
-  /** Default: the server's, 60 s. */
+  /** Default: what the server says, which is 60 s. */
   heartbeatMs?: number;
-  /** Default: 0..1 s at first, 0..30 s at last. */
+  /** Default: at first 0 to 1 s, at most 0 to 30 s. */
   backoff?: BackoffOptions;
   environment?: Partial<Environment>;
 }
 
-/** What changed in the log. After `reset`, no snapshot that was fetched before can be brought up to date. */
+/** What changed in the log. With `reset`, no earlier snapshot can be brought up to date by events. */
 export interface LogChange {
   events: Event[];
   reset: boolean;
 }
 
-/** A promise keeps the status at `catching_up` until it settles. */
+/** If the listener returns a promise, the status stays at `catching_up` until it settles. */
 export type ChangeListener = (change: LogChange) => void | Promise<void>;
 
-/** The leader gives a sign of life this often. A browser may stretch it to a minute in a hidden tab. */
+/** The leader sends a sign of life this often. In a hidden tab a browser may delay it to once a minute. */
 const BEAT_MS = 15_000;
-/** A leader that is silent for this long hangs. */
+/** A leader that is silent for this long is taken to hang. */
 const SILENT_MS = 75_000;
-/** So much later its lock is taken from it, by the tab that is first. */
+/** The other tabs wait between this time and twice this time before they steal a silent leader's lock. The first one gets it. */
 const STEAL_MS = 15_000;
 
 /**
- * Keeps one tab's log of events current: register, poll, heartbeat, catch up, with one poll per browser.
+ * Keeps one tab's log of events current: it registers, polls, sends heartbeats and catches up. All tabs of a browser share
+ * one poll.
  *
- * Invariant: `log` has no hole. Whatever would make one resets it, and says so to the listeners.
+ * Invariant: `log` has no gap. If an answer would leave one, the client resets the log and tells its listeners.
  */
 export class RealtimeClient {
   readonly log = new EventLog();
@@ -61,7 +62,7 @@ export class RealtimeClient {
   #leader: Leader | undefined;
   #lastHeard: number;
   #silence: unknown;
-  #offPage: (() => void)[] = [];
+  #stopListening: (() => void)[] = [];
 
   constructor(private readonly options: RealtimeOptions) {
     this.#environment = { ...defaultEnvironment(), ...options.environment };
@@ -88,34 +89,34 @@ export class RealtimeClient {
     return () => void this.#statusListeners.delete(listener);
   }
 
-  /** Begins, or begins again after `signed_out`. Does nothing while it runs. */
+  /** Starts the client, also again after `signed_out`. Does nothing while the client runs. */
   start(): void {
     if (this.#run) return;
     this.#listenToPage();
     this.#go();
   }
 
-  /** Tries at once whatever it waits for; after `signed_out` it begins again. */
+  /** Ends a wait and tries at once. After `signed_out` it starts the client again. */
   reconnect(): void {
     if (this.#run) this.#wake("asked");
     else this.start();
   }
 
-  /** Stops for good: no timer, no request and no queue is left. */
+  /** Stops the client for good. It leaves no timer, request or queue. */
   close(): void {
     this.#stop();
-    this.#offPage.forEach((off) => off());
-    this.#offPage = [];
+    this.#stopListening.forEach((unsubscribe) => unsubscribe());
+    this.#stopListening = [];
     this.#listeners.clear();
     this.#statusListeners.clear();
   }
 
   #listenToPage(): void {
     const { page } = this.#environment;
-    this.#offPage.forEach((off) => off());
-    this.#offPage = [
+    this.#stopListening.forEach((unsubscribe) => unsubscribe());
+    this.#stopListening = [
       page.on("online", () => {
-        // A poll that was parked before the network changed may never be answered.
+        // The answer of a poll that was parked before the network changed may never arrive.
         this.#leader?.interrupt();
         this.#wake("network");
       }),
@@ -130,14 +131,14 @@ export class RealtimeClient {
     const { locks, openChannel, page, timers } = this.#environment;
     const run = (this.#run = new AbortController());
     const name = `discussions:${TAB_PROTOCOL}:${this.options.config.baseUrl ?? ""}:${this.options.user}`;
-    // Without locks every tab leads, and what it told the others they would have twice.
+    // Without locks every tab is a leader. It must not send its events to the others, which get them from their own polls.
     const tabs = new TabChannel(locks && openChannel, name, (message) => this.#receive(message));
     this.#tabs = tabs;
     this.#activity = new Activity(page, timers, this.options.activeWindowMs ?? 5 * 60_000, () => this.#used());
     this.#setStatus({ state: "connecting" });
     tabs.post({ kind: "hello", tab: this.#tab, since: this.log.head ?? this.options.initialCursor?.() ?? null });
     if (tabs.isOpen) this.#heard();
-    // A listener of the status may have stopped it.
+    // A status listener may have stopped the client.
     if (run.signal.aborted) return;
     runAsLeader(
       tabs.isOpen ? locks : undefined,
@@ -182,12 +183,12 @@ export class RealtimeClient {
     } finally {
       stopBeats();
       if (this.#leader === leader) this.#leader = undefined;
-      // Its lock was stolen: it follows the thief.
+      // If the lock was stolen, this tab follows the new leader.
       if (signal.aborted && this.#run) this.#heard();
     }
   }
 
-  /** Tells the other tabs, then this one. */
+  /** Sends the answer to the other tabs and applies it in this one. */
   #publish(answer: LogAnswer): Promise<void> {
     this.#tabs?.post({ kind: "answer", ...answer });
     return this.#apply(answer);
@@ -225,16 +226,16 @@ export class RealtimeClient {
     }
   }
 
-  /** The leader said something. */
+  /** Handles a message of the leader. */
   #follow(message: Extract<TabMessage, { kind: "answer" | "status" | "beat" }>): void {
     this.#heard();
     if (message.kind === "beat") {
       if (this.#environment.page.isVisible()) this.#tabs?.post({ kind: "present" });
     } else if (message.kind === "status") {
-      // A tab that is signed out leaves: its successor tells how things are.
+      // A leader that is signed out ends, and the next leader sends its own status.
       if (message.status.state !== "signed_out") this.#setStatus(message.status);
     } else if (message.to === undefined || message.to === this.#tab) {
-      // A head that goes back is another history than the one that this tab was told.
+      // A head that goes back belongs to another history of the database than this tab's log.
       const goesBack = message.to === undefined && message.head < (this.log.head ?? 0);
       void this.#apply(goesBack ? { ...message, reset: true } : message);
     }
@@ -250,7 +251,7 @@ export class RealtimeClient {
     this.#tabs?.post({ kind: "status", status: this.#status });
   }
 
-  /** Signs of life, at once and every now and then. */
+  /** Sends a sign of life at once and then regularly. */
   #beat(): () => void {
     const { timers } = this.#environment;
     let handle: unknown;
@@ -262,7 +263,7 @@ export class RealtimeClient {
     return () => timers.clear(handle);
   }
 
-  /** The leader is there. If it falls silent this tab says that it is stale, and then takes over. */
+  /** Records that the leader is alive. If it becomes silent, this tab becomes `stale` and later steals the lock. */
   #heard(): void {
     const { random, timers } = this.#environment;
     this.#lastHeard = timers.now();
@@ -279,14 +280,14 @@ export class RealtimeClient {
     }, SILENT_MS);
   }
 
-  #lastToldUse = Number.NEGATIVE_INFINITY;
+  #lastReportedUse = Number.NEGATIVE_INFINITY;
 
-  /** The page was used or shown. The leader is told now and then, since its heartbeats stand for all tabs. */
+  /** The page was used or shown. This tab tells the leader from time to time, because its heartbeats are for all tabs. */
   #used(): void {
     const { timers } = this.#environment;
     if (this.#leader) this.#leader.wake("used");
-    else if (elapsed(timers, this.#lastToldUse) > 10_000) {
-      this.#lastToldUse = timers.now();
+    else if (elapsed(timers, this.#lastReportedUse) > 10_000) {
+      this.#lastReportedUse = timers.now();
       this.#tabs?.post({ kind: "active" });
     }
   }

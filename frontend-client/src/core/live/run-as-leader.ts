@@ -1,16 +1,16 @@
 import type { Locks } from "./environment.js";
 
 /**
- * Runs `lead` in one tab of the browser at a time. The lock is freed when the tab closes or crashes, and the tab that
- * waits longest takes over. A tab whose lock is stolen stops leading and waits again. Where there are no locks (an insecure
- * context, refused storage) every tab leads for itself.
+ * Runs `lead` in one tab of the browser at a time, the tab that holds the lock. When that tab closes or crashes, the browser
+ * frees the lock and the tab that has waited longest gets it. A tab whose lock is stolen stops and waits again. If the page
+ * has no locks (an insecure context, refused storage), every tab runs `lead` for itself.
  */
 export async function runAsLeader(
   locks: Locks | undefined,
   name: string,
   signal: AbortSignal,
   lead: (signal: AbortSignal) => Promise<void>,
-  /** Aborted when this tab is to take the lock from a leader that hangs. Asked for before each wait. */
+  /** Returns a signal that aborts when this tab is to steal the lock of a leader that hangs. Called before each wait. */
   steal: () => AbortSignal | undefined = () => undefined,
 ): Promise<void> {
   let stealNow = false;
@@ -23,7 +23,7 @@ export async function runAsLeader(
   }
 }
 
-/** `refused`: there are no locks for this page. `lost`: another tab stole the lock. `steal`: this tab is told to. */
+/** `refused`: this page gets no locks. `lost`: another tab stole the lock. `steal`: this tab is to steal it. */
 type Outcome = "done" | "refused" | "lost" | "steal";
 
 async function holdOnce(
@@ -52,7 +52,7 @@ async function holdOnce(
   } catch (error) {
     if (signal.aborted) return "done";
     if (!granted) return steal?.aborted ? "steal" : "refused";
-    // The lock was stolen, or `lead` failed.
+    // Either the lock was stolen or `lead` failed.
     held.abort();
     const failed = await leading?.then(
       () => undefined,

@@ -1,16 +1,16 @@
 import type { ErrorCode } from "../generated/api.js";
 
-/** How current this tab is. */
+/** How current the lists of this tab are. */
 export type RealtimeStatus =
-  /** Not yet live since it was started. */
+  /** Started, but not live yet. */
   | { state: "connecting" }
   | { state: "live" }
-  /** Too much was missed: what is cached is being fetched anew. */
+  /** The log has missed events, so the cached lists are being fetched again. */
   | { state: "catching_up" }
-  /** Nothing was heard since then (milliseconds since 1970); it goes on trying. */
+  /** The server has not answered since `since` (milliseconds since 1970). The client keeps trying. */
   | { state: "stale"; since: number; code?: ErrorCode }
   | { state: "offline"; since: number }
-  /** No user, or the server refused the token twice. */
+  /** There is no user, or the server refused the token, also after a refresh. */
   | { state: "signed_out"; code?: ErrorCode };
 
 export function sameStatus(a: RealtimeStatus, b: RealtimeStatus): boolean {

@@ -3,28 +3,28 @@ import type { Channel } from "./environment.js";
 import type { RealtimeStatus } from "./status.js";
 
 /**
- * The version of the messages. It is part of the names of the channel and of the lock: tabs with another version of this
- * package have a leader of their own.
+ * The version of the messages. The names of the channel and of the lock contain it, so tabs with another version of the
+ * messages have their own leader.
  */
 export const TAB_PROTOCOL = 2;
 
-/** What tabs of one user tell each other. Only the leader sends `answer`, `status` and `beat`; nobody passes on what it got. */
+/** The messages between the tabs of one user. Only the leader sends `answer`, `status` and `beat`. No tab forwards a message. */
 export type TabMessage =
-  /** Continues a log at `from`. `reset`: everything cached before `from` may be wrong. `to`: for one tab only. */
+  /** Events that continue a log at `from`. `reset`: everything cached before `from` may be wrong. `to`: for this tab only. */
   | { kind: "answer"; from: number; events: Event[]; head: number; reset?: boolean; to?: string }
   | { kind: "status"; status: RealtimeStatus }
-  /** The leader runs. Tabs that are visible answer with `present`. */
+  /** The leader's sign of life. Visible tabs answer with `present`. */
   | { kind: "beat" }
-  /** A tab came, with snapshots that are good up to `since`. */
+  /** A new tab, with snapshots that are current up to `since`. */
   | { kind: "hello"; tab: string; since: number | null }
   /** A person is using some tab. */
   | { kind: "active" }
-  /** A tab is visible: a person may be reading it without a click. */
+  /** A tab is visible. A person may be reading it without a click. */
   | { kind: "present" }
-  /** A tab has a reason to try at once: it came online or was shown. */
+  /** The leader is to try at once: this tab came online, or `reconnect` was called. */
   | { kind: "wake" };
 
-/** The channel between the tabs; does nothing where there is none. */
+/** The channel between the tabs. It does nothing if the browser has none. */
 export class TabChannel {
   #channel: Channel | undefined;
 
@@ -59,7 +59,7 @@ export class TabChannel {
 const isCursor = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
 
-/** Anything may be said on a channel: what is not a message of ours is ignored. */
+/** Other code may post anything on a channel of this name. Such messages are ignored. */
 function isTabMessage(data: unknown): data is TabMessage {
   if (!isRecord(data)) return false;
   switch (data["kind"]) {

@@ -4,7 +4,7 @@ import { ok, refetch, type Folded } from "./fold.js";
 
 type CommentEvent = Extract<KnownEvent, { type: "new_comment" | "updated_comment" | "deleted_comment" }>;
 
-/** Whether the event can change this discussion's comments. `communityId`: where it is; undefined, it may be anywhere. */
+/** Whether the event can change this discussion's comments. `communityId` is the discussion's community, undefined if unknown. */
 export function concernsComments(
   discussionId: number,
   event: KnownEvent,
@@ -23,8 +23,8 @@ export function concernsComments(
 }
 
 /**
- * Folds one event into cached pages of comment trees (roots and replies ascend by id). A parent that should be there and
- * is not means that something was missed: refetch.
+ * Folds one event into cached pages of comment trees (roots and replies ascend by id). If all pages are loaded and the
+ * event's comment or parent is in none of them, an event was missed and the result is `refetch`.
  */
 export function foldComments(
   pages: readonly CommentPage[],
@@ -34,7 +34,7 @@ export function foldComments(
 ): Folded<readonly CommentPage[]> {
   if (!concernsComments(discussionId, event, communityId)) return ok(pages);
   if (event.type === "author_changed") return ok(mapChanged(pages, (page) => renameIn(page, event)));
-  // The page that has the comment or its parent; a page that is not loaded yet may have it, too.
+  // Find the page with the comment or its parent. It may also be on a page that is not loaded yet.
   const target = event.type === "new_comment" ? (event.parent_id ?? undefined) : event.comment_id;
   if (target === undefined && event.type === "new_comment")
     return ok(insertRoot(pages, fromEvent(event), event.event_id));
@@ -59,7 +59,7 @@ function renameIn(page: CommentPage, event: AuthorChanged): CommentPage {
   return comments === page.comments ? page : { ...page, comments, last_event_id: event.event_id };
 }
 
-/** `comment` is the one concerned, or the parent of a new one. */
+/** `comment` is the comment of the event, or the parent of a new comment. */
 function apply(comment: CommentTree, event: CommentEvent): CommentTree {
   switch (event.type) {
     case "new_comment":
@@ -78,7 +78,7 @@ function fromEvent(event: Extract<KnownEvent, { type: "new_comment" }>): Comment
   return { id, discussion_id, parent_id, depth, text, author, ...times, replies: [] };
 }
 
-/** The trees with the comment `id` changed, at any depth; undefined if it is in none of them. */
+/** The trees with comment `id` changed, at any depth. Undefined if no tree has it. */
 function update(
   trees: CommentTree[],
   id: number,
@@ -95,11 +95,11 @@ function update(
 function insertSorted(trees: CommentTree[], comment: CommentTree): CommentTree[] {
   const at = trees.findIndex((other) => other.id >= comment.id);
   if (at < 0) return [...trees, comment];
-  // Already there, perhaps newer: the events after this one say so again.
+  // The comment is already there, perhaps in a newer state. Later events state that again.
   return trees[at]?.id === comment.id ? trees : insertAt(trees, at, comment);
 }
 
-/** A root beyond the last loaded page comes with its page. */
+/** Inserts a root. If it belongs after the last loaded page, it will come with its own page. */
 function insertRoot(pages: readonly CommentPage[], comment: CommentTree, eventId: number): readonly CommentPage[] {
   const at = pages.findIndex((page) => {
     const last = page.comments[page.comments.length - 1];

@@ -1,7 +1,7 @@
 import { insertAt, mapChanged, renamed, replaceAt, type KnownEvent } from "../events.js";
 import type { Discussion, DiscussionPage } from "../generated/api.js";
 
-/** Which discussions a list shows. */
+/** The discussions that a list shows. */
 export interface DiscussionScope {
   articleId: number;
   /** Undefined: all communities that the viewer may read. */
@@ -29,8 +29,8 @@ function isOfArticle(event: KnownEvent, articleId: number): event is DiscussionE
 }
 
 /**
- * Folds one event into cached pages (newest discussion first). Events say what is, so one that a page already shows
- * changes nothing; each page skips what its own `last_event_id` covers.
+ * Folds one event into cached pages (newest discussion first). Events state how things are now, so folding an event twice
+ * changes nothing. Each page skips the events up to its own `last_event_id`.
  */
 export function foldDiscussions(
   pages: readonly DiscussionPage[],
@@ -54,7 +54,7 @@ export function foldDiscussions(
   );
 }
 
-/** Folds one event into a discussion that is cached by itself, in a page of its own. */
+/** Folds one event into a discussion that is cached in a page of its own. */
 export function foldDiscussion(page: DiscussionPage, event: KnownEvent): DiscussionPage {
   return patch(page, event.event_id, (discussions) =>
     mapChanged(discussions, (one) => {
@@ -64,7 +64,6 @@ export function foldDiscussion(page: DiscussionPage, event: KnownEvent): Discuss
   );
 }
 
-/** One discussion after an event about it. */
 function applyToDiscussion(discussion: Discussion, event: DiscussionEvent): Discussion {
   switch (event.type) {
     case "updated_discussion": {
@@ -98,7 +97,7 @@ function fromEvent(event: Extract<KnownEvent, { type: "new_discussion" }>): Disc
   return { id, community_id, article_id, topic, text, author, is_resolved, comment_count, ...times };
 }
 
-/** Ids are given at insert and events at commit, so a new discussion is not always the newest. */
+/** Inserts by id. A new discussion need not have the highest id: ids follow the inserts, and events follow the commits. */
 function insert(pages: readonly DiscussionPage[], discussion: Discussion, eventId: number): readonly DiscussionPage[] {
   const at = pages.findIndex((page) => {
     const last = page.discussions[page.discussions.length - 1];
