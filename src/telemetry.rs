@@ -61,6 +61,10 @@ fn describe() {
         ("discussions_leaps_total", "Times that this node went on in another history of events"),
         ("discussions_feed_gap_fills_total", "Times that the feed read from Postgres what its source left out"),
     ];
+    describe_counter!("discussions_refusals_total", "Requests refused with 429, by limit");
+    for limit in crate::limits::NAMES {
+        metrics::counter!("discussions_refusals_total", "limit" => limit).increment(0);
+    }
     for (name, what) in counters {
         describe_counter!(name, what);
         metrics::counter!(name).increment(0);

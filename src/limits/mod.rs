@@ -28,6 +28,12 @@ use crate::{
     ids::UserId,
 };
 
+const WRITES: &str = "writes";
+const REGISTERS: &str = "registers";
+const ANONYMOUS_READS: &str = "anonymous_reads";
+/// The limits as the metrics name them.
+pub const NAMES: [&str; 3] = [WRITES, REGISTERS, ANONYMOUS_READS];
+
 /// What requests are counted for, in limits that users have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
@@ -73,8 +79,8 @@ impl Limits {
     fn check_user(&self, user: UserId, counted: Option<Counted>) -> Result<(), ApiError> {
         let (limit, limiter, actions) = match counted {
             None => return Ok(()),
-            Some(Counted::Writes) => ("writes", &self.writes, "write"),
-            Some(Counted::Registers) => ("registers", &self.registers, "register or sign in"),
+            Some(Counted::Writes) => (WRITES, &self.writes, "write"),
+            Some(Counted::Registers) => (REGISTERS, &self.registers, "register or sign in"),
         };
         limiter
             .check(&user)
@@ -86,7 +92,7 @@ impl Limits {
         self.anonymous.check(&network).map_err(|wait| {
             let limit =
                 format!("without signing in, an address may send {} requests a minute", self.anonymous.per_minute());
-            refused("anonymous_reads", wait, limit)
+            refused(ANONYMOUS_READS, wait, limit)
         })
     }
 
@@ -161,7 +167,7 @@ mod tests {
     fn a_refusal_says_how_long_to_wait_in_whole_seconds() {
         let waits = [(1, "1"), (999, "1"), (1_000, "1"), (1_001, "2"), (20_000, "20")];
         for (milliseconds, header) in waits {
-            let answer = refused("writes", Duration::from_millis(milliseconds), String::new()).into_response();
+            let answer = refused(WRITES, Duration::from_millis(milliseconds), String::new()).into_response();
             assert_eq!(answer.status(), 429);
             assert_eq!(answer.headers()["retry-after"], header, "{milliseconds}");
         }

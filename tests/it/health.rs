@@ -221,7 +221,7 @@ async fn metrics_tell_nothing_of_anybody() {
             inside.split("\",").filter(|label| !label.is_empty()).map(|label| label.split('=').next().unwrap()),
         );
     }
-    assert!(labels.is_subset(&BTreeSet::from(["le", "method", "route", "status"])), "{labels:?}");
+    assert!(labels.is_subset(&BTreeSet::from(["le", "limit", "method", "route", "status"])), "{labels:?}");
     assert!(text.contains("route=\"/discussions/{id}\"") && text.contains("method=\"other\""), "{text}");
     for name in ["discussions_write_to_wake_seconds", "discussions_request_seconds"] {
         assert!(text.contains(&format!("{name}_bucket")), "{name} has no histogram: {text}");

@@ -21,6 +21,7 @@ mod idempotency;
 mod idle;
 mod invariants;
 mod law_of_events;
+mod limits;
 mod load;
 mod load_of_many;
 mod logs;
