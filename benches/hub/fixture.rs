@@ -12,10 +12,9 @@ use discussions::{
     directory::Scope,
     events::{Audience, SequencedEvent},
     ids::{EventId, QueueId, UserId},
-    realtime::memberships::MembershipHistory as History,
     realtime::{
-        hub::{Hub, Limits, PollOutcome},
-        waiter::ParkedOutcome,
+        hub::{Hub, Limits, ParkedOutcome, PollOutcome},
+        memberships::MembershipHistory as History,
     },
 };
 use tokio::{sync::Notify, task::LocalSet};
@@ -101,7 +100,7 @@ impl HubFixture {
                     if waits.get() == count {
                         all.notify_one();
                     }
-                    let ParkedOutcome::Event(body) = poll.fired.await else { return };
+                    let ParkedOutcome::Event(body) = poll.await else { return };
                     assert!(body.len() > 500);
                     cursor = hub.head();
                 }

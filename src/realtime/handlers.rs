@@ -15,8 +15,9 @@ use super::{
     RealtimeState,
     memberships::{self, MembershipHistory},
     model::{Heartbeat, PollAnswer, PollQuery, PollRequest, Registration, queue_id},
-    poll::{self, load_from_registry},
+    poll,
     registry::QueueRecord,
+    slow_path::load_from_registry,
 };
 use crate::{
     auth::Viewer,

@@ -10,8 +10,8 @@ use crate::{
     ids::{CommunityId, EventId, UserId},
 };
 
-/// The newest changes of a user's memberships that are read; older ones count as gone from the buffer.
-const CHANGES: i64 = 64;
+/// How many changes of a user's memberships are kept, the newest. Older ones are gone, as old events of a community are.
+pub(super) const MAX_CHANGES: usize = 64;
 
 /// A user's memberships at `head`, and how they came about.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ pub async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHis
            ) r on true
            order by r.part, r.place"#,
         user,
-        CHANGES
+        MAX_CHANGES as i64
     )
     .fetch_all(db)
     .await?;
@@ -89,7 +89,7 @@ pub async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHis
             history.communities.remove(&community);
         }
     }
-    if history.changes.len() > CHANGES as usize {
+    if history.changes.len() > MAX_CHANGES {
         history.forgotten_through = history.changes.remove(0).0;
     }
     Ok(history)

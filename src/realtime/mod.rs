@@ -1,18 +1,14 @@
 //! Delivery: register, poll, heartbeat; the hub behind them.
 
-pub mod answer;
+mod body;
 mod handlers;
 pub mod hub;
-mod hub_state;
-pub mod log;
-pub mod member;
 pub mod memberships;
 pub mod model;
 pub mod poll;
-pub mod queue;
 pub mod registry;
+mod slow_path;
 mod state;
-pub mod waiter;
 
 use std::{sync::Arc, time::Duration};
 
@@ -46,16 +42,18 @@ pub async fn expire(hub: Arc<hub::Hub>, registry: Arc<registry::Registry>, shutd
             () = sleep(EXPIRY_TICK) => {}
             () = shutdown.cancelled() => return,
         }
-        let due = hub.due(Instant::now());
-        if due.is_empty() {
+        let expired = hub.expired(Instant::now());
+        if expired.is_empty() {
             continue;
         }
-        let left = registry.left(&due).await;
+        let left = registry.time_left(&expired).await;
         let now = Instant::now();
-        for (queue, left) in due.into_iter().zip(left) {
+        for (queue, left) in expired.into_iter().zip(left) {
             match left {
                 Some(left) => hub.extend(queue, now, left),
-                None if hub.drop_due(queue, now) => metrics::counter!("discussions_queues_expired_total").increment(1),
+                None if hub.drop_expired(queue, now) => {
+                    metrics::counter!("discussions_queues_expired_total").increment(1)
+                }
                 None => {}
             }
         }

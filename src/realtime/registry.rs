@@ -82,7 +82,7 @@ impl Registry {
     }
 
     /// How long each queue has left: None where it is gone, or nobody knows.
-    pub async fn left(&self, queues: &[QueueId]) -> Vec<Option<Duration>> {
+    pub async fn time_left(&self, queues: &[QueueId]) -> Vec<Option<Duration>> {
         let nothing = vec![None; queues.len()];
         let Some(shared) = &self.0 else { return nothing };
         shared.left(queues).await.unwrap_or_else(|error| {

@@ -15,12 +15,11 @@ use discussions::{
     directory::{Role, Scope},
     events::{Audience, Change, Event, MembershipChange, SequencedEvent, history::HistoryId},
     ids::{CommunityId, EventId, QueueId, UserId},
-    realtime::memberships::MembershipHistory as History,
     realtime::{
         self,
-        hub::{Hub, Limits, ParkHandle, PollOutcome, RegistrationGuard, Start},
+        hub::{Hub, Limits, ParkHandle, ParkedOutcome, PollOutcome, RegistrationGuard, Start},
+        memberships::MembershipHistory as History,
         registry::Registry,
-        waiter::ParkedOutcome,
     },
 };
 use proptest::prelude::*;
@@ -103,7 +102,7 @@ fn parked(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Instant
 
 /// The outcome, if it has come.
 fn outcome(parked: &mut ParkHandle) -> Option<ParkedOutcome> {
-    match Pin::new(&mut parked.fired).poll(&mut Context::from_waker(Waker::noop())) {
+    match Pin::new(parked).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => Some(outcome),
         Poll::Pending => None,
     }
@@ -141,7 +140,7 @@ async fn a_queue_without_heartbeats_is_gone_after_120_s_although_it_is_polled() 
     answered(&hub, polled, 1, 0, Instant::now());
     assert_eq!(hub.stats().queues, 3);
 
-    assert!(matches!(parked.fired.await, ParkedOutcome::Gone));
+    assert!(matches!(parked.await, ParkedOutcome::Gone));
     let lived = start.elapsed();
     assert!(lived >= TTL && lived <= TTL + Duration::from_secs(5), "{lived:?}");
     let stats = hub.stats();
@@ -193,8 +192,8 @@ fn the_memory_of_expired_queues_is_freed() {
         }
         assert_eq!(hub.stats().parked, 1_000);
         now += TTL;
-        for queue in hub.due(now) {
-            assert!(hub.drop_due(queue, now));
+        for queue in hub.expired(now) {
+            assert!(hub.drop_expired(queue, now));
         }
         assert!(polls.iter_mut().all(|parked| matches!(outcome(parked), Some(ParkedOutcome::Gone))));
         assert_eq!(hub.stats(), discussions::realtime::hub::Stats::default());
@@ -807,7 +806,7 @@ impl Model {
             return;
         }
         if let Some(older) = &queue.parked {
-            self.due.insert(queue.id, Due::Released(older.parked.seen));
+            self.due.insert(queue.id, Due::Released(older.parked.seen()));
         }
         self.check_due();
         if matches!(polled, PollOutcome::MembershipsUnknown) {
@@ -845,7 +844,7 @@ impl Model {
             PollOutcome::Parked(parked) => {
                 assert!(park && cursor <= self.head && news.is_empty());
                 assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
-                assert_eq!(parked.seen, self.head);
+                assert_eq!(parked.seen(), self.head);
                 self.queues[which].parked = Some(ModelParked { token, parked });
             }
             PollOutcome::Ahead | PollOutcome::MembershipsUnknown | PollOutcome::NotFound => {
@@ -987,9 +986,9 @@ impl Model {
             }
             Step::Advance { seconds } => self.now += Duration::from_secs(seconds),
             Step::Expire => {
-                let mut due = self.hub.due(self.now);
+                let mut due = self.hub.expired(self.now);
                 for queue in &due {
-                    assert!(self.hub.drop_due(*queue, self.now));
+                    assert!(self.hub.drop_expired(*queue, self.now));
                 }
                 let mut expired = Vec::new();
                 while let Some(which) = self.queues.iter().position(|queue| queue.expires_at <= self.now) {

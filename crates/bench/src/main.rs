@@ -11,17 +11,19 @@ mod fanout;
 mod growth;
 mod nodes;
 mod peers;
-mod process;
 mod relay;
 mod requests;
 mod samples;
-mod server;
 mod statements;
 
 use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
+use discussions_harness::{
+    process,
+    server::{self, Server},
+};
 use serde_json::Value;
 
 use self::database::Database;
@@ -162,6 +164,15 @@ impl Bench {
         let output = load.output()?;
         ensure!(output.status.success(), "discussions-load {arguments}: {}; see {}", output.status, log.display());
         Measured::read(&output.stdout)
+    }
+
+    /// Starts the server under test with `environment` added to this program's own, and without its limits: a benchmark writes
+    /// faster than people.
+    fn start_server(&self, environment: &[(&str, &str)]) -> anyhow::Result<Server> {
+        let limits = ["WRITES_PER_MINUTE", "REGISTERS_PER_MINUTE", "ANONYMOUS_READS_PER_MINUTE"];
+        let environment: Vec<_> =
+            limits.map(|limit| (limit, "0")).into_iter().chain(environment.iter().copied()).collect();
+        Server::start(&self.server, &self.work.join("server.log"), &environment)
     }
 
     fn measure(&self) -> anyhow::Result<Figures> {

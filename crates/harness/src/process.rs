@@ -16,27 +16,27 @@ use rustix::process::{Pid, Signal, kill_process};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A command whose process the kernel ends when this program ends for any reason.
-pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);
     command
 }
 
 /// Opens a file to append output to it.
-pub(crate) fn append(path: &Path) -> anyhow::Result<Stdio> {
+pub fn append(path: &Path) -> anyhow::Result<Stdio> {
     let file = File::options().create(true).append(true).open(path);
     Ok(file.with_context(|| path.display().to_string())?.into())
 }
 
 /// Runs a command to its end and returns its standard output.
-pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+pub fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("{command:?}"))?;
     anyhow::ensure!(output.status.success(), "{command:?}: {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Waits until `condition` is true.
-pub(crate) fn wait_until(
+pub fn wait_until(
     what: &str,
     limit: Duration,
     mut condition: impl FnMut() -> anyhow::Result<bool>,
@@ -52,23 +52,26 @@ pub(crate) fn wait_until(
 }
 
 /// A running process. Drop sends it SIGTERM, and kills it if it does not end.
-pub(crate) struct Process(Child);
+pub struct Process(Child);
 
 impl Process {
-    pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
+    /// Starts `command`.
+    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
         Ok(Self(command.spawn().with_context(|| format!("{command:?}"))?))
     }
 
-    pub(crate) fn id(&self) -> String {
+    /// Its process id.
+    pub fn id(&self) -> String {
         self.0.id().to_string()
     }
 
-    pub(crate) fn is_running(&mut self) -> anyhow::Result<bool> {
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
         Ok(self.0.try_wait()?.is_none())
     }
 
     /// Waits until the process ends. Fails if the process failed.
-    pub(crate) fn succeed(mut self) -> anyhow::Result<()> {
+    pub fn succeed(mut self) -> anyhow::Result<()> {
         let status = self.0.wait()?;
         anyhow::ensure!(status.success(), "{status}");
         Ok(())

@@ -3,38 +3,33 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 
-use crate::{
-    Bench,
-    process::{self, Process, wait_until},
-};
+use crate::process::{self, Process, wait_until};
 
 /// A server that is ready.
-pub(crate) struct Server {
-    pub(crate) process: Process,
-    pub(crate) url: String,
+pub struct Server {
+    /// The running program.
+    pub process: Process,
+    /// Where it accepts requests, as `http://127.0.0.1:PORT`.
+    pub url: String,
     metrics_port: u16,
 }
 
 impl Server {
-    /// Starts a server on free ports, with the settings of [`Bench`] and `environment`, and waits until it is ready.
-    pub(crate) fn start(bench: &Bench, environment: &[(&str, &str)]) -> anyhow::Result<Self> {
+    /// Starts `program serve` on free ports with `environment` added to this process's own, and waits until it is ready. Its
+    /// log is appended to the file `log`.
+    pub fn start(program: &Path, log: &Path, environment: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (port, metrics_port) = (free_port()?, free_port()?);
-        let log = bench.work.join("server.log");
-        let mut command = process::command(&bench.server);
-        command.arg("serve").env("RUST_LOG", "warn");
-        // What is measured is the server's speed, not its limits.
-        for limit in ["WRITES_PER_MINUTE", "REGISTERS_PER_MINUTE", "ANONYMOUS_READS_PER_MINUTE"] {
-            command.env(limit, "0");
-        }
-        command.envs(environment.iter().copied());
+        let mut command = process::command(program);
+        command.arg("serve").envs(environment.iter().copied()).env("RUST_LOG", "warn");
         command.env("BIND_ADDR", format!("127.0.0.1:{port}")).env("METRICS_ADDR", format!("127.0.0.1:{metrics_port}"));
-        let mut process = Process::start(command.stderr(process::append(&log)?))?;
+        let mut process = Process::start(command.stderr(process::append(log)?))?;
         let ready = wait_until("the server is ready", Duration::from_secs(30), || {
             if !process.is_running()? {
                 bail!("the server has ended");
@@ -47,7 +42,7 @@ impl Server {
     }
 
     /// The value of a gauge in the server's metrics.
-    pub(crate) fn gauge(&self, name: &str) -> anyhow::Result<f64> {
+    pub fn gauge(&self, name: &str) -> anyhow::Result<f64> {
         let metrics = get(self.metrics_port, "/metrics")?;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("no gauge {name}"))?.trim().parse()?)
@@ -65,7 +60,7 @@ fn get(port: u16, path: &str) -> anyhow::Result<String> {
 }
 
 /// A free port. It is below the range of outgoing connections, so that none of them takes it first.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..100 {
         // The process id spreads programs that run at the same time.
@@ -79,7 +74,7 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
 }
 
 /// Waits until a program listens on the port.
-pub(crate) fn wait_for_port(port: u16) -> anyhow::Result<()> {
+pub fn wait_for_port(port: u16) -> anyhow::Result<()> {
     wait_until(&format!("port {port} is open"), Duration::from_secs(10), || {
         Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
     })

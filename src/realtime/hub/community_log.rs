@@ -1,0 +1,65 @@
+//! The log of one community: its newest events, shared by all its queues.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::ids::EventId;
+
+/// An event in a log.
+#[derive(Clone, Debug)]
+pub(super) struct LogEntry {
+    pub(super) event_id: EventId,
+    /// The event as clients get it, serialised once for all readers.
+    pub(super) json: Bytes,
+}
+
+/// Events in ascending order. The oldest may be gone.
+#[derive(Debug, Default)]
+pub(super) struct CommunityLog {
+    entries: VecDeque<LogEntry>,
+    /// The newest event that is gone. All older ones are gone too.
+    evicted_through: EventId,
+}
+
+impl CommunityLog {
+    /// An empty log whose events up to this one are gone.
+    pub(super) fn evicted_through(evicted_through: EventId) -> Self {
+        Self { entries: VecDeque::new(), evicted_through }
+    }
+
+    pub(super) fn push(&mut self, entry: LogEntry) {
+        debug_assert!(self.entries.back().is_none_or(|last| last.event_id < entry.event_id));
+        self.entries.push_back(entry);
+    }
+
+    /// Drops the oldest event and returns its size in bytes.
+    pub(super) fn evict(&mut self) -> usize {
+        let Some(entry) = self.entries.pop_front() else { return 0 };
+        self.evicted_through = entry.event_id;
+        // A log that was busy once should not stay large.
+        if self.entries.len() * 4 < self.entries.capacity() {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+        entry.json.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn oldest(&self) -> Option<EventId> {
+        self.entries.front().map(|entry| entry.event_id)
+    }
+
+    /// Whether an event after `cursor` is gone. This is exact: the event `evicted_through` was in this log.
+    pub(super) fn has_lost_after(&self, cursor: EventId) -> bool {
+        self.evicted_through > cursor
+    }
+
+    /// The events after `after` and before `before`, oldest first.
+    pub(super) fn between(&self, after: EventId, before: EventId) -> impl Iterator<Item = &LogEntry> {
+        let start = self.entries.partition_point(|entry| entry.event_id <= after);
+        self.entries.range(start..).take_while(move |entry| entry.event_id < before)
+    }
+}

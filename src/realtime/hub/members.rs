@@ -1,0 +1,153 @@
+//! The users with queues on this node.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::{queues::QueueSlot, timeline::MembershipTimeline};
+use crate::{
+    events::MembershipChange,
+    ids::{EventId, UserId},
+    realtime::memberships::MembershipHistory,
+};
+
+/// A user and their queues.
+#[derive(Debug, Default)]
+pub(super) struct Member {
+    memberships: Memberships,
+    queues: Vec<QueueSlot>,
+    /// How many registrations are under way. They keep the entry alive.
+    registrations: usize,
+    /// The event that ended the user's account, 0 for none.
+    account_ended_at: EventId,
+}
+
+#[derive(Debug)]
+enum Memberships {
+    /// They are being read from the database. Changes that come meanwhile wait here.
+    Loading(Vec<(EventId, MembershipChange)>),
+    /// They are known, and follow the order from now on.
+    Known(MembershipTimeline),
+}
+
+impl Default for Memberships {
+    fn default() -> Self {
+        Self::Loading(Vec::new())
+    }
+}
+
+impl Member {
+    /// The memberships, once they are known.
+    pub(super) fn timeline(&self) -> Option<&MembershipTimeline> {
+        match &self.memberships {
+            Memberships::Known(timeline) => Some(timeline),
+            Memberships::Loading(_) => None,
+        }
+    }
+
+    /// Takes a change at its place in the order.
+    pub(super) fn apply(&mut self, event_id: EventId, change: MembershipChange) {
+        match &mut self.memberships {
+            Memberships::Loading(waiting) => waiting.push((event_id, change)),
+            Memberships::Known(timeline) => timeline.apply(event_id, change),
+        }
+    }
+
+    /// Takes what was read from the database. Returns whether memberships that were known before changed, so that the
+    /// queues wait for other communities.
+    pub(super) fn update_memberships(&mut self, history: &MembershipHistory) -> bool {
+        match &mut self.memberships {
+            Memberships::Loading(waiting) => {
+                let mut timeline = MembershipTimeline::new(history);
+                for (event_id, change) in waiting.drain(..) {
+                    timeline.apply(event_id, change);
+                }
+                self.memberships = Memberships::Known(timeline);
+                false
+            }
+            Memberships::Known(timeline) => {
+                let is_behind = timeline.is_behind(history);
+                if is_behind {
+                    *timeline = MembershipTimeline::new(history);
+                }
+                is_behind
+            }
+        }
+    }
+
+    pub(super) fn queues(&self) -> &[QueueSlot] {
+        &self.queues
+    }
+
+    pub(super) fn add_queue(&mut self, queue: QueueSlot) {
+        self.queues.push(queue);
+    }
+
+    pub(super) fn end_account(&mut self, event_id: EventId) {
+        self.account_ended_at = event_id;
+    }
+
+    /// Whether the account ended after what was read from the database up to `head`.
+    pub(super) fn has_ended_after(&self, head: EventId) -> bool {
+        self.account_ended_at > head
+    }
+
+    fn is_unused(&self) -> bool {
+        self.queues.is_empty() && self.registrations == 0
+    }
+}
+
+/// Users who have queues or are about to have one.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    members: HashMap<UserId, Box<Member>, RandomState>,
+}
+
+impl Members {
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn get(&self, user: UserId) -> Option<&Member> {
+        self.members.get(&user).map(|member| &**member)
+    }
+
+    pub(super) fn get_mut(&mut self, user: UserId) -> Option<&mut Member> {
+        self.members.get_mut(&user).map(|member| &mut **member)
+    }
+
+    /// From now on the user's membership changes are noted.
+    pub(super) fn begin_registration(&mut self, user: UserId) {
+        self.members.entry(user).or_default().registrations += 1;
+    }
+
+    pub(super) fn end_registration(&mut self, user: UserId) {
+        if let Some(member) = self.members.get_mut(&user) {
+            member.registrations -= 1;
+            if member.is_unused() {
+                self.members.remove(&user);
+            }
+        }
+    }
+
+    /// Forgets a queue, and its user where this was the last one.
+    pub(super) fn remove_queue(&mut self, user: UserId, queue: QueueSlot) {
+        if let Some(member) = self.members.get_mut(&user) {
+            member.queues.retain(|one| *one != queue);
+            if member.is_unused() {
+                self.members.remove(&user);
+            }
+        }
+        if self.members.len() * 4 < self.members.capacity() {
+            self.members.shrink_to(self.members.len() * 2);
+        }
+    }
+
+    /// Forgets all memberships and ended accounts, which belong to another history. Users and their queues stay.
+    pub(super) fn forget_history(&mut self) {
+        for member in self.members.values_mut() {
+            member.memberships = Memberships::default();
+            member.account_ended_at = 0;
+        }
+    }
+}

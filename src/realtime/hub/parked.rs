@@ -1,0 +1,105 @@
+//! A parked poll has two halves. The hub keeps a [`ParkedEntry`] at the queue, the poll keeps a [`ParkHandle`].
+//!
+//! Whoever takes the entry out of its queue, under the hub's lock, must answer the poll after releasing the lock. So a poll
+//! is answered once, and nobody is woken under the lock.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{
+    directory::Scope,
+    ids::{EventId, QueueId},
+};
+
+/// Why a parked poll is answered.
+#[derive(Clone, Debug)]
+pub enum ParkedOutcome {
+    /// An event came. This is the whole answer, shared by all polls that get the same.
+    Event(Bytes),
+    /// A newer poll took the place, or this process ends. The answer is empty, with this cursor.
+    Released(EventId),
+    /// The order of events continues elsewhere. Everything up to now is gone.
+    Leapt,
+    /// The queue is gone.
+    Gone,
+}
+
+/// Where the answer of a parked poll goes.
+pub(super) type AnswerSender = oneshot::Sender<ParkedOutcome>;
+
+/// The hub's half of a parked poll.
+#[derive(Debug)]
+pub(super) struct ParkedEntry {
+    sender: AnswerSender,
+    number: u64,
+    seen: EventId,
+    token: Scope,
+}
+
+/// The poll's half. It resolves with the outcome.
+#[derive(Debug)]
+pub struct ParkHandle {
+    receiver: oneshot::Receiver<ParkedOutcome>,
+    number: u64,
+    queue: QueueId,
+    seen: EventId,
+}
+
+/// Both halves of a poll of `queue` that has seen every event up to `seen`. `token` is the scope of its token, and `number`
+/// tells it from the queue's other polls.
+pub(super) fn park(queue: QueueId, number: u64, seen: EventId, token: Scope) -> (ParkedEntry, ParkHandle) {
+    let (sender, receiver) = oneshot::channel();
+    (ParkedEntry { sender, number, seen, token }, ParkHandle { receiver, number, queue, seen })
+}
+
+impl ParkedEntry {
+    pub(super) fn is_of(&self, handle: &ParkHandle) -> bool {
+        self.number == handle.number
+    }
+
+    pub(super) fn token(&self) -> &Scope {
+        &self.token
+    }
+
+    pub(super) fn into_sender(self) -> AnswerSender {
+        self.sender
+    }
+
+    /// Answers the poll with an empty list.
+    pub(super) fn release(self) {
+        answer(self.sender, ParkedOutcome::Released(self.seen));
+    }
+}
+
+impl ParkHandle {
+    /// The queue that is polled.
+    pub fn queue(&self) -> QueueId {
+        self.queue
+    }
+
+    /// The queue has seen every event up to this one.
+    pub fn seen(&self) -> EventId {
+        self.seen
+    }
+}
+
+impl Future for ParkHandle {
+    type Output = ParkedOutcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ParkedOutcome> {
+        // The sender is dropped without an answer only together with the hub.
+        Pin::new(&mut self.receiver).poll(context).map(|outcome| outcome.unwrap_or(ParkedOutcome::Gone))
+    }
+}
+
+/// Answers a parked poll. The hub's lock must be released: this wakes the poll's task.
+pub(super) fn answer(sender: AnswerSender, outcome: ParkedOutcome) {
+    // An error means that the poll was dropped meanwhile: nobody waits for the answer.
+    let _ = sender.send(outcome);
+}

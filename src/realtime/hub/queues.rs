@@ -1,0 +1,196 @@
+//! The queues of a node. A queue is a user, a scope and an expiry; it holds no events.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::parked::{ParkHandle, ParkedEntry};
+use crate::{
+    directory::Scope,
+    ids::{CommunityId, QueueId, UserId},
+};
+
+/// A queue on this node.
+#[derive(Debug)]
+pub(super) struct Queue {
+    id: QueueId,
+    user: UserId,
+    /// The scope of the token that registered it.
+    scope: Scope,
+    /// The queue is deleted then, unless a heartbeat comes.
+    expires_at: Instant,
+    parked: Option<ParkedEntry>,
+}
+
+impl Queue {
+    pub(super) fn new(id: QueueId, user: UserId, scope: Scope, expires_at: Instant) -> Self {
+        Self { id, user, scope, expires_at, parked: None }
+    }
+
+    pub(super) fn id(&self) -> QueueId {
+        self.id
+    }
+
+    pub(super) fn user(&self) -> UserId {
+        self.user
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(super) fn expires_at(&self) -> Instant {
+        self.expires_at
+    }
+
+    /// Whether the queue may be used by that user: it is theirs, and has not expired.
+    pub(super) fn is_usable(&self, user: UserId, now: Instant) -> bool {
+        self.user == user && self.expires_at > now
+    }
+
+    pub(super) fn renew(&mut self, expires_at: Instant) {
+        self.expires_at = expires_at;
+    }
+
+    pub(super) fn park(&mut self, entry: ParkedEntry) {
+        self.parked = Some(entry);
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.parked.is_some()
+    }
+
+    /// Takes the parked poll out; the caller answers it.
+    pub(super) fn unpark(&mut self) -> Option<ParkedEntry> {
+        self.parked.take()
+    }
+
+    /// Takes the parked poll out if it is that of `handle`.
+    pub(super) fn unpark_handle(&mut self, handle: &ParkHandle) -> Option<ParkedEntry> {
+        self.parked.take_if(|entry| entry.is_of(handle))
+    }
+
+    /// Takes the parked poll out if it may get an event of `community`.
+    pub(super) fn unpark_for(&mut self, community: CommunityId) -> Option<ParkedEntry> {
+        self.parked.take_if(|entry| self.scope.allows_both(entry.token(), community))
+    }
+}
+
+/// The number of a queue in this process. It is given again when the queue is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct QueueSlot(u32);
+
+impl QueueSlot {
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All queues of this node.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    /// By [`QueueSlot`].
+    slots: Slab<Queue>,
+    ids: HashMap<QueueId, QueueSlot, RandomState>,
+    /// When to look at each queue. A heartbeat leaves this alone: the look puts the queue back.
+    expiries: BinaryHeap<Reverse<(Instant, QueueId)>>,
+}
+
+impl Queues {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Queue> {
+        self.slots.iter().map(|(_, queue)| queue)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
+        self.slots.iter_mut().map(|(_, queue)| queue)
+    }
+
+    pub(super) fn slot(&self, id: QueueId) -> Option<QueueSlot> {
+        self.ids.get(&id).copied()
+    }
+
+    pub(super) fn at(&self, slot: QueueSlot) -> Option<&Queue> {
+        self.slots.get(slot.index())
+    }
+
+    pub(super) fn at_mut(&mut self, slot: QueueSlot) -> Option<&mut Queue> {
+        self.slots.get_mut(slot.index())
+    }
+
+    pub(super) fn get(&self, id: QueueId) -> Option<&Queue> {
+        self.at(self.slot(id)?)
+    }
+
+    pub(super) fn get_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
+        self.at_mut(self.slot(id)?)
+    }
+
+    /// Adds a queue whose id is not there.
+    pub(super) fn insert(&mut self, queue: Queue) -> QueueSlot {
+        let id = queue.id;
+        self.expiries.push(Reverse((queue.expires_at, id)));
+        let slot = u32::try_from(self.slots.insert(queue)).expect("four billion queues do not fit into memory");
+        self.ids.insert(id, QueueSlot(slot));
+        QueueSlot(slot)
+    }
+
+    /// Takes a queue out.
+    pub(super) fn remove(&mut self, id: QueueId) -> Option<Queue> {
+        let slot = self.ids.remove(&id)?;
+        let queue = self.slots.try_remove(slot.index());
+        // Tables keep the room of their busiest time. Give most of it back.
+        if self.ids.len() * 4 < self.ids.capacity() {
+            self.ids.shrink_to(self.ids.len() * 2);
+            self.slots.shrink_to_fit();
+        }
+        queue
+    }
+
+    /// The queues that have expired. They stay: the caller removes each, or gives it more time by [`Self::extend`].
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<QueueId> {
+        let mut expired = Vec::new();
+        while let Some(Reverse((at, id))) = self.expiries.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.expiries.pop();
+            match self.get(id).map(Queue::expires_at) {
+                Some(expires_at) if expires_at > now => self.expiries.push(Reverse((expires_at, id))),
+                Some(_) => expired.push(id),
+                None => {}
+            }
+        }
+        expired
+    }
+
+    /// Gives an expired queue more time.
+    pub(super) fn extend(&mut self, id: QueueId, now: Instant, left: Duration) {
+        if let Some(queue) = self.get_mut(id) {
+            queue.expires_at = queue.expires_at.max(now + left);
+            let expires_at = queue.expires_at;
+            self.expiries.push(Reverse((expires_at, id)));
+        }
+    }
+
+    /// Whether a queue that [`Self::expired`] returned may be removed: it had no heartbeat meanwhile.
+    pub(super) fn is_still_expired(&mut self, id: QueueId, now: Instant) -> bool {
+        match self.get(id).map(Queue::expires_at) {
+            Some(expires_at) if expires_at > now => {
+                self.expiries.push(Reverse((expires_at, id)));
+                false
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+}

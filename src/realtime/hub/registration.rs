@@ -1,0 +1,60 @@
+//! Adding a queue, or reading its user's memberships anew.
+//!
+//! The memberships come from the database while events go on. So a registration begins before they are read: from then on the
+//! hub notes the user's membership changes, and adds those that came after what was read.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Hub, queues::Queue};
+use crate::{
+    directory::Scope,
+    ids::{QueueId, UserId},
+    realtime::memberships::MembershipHistory,
+};
+
+/// A registration that is under way. Dropping it leaves nothing behind.
+pub struct RegistrationGuard {
+    hub: Arc<Hub>,
+    user: UserId,
+}
+
+impl Hub {
+    /// Begins a registration. Call this before the user's memberships are read.
+    pub fn begin_registration(self: &Arc<Self>, user: UserId) -> RegistrationGuard {
+        self.locked(|state| state.begin_registration(user));
+        RegistrationGuard { hub: Arc::clone(self), user }
+    }
+}
+
+impl RegistrationGuard {
+    /// Takes the user's memberships and makes no queue.
+    pub fn update_memberships(self, history: &MembershipHistory) {
+        self.hub.locked(|state| state.update_memberships(self.user, history));
+    }
+
+    /// Makes the queue, which lives for `ttl` without a heartbeat. A user with too many queues loses the one that was idle
+    /// longest, and its id is returned.
+    pub fn create_queue(
+        self,
+        queue: QueueId,
+        scope: Scope,
+        history: &MembershipHistory,
+        ttl: Duration,
+        now: Instant,
+    ) -> Option<QueueId> {
+        let queue = Queue::new(queue, self.user, scope, now + ttl);
+        let (replaced, removed) = self.hub.locked(|state| state.create_queue(queue, history))?;
+        if let Some(removed) = removed {
+            removed.answer();
+        }
+        Some(replaced)
+    }
+}
+
+impl Drop for RegistrationGuard {
+    fn drop(&mut self) {
+        self.hub.locked(|state| state.end_registration(self.user));
+    }
+}

@@ -1,0 +1,249 @@
+//! What the hub's mutex guards, and its changes. Each leaves the parts consistent with each other. None wakes anybody:
+//! parked polls are returned, to be answered when the lock is released.
+
+mod polls;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    communities::{Communities, CommunitySlot},
+    event_logs::EventLogs,
+    limits::{Limits, Start, Stats, USER_QUEUES},
+    members::{Member, Members},
+    parked::{AnswerSender, ParkedEntry, ParkedOutcome, answer},
+    queues::{Queue, QueueSlot, Queues},
+    waiting_lists::WaitingLists,
+};
+use crate::{
+    events::{
+        Audience, MembershipChange, SequencedEvent,
+        history::{HistoryId, Position},
+    },
+    ids::{CommunityId, EventId, QueueId, UserId},
+    realtime::memberships::MembershipHistory,
+};
+
+/// All that a hub holds.
+#[derive(Default)]
+pub(super) struct HubState {
+    /// The history of all that is here.
+    history: HistoryId,
+    /// This process is to end: no poll is parked any more.
+    is_closing: bool,
+    communities: Communities,
+    logs: EventLogs,
+    lists: WaitingLists,
+    queues: Queues,
+    members: Members,
+    /// How many polls were parked so far. Each gets its number.
+    parked_polls: u64,
+}
+
+/// The parked polls that an event ends.
+#[derive(Default)]
+#[must_use = "these polls wait for their answer"]
+pub(super) struct Appended {
+    /// They get the event.
+    pub(super) woken: Vec<AnswerSender>,
+    /// Their queues are gone.
+    pub(super) gone: Vec<RemovedQueue>,
+}
+
+/// A queue that was removed, whose parked poll has no answer yet.
+#[must_use = "its parked poll waits for an answer"]
+pub(super) struct RemovedQueue(Option<AnswerSender>);
+
+impl RemovedQueue {
+    /// Tells the parked poll that its queue is gone. The hub's lock must be released.
+    pub(super) fn answer(self) {
+        if let Some(sender) = self.0 {
+            answer(sender, ParkedOutcome::Gone);
+        }
+    }
+}
+
+// Events.
+impl HubState {
+    pub(super) fn position(&self) -> Position {
+        Position { history: self.history.clone(), head: self.logs.head() }
+    }
+
+    /// Continues from `start` and takes out all parked polls. Queues and their users stay, nothing else does.
+    pub(super) fn leap(&mut self, start: Start) -> Vec<AnswerSender> {
+        self.history = start.history;
+        self.logs = EventLogs::starting_at(start.head, start.floor);
+        for (community, through) in start.evicted {
+            self.logs.set_evicted(self.communities.slot_or_new(community), through);
+        }
+        self.members.forget_history();
+        self.lists.clear();
+        self.queues.iter_mut().filter_map(Queue::unpark).map(ParkedEntry::into_sender).collect()
+    }
+
+    /// Appends the next event. None, and nothing changes, where it is not the next.
+    pub(super) fn append(&mut self, event: &SequencedEvent, limits: &Limits) -> Option<Appended> {
+        if event.event_id != self.logs.head() + 1 {
+            return None;
+        }
+        let mut appended = Appended::default();
+        match event.audience {
+            Audience::Community => {
+                let community = self.communities.slot_or_new(event.community_id);
+                self.logs.append(community, event.json.clone());
+                appended.woken = self.wake_community(community, event.community_id);
+            }
+            Audience::Member(change) => {
+                self.logs.skip();
+                appended.woken = self.change_membership(event.event_id, change);
+            }
+            Audience::Account(user) => {
+                self.logs.skip();
+                appended.gone = self.end_account(event.event_id, user);
+            }
+            Audience::Nobody => self.logs.skip(),
+        }
+        self.logs.evict(limits);
+        Some(appended)
+    }
+
+    fn wake_community(&mut self, community: CommunitySlot, id: CommunityId) -> Vec<AnswerSender> {
+        let mut woken = Vec::with_capacity(self.lists.len(community));
+        let queues = &mut self.queues;
+        self.lists.wake(community, |slot| {
+            let Some(queue) = queues.at_mut(slot) else { return false };
+            woken.extend(queue.unpark_for(id).map(ParkedEntry::into_sender));
+            // A poll whose token is narrower than the queue waits on.
+            queue.is_parked()
+        });
+        woken
+    }
+
+    fn change_membership(&mut self, event_id: EventId, change: MembershipChange) -> Vec<AnswerSender> {
+        let Some(member) = self.members.get_mut(change.user_id) else { return Vec::new() };
+        member.apply(event_id, change);
+        let slots = member.queues().to_vec();
+        let unpark = |slot: &QueueSlot| self.queues.at_mut(*slot)?.unpark_for(change.community_id);
+        let woken = slots.iter().filter_map(unpark).map(ParkedEntry::into_sender).collect();
+        self.renew_lists(&slots);
+        woken
+    }
+
+    fn end_account(&mut self, event_id: EventId, user: UserId) -> Vec<RemovedQueue> {
+        let Some(member) = self.members.get_mut(user) else { return Vec::new() };
+        member.end_account(event_id);
+        let queues: Vec<QueueId> =
+            member.queues().iter().filter_map(|slot| self.queues.at(*slot)).map(Queue::id).collect();
+        queues.into_iter().filter_map(|queue| self.remove(queue)).collect()
+    }
+
+    /// Works out anew for which communities these queues wait: their user's memberships have changed.
+    fn renew_lists(&mut self, slots: &[QueueSlot]) {
+        for slot in slots {
+            self.lists.forget(*slot);
+            if self.queues.at(*slot).is_some_and(Queue::is_parked) {
+                self.enter_lists(*slot);
+            }
+        }
+    }
+
+    /// Puts a queue into the lists of its communities.
+    fn enter_lists(&mut self, slot: QueueSlot) {
+        if !self.lists.has_communities(slot) {
+            let Some(queue) = self.queues.at(slot) else { return };
+            let Some(timeline) = self.members.get(queue.user()).and_then(Member::timeline) else { return };
+            let visible = timeline.communities(self.logs.head()).filter(|id| queue.scope().allows(*id));
+            self.lists.set_communities(slot, visible.map(|id| self.communities.slot_or_new(id)));
+        }
+        self.lists.enter(slot);
+    }
+}
+
+// Queues and their users.
+impl HubState {
+    pub(super) fn begin_registration(&mut self, user: UserId) {
+        self.members.begin_registration(user);
+    }
+
+    pub(super) fn end_registration(&mut self, user: UserId) {
+        self.members.end_registration(user);
+    }
+
+    /// Takes what was read from the database of a user's memberships, if it is of the same history.
+    pub(super) fn update_memberships(&mut self, user: UserId, history: &MembershipHistory) {
+        if history.id != self.history {
+            return;
+        }
+        let Some(member) = self.members.get_mut(user) else { return };
+        if member.update_memberships(history) {
+            let slots = member.queues().to_vec();
+            self.renew_lists(&slots);
+        }
+    }
+
+    /// Adds a queue of a user whose registration is under way. Returns the queue that it replaces, where the user had too many.
+    pub(super) fn create_queue(
+        &mut self,
+        queue: Queue,
+        history: &MembershipHistory,
+    ) -> Option<(QueueId, Option<RemovedQueue>)> {
+        self.update_memberships(queue.user(), history);
+        let member = self.members.get_mut(queue.user())?;
+        // Where the account has ended since, there will be no such queue, and its first poll says why.
+        let has_ended = history.id == self.history && member.has_ended_after(history.head);
+        if has_ended || self.queues.slot(queue.id()).is_some() {
+            return None;
+        }
+        let queues = member.queues().iter().filter_map(|slot| self.queues.at(*slot));
+        let oldest = queues.min_by_key(|queue| queue.expires_at()).map(Queue::id);
+        let oldest = oldest.filter(|_| member.queues().len() >= USER_QUEUES);
+        member.add_queue(self.queues.insert(queue));
+        oldest.map(|oldest| (oldest, self.remove(oldest)))
+    }
+
+    /// Removes a queue with all its memory.
+    pub(super) fn remove(&mut self, queue: QueueId) -> Option<RemovedQueue> {
+        let slot = self.queues.slot(queue)?;
+        self.lists.remove(slot);
+        let mut queue = self.queues.remove(queue)?;
+        self.members.remove_queue(queue.user(), slot);
+        Some(RemovedQueue(queue.unpark().map(ParkedEntry::into_sender)))
+    }
+
+    /// The queue, if that user may use it.
+    pub(super) fn usable_queue(&mut self, queue: QueueId, user: UserId, now: Instant) -> Option<&mut Queue> {
+        self.queues.get_mut(queue).filter(|queue| queue.is_usable(user, now))
+    }
+
+    pub(super) fn is_owner(&self, queue: QueueId, user: UserId) -> bool {
+        self.queues.get(queue).is_some_and(|queue| queue.user() == user)
+    }
+
+    pub(super) fn expired_queues(&mut self, now: Instant) -> Vec<QueueId> {
+        self.queues.expired(now)
+    }
+
+    pub(super) fn extend_queue(&mut self, queue: QueueId, now: Instant, left: Duration) {
+        self.queues.extend(queue, now, left);
+    }
+
+    /// Removes an expired queue, unless it had a heartbeat meanwhile.
+    pub(super) fn remove_expired(&mut self, queue: QueueId, now: Instant) -> Option<RemovedQueue> {
+        if !self.queues.is_still_expired(queue, now) {
+            return None;
+        }
+        self.remove(queue)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            queues: self.queues.len(),
+            users: self.members.len(),
+            parked: self.queues.iter().filter(|queue| queue.is_parked()).count(),
+            events: self.logs.len(),
+            bytes: self.logs.bytes(),
+            head: self.logs.head(),
+        }
+    }
+}

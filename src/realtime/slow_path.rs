@@ -1,0 +1,137 @@
+//! What a poll does before the hub can answer it: wait for this node's feed, or read what this node does not know yet.
+//!
+//! A poll comes here after a GET at a faster node, after a leap, and when its queue was registered at another node.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{
+    RealtimeState, body,
+    memberships::{self, MembershipHistory},
+    model::PollRequest,
+    poll::{catchup, look},
+};
+use crate::{
+    auth::Viewer,
+    directory,
+    error::{ErrorCode, Result},
+    events::history::{self, Position},
+    ids::{EventId, QueueId},
+};
+
+/// How long a poll waits for the database.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A poll that does not want to wait still gives the feed this moment.
+const FEED_MOMENT: Duration = Duration::from_millis(500);
+
+/// What this node lacks to answer a poll.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Missing {
+    /// The event of the cursor.
+    Head,
+    /// The memberships of the queue's user, since a leap.
+    Memberships,
+    /// The queue.
+    Queue,
+}
+
+/// Gets what is `missing`, and answers the poll then.
+pub(super) async fn slow_path(
+    state: &RealtimeState,
+    viewer: Viewer,
+    request: PollRequest,
+    deadline: Instant,
+    mut missing: Missing,
+) -> Result<Bytes> {
+    let mut is_loaded = false;
+    loop {
+        let early_answer = match missing {
+            Missing::Head => wait_for_head(state, request.cursor, deadline).await?,
+            Missing::Memberships => load_memberships(state, &viewer, request.cursor, deadline).await?,
+            Missing::Queue if is_loaded => return Err(ErrorCode::QueueNotFound.into()),
+            Missing::Queue => {
+                load_from_registry(state, &viewer, request.queue).await?;
+                is_loaded = true;
+                None
+            }
+        };
+        if let Some(body) = early_answer {
+            return Ok(body);
+        }
+        match look(state, &viewer, &request, deadline) {
+            Ok(future) => return future.answer().await,
+            Err(still_missing) => missing = still_missing,
+        }
+    }
+}
+
+/// Waits until this node has come to the cursor. A GET reads the database, which is a moment ahead of this node's feed.
+///
+/// Returns None when the node is there. Otherwise returns the answer: a catch-up where the order has no such event, an empty
+/// list where the feed takes too long.
+async fn wait_for_head(state: &RealtimeState, cursor: EventId, deadline: Instant) -> Result<Option<Bytes>> {
+    let position = timeout(DATABASE_TIMEOUT, history::position(&state.db)).await;
+    let position = position.map_err(|_| ErrorCode::Unavailable)??;
+    if !position.has(cursor) {
+        return Ok(Some(catchup()));
+    }
+    Ok(wait_for_position(state, &Position { head: cursor, ..position }, cursor, deadline).await)
+}
+
+/// Waits until this node is at `position`. Returns an empty answer that leaves the cursor where it is if that takes too long
+/// or this process ends.
+async fn wait_for_position(
+    state: &RealtimeState,
+    position: &Position,
+    cursor: EventId,
+    deadline: Instant,
+) -> Option<Bytes> {
+    let deadline = deadline.max(Instant::now() + FEED_MOMENT);
+    tokio::select! {
+        reached = timeout_at(deadline, state.hub.wait_for_position(position)) => match reached {
+            Ok(()) => None,
+            Err(_) => Some(body::empty(cursor)),
+        },
+        () = state.shutdown.cancelled() => Some(body::empty(cursor)),
+    }
+}
+
+/// Reads the memberships of a user whose queues are here, after a leap. Returns None when the hub can use them, and
+/// otherwise an empty answer.
+async fn load_memberships(
+    state: &RealtimeState,
+    viewer: &Viewer,
+    cursor: EventId,
+    deadline: Instant,
+) -> Result<Option<Bytes>> {
+    let registration = state.hub.begin_registration(viewer.user_id);
+    let history = read_history(state, viewer).await?;
+    let leapt = Position { history: history.id.clone(), head: history.id.base };
+    registration.update_memberships(&history);
+    // A node that has yet to leap cannot use them. The next look asks again.
+    Ok(wait_for_position(state, &leapt, cursor, deadline).await)
+}
+
+async fn read_history(state: &RealtimeState, viewer: &Viewer) -> Result<MembershipHistory> {
+    let history = timeout(DATABASE_TIMEOUT, memberships::read(&state.db, viewer.user_id));
+    history.await.map_err(|_| ErrorCode::Unavailable)?
+}
+
+/// Takes over a queue that was registered at another node. Does nothing where this user has no such queue. `token_invalid`
+/// where the account is not in use: its queues are gone, and that is the reason.
+pub(super) async fn load_from_registry(state: &RealtimeState, viewer: &Viewer, queue: QueueId) -> Result<()> {
+    let found = state.registry.find(queue).await?.filter(|(record, _)| record.user_id == viewer.user_id);
+    let Some((record, left)) = found else {
+        let checked = timeout(DATABASE_TIMEOUT, directory::store::check_active(&state.db, viewer.user_id));
+        return checked.await.map_err(|_| ErrorCode::Unavailable)?;
+    };
+    let registration = state.hub.begin_registration(viewer.user_id);
+    let history = read_history(state, viewer).await?;
+    let replaced = registration.create_queue(queue, record.scope, &history, left, Instant::now());
+    if let Some(replaced) = replaced {
+        state.registry.remove(replaced, viewer.user_id).await;
+    }
+    Ok(())
+}
