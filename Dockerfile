@@ -7,8 +7,8 @@ COPY .cargo .cargo
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
-# These are not built here, but Cargo.toml names them.
 COPY crates crates
+# These are not built here, but Cargo.toml names them.
 COPY tests tests
 COPY benches benches
 # Cargo's downloads and build output stay in a cache, so a change of src compiles only src.

@@ -8,19 +8,20 @@ use std::{
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
+use secrecy::SecretString;
 
 /// All settings of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// PostgreSQL, as postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub database_url: String,
+    pub database_url: SecretString,
     /// Connections to PostgreSQL for requests (a few more serve the relay and the feed)
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
     /// Redis, as redis://user:password@host:port/number or rediss://; without it this node works alone
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
-    pub redis_url: Option<String>,
+    pub redis_url: Option<SecretString>,
     /// What every key in Redis starts with
     #[arg(long, env = "REDIS_PREFIX", default_value = "discussions:")]
     pub redis_prefix: String,
@@ -153,7 +154,7 @@ pub struct JwtConfig {
     /// The secret shared with the issuer (HS256); Django's SECRET_KEY during the migration. Several, separated by commas, while
     /// the secret is changed: all are good, the first signs
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    pub jwt_secret: Option<String>,
+    pub jwt_secret: Option<SecretString>,
     /// The issuer's public key in PEM, or a path of a file with it (RS256, ES256, EdDSA)
     #[arg(long, env = "JWT_PUBLIC_KEY")]
     pub jwt_public_key: Option<String>,
@@ -173,7 +174,7 @@ pub struct JwtConfig {
 pub struct SigningConfig {
     /// The secret that tokens are signed with; of several, separated by commas, the first
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    pub jwt_secret: String,
+    pub jwt_secret: SecretString,
     /// The audience (`aud`) that they are for; of several, separated by commas, the first
     #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',')]
     pub jwt_audience: Vec<String>,

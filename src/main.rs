@@ -10,8 +10,10 @@ use discussions::{
     config::{Config, LogFormat, SigningConfig},
     db, demo,
     events::history,
+    ids::{CommunityId, UserId},
     router, telemetry,
 };
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -53,17 +55,17 @@ enum Command {
 struct Database {
     /// PostgreSQL, as postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
+    database_url: SecretString,
 }
 
 #[derive(clap::Args)]
 struct Token {
     /// Whom it is for
     #[arg(long)]
-    user: i64,
+    user: UserId,
     /// Narrow it to these communities, separated by commas
     #[arg(long, value_delimiter = ',')]
-    communities: Option<Vec<i64>>,
+    communities: Option<Vec<CommunityId>>,
     /// How long it is good, in seconds
     #[arg(long, default_value_t = 3600)]
     ttl_seconds: i64,
@@ -102,7 +104,7 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
         }
         Command::Migrate(database) => {
             telemetry::log(cli.log_format);
-            db::migrate(&database.database_url.parse().context("DATABASE_URL")?)
+            db::migrate(&database.database_url.expose_secret().parse().context("DATABASE_URL")?)
                 .await
                 .context("cannot migrate the database at DATABASE_URL")
         }
@@ -128,7 +130,7 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
 
 async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<()> {
     // An empty variable is one that is not set: compose files and shells make such.
-    config.redis_url = config.redis_url.filter(|url| !url.is_empty());
+    config.redis_url = config.redis_url.filter(|url| !url.expose_secret().is_empty());
     let mut signals = Signals::new()?;
     let starting = app::start(config, requests.cloned().unwrap_or_else(Handle::current));
     let running = tokio::select! {
@@ -175,7 +177,9 @@ impl Signals {
 }
 
 async fn connect(database: &Database) -> anyhow::Result<sqlx::PgPool> {
-    sqlx::PgPool::connect(&database.database_url).await.context("cannot reach PostgreSQL at DATABASE_URL")
+    sqlx::PgPool::connect(database.database_url.expose_secret())
+        .await
+        .context("cannot reach PostgreSQL at DATABASE_URL")
 }
 
 /// Says what it did: where the numbers were, and from where they go on.

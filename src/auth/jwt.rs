@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -74,7 +75,8 @@ impl Verifier {
         let one = |key| vec![key];
         let (algorithm, keys) = match config.jwt_algorithm {
             JwtAlgorithm::Hs256 => {
-                let secret = config.jwt_secret.as_deref().filter(|secret| !secret.is_empty());
+                let secret =
+                    config.jwt_secret.as_ref().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty());
                 let secret = secret.context("JWT_SECRET is needed for JWT_ALGORITHM=HS256")?;
                 let secrets = secrets(secret)?;
                 (Algorithm::HS256, secrets.iter().map(|secret| DecodingKey::from_secret(secret.as_bytes())).collect())
@@ -150,7 +152,7 @@ impl Verifier {
             NumberOrText::Number(id) => id,
             NumberOrText::Text(text) => text.parse().map_err(|_| ErrorCode::TokenInvalid)?,
         };
-        if user_id < 1 {
+        if user_id.get() < 1 {
             return Err(ErrorCode::TokenInvalid.into());
         }
         Ok(Viewer { user_id, scope: Scope::new(claims.communities), expires_at: Some(claims.exp as i64) })
@@ -206,13 +208,14 @@ impl<'a> From<&'a str> for Signing<'a> {
 
 impl<'a> From<&'a JwtConfig> for Signing<'a> {
     fn from(config: &'a JwtConfig) -> Self {
-        Self::first(config.jwt_secret.as_deref().unwrap_or_default(), &config.jwt_audience, &config.jwt_issuer)
+        let secret = config.jwt_secret.as_ref().map_or("", ExposeSecret::expose_secret);
+        Self::first(secret, &config.jwt_audience, &config.jwt_issuer)
     }
 }
 
 impl<'a> From<&'a SigningConfig> for Signing<'a> {
     fn from(config: &'a SigningConfig) -> Self {
-        Self::first(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer)
+        Self::first(config.jwt_secret.expose_secret(), &config.jwt_audience, &config.jwt_issuer)
     }
 }
 
@@ -246,6 +249,8 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "a secret of the tests, of enough bytes";
+    const ADA: UserId = UserId::new(7);
+    const GRACE: UserId = UserId::new(8);
 
     fn verifier() -> Verifier {
         Verifier::new(&config(SECRET)).unwrap()
@@ -253,7 +258,7 @@ mod tests {
 
     fn config(secret: &str) -> JwtConfig {
         JwtConfig {
-            jwt_secret: Some(secret.to_owned()),
+            jwt_secret: Some(secret.into()),
             jwt_public_key: None,
             jwt_algorithm: JwtAlgorithm::Hs256,
             jwt_audience: Vec::new(),
@@ -266,10 +271,10 @@ mod tests {
         let (old, new) = ("the secret of before", "the secret of now");
         let setting = format!("{new}, {old}");
         let verifier = Verifier::new(&config(&setting)).unwrap();
-        let (old, new) = (mint(old, 7, None, 60).unwrap(), mint(new, 8, None, 60).unwrap());
-        let other = mint("the secret of others", 9, None, 60).unwrap();
+        let (old, new) = (mint(old, ADA, None, 60).unwrap(), mint(new, GRACE, None, 60).unwrap());
+        let other = mint("the secret of others", ADA, None, 60).unwrap();
         let mut last = LastGood::default();
-        for (token, user) in [(&old, 7), (&old, 7), (&new, 8), (&old, 7), (&new, 8), (&new, 8)] {
+        for (token, user) in [(&old, ADA), (&old, ADA), (&new, GRACE), (&old, ADA), (&new, GRACE), (&new, GRACE)] {
             assert_eq!(verifier.verify_again(token, &mut last).unwrap().user_id, user);
             assert_eq!(verifier.verify_again(&other, &mut last).unwrap_err().code(), ErrorCode::TokenInvalid);
         }
@@ -282,8 +287,8 @@ mod tests {
         let key = EncodingKey::from_secret(setting.as_bytes());
         let claims = serde_json::json!({ "token_type": "access", "user_id": 7, "exp": i64::MAX / 2 });
         let token = jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap();
-        assert_eq!(verifier.verify(&token).unwrap().user_id, 7);
-        assert_eq!(verifier.verify(&mint(setting, 8, None, 60).unwrap()).unwrap().user_id, 8);
+        assert_eq!(verifier.verify(&token).unwrap().user_id, ADA);
+        assert_eq!(verifier.verify(&mint(setting, GRACE, None, 60).unwrap()).unwrap().user_id, GRACE);
         for guessed in ["a long enough secret,x", ",", ", ,"] {
             assert!(Verifier::new(&config(guessed)).is_err(), "{guessed}");
         }
@@ -292,8 +297,8 @@ mod tests {
     #[test]
     fn a_remembered_token_ends_when_it_ends() {
         let (verifier, mut last) = (verifier(), LastGood::default());
-        let token = mint(SECRET, 7, None, 1).unwrap();
-        assert_eq!(verifier.verify_again(&token, &mut last).unwrap().user_id, 7);
+        let token = mint(SECRET, ADA, None, 1).unwrap();
+        assert_eq!(verifier.verify_again(&token, &mut last).unwrap().user_id, ADA);
         let start = Instant::now();
         let ended = loop {
             match verifier.verify_again(&token, &mut last) {
@@ -308,14 +313,15 @@ mod tests {
     #[test]
     fn only_the_same_token_is_remembered() {
         let (verifier, mut last) = (verifier(), LastGood::default());
-        let (ada, grace) = (mint(SECRET, 7, None, 60).unwrap(), mint(SECRET, 8, Some(vec![3]), 60).unwrap());
+        let ada = mint(SECRET, ADA, None, 60).unwrap();
+        let grace = mint(SECRET, GRACE, Some(vec![CommunityId::new(3)]), 60).unwrap();
         // Grace's claims under Ada's signature.
         let forged = format!("{}.{}", grace.rsplit_once('.').unwrap().0, ada.rsplit_once('.').unwrap().1);
-        for (token, user) in [(&ada, 7), (&ada, 7), (&grace, 8), (&ada, 7)] {
+        for (token, user) in [(&ada, ADA), (&ada, ADA), (&grace, GRACE), (&ada, ADA)] {
             assert_eq!(verifier.verify_again(token, &mut last).unwrap().user_id, user);
             let refused = verifier.verify_again(&forged, &mut last).unwrap_err();
             assert_eq!(refused.code(), ErrorCode::TokenInvalid);
         }
-        assert!(!verifier.verify_again(&grace, &mut last).unwrap().scope.allows(4));
+        assert!(!verifier.verify_again(&grace, &mut last).unwrap().scope.allows(CommunityId::new(4)));
     }
 }

@@ -21,6 +21,8 @@ use super::{
 use crate::{
     background::BackgroundTask,
     db::{BackgroundConnection, BackgroundDb, RelayNotifier},
+    ids::{CommunityId, EventId, UserId},
+    metrics,
 };
 
 /// Rows numbered at a time.
@@ -117,7 +119,7 @@ impl Relay {
             if count == 0 {
                 return Ok(());
             }
-            metrics::counter!("discussions_relayed_events_total").increment(count as u64);
+            metrics::RELAYED_EVENTS.increment(count as u64);
             for subscriber in &self.subscribers {
                 // Full or closed: it reads from Postgres what it did not get here.
                 let _ = subscriber.try_send(rows.clone());
@@ -133,7 +135,8 @@ impl Relay {
 pub async fn number(connection: impl PgExecutor<'_>, batch: i32) -> Result<Vec<OutboxRow>, sqlx::Error> {
     sqlx::query_as!(
         OutboxRow,
-        r#"select event_id as "event_id!", community_id as "community_id!", user_id, payload as "payload!", created_at as "created_at!"
+        r#"select event_id as "event_id!: EventId", community_id as "community_id!: CommunityId", user_id as "user_id: UserId",
+                  payload as "payload!", created_at as "created_at!"
            from assign_event_ids($1)"#,
         batch
     )

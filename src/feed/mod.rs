@@ -19,6 +19,7 @@ use crate::{
         stream::{EventStream, StreamBatch, StreamReader},
     },
     ids::EventId,
+    metrics,
     realtime::hub::{Hub, Limits, Start},
 };
 
@@ -49,9 +50,9 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
         let here = hub.position();
         if batch.position.history != here.history {
             tracing::warn!(
-                old_base = here.history.base,
-                old_head = here.head,
-                base = batch.position.history.base,
+                old_base = here.history.base.get(),
+                old_head = here.head.get(),
+                base = batch.position.history.base.get(),
                 "the database is in another history of events (it was restored, it failed over with a loss, or `discussions leap` \
                  was run): events go on from the new base, and the clients of this node are told to catch up"
             );
@@ -62,8 +63,8 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
         if batch.position.history == seen.history && batch.position.head < seen.head {
             if history::leap_if_lost(db, &seen.history, seen.head).await?.is_some() {
                 tracing::error!(
-                    head = batch.position.head,
-                    seen = seen.head,
+                    head = batch.position.head.get(),
+                    seen = seen.head.get(),
                     "the database has lost events that were delivered: was an older state of it brought back?"
                 );
                 continue;
@@ -71,14 +72,14 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
             return Ok(());
         }
         if let Some(first) = batch.rows.first()
-            && first.event_id != here.head + 1
+            && first.event_id != here.head.next()
         {
             tracing::error!(
-                head = here.head,
-                next = first.event_id,
+                head = here.head.get(),
+                next = first.event_id.get(),
                 "events between these are gone from the outbox: the clients of this node are told to catch up"
             );
-            leap(db, hub, first.event_id - 1).await?;
+            leap(db, hub, first.event_id.minus(1)).await?;
             continue;
         }
         let complete = (batch.rows.len() as i64) < log::BATCH;
@@ -97,7 +98,7 @@ async fn leap(db: &BackgroundDb, hub: &Hub, here: EventId) -> Result<(), sqlx::E
     if start.history.base == hub.history().base {
         (start.head, start.floor) = (here, here);
     }
-    metrics::counter!("discussions_leaps_total").increment(1);
+    metrics::LEAPS.increment(1);
     hub.leap(start);
     Ok(())
 }
@@ -107,8 +108,8 @@ fn append(hub: &Hub, row: OutboxRow) -> bool {
     let event = row.into_event();
     let Some(woken) = hub.append(&event) else { return false };
     let waited = chrono::Utc::now().signed_duration_since(event.written_at);
-    metrics::histogram!("discussions_write_to_wake_seconds").record(waited.as_seconds_f64().max(0.0));
-    metrics::counter!("discussions_deliveries_total").increment(woken as u64);
+    metrics::WRITE_TO_WAKE.record(waited.as_seconds_f64().max(0.0));
+    metrics::DELIVERIES.increment(woken as u64);
     true
 }
 
@@ -156,9 +157,9 @@ impl BackgroundTask for Feed {
 
     /// Follows Postgres until Redis answers, then Redis until it does not.
     async fn attempt(&mut self) -> anyhow::Result<()> {
-        metrics::gauge!("discussions_feed_on_redis").set(0.0);
+        metrics::FEED_ON_REDIS.set(0.0);
         let Some(reader) = self.follow_postgres().await? else { return Ok(()) };
-        metrics::gauge!("discussions_feed_on_redis").set(1.0);
+        metrics::FEED_ON_REDIS.set(1.0);
         tracing::info!("the feed reads Redis");
         let why = self.follow_redis(reader).await?;
         tracing::warn!(cause = %why, "Redis does not answer: the feed reads Postgres until it does");
@@ -256,7 +257,7 @@ impl Feed {
         for row in rows {
             let event_id = row.event_id;
             if event_id > self.hub.head() && !append(&self.hub, row) {
-                metrics::counter!("discussions_feed_gap_fills_total").increment(1);
+                metrics::FEED_GAP_FILLS.increment(1);
                 catch_up(&self.db, &self.hub).await?;
             }
         }

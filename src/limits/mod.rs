@@ -14,7 +14,7 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, MatchedPath, Request, State},
+    extract::{MatchedPath, Request, State},
     http::{Method, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -26,13 +26,12 @@ use crate::{
     config::{LimitConfig, TrustedProxies},
     error::{ApiError, ErrorCode},
     ids::UserId,
+    metrics,
 };
 
 const WRITES: &str = "writes";
 const REGISTERS: &str = "registers";
 const ANONYMOUS_READS: &str = "anonymous_reads";
-/// The limits as the metrics name them.
-pub const NAMES: [&str; 3] = [WRITES, REGISTERS, ANONYMOUS_READS];
 
 /// What requests are counted for, in limits that users have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +39,10 @@ enum Counted {
     Writes,
     Registers,
 }
+
+/// The address of the client's end of a connection, as an extension of its requests. None where that is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<SocketAddr>);
 
 /// The limits, and what tells whom a request counts for.
 pub struct Limits {
@@ -54,6 +57,9 @@ pub struct Limits {
 impl Limits {
     /// The limits of the settings.
     pub fn new(auth: AuthState, config: &LimitConfig) -> Self {
+        for limit in [WRITES, REGISTERS, ANONYMOUS_READS] {
+            metrics::REFUSALS.increment("limit", limit, 0);
+        }
         Self {
             auth,
             trusted_proxies: config.trusted_proxies.clone(),
@@ -97,7 +103,7 @@ impl Limits {
     }
 
     fn client_address(&self, parts: &Parts) -> IpAddr {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(address::UNKNOWN, |peer| peer.0.ip());
+        let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.0).map_or(address::UNKNOWN, |peer| peer.ip());
         let forwarded = address::forwarded(&parts.headers);
         let (client, is_trusted) = address::client(peer, forwarded, &self.trusted_proxies);
         if !is_trusted
@@ -124,7 +130,7 @@ fn counted(method: &Method, path: &str) -> Option<Counted> {
 }
 
 fn refused(limit: &'static str, wait: Duration, reason: String) -> ApiError {
-    metrics::counter!("discussions_refusals_total", "limit" => limit).increment(1);
+    metrics::REFUSALS.increment("limit", limit, 1);
     // Rounded up: a client that comes back after that is not refused again.
     let seconds = (wait.as_secs_f64().ceil() as u64).max(1);
     let unit = if seconds == 1 { "second" } else { "seconds" };

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use discussions::ids::{ArticleId, CommunityId};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    app::{Answer, Client, PATIENCE, Queue, TestApp, types},
+    app::{Answer, ArticleId, Client, CommunityId, PATIENCE, Queue, TestApp, types},
     redis::TestRedis,
 };
 
@@ -170,7 +169,7 @@ async fn a_parked_poll_ends_with_the_account() {
 async fn parked_polls_end_at_every_node() {
     let redis = TestRedis::start().await;
     let set = |config: &mut discussions::config::Config| {
-        config.redis_url = Some(redis.url());
+        config.redis_url = Some(redis.url().into());
         config.redis_prefix.clone_from(&redis.prefix);
     };
     let story = Story::at(TestApp::start_with(set).await, "private").await;

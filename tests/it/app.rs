@@ -9,64 +9,24 @@ use discussions::{
     app::{self, Running},
     auth::jwt,
     config::Config,
-    ids::{ArticleId, CommunityId, EventId, UserId},
     state::AppState,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
+
+pub use crate::database::TestDatabase;
+
+// Tests speak JSON and SQL, in which an id is its number.
+pub type UserId = i64;
+pub type CommunityId = i64;
+pub type ArticleId = i64;
+pub type EventId = i64;
 
 /// What the tokens of tests are signed with.
 pub const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
 /// How long a test waits for something that must come.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A database of this test's own, dropped with it.
-pub struct TestDatabase {
-    server: String,
-    name: String,
-    /// Where it is.
-    pub url: String,
-}
-
-impl TestDatabase {
-    /// A new, empty database on the server of `DATABASE_URL`.
-    pub async fn create() -> Self {
-        let server =
-            std::env::var("DATABASE_URL").expect("DATABASE_URL names a PostgreSQL to make databases on: make test");
-        let name = format!("it_{}", uuid::Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(&server).await.unwrap();
-        connection.execute(format!("create database {name}").as_str()).await.unwrap();
-        let (base, query) =
-            server.split_once('?').map_or((server.as_str(), String::new()), |(a, b)| (a, format!("?{b}")));
-        let slash = base.rfind('/').unwrap();
-        let url = format!("{}/{name}{query}", &base[..slash]);
-        Self { server, name, url }
-    }
-
-    /// One that is there already, and stays.
-    pub fn at(url: &str) -> Self {
-        Self { server: String::new(), name: String::new(), url: url.to_owned() }
-    }
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        if self.server.is_empty() {
-            return;
-        }
-        let (server, name) = (self.server.clone(), self.name.clone());
-        // A runtime of its own: the test's is busy dropping this.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut connection = PgConnection::connect(&server).await?;
-                connection.execute(format!("drop database {name} with (force)").as_str()).await
-            })
-        });
-        let _ = dropping.join();
-    }
-}
 
 /// A running application with its own database.
 pub struct TestApp {
@@ -84,12 +44,7 @@ pub struct TestApp {
 
 /// The settings of tests, before a test changes them.
 pub fn config(database_url: &str) -> Config {
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        config: Config,
-    }
-    let mut config = Cli::parse_from(["test", "--database-url", database_url, "--jwt-secret", SECRET]).config;
+    let mut config = parse(&["test", "--database-url", database_url, "--jwt-secret", SECRET]);
     config.redis_url = None;
     config.bind_addr = "127.0.0.1:0".parse().unwrap();
     config.metrics_addr = "127.0.0.1:0".parse().unwrap();
@@ -99,6 +54,16 @@ pub fn config(database_url: &str) -> Config {
     config.limits.registers_per_minute = 0;
     config.limits.anonymous_reads_per_minute = 0;
     config
+}
+
+/// The settings that a command line gives.
+pub fn parse(command_line: &[&str]) -> Config {
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+    Cli::parse_from(command_line).config
 }
 
 impl TestApp {
@@ -198,12 +163,15 @@ impl TestApp {
 
     /// A user with a bearer token.
     pub fn client(&self, user: UserId) -> Client {
-        self.bearer(user, jwt::mint(SECRET, user, None, 3600).unwrap())
+        self.bearer(user, jwt::mint(SECRET, user.into(), None, 3600).unwrap())
     }
 
     /// A user with a token narrowed to `communities`.
     pub fn narrow_client(&self, user: UserId, communities: &[CommunityId]) -> Client {
-        self.bearer(user, jwt::mint(SECRET, user, Some(communities.to_vec()), 3600).unwrap())
+        self.bearer(
+            user,
+            jwt::mint(SECRET, user.into(), Some(communities.iter().copied().map(Into::into).collect()), 3600).unwrap(),
+        )
     }
 
     /// A client that sends this bearer token.
@@ -229,7 +197,7 @@ impl TestApp {
                 .await
                 .unwrap();
                 if row.1 == 0 {
-                    heads.wait_for(|head| *head >= row.0).await.unwrap();
+                    heads.wait_for(|head| head.get() >= row.0).await.unwrap();
                     return row.0;
                 }
                 // The relay's next step moves the head.
@@ -287,7 +255,7 @@ impl Answer {
 impl Client {
     /// Somebody with a bearer token at a server that was not started here.
     pub fn at(addr: SocketAddr, user: UserId) -> Self {
-        let token = jwt::mint(SECRET, user, None, 3600).unwrap();
+        let token = jwt::mint(SECRET, user.into(), None, 3600).unwrap();
         Self {
             user,
             token: Some(token),

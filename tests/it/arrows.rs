@@ -105,6 +105,12 @@ fn the_arrows_between_folders_run_one_way() {
 }
 
 #[test]
+fn the_crate_of_connections_knows_nothing_of_the_server() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/poll-connections/Cargo.toml");
+    assert!(!fs::read_to_string(manifest).unwrap().contains("discussions"));
+}
+
+#[test]
 fn what_a_file_names_is_read() {
     let source = "use crate::{\n    auth::{self, Viewer},\n    db::Db,\n    ids,\n};\nuse crate::events::Change;\n// crate::no\nfn f() { crate::page::g() }\n#[cfg(test)]\nuse crate::tests;";
     let expected = ["auth", "db", "events", "ids", "page"].map(str::to_owned);

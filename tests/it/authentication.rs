@@ -202,7 +202,7 @@ async fn a_public_key_may_be_a_file_or_one_line_and_a_wrong_setting_ends_the_sta
     for (algorithm, secret, public_key, named) in wrong {
         let mut config = config(&database.url);
         config.jwt.jwt_algorithm = algorithm;
-        config.jwt.jwt_secret = secret.map(str::to_owned);
+        config.jwt.jwt_secret = secret.map(Into::into);
         config.jwt.jwt_public_key = public_key.map(str::to_owned);
         let error =
             app::start(config, tokio::runtime::Handle::current()).await.err().expect("such a setting ends the start");

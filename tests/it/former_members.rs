@@ -1,11 +1,10 @@
 //! A former member gets the end of the membership and nothing else of that community (I5): with any cursor, by any queue, at
 //! any node.
 
-use discussions::ids::{ArticleId, CommunityId};
 use serde_json::Value;
 
 use crate::{
-    app::{Client, Queue, TestApp, types},
+    app::{ArticleId, Client, CommunityId, Queue, TestApp, types},
     redis::TestRedis,
 };
 
@@ -152,7 +151,7 @@ async fn the_removed_are_told_nothing_at_another_node_either() {
         let shared = redis.as_ref().map(|redis| (redis.url(), redis.prefix.clone()));
         let set = |config: &mut discussions::config::Config| {
             if let Some((url, prefix)) = &shared {
-                config.redis_url = Some(url.clone());
+                config.redis_url = Some(url.as_str().into());
                 config.redis_prefix.clone_from(prefix);
             }
         };

@@ -1,7 +1,8 @@
 //! Alive, ready, measured; and what is answered while the database is away.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
+use discussions::metrics;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
@@ -165,27 +166,13 @@ async fn measured(app: &TestApp) -> String {
 async fn the_metrics_are_there_before_anything_has_happened() {
     let app = TestApp::start().await;
     let text = measured(&app).await;
-    for name in [
-        "discussions_queues",
-        "discussions_users",
-        "discussions_parked_polls",
-        "discussions_head",
-        "discussions_log_events",
-        "discussions_log_bytes",
-        "discussions_outbox_waiting",
-        "discussions_outbox_oldest_seconds",
-        "discussions_feed_on_redis",
-        "discussions_feed_gap_fills_total",
-        "discussions_deliveries_total",
-        "discussions_catchups_total",
-        "discussions_queues_expired_total",
-        "discussions_relayed_events_total",
-        "discussions_leaps_total",
-        "discussions_pool_connections",
-        "discussions_pool_idle",
-    ] {
-        assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {text}");
-        assert!(text.contains(&format!("# HELP {name} ")), "{name} is not explained");
+    for metric in metrics::ALL.iter().filter(|metric| metric.kind != "Histogram") {
+        let name = metric.name;
+        assert!(
+            text.lines().any(|line| line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"))),
+            "{name}: {text}"
+        );
+        assert!(text.contains(&format!("# HELP {name} {}", metric.text)), "{name} is not explained");
     }
     // They are for us, not for the public.
     app.anonymous().get("/metrics").await.refused(404, "not_found");
@@ -223,7 +210,40 @@ async fn metrics_tell_nothing_of_anybody() {
     }
     assert!(labels.is_subset(&BTreeSet::from(["le", "limit", "method", "route", "status"])), "{labels:?}");
     assert!(text.contains("route=\"/discussions/{id}\"") && text.contains("method=\"other\""), "{text}");
-    for name in ["discussions_write_to_wake_seconds", "discussions_request_seconds"] {
+    for name in metrics::ALL.iter().filter(|metric| metric.kind == "Histogram").map(|metric| metric.name) {
         assert!(text.contains(&format!("{name}_bucket")), "{name} has no histogram: {text}");
+    }
+}
+
+#[test]
+fn the_metrics_are_those_of_the_documentation_and_named_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let operations = fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let listed: Vec<&str> = operations.lines().filter(|line| line.starts_with("| `discussions_")).collect();
+    let row = |metric: &metrics::Description| {
+        format!("| `{}` | {} | {} |", metric.name, metric.kind.to_lowercase(), metric.text)
+    };
+    assert_eq!(listed, metrics::ALL.iter().map(row).collect::<Vec<_>>());
+    // An alarm for a metric that does not exist never comes.
+    let words = operations.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    for name in words.filter(|word| word.starts_with("discussions_")) {
+        assert!(metrics::ALL.iter().any(|metric| metric.name == name), "docs/operations.md: {name}");
+    }
+
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("metrics.rs") {
+                let source = fs::read_to_string(&path).unwrap();
+                let is_metric = |name: &str| source.contains(&format!("\"{name}\""));
+                let literal = metrics::ALL.iter().find(|metric| is_metric(metric.name));
+                assert_eq!(literal, None, "{}", path.display());
+                for call in ["counter!(", "gauge!(", "histogram!("] {
+                    assert!(!source.contains(call), "{} has {call}", path.display());
+                }
+            }
+        }
     }
 }

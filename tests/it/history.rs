@@ -7,12 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use discussions::ids::{ArticleId, CommunityId, EventId, UserId};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
-    app::{PATIENCE, Queue, TestApp, TestDatabase, types},
+    app::{ArticleId, CommunityId, EventId, PATIENCE, Queue, TestApp, TestDatabase, UserId, types},
     forwarder::Forwarder,
     postgres::{Cluster, run},
     redis::TestRedis,
@@ -120,7 +119,7 @@ async fn node(database: &Arc<TestDatabase>, redis: Option<&TestRedis>) -> TestAp
     let shared = redis.map(|redis| (redis.url(), redis.prefix.clone()));
     TestApp::on(database.clone(), |config| {
         if let Some((url, prefix)) = shared {
-            (config.redis_url, config.redis_prefix) = (Some(url), prefix);
+            (config.redis_url, config.redis_prefix) = (Some(url.into()), prefix);
         }
     })
     .await
@@ -229,7 +228,7 @@ impl Backup {
 
     /// Restores it into a new database, which then takes the place of the old one.
     async fn restore_as_new(&self, database: &TestDatabase) {
-        let new = TestDatabase::create().await;
+        let new = TestDatabase::create_empty().await;
         self.restore(&new.url, &[]);
         let name = |url: &str| url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
         let (old_name, new_name) = (name(&database.url), name(&new.url));
@@ -327,7 +326,7 @@ async fn a_restore_that_is_under_way_is_not_taken_for_the_whole() {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database.clone(), None).await;
     let backup = Backup::take(&database);
-    let half = TestDatabase::create().await;
+    let half = TestDatabase::create_empty().await;
     backup.restore(&half.url, &["--section=pre-data", "--section=data"]);
     let mut connection = PgConnection::connect(&half.url).await.unwrap();
     connection
@@ -448,7 +447,7 @@ async fn a_crash_takes_back_no_number_although_commits_are_not_waited_for() {
     cluster.start().await;
     story.is_ready().await;
     assert_eq!(
-        story.app.state.realtime.hub.head(),
+        story.app.state.realtime.hub.head().get(),
         queue.cursor,
         "nothing that was numbered is lost, so there is no leap"
     );
@@ -616,12 +615,12 @@ async fn a_node_does_not_say_ready_while_it_is_in_another_history() {
     story.app.anonymous().get("/health/ready").await.refused(503, "unavailable");
     story.app.sql("drop rule no_leap on event_head").await;
     story.is_ready().await;
-    assert!(story.app.state.realtime.hub.head() > REGION);
+    assert!(story.app.state.realtime.hub.head().get() > REGION);
 }
 
 #[tokio::test]
 async fn an_older_schema_is_said_clearly() {
-    let database = TestDatabase::create().await;
+    let database = TestDatabase::create_empty().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     for migration in discussions::db::migrator().iter().filter(|migration| migration.version < 7) {
         connection.execute(sqlx::raw_sql(&migration.sql)).await.unwrap();

@@ -169,7 +169,8 @@ async fn no_operation_is_forgotten() {
         assert_ne!(anyone.get(path).await.status, 429, "{path}");
     }
     // A token that is not valid is no user's.
-    let forged = app.bearer(ada.user, jwt::mint("another secret, of just as many bytes", ada.user, None, 60).unwrap());
+    let forged =
+        app.bearer(ada.user, jwt::mint("another secret, of just as many bytes", ada.user.into(), None, 60).unwrap());
     limited(forged.get("/session").await);
 }
 
@@ -267,7 +268,7 @@ async fn sessions_count_for_their_user() {
     // Another node ends the session: this one has just read it.
     app.sql("delete from sessions").await;
     by_cookie(Method::GET, "/session").await.refused(401, "token_missing");
-    let other_secret = jwt::mint(SECRET, ada.user, None, 60).unwrap();
+    let other_secret = jwt::mint(SECRET, ada.user.into(), None, 60).unwrap();
     let both = anyone.request(Method::GET, "/session").header(header::COOKIE, &cookie).bearer_auth(other_secret);
     anyone.send(both).await.expect(200);
 }

@@ -1,67 +1,70 @@
 //! What stands in the log.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{cell::RefCell, io, sync::Once, time::Duration};
 
+use discussions::db::BackgroundDb;
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::Executor;
-use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::{filter::dynamic_filter_fn, prelude::*};
 
-use crate::app::{Client, TestApp};
+use crate::app::{Client, SECRET, TestApp};
 
-/// The log of this test's thread, which everything of its application runs on.
-pub struct Log {
-    text: Arc<Mutex<Vec<u8>>>,
-    _while_alive: DefaultGuard,
+thread_local! {
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-#[derive(Clone)]
-struct Writer(Arc<Mutex<Vec<u8>>>);
+/// The log of this test's thread, which everything of its application runs on.
+pub struct Log(());
 
-impl Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+/// Appends to the log of the thread, if that is kept.
+struct Writer;
+
+impl io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.as_mut().map_or(Ok(bytes.len()), |log| log.write(bytes)))
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
 impl Log {
-    /// Keeps all that is logged from now on.
+    /// Keeps all that is logged on this thread from now on.
+    ///
+    /// One subscriber serves all threads. With one for each thread, `tracing` would ask whichever thread comes first whether
+    /// a line is wanted, and keep its answer for all.
     pub fn capture() -> Self {
-        let text = Arc::default();
-        let writer = Writer(Arc::clone(&text));
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || writer.clone())
-            .finish();
-        Self { text, _while_alive: tracing::subscriber::set_default(subscriber) }
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            let is_kept = dynamic_filter_fn(|_, _| LOG.with_borrow(Option::is_some));
+            let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Writer);
+            tracing_subscriber::registry().with(lines.with_filter(is_kept)).init();
+        });
+        LOG.set(Some(Vec::new()));
+        Self(())
     }
 
     pub fn text(&self) -> String {
-        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+        LOG.with_borrow(|log| String::from_utf8(log.clone().unwrap()).unwrap())
     }
 
-    /// The lines of the request with this id.
-    fn of_request(&self, id: &str) -> Vec<Value> {
-        let lines = self.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>();
-        lines.into_iter().filter(|line| line["message"] == "answered" && line["span"]["id"] == id).collect()
-    }
-
-    /// The one line of the request with this id.
+    /// The one line that the request with this id has.
     #[track_caller]
     fn of_answer(&self, id: &str) -> Value {
-        let lines = self.of_request(id);
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        lines.into_iter().next().unwrap()
+        let lines = self.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>();
+        let is_of_it = |line: &Value| line["message"] == "answered" && line["span"]["id"] == id;
+        let lines: Vec<Value> = lines.into_iter().filter(is_of_it).collect();
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        line.clone()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        LOG.set(None);
     }
 }
 
@@ -128,4 +131,30 @@ async fn a_wait_for_the_database_stands_in_the_line_whether_it_ends_or_not() {
     }
     holding.rollback().await.unwrap();
     app.settled().await;
+}
+
+#[tokio::test]
+async fn no_secret_is_shown_by_the_settings_or_logged_at_the_start() {
+    const PASSWORD: &str = "a-password-of-redis";
+    let log = Log::capture();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nobody answers there, which is logged too.
+    let redis_url = format!("redis://user:{PASSWORD}@{nobody}/0");
+    let app = TestApp::start_with(|config| config.redis_url = Some(redis_url.as_str().into())).await;
+    let command_line = ["test", "--database-url", &app.database.url, "--jwt-secret", SECRET, "--redis-url", &redis_url];
+    let settings = crate::app::parse(&command_line);
+    let background = BackgroundDb::new(discussions::db::options(&settings).unwrap());
+    let shown = format!("{settings:?} {settings:#?} {background:?} {:?}", app.state.db);
+    assert!(shown.contains("[REDACTED]"), "{shown}");
+    assert_ne!(log.text(), "");
+    let database_password = app.database.url.split('@').next().unwrap().rsplit(':').next().unwrap();
+    for secret in [SECRET, PASSWORD, database_password, &app.database.url] {
+        assert!(!shown.contains(secret), "{shown}");
+        assert!(!log.text().contains(secret), "{}", log.text());
+    }
+    assert_eq!(
+        settings.redis_url.as_ref().map(ExposeSecret::expose_secret),
+        Some(redis_url.as_str()),
+        "the program itself can read it"
+    );
 }

@@ -26,7 +26,7 @@ async fn clients(redis: &TestRedis, are: impl Fn(&str) -> bool) {
 /// Two nodes that reach Redis by this address, and two people in a community.
 async fn nodes(url: &str, prefix: &str) -> (TestApp, TestApp, Client) {
     let set = |config: &mut discussions::config::Config| {
-        (config.redis_url, config.redis_prefix) = (Some(url.to_owned()), prefix.to_owned());
+        (config.redis_url, config.redis_prefix) = (Some(url.into()), prefix.to_owned());
     };
     let a = TestApp::start_with(set).await;
     let b = TestApp::on(a.database.clone(), set).await;

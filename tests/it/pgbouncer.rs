@@ -68,7 +68,7 @@ impl Drop for PgBouncer {
 async fn everything_works_through_pgbouncer_with_the_same_time_limits() {
     let database = std::sync::Arc::new(TestDatabase::create().await);
     let bouncer = PgBouncer::start(&database).await;
-    let app = TestApp::on(database, |config| config.database_url.clone_from(&bouncer.url)).await;
+    let app = TestApp::on(database, |config| config.database_url = bouncer.url.as_str().into()).await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;
     let (ada, grace) = (app.member("ada", community).await, app.member("grace", community).await);

@@ -505,6 +505,7 @@ async fn addresses_where_there_is_nothing() {
         "//discussions/1",
         "/favicon.ico",
         "/docs/nothing.js",
+        "/docs/%FF",
     ] {
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
             if method != Method::GET && path.starts_with("/docs/") {

@@ -27,7 +27,7 @@ async fn who(app: &TestApp, token: String) -> Answer {
 
 #[tokio::test]
 async fn an_audience_and_an_issuer_are_looked_at_where_they_are_set() {
-    let app = TestApp::start_with(|config| config.jwt.jwt_secret = Some(OLD.to_owned())).await;
+    let app = TestApp::start_with(|config| config.jwt.jwt_secret = Some(OLD.into())).await;
     app.user("ada").await;
     let says = [
         json!({}),
@@ -46,7 +46,7 @@ async fn an_audience_and_an_issuer_are_looked_at_where_they_are_set() {
     }
 
     let app = TestApp::on(app.database.clone(), |config| {
-        config.jwt.jwt_secret = Some(OLD.to_owned());
+        config.jwt.jwt_secret = Some(OLD.into());
         config.jwt.jwt_audience = vec!["discussions".to_owned(), " next".to_owned()];
         config.jwt.jwt_issuer = vec!["https://scicommons.org".to_owned(), "staging".to_owned(), String::new()];
     })
@@ -61,8 +61,8 @@ async fn an_audience_and_an_issuer_are_looked_at_where_they_are_set() {
     }
     assert_eq!(good, says[5..7]);
     // What this program signs itself is good there.
-    who(&app, jwt::mint(&app.state.config.jwt, 1, None, 60).unwrap()).await.expect(200);
-    who(&app, jwt::mint(OLD, 1, None, 60).unwrap()).await.refused(401, "token_invalid");
+    who(&app, jwt::mint(&app.state.config.jwt, 1.into(), None, 60).unwrap()).await.expect(200);
+    who(&app, jwt::mint(OLD, 1.into(), None, 60).unwrap()).await.refused(401, "token_invalid");
     let expired = json!({ "exp": 1, "aud": "discussions", "iss": "staging" });
     who(&app, signed(OLD, expired)).await.refused(401, "token_expired");
 }
@@ -77,12 +77,12 @@ async fn a_secret_is_changed_without_a_log_out() {
         (format!("{NEW},"), false, true),
         (NEW.to_owned(), false, true),
     ] {
-        let app = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(setting.clone())).await;
+        let app = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(setting.as_str().into())).await;
         app.sql("insert into users (id, username) values (1, 'ada') on conflict do nothing").await;
         for (secret, is_good) in [(OLD, old), (NEW, new), ("the secret of nobody", false)] {
             let answer = who(&app, signed(secret, json!({}))).await;
             assert_eq!(answer.status, if is_good { 200 } else { 401 }, "{setting}: {secret}");
-            // The direct way in remembers the last token of a connection.
+            // The fast path remembers the last token of a connection.
             let poll = "/poll?queue_id=00000000-0000-4000-8000-000000000000&last_event_id=0&timeout=0";
             let answer = app.bearer(1, signed(secret, json!({}))).get(poll).await;
             assert_eq!(answer.status, if is_good { 404 } else { 401 }, "{setting}: {secret}");
@@ -90,13 +90,13 @@ async fn a_secret_is_changed_without_a_log_out() {
         let expired = who(&app, signed(NEW, json!({ "exp": 1 }))).await;
         assert_eq!(expired.body["code"], if new { "token_expired" } else { "token_invalid" });
         // The first secret signs.
-        let minted = jwt::mint(&app.state.config.jwt, 1, None, 60).unwrap();
+        let minted = jwt::mint(&app.state.config.jwt, 1.into(), None, 60).unwrap();
         let first = if setting.starts_with(OLD) { OLD } else { NEW };
-        let only = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(first.to_owned())).await;
+        let only = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(first.into())).await;
         who(&only, minted).await.expect(200);
     }
     let mut config = config(&database.url);
-    config.jwt.jwt_secret = Some(format!("{NEW},short"));
+    config.jwt.jwt_secret = Some(format!("{NEW},short").into());
     let error =
         app::start(config, tokio::runtime::Handle::current()).await.err().expect("a secret that can be guessed");
     assert!(format!("{error:#}").contains("JWT_SECRET"), "{error:#}");

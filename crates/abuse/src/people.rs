@@ -94,11 +94,11 @@ impl People {
 
     /// The token of ordinary person `index`.
     pub fn ordinary(&self, index: i64) -> Result<String> {
-        jwt::mint(self.secret.as_str(), ORDINARY + index % ORDINARY_PEOPLE, None, 3_600)
+        jwt::mint(self.secret.as_str(), (ORDINARY + index % ORDINARY_PEOPLE).into(), None, 3_600)
     }
 
     /// The token of attacker `index`. Attacker 0 is a member of [`HOME`] as well.
     pub fn attacker(&self, index: i64) -> Result<String> {
-        jwt::mint(self.secret.as_str(), ATTACKERS + index % ATTACKING_PEOPLE, None, 3_600)
+        jwt::mint(self.secret.as_str(), (ATTACKERS + index % ATTACKING_PEOPLE).into(), None, 3_600)
     }
 }
