@@ -6,7 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{BoolishValueParser, TypedValueParser},
+};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -83,7 +86,7 @@ pub struct Config {
     #[arg(long, env = "SKIP_MIGRATIONS", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub skip_migrations: bool,
     /// Offer the demo's sign-in, with which anyone can be anyone: never in production
-    #[arg(long, env = "DEMO", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    #[arg(long, env = "DEMO", default_value_t = false, value_parser = BoolishValueParser::new().try_map(|demo| demo_setting(demo, cfg!(feature = "demo"))), action = clap::ArgAction::Set)]
     pub demo: bool,
     /// A folder of files to serve at /
     #[arg(long, env = "STATIC_DIR")]
@@ -183,6 +186,25 @@ pub struct SigningConfig {
     pub jwt_issuer: Vec<String>,
 }
 
+/// DEMO must not be true without the demo: a program that ignored it would answer 404 and not say why.
+fn demo_setting(is_wanted: bool, is_built_in: bool) -> Result<bool, DemoError> {
+    if is_wanted && !is_built_in { Err(DemoError) } else { Ok(is_wanted) }
+}
+
+#[derive(Debug)]
+struct DemoError;
+
+impl std::error::Error for DemoError {}
+
+impl std::fmt::Display for DemoError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(
+            "this program was built without the demo, in which anyone can be any user. Unset DEMO, or build it with \
+             `--features demo` (Docker: `--build-arg FEATURES=demo`) if this is not production",
+        )
+    }
+}
+
 /// An origin as browsers send it. Nothing stands for "none": compose files and shells make such.
 fn origin(text: &str) -> Result<String, String> {
     let text = text.trim();
@@ -207,7 +229,24 @@ pub enum LogFormat {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    #[test]
+    fn the_demo_is_refused_where_it_is_not_built_in() {
+        let parse = |demo| Cli::try_parse_from(["test", "--database-url", "postgres://localhost", "--demo", demo]);
+        assert!(!parse("false").unwrap().config.demo);
+        assert_eq!(parse("true").is_ok(), cfg!(feature = "demo"));
+        assert!(demo_setting(true, true).unwrap() && !demo_setting(false, false).unwrap());
+        assert!(demo_setting(true, false).unwrap_err().to_string().contains("Unset DEMO"));
+    }
 
     #[test]
     fn trusted_proxies_are_addresses_and_networks() {

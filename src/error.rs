@@ -2,7 +2,7 @@
 //!
 //! Causes inside (SQL, Redis) go to the log, where the request id finds them, and never to the client.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use axum::{
     Json,
@@ -108,7 +108,8 @@ pub struct ApiError {
     code: ErrorCode,
     message: Option<String>,
     fields: BTreeMap<String, String>,
-    retry_after_seconds: Option<u64>,
+    /// Small, because each parked poll has room for an error.
+    retry_after_seconds: Option<NonZeroU32>,
 }
 
 /// The body of every error answer.
@@ -148,7 +149,7 @@ impl ApiError {
     }
 
     /// With the seconds after which the same request is worth another try.
-    pub fn retry_after(mut self, seconds: u64) -> Self {
+    pub fn retry_after(mut self, seconds: NonZeroU32) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
@@ -227,8 +228,8 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
-        if let Some(seconds) = self.retry_after_seconds.or(is_unavailable.then_some(1)) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(seconds) = self.retry_after_seconds.or(is_unavailable.then_some(NonZeroU32::MIN)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -12,6 +12,7 @@ pub mod background; // tasks that are tried again
 pub mod comments; // comments of a discussion
 pub mod config; // settings
 pub mod db; // the pool and the migrations
+#[cfg(feature = "demo")]
 pub mod demo; // the demo's sign-in, in demo mode only
 pub mod directory; // who people and communities are
 pub mod discussions; // topics on an article inside a community

@@ -8,7 +8,7 @@ use discussions::{
     app,
     auth::jwt,
     config::{Config, LogFormat, SigningConfig},
-    db, demo,
+    db,
     events::history,
     ids::{CommunityId, UserId},
     router, telemetry,
@@ -42,6 +42,7 @@ enum Command {
     /// Number events anew after an older state of the database was brought back: clients are told to catch up
     Leap(Database),
     /// Fill an empty database with a small demo
+    #[cfg(feature = "demo")]
     Seed(Database),
     /// Print the OpenAPI document
     Openapi,
@@ -112,9 +113,10 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
             telemetry::log(cli.log_format);
             leap(&connect(&database).await?).await
         }
+        #[cfg(feature = "demo")]
         Command::Seed(database) => {
             telemetry::log(cli.log_format);
-            demo::store::seed(&connect(&database).await?).await
+            discussions::demo::store::seed(&connect(&database).await?).await
         }
         Command::Openapi => {
             let document = serde_json::to_string_pretty(&router::document())?;

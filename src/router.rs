@@ -26,7 +26,7 @@ use crate::{
     auth::{self, AuthState},
     comments,
     db::Meter,
-    demo, discussions,
+    discussions,
     error::{ApiError, ErrorCode},
     health,
     limits::{self, Limits},
@@ -73,10 +73,9 @@ pub fn router(state: &AppState) -> Router {
     let Documented { features, sessions, realtime, poll, document } = documented();
     // Sessions are read and written around these routes only.
     let sessions = sessions.layer(state.auth.sessions.layer(&state.config)).with_state(state.auth.clone());
-    let mut rest = features.merge(sessions).merge(realtime.with_state(state.realtime.clone()));
-    if state.config.demo {
-        rest = rest.merge(demo::routes());
-    }
+    let rest = features.merge(sessions).merge(realtime.with_state(state.realtime.clone()));
+    #[cfg(feature = "demo")]
+    let rest = if state.config.demo { rest.merge(crate::demo::routes()) } else { rest };
     let limits = Arc::new(Limits::new(state.auth.clone(), &state.config.limits));
     let rest = rest.layer(middleware::from_fn_with_state(limits, limits::enforce));
     let poll: Router<AppState> = poll.with_state(state.realtime.clone());

@@ -9,6 +9,7 @@ mod limiter;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -132,8 +133,8 @@ fn counted(method: &Method, path: &str) -> Option<Counted> {
 fn refused(limit: &'static str, wait: Duration, reason: String) -> ApiError {
     metrics::REFUSALS.increment("limit", limit, 1);
     // Rounded up: a client that comes back after that is not refused again.
-    let seconds = (wait.as_secs_f64().ceil() as u64).max(1);
-    let unit = if seconds == 1 { "second" } else { "seconds" };
+    let seconds = NonZeroU32::new(wait.as_secs_f64().ceil() as u32).unwrap_or(NonZeroU32::MIN);
+    let unit = if seconds == NonZeroU32::MIN { "second" } else { "seconds" };
     ApiError::from(ErrorCode::RateLimited)
         .message(format!("{reason}: try again in {seconds} {unit}"))
         .retry_after(seconds)

@@ -1,7 +1,7 @@
 //! A database for each test, copied from a template.
 //!
-//! The template has all migrations. Its name is made of their checksums, so that checkouts with different migrations can share
-//! a server. It stays there for the next run. Whoever makes one for new migrations drops those that are no longer used.
+//! The template has all migrations. Its name contains their checksums, so that checkouts with different migrations can share a
+//! server. It stays for the next run. Creating a template for new migrations drops the unused ones.
 
 use std::{
     fmt::Write,
@@ -14,11 +14,11 @@ use tokio::sync::Mutex;
 
 const TEMPLATE_PREFIX: &str = "it_template_";
 
-/// A database of this test's own, dropped with it.
+/// A database for one test. Drop deletes it.
 pub struct TestDatabase {
     server: String,
     name: String,
-    /// Where it is.
+    /// Its address.
     pub url: String,
 }
 
@@ -29,14 +29,14 @@ impl TestDatabase {
         let name = unique("it_");
         let url = server.url_of(&name);
         server.copy_template(&name).await;
-        // A copy is another database than the one that gave the last number. Here none was given: no leap.
+        // A copy has another fingerprint than its template. Record the new one, or the numbering would leap.
         let mut connection = PgConnection::connect(&url).await.unwrap();
         connection.execute("update event_head set fingerprint = event_history_fingerprint()").await.unwrap();
         connection.close().await.unwrap();
         Self { server: server.url, name, url }
     }
 
-    /// A new database with nothing in it.
+    /// A new, empty database without migrations.
     pub async fn create_empty() -> Self {
         let mut server = Server::connect().await;
         let name = unique("it_");
@@ -44,7 +44,7 @@ impl TestDatabase {
         Self { url: server.url_of(&name), server: server.url, name }
     }
 
-    /// One that is there already, and stays.
+    /// An existing database, which drop does not delete.
     pub fn at(url: &str) -> Self {
         Self { server: String::new(), name: String::new(), url: url.to_owned() }
     }
@@ -56,7 +56,7 @@ impl Drop for TestDatabase {
             return;
         }
         let (server, name) = (self.server.clone(), self.name.clone());
-        // A runtime of its own: the test's is busy dropping this.
+        // It needs another runtime, because the test's runtime is running this drop.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -92,7 +92,7 @@ impl Server {
         format!("{}/{database}{query}", &base[..base.rfind('/').unwrap()])
     }
 
-    /// Makes the template where it is missing. Another process may drop it at any time, and then it is made once more.
+    /// Creates the template if it is missing. Another process may drop it at any time; then it is created again.
     async fn copy_template(&mut self, name: &str) {
         let template = template_name();
         while let Err(error) = self.execute(&format!("create database {name} template {template}")).await {
@@ -101,7 +101,7 @@ impl Server {
         }
     }
 
-    /// Makes it under another name: under its own it is there as a whole or not at all.
+    /// Creates it under another name and renames it, so that a template under its own name is always complete.
     async fn make_template(&mut self, template: &str) {
         static MAKING: Mutex<()> = Mutex::const_new(());
         static HAS_DROPPED_OLD: AtomicBool = AtomicBool::new(false);
@@ -109,7 +109,7 @@ impl Server {
         if self.templates().await.iter().any(|name| name == template) {
             return;
         }
-        // Once, or two checkouts would drop each other's for every test.
+        // Do this only once. Otherwise two checkouts would drop each other's template for every test.
         if !HAS_DROPPED_OLD.swap(true, Ordering::Relaxed) {
             for old in self.templates().await {
                 let _ = self.execute(&format!("drop database if exists {old}")).await;
@@ -121,7 +121,7 @@ impl Server {
         discussions::db::migrate(&options).await.unwrap();
         let renamed = self.execute(&format!("alter database {unfinished} rename to {template}")).await;
         if let Err(error) = renamed {
-            // Another process was faster, before the server looked or while it did.
+            // Another process was faster, before or during the server's check.
             assert!(has_code(&error, "42P04") || has_code(&error, "23505"), "{error}");
             self.execute(&format!("drop database {unfinished}")).await.unwrap();
         }
@@ -158,7 +158,7 @@ fn template_name() -> String {
 #[tokio::test]
 async fn a_template_that_is_dropped_is_made_once_more() {
     let database = TestDatabase::create().await;
-    // Other tests copy it at this moment, and do not notice.
+    // Other tests that copy it at this moment do not notice.
     let mut server = Server::connect().await;
     let _ = server.execute(&format!("drop database if exists {}", template_name())).await;
     let another = TestDatabase::create().await;

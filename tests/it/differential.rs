@@ -1,5 +1,5 @@
-//! What the fast path reads from a poll must be what the router's extractors read from the same request. (That hyper reads
-//! the same request is tested in `crates/poll-connections`.) A test here and the fuzz target in `fuzz/` use this.
+//! Checks that the fast path reads the same from a poll as the router's extractors. (`crates/poll-connections` tests that hyper
+//! reads the same request.) A test here and the fuzz target in `fuzz/` use this file.
 
 use axum::{
     extract::Query,
@@ -12,11 +12,11 @@ use discussions::{
 };
 use poll_connections::{HeaderSlots, ParsedHead, PollHandler, parse_head};
 
-/// A poll with nothing special about it.
+/// A plain poll.
 pub const PLAIN: &[u8] =
     b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=7 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Headers that matter, good and bad.
+/// Headers with a meaning for polls, valid and invalid.
 pub const PIECES: [&str; 12] = [
     "Authorization: Bearer abc\r\n",
     "authorization:Bearer  d e\r\n",

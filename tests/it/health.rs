@@ -1,4 +1,4 @@
-//! Alive, ready, measured; and what is answered while the database is away.
+//! Liveness, readiness and metrics, and the answers while the database is down.
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::app::{Answer, Client, PATIENCE, TestApp, types};
 
-/// A database that is down is said within this time.
+/// The server must answer 503 within this time if the database is down.
 const PROMISED: Duration = Duration::from_secs(5);
 
-/// Lets nobody into the test's database any more, or lets them in again.
+/// Forbids or allows connections to the test's database.
 async fn let_in(app: &TestApp, yes: bool) {
     let (server, name) = app.database.url.rsplit_once('/').unwrap();
     let name = name.split('?').next().unwrap();
@@ -56,7 +56,7 @@ async fn a_server_is_alive_and_ready() {
 }
 
 #[tokio::test]
-async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
+async fn without_the_database_the_server_answers_503_in_time_and_recovers() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -96,7 +96,7 @@ async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
         let since = Instant::now();
         is_unavailable(with_cookie(&app, &cookie, &path).await, since);
     }
-    // What needs no database goes on: a poll is parked still, and a heartbeat keeps its queue.
+    // Polls and heartbeats need no database: the poll is still parked, and a heartbeat keeps its queue.
     assert!(!parked.is_finished());
     queue.heartbeat().await.expect(204);
     assert_eq!(queue.poll_raw(0.0).await.expect(200)["events"], json!([]));
@@ -116,7 +116,7 @@ async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_is_said_in_time() {
+async fn a_database_that_hangs_causes_a_503_in_time() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -150,7 +150,7 @@ async fn a_database_that_hangs_is_said_in_time() {
         answer.refused(503, "unavailable");
     }
     holding.rollback().await.unwrap();
-    // What was given up has left nothing behind that blocks.
+    // The requests that were given up hold no locks.
     ada.comment(&discussion, "Back again").await;
     app.settled().await;
 }
@@ -174,14 +174,14 @@ async fn the_metrics_are_there_before_anything_has_happened() {
         );
         assert!(text.contains(&format!("# HELP {name} {}", metric.text)), "{name} is not explained");
     }
-    // They are for us, not for the public.
+    // Metrics are not at the public address, and the API is not at the metrics' address.
     app.anonymous().get("/metrics").await.refused(404, "not_found");
     let elsewhere = reqwest::get(format!("http://{}/discussions/1", app.metrics_addr)).await.unwrap();
     assert_eq!(elsewhere.status(), 404);
 }
 
 #[tokio::test]
-async fn metrics_tell_nothing_of_anybody() {
+async fn metrics_have_no_user_data() {
     let app = TestApp::start().await;
     let community = app.community("hidden").await;
     let article = app.article(&[community]).await;
@@ -197,9 +197,9 @@ async fn metrics_tell_nothing_of_anybody() {
     ada.send(ada.request(method, "/discussions/1").header("x-request-id", "id-in-no-label")).await.expect(405);
 
     let text = measured(&app).await;
-    let told = text.to_lowercase();
+    let lower_case = text.to_lowercase();
     for secret in ["in-no-label", &queue.id, "987654321", ada.token.as_deref().unwrap()] {
-        assert!(!told.contains(&secret.to_lowercase()), "{secret}: {text}");
+        assert!(!lower_case.contains(&secret.to_lowercase()), "{secret}: {text}");
     }
     let mut labels = BTreeSet::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

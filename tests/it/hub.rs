@@ -1,4 +1,4 @@
-//! The hub by itself: no database, no sockets, and a time that the tests set.
+//! Tests the hub alone, without a database and sockets, and with a clock that the tests set.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -131,7 +131,7 @@ fn change(
     MembershipChange { community_id, user_id, role, previous_role, timestamp: DateTime::UNIX_EPOCH }
 }
 
-/// The ids of the events and the cursor of an answer.
+/// The ids of an answer's events, and its cursor.
 fn read(body: &Bytes) -> (Vec<Value>, EventId) {
     let body: Value = serde_json::from_slice(body).unwrap();
     (body["events"].as_array().unwrap().clone(), body["last_event_id"].as_i64().unwrap())
@@ -141,7 +141,7 @@ fn ids(events: &[Value]) -> Vec<EventId> {
     events.iter().map(|event| event["event_id"].as_i64().unwrap()).collect()
 }
 
-/// A poll that is to be answered at once.
+/// The answer of a poll that does not park.
 #[track_caller]
 fn answered(hub: &TestHub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> (Vec<EventId>, EventId) {
     match hub.poll(queue, user, &Scope::default(), cursor, false, now) {
@@ -176,7 +176,7 @@ fn event_of(parked: &mut ParkHandle) -> (Vec<EventId>, EventId) {
             let (events, last) = read(&body);
             (ids(&events), last)
         }
-        other => panic!("told {other:?}"),
+        other => panic!("answered {other:?}"),
     }
 }
 
@@ -224,7 +224,7 @@ fn a_queue_whose_time_is_up_is_not_served_even_before_it_is_removed() {
 
 #[test]
 fn the_memory_of_expired_queues_is_freed() {
-    // Alone in its process: the other tests would be measured as well.
+    // This test runs in its own process, because it would also measure the memory of other tests.
     if std::env::var_os("HUB_TEST_ALONE").is_none() {
         let name = "hub::the_memory_of_expired_queues_is_freed";
         let child = std::process::Command::new(std::env::current_exe().unwrap())
@@ -258,17 +258,17 @@ fn the_memory_of_expired_queues_is_freed() {
         }
         assert!(polls.iter_mut().all(|parked| matches!(outcome(parked), Some(ParkedOutcome::Gone))));
         assert_eq!(hub.stats(), discussions::realtime::hub::Stats::default());
-        // By then the allocator has the room that it works in.
+        // After these rounds the allocator has all the memory that it needs.
         if round == 49 {
             after_warming_up = resident_kib();
         }
     }
-    // 100,000 more queues; 40 bytes kept of each would be 3.8 MiB.
+    // The later rounds have 100,000 queues. If 40 bytes of each were kept, that would be 3.8 MiB.
     let grown = resident_kib().saturating_sub(after_warming_up);
     assert!(grown < 2_048, "{grown} KiB more");
 }
 
-// Memberships along the order (I5).
+// Memberships change at their position in the order (I5).
 
 #[test]
 fn events_of_a_member_are_those_between_joining_and_leaving() {
@@ -285,18 +285,18 @@ fn events_of_a_member_are_those_between_joining_and_leaving() {
     hub.append(&event(8, 7, 0));
     hub.append(&membership(9, change(1, 8, None, member)));
     hub.append(&event(10, 8, 0));
-    hub.append(&membership(11, change(2, 8, None, member))); // somebody else's
+    hub.append(&membership(11, change(2, 8, None, member))); // another user's
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 3, 4, 5, 6, 8, 9, 10], 11));
     assert_eq!(answered(&hub, queue, 1, 5, now), (vec![6, 8, 9, 10], 11));
     assert_eq!(answered(&hub, queue, 1, 10, now), (vec![], 11));
 }
 
 #[test]
-fn a_parked_poll_is_told_of_its_users_memberships_and_waits_where_they_lead() {
+fn a_parked_poll_gets_its_users_memberships_and_waits_in_new_communities() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7]), now);
     let mut poll = parked(&hub, queue, 1, 0, now);
-    assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "nobody is woken for a community of others");
+    assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "an event of another community notifies nobody");
     assert!(outcome(&mut poll).is_none());
     assert_eq!(hub.append(&membership(2, change(1, 8, None, Some(Role::Member)))), Some(1));
     assert_eq!(event_of(&mut poll), (vec![2], 2));
@@ -312,9 +312,9 @@ fn a_parked_poll_is_told_of_its_users_memberships_and_waits_where_they_lead() {
 }
 
 #[test]
-fn what_is_left_in_a_list_of_one_who_has_gone_wakes_nobody() {
+fn stale_entries_in_a_list_answer_no_poll() {
     let (hub, now) = (hub(), Instant::now());
-    // Enough others in the list of community 7 that it is not cleared of single entries.
+    // With this many others in the list of community 7, the hub does not compact it for single stale entries.
     let others: Vec<_> = (100..110).map(|user| (user, register(&hub, user, &member_of(&[7]), now))).collect();
     let _parked: Vec<_> = others.iter().map(|(user, queue)| parked(&hub, *queue, *user, 0, now)).collect();
     let leaver = register(&hub, 1, &member_of(&[7, 8]), now);
@@ -325,7 +325,7 @@ fn what_is_left_in_a_list_of_one_who_has_gone_wakes_nobody() {
     hub.append(&membership(1, change(1, 7, Some(Role::Member), None)));
     let mut left = parked(&hub, leaver, 1, 1, now);
     assert!(hub.close(closer, 2));
-    // The next queue has the closed one's slot.
+    // The next queue gets the slot of the closed one.
     let newcomer = register(&hub, 3, &changed(1, &[], &[8]), now);
     let mut new = parked(&hub, newcomer, 3, 1, now);
 
@@ -357,7 +357,7 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
     let (joined, left) = (change(1, 8, None, Some(Role::Member)), change(1, 7, Some(Role::Member), None));
     let history = changed(4, &[(2, joined), (4, left)], &[8]);
     let queue = register(&hub, 1, &history, now);
-    // The hub has yet to come to any of this: neither do its polls.
+    // The hub's head is before these changes, so the polls do not see them yet.
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![], 0));
     let mut poll = parked(&hub, queue, 1, 0, now);
     assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "not a member there yet");
@@ -378,7 +378,7 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
 }
 
 #[test]
-fn who_is_no_member_now_is_told_nothing_of_before() {
+fn a_former_member_gets_no_older_events() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
     let member = Some(Role::Member);
@@ -386,7 +386,7 @@ fn who_is_no_member_now_is_told_nothing_of_before() {
     hub.append(&event(2, 7, 0));
     hub.append(&membership(3, change(1, 8, member, None)));
     hub.append(&event(4, 8, 0));
-    // The old queue and a new one, with every cursor: of community 8 the end of the membership alone.
+    // The old and a new queue get, with every cursor, only the end of the membership of community 8.
     let changes = [(3, change(1, 8, member, None))];
     let new = register(&hub, 1, &changed(4, &changes, &[7]), now);
     for queue in [queue, new] {
@@ -394,7 +394,7 @@ fn who_is_no_member_now_is_told_nothing_of_before() {
             assert_eq!(answered(&hub, queue, 1, cursor, now), (events, 4), "from {cursor}");
         }
     }
-    // After the rejoin: what was theirs, and what comes.
+    // After the user joins again they get the events of both memberships.
     hub.append(&membership(5, change(1, 8, None, member)));
     hub.append(&event(6, 8, 0));
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![1, 2, 3, 5, 6], 6));
@@ -402,12 +402,12 @@ fn who_is_no_member_now_is_told_nothing_of_before() {
 }
 
 #[test]
-fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
+fn another_registration_that_knows_more_ends_the_first_ones_events() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
     hub.append(&event(1, 8, 0));
     let mut poll = parked(&hub, queue, 1, 1, now);
-    // This node's feed is behind: the database has the removal at 3 already, which the second tab's registration reads.
+    // This node's feed is behind. The second tab's registration reads the removal at 3 from the database.
     let left = change(1, 8, Some(Role::Member), None);
     register(&hub, 1, &changed(3, &[(3, left)], &[7]), now);
     assert_eq!(hub.append(&event(2, 8, 0)), Some(0));
@@ -418,7 +418,7 @@ fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
 }
 
 #[test]
-fn what_is_gone_of_a_community_of_before_makes_nobody_catch_up() {
+fn lost_events_of_a_former_community_require_no_catch_up() {
     let limits = Limits { community_events: 2, ..LIMITS };
     let (hub, now) = (TestHub::new(limits, 0, []), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
@@ -434,7 +434,7 @@ fn what_is_gone_of_a_community_of_before_makes_nobody_catch_up() {
 }
 
 #[test]
-fn more_changes_of_membership_than_are_kept_are_said_to_be_gone() {
+fn more_changes_of_membership_than_are_kept_require_a_catch_up() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7]), now);
     for round in 0..50 {
@@ -459,7 +459,7 @@ fn a_registration_that_is_given_up_leaves_nothing() {
 }
 
 #[test]
-fn what_is_not_the_next_event_is_refused() {
+fn an_event_that_is_not_the_next_one_is_refused() {
     let hub = hub();
     assert_eq!(hub.append(&event(2, 7, 0)), None);
     assert_eq!(hub.append(&event(1, 7, 0)), Some(0));
@@ -480,7 +480,7 @@ fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
     assert!(matches!(outcome(&mut poll), Some(ParkedOutcome::Gone)));
     assert!(outcome(&mut others).is_none());
     assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, now), PollOutcome::NotFound));
-    // A registration that read the database before makes no queue; one that read it afterwards does.
+    // A registration that read the database before the end creates no queue. One that read it afterwards does.
     let (before, after) = (QueueId::random(), QueueId::random());
     early.create_queue(before, Scope::default(), &member_of(&[7]), TTL, now);
     assert!(!hub.has_queue(before, 1, now));
@@ -489,7 +489,7 @@ fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
     assert_eq!((hub.stats().queues, hub.stats().events), (2, 0));
 }
 
-// The bounds of the logs.
+// The limits of the logs.
 
 #[test]
 fn the_logs_stay_within_their_bounds() {
@@ -503,7 +503,7 @@ fn the_logs_stay_within_their_bounds() {
         most = most.max(stats.events);
     }
     assert!(most > 10);
-    // One event larger than all bounds is not kept either.
+    // An event that is larger than the limit is not kept either.
     hub.append(&event(501, 1, 10_000));
     assert_eq!((hub.stats().events, hub.stats().bytes), (0, 0));
     for event_id in 502..=600 {
@@ -513,22 +513,22 @@ fn the_logs_stay_within_their_bounds() {
     assert_eq!(hub.stats().events, 10);
 }
 
-// The model: it keeps the whole history and answers from first principles.
+// The model keeps the complete history and computes every answer from it.
 
-/// What a random step does; indices are taken modulo what there is.
+/// A random step. Indices are taken modulo the number of things.
 #[derive(Clone, Debug)]
 enum Step {
     Write {
         community: CommunityId,
         size: usize,
     },
-    /// Joins where they are not a member; else leaves or changes role.
+    /// The user joins if they are no member. Otherwise they leave or change their role.
     Member {
         user: UserId,
         community: CommunityId,
         leaves: bool,
     },
-    /// The account ends, and is in use again at once.
+    /// The account ends and is active again at once.
     EndAccount {
         user: UserId,
     },
@@ -570,13 +570,13 @@ enum Step {
         seconds: u64,
     },
     Expire,
-    /// The database is brought back as it was so many events ago, where so much is different in who is a member, and leaps.
+    /// The database is restored to its state `lost` events ago, with `changed` memberships, and leaps to `base`.
     Restore {
         lost: usize,
         base: EventId,
         changed: Vec<(UserId, CommunityId, bool)>,
     },
-    /// The feed finds out.
+    /// The feed notices the restore.
     Notice,
 }
 
@@ -618,7 +618,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The scope of a token for these communities, or for all.
-fn narrowed(communities: Option<Vec<CommunityId>>) -> Scope {
+fn scope_of(communities: Option<Vec<CommunityId>>) -> Scope {
     Scope::new(communities.map(|communities| communities.into_iter().map(Into::into).collect()))
 }
 
@@ -635,14 +635,14 @@ struct ModelParked {
     parked: ParkHandle,
 }
 
-/// How a parked poll must have been answered by a step.
+/// The answer that a parked poll must have got by a step.
 enum Due {
     Event(EventId),
     Released(EventId),
     Leapt,
 }
 
-/// A history: who was a member at its base, and all that was written since.
+/// A history: the members at its base, and all events since.
 #[derive(Clone, Default)]
 struct World {
     id: HistoryId,
@@ -659,7 +659,7 @@ impl World {
         &self.events[(event_id - self.id.base.get()) as usize - 1]
     }
 
-    /// The role of a member at a place in the order.
+    /// The role of a member at a position in the order.
     fn role_at(&self, at: EventId, user: UserId, community: CommunityId) -> Option<Role> {
         let before = &self.events[..(at - self.id.base.get()) as usize];
         let newest = before.iter().rev().find_map(|event| match event.audience {
@@ -712,23 +712,23 @@ struct Model {
     hub: TestHub,
     limits: Limits,
     now: Instant,
-    /// What the hub follows.
+    /// The history that the hub follows.
     world: World,
-    /// The database, where it is in another history by now.
+    /// The database's history, if it is another one.
     restored: Option<World>,
-    /// How many histories there were.
+    /// The number of histories so far.
     histories: usize,
     head: EventId,
     start: EventId,
-    /// Events of communities that the hub should still have.
+    /// The community events that the hub should still have.
     kept: BTreeSet<EventId>,
-    /// The hub's window of the order begins after this.
+    /// The hub's window of the order begins after this event.
     window: EventId,
     registrations: Vec<(UserId, RegistrationGuard, Option<History>)>,
     queues: Vec<ModelQueue>,
-    /// How far the memberships of a user are known to the hub by a registration's snapshot: perhaps beyond its head.
+    /// Up to which event the hub knows a user's memberships from a registration. This may be beyond its head.
     known: BTreeMap<UserId, EventId>,
-    /// The newest end of each user's account that the hub has come to.
+    /// The newest end of each user's account up to the hub's head.
     ended: BTreeMap<UserId, EventId>,
     due: BTreeMap<QueueId, Due>,
 }
@@ -765,7 +765,7 @@ impl Model {
         self.world.event(event_id)
     }
 
-    /// The database.
+    /// The database's history.
     fn database(&mut self) -> &mut World {
         self.restored.as_mut().unwrap_or(&mut self.world)
     }
@@ -774,7 +774,7 @@ impl Model {
         self.database().history(user)
     }
 
-    /// What the hub learns of a user, if it is of its own history.
+    /// The hub gets a user's memberships. It ignores them if they are of another history.
     fn learns(&mut self, user: UserId, history: &History) {
         if history.id == self.world.id {
             let known = self.known.entry(user).or_default();
@@ -782,7 +782,7 @@ impl Model {
         }
     }
 
-    /// Whether the user is a member now, by the newest that the hub has been told.
+    /// Whether the user is a member, by the newest memberships that the hub knows.
     fn is_member(&self, user: UserId, community: CommunityId) -> bool {
         let now = self.known.get(&user).map_or(self.head, |known| self.head.max(*known));
         self.world.role_at(now, user, community).is_some()
@@ -803,19 +803,19 @@ impl Model {
             }
     }
 
-    /// Whether an event is gone that came after `cursor`, in a community in which the user is a member now, and was one at
-    /// `cursor` or joined later and before that event.
+    /// Whether an event after `cursor` is gone, in a community of which the user is a member now, and was a member at `cursor` or
+    /// joined before that event.
     fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
         (self.world.id.base.get() + 1..=self.head).any(|event_id| {
             let event = self.event(event_id);
-            let place = event.community_id;
+            let community = event.community_id;
             event.audience == Audience::Community
                 && event_id > cursor
                 && !self.kept.contains(&event_id)
-                && queue.scope.allows(place)
-                && token.allows(place)
-                && self.is_member(queue.user, place.get())
-                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, place.get()).is_some())
+                && queue.scope.allows(community)
+                && token.allows(community)
+                && self.is_member(queue.user, community.get())
+                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, community.get()).is_some())
         })
     }
 
@@ -846,8 +846,8 @@ impl Model {
             }
         }
         let expected = self.due.len();
-        let woken = self.hub.append(&next).unwrap();
-        assert!(woken >= expected, "{woken} woken of {expected}");
+        let notified = self.hub.append(&next).unwrap();
+        assert!(notified >= expected, "{notified} notified of {expected}");
         if let Audience::Account(user) = next.audience {
             self.ended.insert(user.get(), self.head);
             while let Some(which) = self.queues.iter().position(|queue| queue.user == user.get()) {
@@ -882,7 +882,7 @@ impl Model {
         if matches!(polled, PollOutcome::MembershipsUnknown) {
             let user = self.queues[which].user;
             assert!(!self.known.contains_key(&user), "what was known is forgotten");
-            // What the slow path does.
+            // Do what the slow path does.
             let registration = self.hub.begin_registration(user);
             let history = self.history(user);
             registration.update_memberships(&history);
@@ -923,7 +923,7 @@ impl Model {
         }
     }
 
-    /// The database is another one, and has leapt; the hub has yet to hear of it.
+    /// The database has leaped to another history. The hub does not know that yet.
     fn restore(&mut self, lost: usize, base: EventId, changed: Vec<(UserId, CommunityId, bool)>) {
         self.histories += 1;
         let fingerprint = self.histories.to_string();
@@ -943,7 +943,7 @@ impl Model {
         self.restored = Some(World { id: HistoryId { base: base.into(), fingerprint }, members, events: Vec::new() });
     }
 
-    /// The feed finds out, at once or after more was written.
+    /// The feed notices the leap, at once or after more events.
     fn notice(&mut self) {
         let Some(world) = self.restored.take() else { return };
         let base = world.id.base;
@@ -958,7 +958,7 @@ impl Model {
         }
     }
 
-    /// Parked polls are answered if and only if they should be.
+    /// Checks that exactly the right parked polls are answered.
     fn check_due(&mut self) {
         for queue in &mut self.queues {
             let Some(mut waiting) = queue.parked.take() else { continue };
@@ -1000,7 +1000,7 @@ impl Model {
                 let (user, registration, history) = self.registrations.remove(which);
                 let history = history.unwrap_or_else(|| self.history(user));
                 self.learns(user, &history);
-                let (id, scope) = (QueueId::random(), narrowed(scope));
+                let (id, scope) = (QueueId::random(), scope_of(scope));
                 assert_eq!(registration.create_queue(id, scope.clone(), &history, TTL, self.now), None);
                 if history.id == self.world.id && self.ended.get(&user).is_some_and(|ended| *ended > history.head.get())
                 {
@@ -1011,8 +1011,8 @@ impl Model {
             }
             Step::Poll { which, token, back, park } => {
                 if let Some(which) = pick(which, self.queues.len()) {
-                    // Now and then from the past of another history.
-                    self.poll(which, narrowed(token), (self.head - back).max(0), park);
+                    // Some of these cursors are of an older history.
+                    self.poll(which, scope_of(token), (self.head - back).max(0), park);
                 }
             }
             Step::PollOfAnother { which } => {
@@ -1075,7 +1075,7 @@ impl Model {
         }
         let users: BTreeSet<_> =
             self.queues.iter().map(|queue| queue.user).chain(self.registrations.iter().map(|it| it.0)).collect();
-        // Who has no queue here and is about to have none is forgotten.
+        // The hub forgets users who have neither a queue nor a registration under way.
         self.known.retain(|user, _| users.contains(user));
         self.check_due();
         self.check_stats();

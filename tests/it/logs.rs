@@ -1,4 +1,4 @@
-//! What stands in the log.
+//! The lines of the log.
 
 use std::{cell::RefCell, io, sync::Once, time::Duration};
 
@@ -15,10 +15,10 @@ thread_local! {
     static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// The log of this test's thread, which everything of its application runs on.
+/// The log of this test's thread, on which all of its application runs.
 pub struct Log(());
 
-/// Appends to the log of the thread, if that is kept.
+/// Appends to the log of the thread, if it is recorded.
 struct Writer;
 
 impl io::Write for Writer {
@@ -32,10 +32,10 @@ impl io::Write for Writer {
 }
 
 impl Log {
-    /// Keeps all that is logged on this thread from now on.
+    /// Records all lines of this thread from now on.
     ///
-    /// One subscriber serves all threads. With one for each thread, `tracing` would ask whichever thread comes first whether
-    /// a line is wanted, and keep its answer for all.
+    /// One subscriber serves all threads. With one for each thread, `tracing` would ask only the first thread whether a line is
+    /// wanted, and use its answer for all threads.
     pub fn capture() -> Self {
         static SUBSCRIBER: Once = Once::new();
         SUBSCRIBER.call_once(|| {
@@ -51,7 +51,7 @@ impl Log {
         LOG.with_borrow(|log| String::from_utf8(log.clone().unwrap()).unwrap())
     }
 
-    /// The one line that the request with this id has.
+    /// The only line of the request with this id.
     #[track_caller]
     fn of_answer(&self, id: &str) -> Value {
         let lines = self.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>();
@@ -93,7 +93,7 @@ async fn each_request_has_one_line_with_the_time_of_the_database_in_it() {
     assert_eq!(line["db_milliseconds"].as_f64(), Some(0.0));
 
     send(&ada, "a-list", Method::GET, &format!("/articles/{article}/discussions"), None).await;
-    // A request that writes runs on a task of its own.
+    // A request that writes runs on its own task.
     send(&ada, "a-write", Method::POST, &format!("{path}/comments"), Some(json!({ "text": "Nice" }))).await;
     send(&ada, "a-transaction", Method::PATCH, &path, Some(json!({ "topic": "Power" }))).await;
     for (id, status, method) in [("a-list", 200, "GET"), ("a-write", 201, "POST"), ("a-transaction", 200, "PATCH")] {
@@ -104,12 +104,12 @@ async fn each_request_has_one_line_with_the_time_of_the_database_in_it() {
         assert!(0.0 < db && db < all, "{line}");
         assert!(line["db_statements"].as_u64().unwrap() >= 1, "{line}");
     }
-    // The check, BEGIN, the statement and COMMIT.
+    // The round trips are the check, BEGIN, the statement and COMMIT.
     assert!(log.of_answer("a-transaction")["db_statements"].as_u64().unwrap() > 2);
 }
 
 #[tokio::test]
-async fn a_wait_for_the_database_stands_in_the_line_whether_it_ends_or_not() {
+async fn a_wait_for_the_database_is_in_the_line_even_if_it_does_not_end() {
     let log = Log::capture();
     let app = TestApp::start().await;
     let community = app.community("public").await;
@@ -138,7 +138,7 @@ async fn no_secret_is_shown_by_the_settings_or_logged_at_the_start() {
     const PASSWORD: &str = "a-password-of-redis";
     let log = Log::capture();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // Nobody answers there, which is logged too.
+    // No server answers at that address, which is logged too.
     let redis_url = format!("redis://user:{PASSWORD}@{nobody}/0");
     let app = TestApp::start_with(|config| config.redis_url = Some(redis_url.as_str().into())).await;
     let command_line = ["test", "--database-url", &app.database.url, "--jwt-secret", SECRET, "--redis-url", &redis_url];

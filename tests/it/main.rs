@@ -1,4 +1,4 @@
-//! The integration tests, as one binary: what is shared is linked once.
+//! The integration tests. They are one binary, so that everything is linked only once.
 
 #![allow(missing_docs, reason = "tests are read, not documented")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]

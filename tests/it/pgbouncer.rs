@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use crate::app::{PATIENCE, TestApp, TestDatabase};
 
-/// A PgBouncer of the test's own.
+/// A PgBouncer for one test.
 struct PgBouncer {
     child: Child,
     folder: std::path::PathBuf,
@@ -80,7 +80,7 @@ async fn everything_works_through_pgbouncer_with_the_same_time_limits() {
         let shown: String = sqlx::query_scalar(&format!("show {name}")).fetch_one(&app.state.db).await.unwrap();
         assert_eq!(shown, limit, "{name}");
     }
-    // The background tasks' connections have them too.
+    // The connections of the background tasks have these limits too.
     let sessions: i64 = sqlx::query_scalar(
         "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'discussions'",
     )
