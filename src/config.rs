@@ -62,6 +62,9 @@ pub struct Config {
     /// A connection without a request is closed after so many seconds; keep it above what the balancer in front has
     #[arg(long, env = "IDLE_CONNECTION_SECONDS", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_connection_seconds: u64,
+    /// A connection is closed when its client reads nothing of an answer for so many seconds
+    #[arg(long, env = "WRITE_TIMEOUT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub write_timeout_seconds: u64,
     /// The events of one community that a node keeps
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,

@@ -61,6 +61,7 @@ metrics! {
     Counter QUEUES_EXPIRED = "discussions_queues_expired_total", "Queues deleted because no heartbeat came";
     Counter RELAYED_EVENTS = "discussions_relayed_events_total", "Events numbered by this node's relay";
     Counter LEAPS = "discussions_leaps_total", "Times that this node went on in another history of events";
+    Counter SLOW_READERS = "discussions_slow_readers_total", "Connections closed because their clients did not read";
     Counter FEED_GAP_FILLS = "discussions_feed_gap_fills_total", "Times that the feed read from PostgreSQL what its source left out";
 }
 

@@ -40,5 +40,6 @@ mod rest;
 mod restart;
 mod schema;
 mod signals;
+mod slow_readers;
 mod tokens;
 mod writes;
