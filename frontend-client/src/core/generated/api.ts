@@ -344,7 +344,7 @@ export const ErrorCode = {
 } as const;
 
 /**
- * A committed change at its place in the total order. Apply it by what it says is, not by what it adds.
+ * A committed change, with its place in the total order. Events carry absolute state, so applying one twice is safe.
  */
 export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | MembershipChangedEvent;
 
