@@ -22,7 +22,7 @@ use crate::{
     health, idempotency, metrics,
     realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
-    serve::{self, FastPath, Server},
+    serve::{self, FastPath, Server, TimeLimits},
     state::{AppState, Shared},
     telemetry,
 };
@@ -145,19 +145,17 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         hub.release();
     });
     background.spawn("housekeeping", housekeeping(state.clone()));
-    let request_timeout = Duration::from_secs(state.config.idle_connection_seconds);
+    let limits = TimeLimits::from(&state.config);
     let router = router::router(&state);
     let fast_path = match state.config.direct_polls {
         true => Some(FastPath::new(state.clone(), router.clone()).await),
         false => None,
     };
-    let server = Server::new(router, shutdown.clone(), fast_path, requests.clone(), request_timeout);
+    let server = Server::new(router, shutdown.clone(), fast_path, requests.clone(), limits);
     background.spawn("server", server.run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background.spawn(
-        "metrics",
-        Server::new(metrics_router, shutdown.clone(), None, requests, request_timeout).run(metrics_listener),
-    );
+    background
+        .spawn("metrics", Server::new(metrics_router, shutdown.clone(), None, requests, limits).run(metrics_listener));
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;

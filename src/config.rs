@@ -67,6 +67,9 @@ pub struct Config {
     /// A connection without a request is closed after this many seconds. Keep it above the balancer's own idle limit
     #[arg(long, env = "IDLE_CONNECTION_SECONDS", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_connection_seconds: u64,
+    /// A connection is closed when its client reads nothing of an answer for this many seconds
+    #[arg(long, env = "WRITE_TIMEOUT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub write_timeout_seconds: u64,
     /// How many events of one community a node keeps in memory
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,

@@ -66,6 +66,7 @@ metrics! {
     Counter RELAYED_EVENTS = "discussions_relayed_events_total", "Events numbered by this node's relay";
     Counter LEAPS = "discussions_leaps_total", "Times that this node went on in another history of events";
     LabelledCounter REFUSALS = "discussions_refusals_total", "Requests refused with 429, by limit";
+    Counter SLOW_READERS = "discussions_slow_readers_total", "Connections closed because their clients did not read";
     Counter FEED_GAP_FILLS = "discussions_feed_gap_fills_total", "Times that the feed read from PostgreSQL what its source left out";
 }
 

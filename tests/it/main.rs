@@ -41,5 +41,6 @@ mod rest;
 mod restart;
 mod schema;
 mod signals;
+mod slow_readers;
 mod tokens;
 mod writes;

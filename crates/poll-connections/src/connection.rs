@@ -24,6 +24,7 @@ use crate::{
     head::{HEAD_BYTES, HeaderSlots, ParsedHead, RequestHead, Routes, parse_head},
     response::{self, HeadTemplate, HeaderWriter, Unsent},
     scratch,
+    write_timeout::WriteTimeout,
 };
 
 thread_local! {
@@ -99,8 +100,6 @@ pub enum Answer {
 pub struct Settings {
     /// How long a client may take to send a request, from the connection's beginning or the last answer on.
     pub request_timeout: Duration,
-    /// A connection ends when its client takes nothing of an answer for this long.
-    pub write_timeout: Duration,
     /// Once this is cancelled, each answer is the last of its connection.
     pub shutdown: CancellationToken,
     /// Once this is cancelled, connections without a request end.
@@ -114,8 +113,8 @@ pub enum Served<S> {
     Closed,
     /// The next request is for the fallback, and all later ones of this connection too.
     HandedOver {
-        /// The connection.
-        stream: S,
+        /// The connection. Its client may be as slow for the fallback.
+        stream: WriteTimeout<S>,
         /// What was read of the request. [`Rewind`](crate::Rewind) puts it in front of the stream again.
         read: Vec<u8>,
     },
@@ -144,8 +143,8 @@ impl<H: PollHandler> PollConnections<H> {
     /// Serves `stream` until it ends or a request for the fallback comes.
     ///
     /// The future is the memory that a parked poll takes, so everything rare in it is boxed.
-    pub async fn serve<S: Transport>(&self, mut stream: S) -> Served<S> {
-        let Settings { request_timeout, write_timeout, close_idle, .. } = &self.settings;
+    pub async fn serve<S: Transport>(&self, mut stream: WriteTimeout<S>) -> Served<S> {
+        let Settings { request_timeout, close_idle, .. } = &self.settings;
         // Bytes that were read and do not belong to an answered request.
         let mut unread = Vec::new();
         let mut memory = H::Memory::default();
@@ -176,7 +175,7 @@ impl<H: PollHandler> PollConnections<H> {
                     }
                 }
                 Next::Post(request) => {
-                    let response = Box::pin(self.handler.respond(*request, stream.peer())).await;
+                    let response = Box::pin(self.handler.respond(*request, stream.get_ref().peer())).await;
                     Ok(Some(Box::new(Unsent::new(response, self.is_shutting_down()))))
                 }
                 Next::HandOver => return Served::HandedOver { stream, read: unread },
@@ -184,7 +183,7 @@ impl<H: PollHandler> PollConnections<H> {
             };
             let is_sent = match sent {
                 Ok(None) => true,
-                Ok(Some(rest)) => Box::pin(response::send_rest(&mut stream, *rest, *write_timeout)).await.is_ok(),
+                Ok(Some(rest)) => Box::pin(response::send_rest(&mut stream, *rest)).await.is_ok(),
                 Err(_) => false,
             };
             if !is_sent || self.is_shutting_down() {

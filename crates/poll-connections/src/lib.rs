@@ -23,7 +23,7 @@
 //! use hyper_util::rt::TokioIo;
 //! use poll_connections::{
 //!     Answer, HeadTemplate, PendingPoll, PollConnections, PollHandler, RequestHead, Rewind, Routes, Served, Settings,
-//!     poll_deadline,
+//!     WriteLimits, WriteTimeout, poll_deadline,
 //! };
 //! use tokio::{io::{AsyncReadExt, AsyncWriteExt, duplex}, sync::oneshot, time::{Instant, Sleep}};
 //!
@@ -68,12 +68,13 @@
 //! let template = HeadTemplate::new(StatusCode::OK, &HeaderMap::new());
 //! let settings = Settings {
 //!     request_timeout: Duration::from_secs(75),
-//!     write_timeout: Duration::from_secs(10),
 //!     shutdown: Default::default(),
 //!     close_idle: Default::default(),
 //! };
 //! let connections = PollConnections::new(Alarms { template }, settings);
 //! let (mut client, server) = duplex(1024); // a TcpStream in real life
+//! let limits = WriteLimits { timeout: Duration::from_secs(20), bytes_per_second: 2048, on_timeout: || () };
+//! let server = WriteTimeout::new(server, limits.into()); // clients that do not read are cut off
 //! tokio::spawn(async move {
 //!     if let Served::HandedOver { stream, read } = connections.serve(server).await {
 //!         let hello = service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hyper answers the rest"))));
@@ -99,6 +100,7 @@ mod head;
 mod response;
 mod rewind;
 mod scratch;
+mod write_timeout;
 
 pub use self::{
     connection::{Answer, PendingPoll, PollConnections, PollHandler, Served, Settings, Transport},
@@ -106,4 +108,5 @@ pub use self::{
     head::{HEAD_BYTES, HeaderSlots, ParsedHead, RequestHead, Routes, parse_head},
     response::{HeadTemplate, HeaderWriter},
     rewind::Rewind,
+    write_timeout::{WriteLimits, WriteTimeout},
 };
