@@ -176,11 +176,11 @@ impl Hub {
         may_park: bool,
         now: Instant,
     ) -> PollOutcome {
-        let (older, outcome) = self.locked(|state| state.poll(queue, user, token, cursor, may_park, now));
+        let (older, found) = self.locked(|state| state.poll(queue, user, token, cursor, may_park, now));
         if let Some(older) = older {
             older.release();
         }
-        outcome
+        found.into()
     }
 
     /// Takes back a poll that nobody waits for any longer.
@@ -191,7 +191,8 @@ impl Hub {
     /// Ends the wait of a parked poll. Returns the body of its answer, most often an empty list, or None where its outcome is
     /// on its way already.
     pub fn time_out(&self, handle: &ParkHandle) -> Option<Bytes> {
-        match self.locked(|state| state.time_out(handle))? {
+        let found = self.locked(|state| state.time_out(handle))?;
+        match found.into() {
             PollOutcome::Answer(body) => Some(body),
             PollOutcome::Catchup => Some(body::catchup()),
             // A parked poll comes to none of these. Were it otherwise, its cursor would stay where it is.
