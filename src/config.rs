@@ -1,11 +1,16 @@
 //! Settings: flags, or environment variables of the same name. A wrong setting ends the program at its start.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::{
     Args, ValueEnum,
     builder::{BoolishValueParser, TypedValueParser},
 };
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 /// All settings of `serve`.
@@ -77,6 +82,9 @@ pub struct Config {
     /// Events are deleted from the outbox this many hours after they were written
     #[arg(long, env = "OUTBOX_RETENTION_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..))]
     pub outbox_retention_hours: u32,
+    /// How often clients may do what
+    #[command(flatten)]
+    pub limits: LimitConfig,
     /// Do not run the migrations at start
     #[arg(long, env = "SKIP_MIGRATIONS", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub skip_migrations: bool,
@@ -86,6 +94,47 @@ pub struct Config {
     /// A folder of files to serve at /
     #[arg(long, env = "STATIC_DIR")]
     pub static_dir: Option<PathBuf>,
+}
+
+/// Limits on requests. Each node counts for itself; a third of each number may come at once.
+#[derive(Args, Clone, Debug)]
+pub struct LimitConfig {
+    /// How often a user may write in a minute; 0 is no limit
+    #[arg(long, env = "WRITES_PER_MINUTE", default_value_t = 60)]
+    pub writes_per_minute: u32,
+    /// How often a user may register a queue or begin a session in a minute; 0 is no limit
+    #[arg(long, env = "REGISTERS_PER_MINUTE", default_value_t = 60)]
+    pub registers_per_minute: u32,
+    /// How many requests an address may send in a minute without signing in; 0 is no limit
+    #[arg(long, env = "ANONYMOUS_READS_PER_MINUTE", default_value_t = 600)]
+    pub anonymous_reads_per_minute: u32,
+    /// The proxies whose X-Forwarded-For is believed: addresses or networks, such as 10.0.0.0/8,::1, separated by commas
+    #[arg(long, env = "TRUSTED_PROXIES", default_value = "")]
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// The networks of proxies whose word is taken for whom they ask for.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Whether a trusted proxy has this address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl FromStr for TrustedProxies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let network = |entry: &str| entry.parse().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from));
+        let networks = entries.map(|entry| {
+            network(entry).map_err(|_| format!("{entry} is not an address or a network, such as 10.0.0.0/8"))
+        });
+        networks.collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// The algorithms that tokens may be signed with. The configuration chooses one; the token never does.
@@ -200,6 +249,21 @@ mod tests {
         assert_eq!(parse("true").is_ok(), cfg!(feature = "demo"));
         assert!(demo_setting(true, true).unwrap() && !demo_setting(false, false).unwrap());
         assert!(demo_setting(true, false).unwrap_err().to_string().contains("Unset DEMO"));
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let proxies: TrustedProxies = "10.0.0.0/8, 192.0.2.7,::1,".parse().unwrap();
+        for inside in ["10.200.0.1", "192.0.2.7", "::1"] {
+            assert!(proxies.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["11.0.0.1", "192.0.2.8", "::2"] {
+            assert!(!proxies.contains(outside.parse().unwrap()), "{outside}");
+        }
+        assert!(!"".parse::<TrustedProxies>().unwrap().contains("127.0.0.1".parse().unwrap()));
+        for bad in ["localhost", "10.0.0.0/33", "10.0.0", "*"] {
+            assert!(bad.parse::<TrustedProxies>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Internal causes (SQL, Redis) go to the log with the request id, and never to the client.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use axum::{
     Json,
@@ -90,6 +90,7 @@ error_codes! {
     CommentTooDeep,        UNPROCESSABLE_ENTITY,    [Write],               "replies nest at most three deep";
     ParentNotFound,        UNPROCESSABLE_ENTITY,    [Write],               "the parent is not a comment of this discussion";
     IdempotencyKeyReused,  UNPROCESSABLE_ENTITY,    [Write],               "this Idempotency-Key was used for another request";
+    RateLimited,           TOO_MANY_REQUESTS,       [Read, Write],         "too many requests: wait a little";
     Unavailable,           SERVICE_UNAVAILABLE,     [Read, Poll, Write],   "a service this server needs does not answer: try again soon";
     Internal,              INTERNAL_SERVER_ERROR,   [Read, Poll, Write],   "this server made a mistake; it has been logged";
 }
@@ -107,6 +108,8 @@ pub struct ApiError {
     code: ErrorCode,
     message: Option<String>,
     fields: BTreeMap<String, String>,
+    /// Small, because each parked poll has room for an error.
+    retry_after_seconds: Option<NonZeroU32>,
 }
 
 /// The body of every error answer.
@@ -129,7 +132,7 @@ pub struct ErrorBody {
 
 impl From<ErrorCode> for ApiError {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, fields: BTreeMap::new() }
+        Self { code, message: None, fields: BTreeMap::new(), retry_after_seconds: None }
     }
 }
 
@@ -142,6 +145,12 @@ impl ApiError {
     /// Replaces the code's own message by one that says more.
     pub fn message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
+        self
+    }
+
+    /// Sets the seconds after which the same request may be sent again.
+    pub fn retry_after(mut self, seconds: NonZeroU32) -> Self {
+        self.retry_after_seconds = Some(seconds);
         self
     }
 
@@ -218,8 +227,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+        if let Some(seconds) = self.retry_after_seconds.or(is_unavailable.then_some(NonZeroU32::MIN)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

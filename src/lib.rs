@@ -23,6 +23,7 @@ mod feed; // a node's ordered reader of events
 mod health; // liveness, readiness, metrics
 mod idempotency; // a repeated POST writes once
 pub mod ids; // a type for each kind of id
+mod limits; // how often clients may send requests
 pub mod metrics; // the names of all metrics
 mod openapi; // the document
 mod page; // cursors and limits

@@ -56,6 +56,7 @@ fn refusals(call: Call) -> Responses {
         (StatusCode::PAYLOAD_TOO_LARGE, "The body is over 256 KiB"),
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not `application/json`"),
         (StatusCode::UNPROCESSABLE_ENTITY, "Fields are invalid"),
+        (StatusCode::TOO_MANY_REQUESTS, "Too many requests: try again after `Retry-After` seconds"),
         (StatusCode::INTERNAL_SERVER_ERROR, "A fault of the server"),
         (StatusCode::SERVICE_UNAVAILABLE, "Something the server needs is down: try again after `Retry-After` seconds"),
     ];

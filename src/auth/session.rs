@@ -96,6 +96,13 @@ impl Sessions {
         }
     }
 
+    /// The user of the session of the request's cookie, if it was read a moment ago.
+    pub fn remembered(&self, headers: &HeaderMap) -> Option<UserId> {
+        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let (viewer, read) = self.store.read.get(&session_of(values)?)?;
+        (read.elapsed() < FRESH).then_some(viewer.user_id)
+    }
+
     async fn read(&self, id: Id) -> Result<Option<Viewer>> {
         let record = timeout(LOAD_TIMEOUT, self.store.load(&id)).await.map_err(unavailable)?.map_err(unavailable)?;
         let remembered = record

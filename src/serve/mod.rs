@@ -7,7 +7,7 @@ mod fast_path;
 mod poll_head;
 mod response_headers;
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -19,7 +19,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use poll_connections::{PollConnections, Rewind, Served, Settings, WriteLimits, WriteTimeout};
+use poll_connections::{PollConnections, Rewind, Served, Settings, Transport, WriteLimits, WriteTimeout};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -30,7 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 pub use self::{fast_path::FastPath, poll_head::PollHead};
-use crate::{config::Config, metrics};
+use crate::{config::Config, limits::Peer, metrics};
 
 /// The path of polls.
 const POLL_PATH: &str = "/poll";
@@ -159,9 +159,11 @@ impl Server {
             // On another task: one task for both would have the size of the larger one.
             let server = Arc::clone(&inner);
             let served = async move {
-                if let Ok(stream) = stream.into_inner().into_current_runtime() {
+                let stream = stream.into_inner();
+                let peer = stream.peer();
+                if let Ok(stream) = stream.into_current_runtime() {
                     let stream = WriteTimeout::new(stream, Arc::clone(&server.write_limits));
-                    server.serve_by_hyper(Rewind::new(read, stream)).await;
+                    server.serve_by_hyper(Rewind::new(read, stream), peer).await;
                 }
             };
             inner.connections.spawn_on(served, &inner.requests);
@@ -170,7 +172,7 @@ impl Server {
 }
 
 /// The transport of a connection: a socket, or memory.
-pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
+pub trait Connection: Transport + Sized + 'static {
     /// Registers the connection with the runtime that calls this, and not with the one that made it.
     fn into_current_runtime(self) -> io::Result<Self> {
         Ok(self)
@@ -186,7 +188,11 @@ impl Connection for TcpStream {
 impl Connection for DuplexStream {}
 
 impl Inner {
-    async fn serve_by_hyper(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn serve_by_hyper(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Option<SocketAddr>,
+    ) {
         let shutdown = self.shutdown.clone();
         let service =
             ServiceExt::<Request<Incoming>>::map_response(self.router.clone(), move |mut response: Response| {
@@ -196,6 +202,10 @@ impl Inner {
                 }
                 response
             });
+        let service = ServiceExt::<Request<Incoming>>::map_request(service, move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request
+        });
         let service = TowerToHyperService::new(service);
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {

@@ -22,6 +22,7 @@ mod idempotency;
 mod idle;
 mod invariants;
 mod law_of_events;
+mod limits;
 mod load;
 mod load_of_many;
 mod logs;

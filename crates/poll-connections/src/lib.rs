@@ -15,7 +15,7 @@
 //! costs no dynamic call and no box.
 //!
 //! ```
-//! use std::{convert::Infallible, future::Future, pin::{Pin, pin}, task::{Context, Poll, ready}, time::Duration};
+//! use std::{convert::Infallible, future::Future, net::SocketAddr, pin::{Pin, pin}, task::{Context, Poll, ready}, time::Duration};
 //! use bytes::Bytes;
 //! use http::{HeaderMap, Request, Response, StatusCode};
 //! use http_body_util::Full;
@@ -47,7 +47,7 @@
 //!         Some(Alarm { alarms: self, due: Instant::now() + Duration::from_millis(milliseconds) })
 //!     }
 //!
-//!     async fn respond(&self, _: Request<Bytes>) -> Response<Bytes> {
+//!     async fn respond(&self, _: Request<Bytes>, _: Option<SocketAddr>) -> Response<Bytes> {
 //!         unreachable!("the routes have no POST request")
 //!     }
 //! }
@@ -103,7 +103,7 @@ mod scratch;
 mod write_timeout;
 
 pub use self::{
-    connection::{Answer, PendingPoll, PollConnections, PollHandler, Served, Settings},
+    connection::{Answer, PendingPoll, PollConnections, PollHandler, Served, Settings, Transport},
     deadline::poll_deadline,
     head::{HEAD_BYTES, HeaderSlots, ParsedHead, RequestHead, Routes, parse_head},
     response::{HeadTemplate, HeaderWriter},

@@ -57,6 +57,11 @@ impl<S> WriteTimeout<S> {
         Self { stream, limits, stall: None }
     }
 
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// The stream, to be watched no longer.
     pub fn into_inner(self) -> S {
         self.stream

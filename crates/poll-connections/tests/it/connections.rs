@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -79,7 +80,7 @@ impl PollHandler for Gate {
         Some(Pending { gate: self, answer, count: *count })
     }
 
-    async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn respond(&self, request: Request<Bytes>, _: Option<SocketAddr>) -> Response<Bytes> {
         let mut response = Response::new(request.into_body());
         if response.body().is_empty() {
             *response.status_mut() = StatusCode::NO_CONTENT;

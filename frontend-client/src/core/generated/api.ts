@@ -339,6 +339,7 @@ export const ErrorCode = {
   comment_too_deep: 'comment_too_deep',
   parent_not_found: 'parent_not_found',
   idempotency_key_reused: 'idempotency_key_reused',
+  rate_limited: 'rate_limited',
   unavailable: 'unavailable',
   internal: 'internal',
 } as const;
