@@ -1,4 +1,4 @@
-//! Extractors like axum's own, whose refusals are [`ApiError`]s; and the validation of texts.
+//! Extractors like axum's own, whose refusals are [`ApiError`]s.
 
 use axum::{
     body::Bytes,
@@ -12,10 +12,11 @@ use crate::{
     ids::QueueId,
 };
 
-/// A JSON body. 415, 413, 400 (not JSON) or 422 (JSON of another shape, the field named).
-pub struct Json<T>(pub T);
+/// A JSON body. 415 without the content type of JSON, 413 if it is too large, 400 if it is not JSON, and 422 for the field that has
+/// another shape.
+pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -26,20 +27,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if !is_json {
             return Err(ErrorCode::UnsupportedMediaType.into());
         }
-        let body = Bytes::from_request(request, state).await.map_err(refused_body)?;
+        let body = Bytes::from_request(request, state).await.map_err(body_refusal)?;
         parse(&body).map(Self)
     }
 }
 
-fn refused_body(rejection: BytesRejection) -> ApiError {
+fn body_refusal(rejection: BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         ErrorCode::BodyTooLarge.into()
     } else {
-        ApiError::from(ErrorCode::MalformedJson).message("the body broke off")
+        ApiError::from(ErrorCode::MalformedJson).message("the body is incomplete")
     }
 }
 
-/// Reads `body` as JSON of the shape `T`: 400 where it is not JSON, 422 where it is JSON of another shape.
+/// Parses `body` as JSON of the type `T`. 400 if it is not JSON, 422 for the field that has another shape.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -63,7 +64,7 @@ fn without_position(error: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
-/// The query of the address. 400 where a parameter is missing, unknown to `T` if it denies those, or of a wrong type.
+/// The query of the address. 400 if a parameter is missing or has another type, or if `T` denies unknown parameters and one is.
 pub struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequestParts<S> for Query<T> {
@@ -77,7 +78,7 @@ impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequestParts<S> for Quer
     }
 }
 
-/// An id in the path. 400 where it is not a whole number that fits an id.
+/// An id in the path. 400 if it is not a number of 64 bits.
 pub struct PathId<T>(pub T);
 
 impl<S: Send + Sync, T: From<i64>> FromRequestParts<S> for PathId<T> {
@@ -91,7 +92,7 @@ impl<S: Send + Sync, T: From<i64>> FromRequestParts<S> for PathId<T> {
     }
 }
 
-/// A queue's id in the path. What is no queue's id is the id of no queue: 404.
+/// A queue's id in the path. An id that does not parse cannot belong to a queue, so the answer is 404.
 pub struct PathQueue(pub QueueId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathQueue {

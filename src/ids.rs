@@ -1,6 +1,6 @@
 //! Ids. Each kind is a type of its own, so that two ids cannot change places.
 //!
-//! In JSON, in the database and in memory an id is the plain number, or UUID, that it holds.
+//! In JSON, in the database and in memory, an id is only the number or the UUID that it holds.
 
 use std::{borrow::Cow, fmt, num::ParseIntError, str::FromStr};
 
@@ -85,18 +85,18 @@ id!(
     CommentId
 );
 id!(
-    /// The name that stands for a person on one article of one community.
+    /// A pseudonym of a user on an article in a community.
     PseudonymId
 );
 id!(
-    /// An event's place in the total order: contiguous from 1.
+    /// An event's number in the total order of events. The numbers are contiguous and begin at 1.
     EventId
 );
 
 impl EventId {
-    /// Before the first event.
+    /// The number before the first event.
     pub const START: Self = Self(0);
-    /// After every event.
+    /// A number after every event.
     pub const MAX: Self = Self(i64::MAX);
 
     /// The id of the event that follows.
@@ -104,7 +104,7 @@ impl EventId {
         Self(self.0 + 1)
     }
 
-    /// The id that is `events` places before this one. It is negative where there are not so many.
+    /// The id of the event that is `events` before this one. It is negative if there are not that many.
     pub const fn minus(self, events: usize) -> Self {
         Self(self.0 - events as i64)
     }
@@ -123,7 +123,7 @@ impl Default for EventId {
 pub struct QueueId(uuid::Uuid);
 
 impl QueueId {
-    /// A new one.
+    /// A new id.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4())
     }

@@ -6,31 +6,31 @@
 //! [`realtime::hub`], which answers the polls that wait for it.
 
 pub mod app; // wires state, background tasks, shutdown
-pub mod auth; // who is asking, and what they may do
-mod authors; // who wrote something, as others may know it
+pub mod auth; // authentication and access
+mod authors; // authors, as other users may see them
 mod background; // tasks that are tried again
-mod comments; // comments of a discussion
+mod comments; // comments in a discussion
 pub mod config; // settings
 pub mod db; // the pool and the migrations
 #[cfg(feature = "demo")]
-pub mod demo; // the demo's sign-in, in demo mode only
-pub mod directory; // who people and communities are
-mod discussions; // topics on an article inside a community
+pub mod demo; // the sign-in of the demo
+pub mod directory; // people and communities
+mod discussions; // topics on an article in a community
 pub mod error; // the one error of the API
 pub mod events; // the one definition of events, their outbox and relay
-mod extract; // extractors that refuse with our errors
+mod extract; // extractors whose refusals are the API's errors
 mod feed; // a node's ordered reader of events
 mod health; // liveness, readiness, metrics
-mod idempotency; // a repeated POST writes once
+mod idempotency; // the header Idempotency-Key
 pub mod ids; // a type for each kind of id
 mod limits; // how often clients may send requests
 pub mod metrics; // the names of all metrics
 mod openapi; // the document
-mod page; // cursors and limits
+mod page; // the pages of lists
 pub mod realtime; // register, poll, heartbeat; the hub
 mod request_id; // the id of a request
 pub mod router; // all routes, and what is around them
 pub mod serve; // connections
 pub mod state; // what handlers share
 pub mod telemetry; // logs and metrics
-mod text; // what people may write
+mod text; // validation of topics and texts

@@ -1,4 +1,4 @@
-//! Pages: an opaque cursor and a limit.
+//! The cursor and the limit of a page of a list.
 
 use std::fmt::Display;
 
@@ -11,15 +11,15 @@ use crate::error::{ApiError, Result};
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// `next_cursor` of the page before; without it the first page.
+    /// The `next_cursor` of the previous page. Leave it out for the first page.
     cursor: Option<String>,
-    /// How many items, 1 to 100; 20 without it.
+    /// The most items to return, 1 to 100.
     #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<i64>,
 }
 
 impl PageQuery {
-    /// The id after which the page starts, where there is one. 400 for what was never a `next_cursor`.
+    /// The id after which the page starts. None for the first page. 400 if the cursor is not a `next_cursor`.
     pub fn after<T: From<i64>>(&self) -> Result<Option<T>> {
         let after = self.cursor.as_deref().map(|cursor| cursor.parse().ok().filter(|id| *id > 0));
         match after {
@@ -29,17 +29,17 @@ impl PageQuery {
         }
     }
 
-    /// How many items. 400 outside 1..=100.
+    /// The most items to return. 400 if it is not 1 to 100.
     pub fn limit(&self) -> Result<i64> {
         match self.limit.unwrap_or(20) {
             limit @ 1..=100 => Ok(limit),
-            limit => Err(ApiError::invalid_parameter("limit", format!("is {limit}; 1 to 100 is possible"))),
+            limit => Err(ApiError::invalid_parameter("limit", format!("is {limit}; it must be 1 to 100"))),
         }
     }
 }
 
-/// The cursor of the page after this one. `ids` are those of the rows found with one more asked for than `limit`; the
-/// surplus row is what says that there is a next page.
+/// The cursor of the next page, or None if this is the last one. `ids` are those of the rows that a statement found which looked
+/// for one more than `limit`. If it found that many, there is a next page.
 pub fn next_cursor(ids: impl ExactSizeIterator<Item: Display>, limit: i64) -> Option<String> {
     let limit = usize::try_from(limit).ok().filter(|limit| ids.len() > *limit)?;
     ids.take(limit).last().map(|id| id.to_string())

@@ -1,20 +1,20 @@
-//! What people may write: lengths, and what a topic or a text must show.
+//! Validation of topics and texts.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 use crate::error::{ApiError, Result};
 
-/// The most characters of a discussion's topic.
+/// The most characters that a discussion's topic may have.
 pub const TOPIC_CHARACTERS: usize = 200;
-/// The most characters of the text of a discussion or a comment.
+/// The most characters that the text of a discussion or a comment may have.
 pub const TEXT_CHARACTERS: usize = 50_000;
 
-/// A topic as it is stored: trimmed, 1 to [`TOPIC_CHARACTERS`] characters, on one line. 422 that names the field `topic`
-/// otherwise.
+/// Validates a topic and returns it trimmed: 1 to [`TOPIC_CHARACTERS`] characters on one line. 422 for the field `topic` if it is
+/// not valid.
 pub fn topic(value: &str) -> Result<String> {
-    let topic = checked("topic", value, TOPIC_CHARACTERS)?;
+    let topic = validate("topic", value, TOPIC_CHARACTERS)?;
     let problem = topic.chars().find_map(|letter| match letter {
-        // They would show the topic, and what stands around it in a list, in another order than it was written.
+        // These would change the order in which the topic, and the text around it in a list, is displayed.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
             Some("has a character that overrides the direction of text")
         }
@@ -29,22 +29,22 @@ pub fn topic(value: &str) -> Result<String> {
     }
 }
 
-/// The text of a discussion or comment as it is stored: trimmed, 1 to [`TEXT_CHARACTERS`] characters. 422 that names the field
-/// `text` otherwise.
+/// Validates the text of a discussion or comment and returns it trimmed: 1 to [`TEXT_CHARACTERS`] characters. 422 for the field
+/// `text` if it is not valid.
 pub fn text(value: &str) -> Result<String> {
-    checked("text", value, TEXT_CHARACTERS)
+    validate("text", value, TEXT_CHARACTERS)
 }
 
-fn checked(field: &str, value: &str, most: usize) -> Result<String> {
+fn validate(field: &str, value: &str, limit: usize) -> Result<String> {
     let trimmed = value.trim();
     let count = trimmed.chars().count();
     let problem = if trimmed.is_empty() {
         "is empty".to_owned()
     } else if trimmed.contains('\0') {
-        // PostgreSQL's text cannot hold one.
+        // PostgreSQL's type text cannot store it.
         "has a NUL character".to_owned()
-    } else if count > most {
-        format!("has {count} characters; {most} is the limit")
+    } else if count > limit {
+        format!("has {count} characters; the limit is {limit}")
     } else if !trimmed.chars().any(is_visible) {
         "has no visible character".to_owned()
     } else {
@@ -53,15 +53,15 @@ fn checked(field: &str, value: &str, most: usize) -> Result<String> {
     Err(ApiError::invalid_field(field, problem))
 }
 
-/// Whether a character shows by itself. Spaces, joiners, variation selectors and other format characters do not, and neither
-/// do marks, which sit on another character.
+/// Whether a character is visible on its own. Spaces, joiners, variation selectors and other format characters are not. Marks are
+/// not either, because they belong to another character.
 fn is_visible(letter: char) -> bool {
     use GeneralCategory as G;
     match letter.general_category() {
         G::Control | G::Format | G::Surrogate | G::Unassigned => false,
         G::SpaceSeparator | G::LineSeparator | G::ParagraphSeparator => false,
         G::NonspacingMark | G::EnclosingMark | G::SpacingMark => false,
-        // Letters and symbols that are blank all the same: the fillers of Hangul, and a Braille cell without dots.
+        // These count as letters and symbols but are blank: the Hangul fillers, and a Braille cell without dots.
         _ => !matches!(letter, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' | '\u{1d159}'),
     }
 }
@@ -115,7 +115,7 @@ mod tests {
         for blank in blank {
             assert!(text(blank).is_err() && topic(blank).is_err(), "{blank:?}");
         }
-        // Joiners and variation selectors stay as they are inside of real text.
+        // Joiners and variation selectors inside visible text stay.
         for real in ["👩‍🔬", "❤️", "می‌خواهم", "क्‍ष", "1", "-", "…", "\u{e000}", "e\u{301}", "ㅋㅋ", "\u{feff}a", "⠃"]
         {
             assert_eq!(text(real).unwrap(), real);

@@ -1,7 +1,7 @@
-//! Who may do what where. Handlers ask one of the functions here, which return the loaded row or a named refusal.
+//! Decides what a viewer may do. Handlers call one of the functions here, which return the row that they load, or a refusal.
 //!
-//! Public communities are read by anyone, private and hidden ones by members. To others the things of a hidden community
-//! do not exist (404), those of a private one are forbidden (403). Writing takes membership.
+//! Anyone may read a public community. Only members may read a private or a hidden one: others get 403 for what is in a private
+//! community, and 404 for what is in a hidden one. Only members may write.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -14,23 +14,23 @@ use crate::{
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, PseudonymId, UserId},
 };
 
-/// What decides on a viewer's access to a community.
+/// What a viewer's access to a community depends on. Each statement that decides on access reads all of it.
 #[derive(Clone, Copy, Debug)]
 pub struct CommunityAccess {
-    /// How open the community is.
+    /// Who may read the community.
     pub visibility: Visibility,
-    /// The viewer's role. None for who is no member, and where the token's scope leaves the community out.
+    /// The viewer's role. None if the viewer is not a member, or if the community is not in the token's scope.
     pub role: Option<Role>,
-    /// Whether the viewer's account is in use: None where nobody is signed in or the account is deleted. Every statement that
-    /// decides on access reads it anew, so that no token or session outlives the account.
+    /// Whether the viewer's account is active. None if nobody is signed in, or if the account is deleted. It is read each time, so
+    /// that no token and no session is valid longer than the account.
     pub viewer_is_active: Option<bool>,
 }
 
 impl CommunityAccess {
-    /// That the viewer may read. `missing` is what a hidden community's thing answers to those outside.
+    /// Checks that the viewer may read. `missing` is the refusal for a non-member of a hidden community.
     pub fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
         match (self.role, self.visibility) {
-            // To those outside it is not there, whatever their account: another answer would tell that it is.
+            // Decided before the account is looked at, because any other refusal would reveal that the community exists.
             (None, Visibility::Hidden) => Err(missing.into()),
             _ if viewer.is_some() && self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
             (Some(_), _) | (None, Visibility::Public) => Ok(()),
@@ -39,7 +39,7 @@ impl CommunityAccess {
         }
     }
 
-    /// The viewer's role, which writing takes.
+    /// Checks that the viewer may write, and returns their role. `missing` is the refusal for a non-member of a hidden community.
     pub fn may_write(&self, missing: ErrorCode) -> Result<Role> {
         match (self.role, self.visibility) {
             (None, Visibility::Hidden) => Err(missing.into()),
@@ -50,19 +50,19 @@ impl CommunityAccess {
     }
 }
 
-/// An article's place in a community, to begin a discussion at.
-pub struct PlaceAccess {
-    /// Whether new contributions are signed with a pseudonym.
+/// An article in a community, in which the viewer may begin a discussion.
+pub struct PlacementAccess {
+    /// Whether new discussions and comments show a pseudonym.
     pub is_pseudonymous: bool,
 }
 
-/// A place that `viewer` may write at.
-pub async fn place_to_write(
+/// Checks that `viewer` may begin a discussion on the article in the community.
+pub async fn placement_to_write(
     db: impl PgExecutor<'_>,
     viewer: &Viewer,
     article: ArticleId,
     community: CommunityId,
-) -> Result<PlaceAccess> {
+) -> Result<PlacementAccess> {
     let row = sqlx::query!(
         r#"select c.kind as "kind: Visibility", m.role as "role?: Role", ca.is_pseudonymous as "is_pseudonymous?",
                   (select is_active from users where id = $2) as viewer_is_active
@@ -81,22 +81,18 @@ pub async fn place_to_write(
     CommunityAccess { visibility: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
         .may_write(ErrorCode::CommunityNotFound)?;
     let is_pseudonymous = row.is_pseudonymous.ok_or(ErrorCode::ArticleNotFound)?;
-    Ok(PlaceAccess { is_pseudonymous })
+    Ok(PlacementAccess { is_pseudonymous })
 }
 
-/// A discussion that the viewer may see and, with authorship or a role, change.
+/// A discussion in a community of which the viewer is a member. What they may change depends on the author and the role.
 pub struct DiscussionAccess {
-    /// The community it is in.
     pub community_id: CommunityId,
-    /// The article it is about.
     pub article_id: ArticleId,
-    /// Who wrote it.
     pub author_id: UserId,
-    /// The viewer's role.
     pub role: Role,
 }
 
-/// Discussion `id`, for `viewer` to change.
+/// Loads what decides whether `viewer` may change discussion `id`.
 pub async fn discussion_to_write(
     db: impl PgExecutor<'_>,
     viewer: &Viewer,
@@ -122,32 +118,31 @@ pub async fn discussion_to_write(
     Ok(DiscussionAccess { community_id: row.community_id, article_id: row.article_id, author_id: row.author_id, role })
 }
 
-/// A discussion that the viewer may comment in, with all that the new comment needs to know.
+/// A discussion in which the viewer may comment, and all that the new comment needs.
 pub struct CommentingAccess {
-    /// The community it is in.
     pub community_id: CommunityId,
-    /// The article it is about.
     pub article_id: ArticleId,
-    /// Whether new contributions here are signed with a pseudonym.
+    /// Whether new discussions and comments show a pseudonym.
     pub is_pseudonymous: bool,
-    /// How the viewer signs here; None where they need a pseudonym and have none yet.
+    /// The author of the new comment. None if the viewer needs a pseudonym and has none yet.
     pub author: Option<ResolvedAuthor>,
-    /// The id of the new comment. It is taken from the sequence here, so that the write is one statement.
+    /// The id of the new comment. This statement takes it from the sequence, so that one more statement can write everything.
     pub comment_id: CommentId,
-    /// The database's clock.
+    /// The time by the database's clock.
     pub now: DateTime<Utc>,
 }
 
-/// Discussion `id`, for `viewer` to comment in.
+/// Checks that `viewer` may comment in discussion `id`.
 pub async fn discussion_to_comment_in(
     db: impl PgExecutor<'_>,
     viewer: &Viewer,
     id: DiscussionId,
 ) -> Result<CommentingAccess> {
     let row = sqlx::query!(
-        r#"select d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId", ca.is_pseudonymous, c.kind as "kind: Visibility", m.role as "role?: Role",
-                  clock_timestamp() as "now!", (select is_active from users where id = $2) as viewer_is_active, u.username as "username?", u.avatar_url, p.id as "pseudonym_id?: PseudonymId",
-                  p.name as "pseudonym?",
+        r#"select d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId", ca.is_pseudonymous,
+                  c.kind as "kind: Visibility", m.role as "role?: Role",
+                  (select is_active from users where id = $2) as viewer_is_active, clock_timestamp() as "now!",
+                  u.username as "username?", u.avatar_url, p.id as "pseudonym_id?: PseudonymId", p.name as "pseudonym?",
                   case when m.role is not null then nextval(pg_get_serial_sequence('comments', 'id')) end as "comment_id: CommentId"
            from discussions d
            join communities c on c.id = d.community_id
@@ -168,26 +163,24 @@ pub async fn discussion_to_comment_in(
         .may_write(ErrorCode::DiscussionNotFound)?;
     let (username, avatar_url) = (row.username.ok_or(ErrorCode::TokenInvalid)?, row.avatar_url);
     let identity = Identity { user_id: viewer.user_id, username, avatar_url, pseudonym: row.pseudonym };
-    let is_signed = !row.is_pseudonymous || identity.pseudonym.is_some();
+    let is_resolved = !row.is_pseudonymous || identity.pseudonym.is_some();
     Ok(CommentingAccess {
         community_id: row.community_id,
         article_id: row.article_id,
         is_pseudonymous: row.is_pseudonymous,
-        author: is_signed.then(|| ResolvedAuthor { pseudonym_id: row.pseudonym_id, author: Author::of(identity) }),
-        comment_id: row.comment_id.ok_or_else(|| ApiError::internal("a member's comment was given no id"))?,
+        author: is_resolved.then(|| ResolvedAuthor { pseudonym_id: row.pseudonym_id, author: Author::from(identity) }),
+        comment_id: row.comment_id.ok_or_else(|| ApiError::internal("the statement gave a member's comment no id"))?,
         now: row.now,
     })
 }
 
-/// A comment that the viewer may see and, with authorship or a role, change.
+/// A comment in a community of which the viewer is a member. What they may change depends on the author and the role.
 pub struct CommentAccess {
-    /// Who wrote it.
     pub author_id: UserId,
-    /// The viewer's role.
     pub role: Role,
 }
 
-/// Comment `id`, for `viewer` to change.
+/// Loads what decides whether `viewer` may change comment `id`.
 pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: CommentId) -> Result<CommentAccess> {
     let row = sqlx::query!(
         r#"select k.author_id as "author_id: UserId", c.kind as "kind: Visibility", m.role as "role?: Role",

@@ -1,4 +1,4 @@
-//! Bearer tokens, as Django's `rest_framework_simplejwt` issues them or an issuer with a public key does.
+//! Bearer tokens: those that Django's `rest_framework_simplejwt` issues, and those of an issuer with a public key.
 
 use anyhow::Context;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
@@ -14,7 +14,7 @@ use crate::{
     ids::{CommunityId, UserId},
 };
 
-/// What is written into a token.
+/// The claims of a token that this program signs.
 #[derive(Serialize)]
 struct Claims {
     token_type: String,
@@ -22,7 +22,7 @@ struct Claims {
     iat: i64,
     jti: String,
     user_id: NumberOrText,
-    /// Narrows the token to these communities.
+    /// The only communities that the token is valid for.
     #[serde(skip_serializing_if = "Option::is_none")]
     communities: Option<Vec<CommunityId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ struct Claims {
     iss: Option<String>,
 }
 
-/// simplejwt wrote `user_id` as a number up to 5.5.0 and as a string since.
+/// simplejwt writes `user_id` as a number up to version 5.5.0, and as a string in later versions.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum NumberOrText {
@@ -39,9 +39,9 @@ enum NumberOrText {
     Text(String),
 }
 
-/// Only what is needed of a token that is checked: others may lack `iat` or `jti`.
+/// The claims that this program reads. It ignores all others, because some issuers leave out `iat` or `jti`.
 #[derive(Deserialize)]
-struct Checked {
+struct RequiredClaims {
     token_type: Option<String>,
     exp: f64,
     user_id: NumberOrText,
@@ -51,7 +51,7 @@ struct Checked {
 
 /// Checks tokens.
 pub struct Verifier {
-    /// A token is good by any of these.
+    /// A token is valid if one of these keys has signed it.
     keys: Vec<DecodingKey>,
     validation: Validation,
 }
@@ -62,15 +62,15 @@ pub struct Verifier {
 pub struct TokenCache(Option<([u8; 32], Viewer)>);
 
 impl Verifier {
-    /// The verifier that the settings describe, or what is wrong with them.
+    /// Makes the verifier for the settings. Fails if they are incomplete or a key cannot be read.
     pub fn new(config: &JwtConfig) -> anyhow::Result<Self> {
         let pem = || -> anyhow::Result<Vec<u8>> {
-            let given = config.jwt_public_key.as_deref().filter(|key| !key.is_empty());
-            let given = given.context("JWT_PUBLIC_KEY is needed for this JWT_ALGORITHM")?;
-            if given.contains("-----BEGIN") {
-                return Ok(given.replace("\\n", "\n").into_bytes());
+            let key = config.jwt_public_key.as_deref().filter(|key| !key.is_empty());
+            let key = key.context("JWT_PUBLIC_KEY is needed for this JWT_ALGORITHM")?;
+            if key.contains("-----BEGIN") {
+                return Ok(key.replace("\\n", "\n").into_bytes());
             }
-            std::fs::read(given).with_context(|| format!("JWT_PUBLIC_KEY: reading {given}"))
+            std::fs::read(key).with_context(|| format!("JWT_PUBLIC_KEY: cannot read the file {key}"))
         };
         let one = |key| vec![key];
         let (algorithm, keys) = match config.jwt_algorithm {
@@ -94,10 +94,10 @@ impl Verifier {
         let mut validation = Validation::new(algorithm);
         validation.leeway = 0;
         validation.validate_nbf = true;
-        // An issuer may name an audience whether or not anyone looks at it.
+        // Without JWT_AUDIENCE a token may name any audience.
         validation.validate_aud = false;
-        let audiences = named(config.jwt_audience.iter().map(String::as_str));
-        let issuers = named(config.jwt_issuer.iter().map(String::as_str));
+        let audiences = entries(config.jwt_audience.iter().map(String::as_str));
+        let issuers = entries(config.jwt_issuer.iter().map(String::as_str));
         if !audiences.is_empty() {
             validation.validate_aud = true;
             validation.set_audience(&audiences);
@@ -110,12 +110,12 @@ impl Verifier {
         Ok(Self { keys, validation })
     }
 
-    /// As [`Verifier::verify`], with less work if `cache` has the token. An expired token is refused all the same.
+    /// Like [`Verifier::verify`], with less work if `cache` has the token. It refuses an expired token in any case.
     pub fn verify_again(&self, token: &str, cache: &mut TokenCache) -> Result<Viewer> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let now = chrono::Utc::now().timestamp();
         match &cache.0 {
-            Some((good, viewer)) if *good == hash && viewer.expires_at.is_some_and(|end| end >= now) => {
+            Some((valid, viewer)) if *valid == hash && viewer.expires_at.is_some_and(|end| end >= now) => {
                 Ok(viewer.clone())
             }
             _ => {
@@ -126,10 +126,10 @@ impl Verifier {
         }
     }
 
-    /// The claims of a token that one of the keys has signed and that is good now.
-    fn claims(&self, token: &str) -> Result<Checked, ErrorCode> {
+    /// The claims of a token, if one of the keys has signed it and it is valid now.
+    fn claims(&self, token: &str) -> Result<RequiredClaims, ErrorCode> {
         for key in &self.keys {
-            match jsonwebtoken::decode::<Checked>(token, key, &self.validation) {
+            match jsonwebtoken::decode::<RequiredClaims>(token, key, &self.validation) {
                 Ok(decoded) => return Ok(decoded.claims),
                 Err(error) => match error.kind() {
                     ErrorKind::InvalidSignature => {}
@@ -141,10 +141,10 @@ impl Verifier {
         Err(ErrorCode::TokenInvalid)
     }
 
-    /// Who `token` is for. `token_expired` or `token_invalid` otherwise.
+    /// The user of `token`. `token_expired` or `token_invalid` if the token is not valid.
     pub fn verify(&self, token: &str) -> Result<Viewer> {
         let claims = self.claims(token)?;
-        // A refresh token is signed with the same key and is no access token.
+        // A refresh token is signed with the same key but gives no access.
         if claims.token_type.as_deref() != Some("access") {
             return Err(ErrorCode::TokenInvalid.into());
         }
@@ -159,32 +159,32 @@ impl Verifier {
     }
 }
 
-/// The fewest bytes of each of several secrets: what cuts a single secret with a comma in it to pieces must not leave one that
-/// can be guessed.
-const SECRET_BYTES: usize = 8;
+/// The least length of each secret in a list. A single secret that contains a comma is read as a list too, and no part of it may
+/// be short enough to be guessed.
+const MIN_SECRET_BYTES: usize = 8;
 
-/// The secrets that JWT_SECRET lists, the one that signs first.
+/// The secrets in the setting JWT_SECRET. The first one signs.
 ///
-/// The setting as a whole is good as well: it may be one secret that contains a comma, and only who knows it all can sign so.
+/// The whole setting is the last secret of a list, because it may be one secret that contains a comma.
 fn secrets(setting: &str) -> anyhow::Result<Vec<&str>> {
     if !setting.contains(',') {
         return Ok(vec![setting]);
     }
-    let mut secrets = named(setting.split(','));
+    let mut secrets = entries(setting.split(','));
     anyhow::ensure!(
-        !secrets.is_empty() && secrets.iter().all(|secret| secret.len() >= SECRET_BYTES),
-        "JWT_SECRET: of several secrets, with commas between, each needs {SECRET_BYTES} bytes or more"
+        !secrets.is_empty() && secrets.iter().all(|secret| secret.len() >= MIN_SECRET_BYTES),
+        "JWT_SECRET: each secret of a list (with commas between) needs {MIN_SECRET_BYTES} bytes or more"
     );
     secrets.push(setting);
     Ok(secrets)
 }
 
-/// The entries of a list. An empty variable is one that is not set.
-fn named<'a>(list: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+/// The entries of a list that are not empty. An empty variable counts as not set.
+fn entries<'a>(list: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     list.into_iter().map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
-/// How a token is signed, and where it says that it comes from and goes to.
+/// The secret that signs a token, and the token's audience and issuer.
 pub struct Signing<'a> {
     secret: &'a str,
     audience: Option<&'a str>,
@@ -193,9 +193,9 @@ pub struct Signing<'a> {
 
 impl<'a> Signing<'a> {
     fn first(setting: &'a str, audiences: &'a [String], issuers: &'a [String]) -> Self {
-        // A setting that is refused signs nothing that is good anywhere.
+        // `Verifier::new` refuses such a setting, so no server accepts this token.
         let secret = secrets(setting).ok().and_then(|secrets| secrets.first().copied()).unwrap_or(setting);
-        let first = |list: &'a [String]| named(list.iter().map(String::as_str)).first().copied();
+        let first = |list: &'a [String]| entries(list.iter().map(String::as_str)).first().copied();
         Self { secret, audience: first(audiences), issuer: first(issuers) }
     }
 }
@@ -219,7 +219,7 @@ impl<'a> From<&'a SigningConfig> for Signing<'a> {
     }
 }
 
-/// A token like simplejwt's for `user`, signed with the first of the shared secrets, good for `ttl_seconds`.
+/// Makes a token like simplejwt's for `user`, which expires after `ttl_seconds`. The first of the shared secrets signs it.
 pub fn mint<'a>(
     signing: impl Into<Signing<'a>>,
     user: UserId,

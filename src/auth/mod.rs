@@ -1,8 +1,8 @@
-//! Who is asking, and what they may do.
+//! Authentication (who sends a request) and access (what they may do).
 
-pub mod access;
+pub(crate) mod access;
 pub mod jwt;
-pub mod routes;
+pub(crate) mod routes;
 pub mod session;
 mod state;
 pub mod viewer;

@@ -1,7 +1,7 @@
-//! The session of a browser: begin, ask, end.
+//! The routes of browser sessions.
 
 use axum::{
-    Json as Answer,
+    Json,
     extract::State,
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
@@ -18,7 +18,7 @@ use crate::{
     openapi::{ReadErrors, WriteErrors},
 };
 
-/// Who is signed in.
+/// The signed-in user and their communities.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "user": { "id": 9, "username": "ada", "avatar_url": null },
@@ -26,46 +26,46 @@ use crate::{
 }))]
 pub struct SessionInfo {
     user: User,
-    /// The communities of the user, and of the token where that is narrower.
+    /// The user's communities; if the token is narrowed, only those in it.
     communities: Vec<Membership>,
 }
 
-/// The routes of sessions. They want the layer of [`session::Sessions`] around them, and no others do.
+/// The routes of sessions. Only these need the layer of [`session::Sessions`] around them.
 pub fn routes() -> OpenApiRouter<AuthState> {
-    OpenApiRouter::new().routes(routes!(begin, who, end))
+    OpenApiRouter::new().routes(routes!(begin, read, end))
 }
 
-async fn info(state: &AuthState, viewer: &Viewer) -> Result<Response> {
-    let (user, communities) = directory::who_is(&state.db, viewer.user_id, &viewer.scope).await?;
-    Ok(([(header::CACHE_CONTROL, "no-store")], Answer(SessionInfo { user, communities })).into_response())
+async fn session_info(state: &AuthState, viewer: &Viewer) -> Result<Response> {
+    let (user, communities) = directory::user_and_memberships(&state.db, viewer.user_id, &viewer.scope).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(SessionInfo { user, communities })).into_response())
 }
 
 /// Exchange a bearer token for a session cookie
 #[utoipa::path(post, path = "/session", tag = "session", operation_id = "beginSession",
     security(("bearer" = [])),
-    responses((status = 200, description = "Who you are; the cookie comes in `Set-Cookie`", body = SessionInfo), WriteErrors))]
+    responses((status = 200, description = "The signed-in user. The cookie is in `Set-Cookie`", body = SessionInfo), WriteErrors))]
 async fn begin(State(state): State<AuthState>, session: Session, headers: HeaderMap) -> Result<Response> {
     let token = viewer::bearer(&headers)?.ok_or(ErrorCode::TokenMissing)?;
     let viewer = state.verifier.verify(token)?;
-    let answer = info(&state, &viewer).await?;
+    let answer = session_info(&state, &viewer).await?;
     session::begin(&session, &viewer).await?;
     Ok(answer)
 }
 
-/// Who am I
+/// Get the signed-in user
 #[utoipa::path(get, path = "/session", tag = "session", operation_id = "getSession",
     security(("bearer" = []), ("session" = [])),
-    responses((status = 200, description = "Who you are", body = SessionInfo), ReadErrors))]
-async fn who(State(state): State<AuthState>, viewer: Viewer) -> Result<Response> {
-    info(&state, &viewer).await
+    responses((status = 200, description = "The signed-in user", body = SessionInfo), ReadErrors))]
+async fn read(State(state): State<AuthState>, viewer: Viewer) -> Result<Response> {
+    session_info(&state, &viewer).await
 }
 
 /// Log out
 ///
-/// Ends the session of the cookie. Without one there is nothing to end, and that is no error.
+/// Ends the session of the cookie. A request without a session is no error.
 #[utoipa::path(delete, path = "/session", tag = "session", operation_id = "endSession",
     security((), ("bearer" = []), ("session" = [])),
-    responses((status = 204, description = "There is no session any more"), WriteErrors))]
+    responses((status = 204, description = "The session has ended"), WriteErrors))]
 async fn end(State(state): State<AuthState>, session: Session, headers: HeaderMap) -> Result<StatusCode> {
     if session.id().is_some() {
         viewer::check_origin(&Method::DELETE, &headers, &state.allowed_origins)?;

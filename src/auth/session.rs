@@ -1,15 +1,15 @@
-//! Browser sessions: an HttpOnly cookie in exchange for a bearer token, by tower-sessions.
+//! Browser sessions, with tower-sessions: a client exchanges a bearer token for an HttpOnly cookie.
 //!
 //! tower-sessions makes the ids, sets and removes the cookie, and defines what a session is. Its layer is only around the three
-//! routes of `/session`, and the store is our own, for these reasons:
+//! routes of `/session`, and the store is our own. The reasons:
 //!
-//! * The ready-made store for PostgreSQL (tower-sessions-sqlx-store 0.15) switches sqlx to the `time` crate: the statements of
-//!   this crate then fail with 25 type errors. It brings its own table, migration and connection pool, so it has neither the time limits nor
-//!   the rollbacks of `src/db`, and a session's user is inside a binary value, where no statement finds it.
-//! * The one for Redis (tower-sessions-redis-store 0.16) adds 15 crates, a second Redis client among them. Redis is optional
-//!   here and may lose everything, which would sign everybody out.
-//! * All other requests only read a session. [`Sessions::viewer`] does so by one statement of the same store, and the layer would
-//!   run the same one. But the connections of polls pass no layer, so with it there would be two ways to read.
+//! * The ready-made store for PostgreSQL (tower-sessions-sqlx-store 0.15) switches sqlx to the `time` crate, and the statements of
+//!   this crate then fail with 25 type errors. It brings its own table, migration and connection pool, so it has neither the time
+//!   limits nor the rollbacks of `src/db`. It keeps a session's user inside a binary value, where no statement finds it.
+//! * The store for Redis (tower-sessions-redis-store 0.16) adds 15 crates, among them a second Redis client. Redis is optional here
+//!   and may lose everything, which would sign everybody out.
+//! * All other requests only read a session. [`Sessions::viewer`] reads it with one statement of the same store, and the layer
+//!   would run the same statement. But polls on the fast path pass no layer, so there would be two ways to read.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -41,33 +41,33 @@ const COOKIE: &str = "discussions_session";
 const KEY: &str = "viewer";
 /// How long the store may take. A poll has no other time limit, because it waits on purpose.
 const LOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
-/// For this long a poll needs no second look at a session that was read. A session that another node ended can poll here for
-/// as long.
+/// How long a session that was read is valid for polls without being read again. If another node ends it, it can poll here for
+/// up to as long.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(2);
-/// How many sessions are remembered for that long.
-const REMEMBERED: usize = 20_000;
+/// The most sessions that are cached for that long.
+const CACHED: usize = 20_000;
 
-/// What a session remembers.
+/// The data of a session.
 #[derive(Serialize, Deserialize)]
-struct Remembered {
+struct SessionData {
     user_id: UserId,
     scope: Scope,
 }
 
-/// The sessions of this service.
+/// The sessions of all users.
 #[derive(Clone)]
 pub struct Sessions {
     store: Store,
 }
 
 impl Sessions {
-    /// Sessions in this database.
+    /// The sessions that the database holds.
     pub fn new(db: Db) -> Self {
-        Self { store: Store { db, read: Arc::new(Cache::new(REMEMBERED)) } }
+        Self { store: Store { db, cache: Arc::new(Cache::new(CACHED)) } }
     }
 
-    /// The layer for the routes that begin and end sessions. All others only look, by [`Sessions::viewer`], so that
-    /// nothing of a session is held or written by a parked poll.
+    /// The layer for the routes that begin and end sessions. All other routes read the session by [`Sessions::viewer`], so that a
+    /// parked poll neither holds nor writes a session.
     pub fn layer(&self, config: &Config) -> SessionManagerLayer<Store> {
         SessionManagerLayer::new(self.store.clone())
             .with_name(COOKIE)
@@ -78,7 +78,7 @@ impl Sessions {
             .with_expiry(Expiry::OnInactivity(Duration::seconds(config.session_ttl_seconds)))
     }
 
-    /// Who the session of the request's cookie is for. None without a cookie, and for a session that has ended.
+    /// The viewer of the session that the request's cookie names. None without a cookie, and if the session has ended.
     pub async fn viewer(&self, headers: &HeaderMap) -> Result<Option<Viewer>> {
         let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         match session_of(values) {
@@ -87,30 +87,30 @@ impl Sessions {
         }
     }
 
-    /// Who the session of a poll is for; None where it has ended. What was read a moment ago need not be read again: a
-    /// browser polls anew after each event.
+    /// The viewer of a poll's session. None if the session has ended. A session that was read a moment ago is not read again,
+    /// because a browser polls again after each event.
     pub async fn poller(&self, id: Id) -> Result<Option<Viewer>> {
-        match self.store.read.get(&id).filter(|(_, read)| read.elapsed() < FRESH) {
+        match self.store.cache.get(&id).filter(|(_, read_at)| read_at.elapsed() < FRESH) {
             Some((viewer, _)) => Ok(Some(viewer)),
             None => self.read(id).await,
         }
     }
 
-    /// The user of the session of the request's cookie, if it was read a moment ago.
+    /// The user of the session that the request's cookie names, if it was read a moment ago.
     pub fn remembered(&self, headers: &HeaderMap) -> Option<UserId> {
         let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let (viewer, read) = self.store.read.get(&session_of(values)?)?;
-        (read.elapsed() < FRESH).then_some(viewer.user_id)
+        let (viewer, read_at) = self.store.cache.get(&session_of(values)?)?;
+        (read_at.elapsed() < FRESH).then_some(viewer.user_id)
     }
 
     async fn read(&self, id: Id) -> Result<Option<Viewer>> {
         let record = timeout(LOAD_TIMEOUT, self.store.load(&id)).await.map_err(unavailable)?.map_err(unavailable)?;
-        let remembered = record
+        let data = record
             .and_then(|mut record| record.data.remove(KEY))
-            .and_then(|value| serde_json::from_value::<Remembered>(value).ok());
-        let viewer = remembered.map(|it| Viewer { user_id: it.user_id, scope: it.scope, expires_at: None });
+            .and_then(|value| serde_json::from_value::<SessionData>(value).ok());
+        let viewer = data.map(|data| Viewer { user_id: data.user_id, scope: data.scope, expires_at: None });
         if let Some(viewer) = &viewer {
-            self.store.read.insert(id, (viewer.clone(), Instant::now()));
+            self.store.cache.insert(id, (viewer.clone(), Instant::now()));
         }
         Ok(viewer)
     }
@@ -122,25 +122,25 @@ impl Sessions {
     }
 }
 
-/// Begins a session for `viewer`, with a new id whatever the browser had before.
+/// Begins a session for `viewer`. It always has a new id, so that nobody can make a user sign in to an id that they know.
 pub async fn begin(session: &Session, viewer: &Viewer) -> Result<()> {
     session.cycle_id().await.map_err(unavailable)?;
-    let remembered = Remembered { user_id: viewer.user_id, scope: viewer.scope.clone() };
-    session.insert(KEY, remembered).await.map_err(unavailable)?;
+    let data = SessionData { user_id: viewer.user_id, scope: viewer.scope.clone() };
+    session.insert(KEY, data).await.map_err(unavailable)?;
     Ok(())
 }
 
-/// Ends the session.
+/// Ends a session.
 pub async fn end(session: &Session) -> Result<()> {
     session.flush().await.map_err(unavailable)
 }
 
-/// Sessions in the table of that name.
+/// The table of sessions, for tower-sessions.
 #[derive(Clone, Debug)]
 pub struct Store {
     db: Db,
-    /// What was read lately, and when.
-    read: Arc<Cache<Id, (Viewer, Instant)>>,
+    /// The sessions that were read, and when.
+    cache: Arc<Cache<Id, (Viewer, Instant)>>,
 }
 
 fn backend(error: impl std::fmt::Display) -> session_store::Error {
@@ -150,7 +150,7 @@ fn backend(error: impl std::fmt::Display) -> session_store::Error {
 #[async_trait]
 impl SessionStore for Store {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
-        // An id is 128 random bits; one that is taken is a fault of the generator and fails on the primary key.
+        // An id has 128 random bits. If it is taken, the random number generator is broken, and the insert fails.
         let (data, expires_at) =
             (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
         sqlx::query!(
@@ -166,7 +166,7 @@ impl SessionStore for Store {
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
-        self.read.remove(&record.id);
+        self.cache.remove(&record.id);
         let (data, expires_at) =
             (serde_json::to_value(&record.data).map_err(backend)?, record.expiry_date.unix_timestamp());
         sqlx::query!(
@@ -201,12 +201,12 @@ impl SessionStore for Store {
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
         sqlx::query!("delete from sessions where id = $1", id.to_string()).execute(&self.db).await.map_err(backend)?;
-        self.read.remove(id);
+        self.cache.remove(id);
         Ok(())
     }
 }
 
-/// The session that the values of Cookie headers name.
+/// The id of the session in the values of Cookie headers.
 pub fn session_of<'a>(cookies: impl Iterator<Item = &'a str>) -> Option<Id> {
     let mut pairs = cookies.flat_map(|value| value.split(';'));
     let value = pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))?;

@@ -1,4 +1,4 @@
-//! The extractors that say who is asking: [`Viewer`] where that must be known, [`MaybeViewer`] where anyone may ask.
+//! The extractors of the user who sends a request. [`Viewer`] refuses a request without one; [`MaybeViewer`] accepts it.
 
 use axum::{
     extract::{FromRef, FromRequestParts},
@@ -12,18 +12,18 @@ use crate::{
     ids::UserId,
 };
 
-/// The user who is asking.
+/// The user who sends the request.
 #[derive(Clone, Debug)]
 pub struct Viewer {
-    /// Who it is.
+    /// The user's id.
     pub user_id: UserId,
-    /// What the token is narrowed to.
+    /// The communities that the token or session is valid for.
     pub scope: Scope,
-    /// When the token ends, in seconds since 1970; a session's end is the session store's affair.
+    /// When the token expires, in seconds since 1970. None for a session, whose store checks its end.
     pub expires_at: Option<i64>,
 }
 
-/// The user who is asking, if any: for what the public may read.
+/// The user who sends the request, if anyone is signed in.
 pub struct MaybeViewer(pub Option<Viewer>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Viewer
@@ -51,7 +51,7 @@ where
     }
 }
 
-/// A bearer token, if there is an Authorization header of that scheme; else the session of the cookie.
+/// Finds the user by the bearer token, if the request has one, or else by the session of the cookie.
 async fn authenticate(state: &AuthState, parts: &Parts) -> Result<Option<Viewer>> {
     if let Some(token) = bearer(&parts.headers)? {
         return state.verifier.verify(token).map(Some);
@@ -63,18 +63,18 @@ async fn authenticate(state: &AuthState, parts: &Parts) -> Result<Option<Viewer>
     Ok(Some(viewer))
 }
 
-/// Who sends a request, as a layer around the handlers has to know it. As an extension of the request it saves the extractors
-/// the same work.
+/// The user who sends a request, found by a layer around the handlers. The layer leaves it in the request's extensions, so that
+/// the extractors need not authenticate again.
 #[derive(Clone, Debug)]
 pub enum Authenticated {
-    /// What an extractor finds.
+    /// The result of authentication, which the extractors take over.
     Checked(Result<Option<Viewer>, ErrorCode>),
-    /// The user of a session that was read a moment ago. It may have ended since: the extractors look again.
+    /// The user of a session that was read a moment ago. It may have ended since, so the extractors read it again.
     Remembered(UserId),
 }
 
 impl Authenticated {
-    /// Finds out who sends a request.
+    /// Authenticates a request.
     pub async fn of(state: &AuthState, parts: &Parts) -> Self {
         let has_token = matches!(bearer(&parts.headers), Ok(Some(_)) | Err(_));
         match state.sessions.remembered(&parts.headers).filter(|_| !has_token) {
@@ -83,7 +83,7 @@ impl Authenticated {
         }
     }
 
-    /// Who it is, nobody, or why that is not known.
+    /// The user's id, or None if nobody is signed in. The error is the refusal of the extractors.
     pub fn user_id(&self) -> Result<Option<UserId>, ErrorCode> {
         match self {
             Self::Checked(outcome) => {
@@ -94,14 +94,14 @@ impl Authenticated {
     }
 }
 
-/// The bearer token of the Authorization headers. `token_invalid` where it cannot be one.
+/// The bearer token of the Authorization headers. `token_invalid` if it is not UTF-8.
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     let values = headers.get_all(header::AUTHORIZATION).iter().map(|value| value.as_bytes());
     bearer_credentials(values).map(token_of).transpose()
 }
 
-/// What stands behind `Bearer` in the first Authorization header of that scheme, perhaps nothing. A header of another scheme
-/// counts as absent: a proxy in front may ask for a password of its own, and browsers send that along.
+/// The credentials of the first Authorization header with the scheme `Bearer`; they may be empty. Headers with other schemes are
+/// ignored, because a proxy in front may ask for a password, which browsers then send with every request.
 pub fn bearer_credentials<'a>(authorization: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
     authorization.into_iter().find_map(|value| {
         let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
@@ -110,12 +110,13 @@ pub fn bearer_credentials<'a>(authorization: impl Iterator<Item = &'a [u8]>) -> 
     })
 }
 
-/// The token that bearer credentials are. `token_invalid` where they cannot be one.
+/// The credentials as a token. `token_invalid` if they are not UTF-8.
 pub fn token_of(credentials: &[u8]) -> Result<&str> {
     std::str::from_utf8(credentials).map_err(|_| ErrorCode::TokenInvalid.into())
 }
 
-/// A browser sends cookies along whichever page makes it ask, so what changes something must come from a page we know.
+/// Checks that a request by cookie that may write comes from an allowed origin. Browsers send the cookie whichever page makes the
+/// request, so without this check any page could write for the user.
 pub fn check_origin(method: &Method, headers: &HeaderMap, allowed: &[String]) -> Result<()> {
     if method.is_safe() {
         return Ok(());

@@ -9,12 +9,12 @@ use crate::{
     ids::{ArticleId, CommunityId, PseudonymId, UserId},
 };
 
-/// Whose name a new row carries.
+/// The author of a new discussion or comment.
 #[derive(Clone, Debug)]
 pub struct ResolvedAuthor {
-    /// The pseudonym's id for the row, where there is one.
+    /// The pseudonym that the new row refers to, if the author has one there.
     pub pseudonym_id: Option<PseudonymId>,
-    /// What others see.
+    /// The author as other users see them.
     pub author: Author,
 }
 
@@ -58,7 +58,7 @@ const NOUNS: [&str; 32] = [
     "Willow",
 ];
 
-/// A name that says nothing of the person who gets it.
+/// A random pseudonym. It reveals nothing about the person.
 fn random_name() -> String {
     let mut rng = rand::rng();
     let word = |words: &[&'static str; 32]| *words.choose(&mut rand::rng()).expect("the list has words");
@@ -66,25 +66,25 @@ fn random_name() -> String {
     format!("{} {} {number}", word(&ADJECTIVES), word(&NOUNS))
 }
 
-/// How `user` signs on an article of a community; a first contribution where pseudonyms are used makes the pseudonym.
-/// `token_invalid` where the directory does not know the user.
+/// Finds out how `user` appears on an article of a community: under their name, or under a pseudonym, which is made when they
+/// write there for the first time. `token_invalid` if there is no such user.
 pub async fn resolve(
     write: &mut Write,
     user: UserId,
     community: CommunityId,
     article: ArticleId,
-    pseudonymous: bool,
+    is_pseudonymous: bool,
 ) -> Result<ResolvedAuthor> {
-    if !pseudonymous {
-        // Held until the commit: a rename waits for the event that carries this name, see migration 0010.
+    if !is_pseudonymous {
+        // The lock lasts until the commit. A rename waits for it, so it comes after the event with this name (migration 0010).
         let row = sqlx::query!("select username, avatar_url from users where id = $1 for share", user as _)
             .fetch_optional(&mut *write)
             .await?
             .ok_or(crate::error::ErrorCode::TokenInvalid)?;
         let identity = Identity { user_id: user, username: row.username, avatar_url: row.avatar_url, pseudonym: None };
-        return Ok(ResolvedAuthor { pseudonym_id: None, author: Author::of(identity) });
+        return Ok(ResolvedAuthor { pseudonym_id: None, author: Author::from(identity) });
     }
-    // A taken name inserts nothing, and so does a pseudonym that another request of the same user has just made.
+    // The insert does nothing if the name is taken, or if another request of this user has just made the pseudonym.
     for _ in 0..20 {
         let found = sqlx::query!(
             r#"select id as "id: PseudonymId", name from pseudonyms where community_id = $1 and article_id = $2 and user_id = $3"#,
@@ -95,7 +95,7 @@ pub async fn resolve(
         .fetch_optional(&mut *write)
         .await?;
         if let Some(row) = found {
-            let author = Author::under(row.name);
+            let author = Author::pseudonymous(row.name);
             return Ok(ResolvedAuthor { pseudonym_id: Some(row.id), author });
         }
         sqlx::query!(
@@ -108,5 +108,5 @@ pub async fn resolve(
         .execute(&mut *write)
         .await?;
     }
-    Err(ApiError::internal("no free pseudonym after 20 tries"))
+    Err(ApiError::internal("found no free pseudonym in 20 tries"))
 }

@@ -1,6 +1,6 @@
-//! What the routes of comments do.
+//! The handlers of comments.
 
-use axum::{Json as Answer, extract::State, http::StatusCode, response::Response};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 
 use super::{
     model::{Comment, CommentPage, CommentPatch, NewComment},
@@ -14,7 +14,7 @@ use crate::{
     authors,
     error::{ErrorCode, Result},
     events::{Change, WrittenComment, outbox::UncountedChange},
-    extract::{Json, PathId, Query},
+    extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{CommentId, DiscussionId},
     openapi::{ReadErrors, WriteErrors},
@@ -23,31 +23,31 @@ use crate::{
     text,
 };
 
-/// How often a comment is tried anew whose author is renamed at the same moment.
-const RENAMES: usize = 3;
+/// How often a comment is tried if its author is renamed at the same moment.
+const MAX_TRIES: usize = 3;
 
-/// The comments of a discussion as trees, oldest first
+/// List the comments of a discussion as trees, oldest first
 ///
-/// A page has so many comments of the first level, each with all replies. Everything up to `last_event_id` is in the
-/// answer: poll from there.
+/// `limit` counts the comments of the first level. Each comes with all of its replies. The answer reflects every event up to
+/// `last_event_id`: poll from there.
 #[utoipa::path(get, path = "/discussions/{id}/comments", tag = "comments", operation_id = "listComments",
-    params(("id" = i64, Path, description = "The discussion"), PageQuery),
+    params(("id" = i64, Path, description = "The discussion's id"), PageQuery),
     security((), ("bearer" = []), ("session" = [])),
-    responses((status = 200, description = "A page of the list", body = CommentPage), ReadErrors))]
+    responses((status = 200, description = "A page of comments", body = CommentPage), ReadErrors))]
 pub async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(discussion): PathId<DiscussionId>,
     Query(page): Query<PageQuery>,
-) -> Result<Answer<CommentPage>> {
+) -> Result<Json<CommentPage>> {
     let (after, limit) = (page.after()?, page.limit()?);
-    Ok(Answer(store::page(&state.db, viewer.as_ref(), discussion, after, limit).await?))
+    Ok(Json(store::page(&state.db, viewer.as_ref(), discussion, after, limit).await?))
 }
 
 /// Write a comment
 #[utoipa::path(post, path = "/discussions/{id}/comments", tag = "comments", operation_id = "createComment",
-    params(("id" = i64, Path, description = "The discussion"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Repeat the request with the same key, and it is carried out once")),
+    params(("id" = i64, Path, description = "The discussion's id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice. If you repeat the request with the same key, the comment is written only once")),
     request_body = NewComment, security(("bearer" = []), ("session" = [])),
     responses((status = 201, description = "The new comment", body = Comment), WriteErrors))]
 pub async fn create(
@@ -55,10 +55,10 @@ pub async fn create(
     viewer: Viewer,
     PathId(discussion): PathId<DiscussionId>,
     key: IdempotencyKey,
-    Json(new): Json<NewComment>,
+    JsonBody(new): JsonBody<NewComment>,
 ) -> Result<Response> {
-    let new = new.checked()?;
-    for _ in 0..RENAMES {
+    let new = new.validate()?;
+    for _ in 0..MAX_TRIES {
         if let Some(answer) = try_create(&state, &viewer, discussion, &key, &new).await? {
             return Ok(answer);
         }
@@ -66,7 +66,7 @@ pub async fn create(
     Err(ErrorCode::Unavailable.into())
 }
 
-/// None, and nothing is written, where the author is renamed at this moment.
+/// Writes the comment. None, and nothing is written, if the author is renamed at this moment.
 async fn try_create(
     state: &AppState,
     viewer: &Viewer,
@@ -77,7 +77,7 @@ async fn try_create(
     let access = access::discussion_to_comment_in(&state.db, viewer, discussion).await?;
     let CommentingAccess { community_id, article_id, is_pseudonymous, comment_id, now, author } = access;
 
-    // Without a key and with a known author, this is a transaction of one statement.
+    // Without an idempotency key, and if the author is known, the transaction is one statement.
     let mut write = state.db.write();
     let route = format!("POST /discussions/{discussion}/comments");
     let ticket = match idempotency::claim(&mut write, viewer, key.clone(), &route, new).await? {
@@ -104,30 +104,30 @@ async fn try_create(
     }
 }
 
-/// A comment
+/// Get a comment
 #[utoipa::path(get, path = "/comments/{id}", tag = "comments", operation_id = "getComment",
-    params(("id" = i64, Path, description = "The comment")),
+    params(("id" = i64, Path, description = "The comment's id")),
     security((), ("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The comment", body = Comment), ReadErrors))]
 pub async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId<CommentId>,
-) -> Result<Answer<Comment>> {
-    Ok(Answer(store::get(&state.db, viewer.as_ref(), id).await?))
+) -> Result<Json<Comment>> {
+    Ok(Json(store::get(&state.db, viewer.as_ref(), id).await?))
 }
 
 /// Change a comment
 #[utoipa::path(patch, path = "/comments/{id}", tag = "comments", operation_id = "updateComment",
-    params(("id" = i64, Path, description = "The comment")),
+    params(("id" = i64, Path, description = "The comment's id")),
     request_body = CommentPatch, security(("bearer" = []), ("session" = [])),
-    responses((status = 200, description = "The comment as it is now", body = Comment), WriteErrors))]
+    responses((status = 200, description = "The changed comment", body = Comment), WriteErrors))]
 pub async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<CommentId>,
-    Json(patch): Json<CommentPatch>,
-) -> Result<Answer<Comment>> {
+    JsonBody(patch): JsonBody<CommentPatch>,
+) -> Result<Json<Comment>> {
     let text = text::text(&patch.text)?;
     let found = access::comment_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
@@ -138,16 +138,16 @@ pub async fn update(
     let comment = changed.comment;
     write.emit(&Change::UpdatedComment(comment.state(changed.community_id, changed.article_id)?)).await?;
     write.commit().await?;
-    Ok(Answer(comment))
+    Ok(Json(comment))
 }
 
 /// Delete a comment
 ///
-/// A tombstone stays, and so do the replies. Deleting one again changes nothing and is no error.
+/// A tombstone and the replies stay. Deleting a tombstone changes nothing and is no error.
 #[utoipa::path(delete, path = "/comments/{id}", tag = "comments", operation_id = "deleteComment",
-    params(("id" = i64, Path, description = "The comment")),
+    params(("id" = i64, Path, description = "The comment's id")),
     security(("bearer" = []), ("session" = [])),
-    responses((status = 204, description = "It is deleted"), WriteErrors))]
+    responses((status = 204, description = "The comment is deleted"), WriteErrors))]
 pub async fn delete(
     State(state): State<AppState>,
     viewer: Viewer,

@@ -1,4 +1,4 @@
-//! Comments of a discussion, nested three deep.
+//! Comments in a discussion. Replies nest three levels deep.
 
 mod handlers;
 pub mod model;

@@ -1,4 +1,4 @@
-//! Comments as clients see them and send them.
+//! Comments as clients send and receive them.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,10 +13,10 @@ use crate::{
     text,
 };
 
-/// The deepest level of comments.
-pub const DEEPEST: i16 = 3;
+/// The depth of the deepest replies.
+pub const MAX_DEPTH: i16 = 3;
 
-/// A comment in a discussion. A deleted one stays as a tombstone without text and author, with its replies below it.
+/// A comment in a discussion. A deleted comment stays as a tombstone without text and author, and keeps its replies.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": 456, "discussion_id": 77, "parent_id": null, "depth": 1, "text": "Nice article!",
@@ -24,16 +24,16 @@ pub const DEEPEST: i16 = 3;
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
 }))]
 pub struct Comment {
-    /// Its id.
+    /// The comment's id.
     pub id: CommentId,
     /// The discussion it is in.
     pub discussion_id: DiscussionId,
     /// The comment it replies to; null at the first level.
     #[schema(required)]
     pub parent_id: Option<CommentId>,
-    /// Its level, 1 to 3.
+    /// The level of nesting, 1 to 3.
     pub depth: i16,
-    /// Its text in Markdown; null in a tombstone.
+    /// The text in Markdown; null in a tombstone.
     #[schema(required)]
     pub text: Option<String>,
     /// Who wrote it; null in a tombstone.
@@ -41,9 +41,9 @@ pub struct Comment {
     pub author: Option<Author>,
     /// When it was written.
     pub created_at: DateTime<Utc>,
-    /// When its text last changed.
+    /// When the text last changed.
     pub updated_at: DateTime<Utc>,
-    /// When it was deleted, if it was.
+    /// When it was deleted; null if it is not deleted.
     #[schema(required)]
     pub deleted_at: Option<DateTime<Utc>>,
 }
@@ -100,7 +100,7 @@ pub struct CommentTree {
     pub replies: Vec<CommentTree>,
 }
 
-/// A page of comments: some of the first level, oldest first, each with all that hangs below it.
+/// A page of comments: those of the first level, oldest first, each with all of its replies.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "comments": [{
@@ -119,17 +119,17 @@ pub struct CommentTree {
 pub struct CommentPage {
     /// The comments.
     pub comments: Vec<CommentTree>,
-    /// Everything up to this event is in the page: poll from here.
+    /// The newest event that the page reflects. Poll from here.
     pub last_event_id: EventId,
-    /// For the next page; null on the last.
+    /// The `cursor` of the next page; null on the last page.
     #[schema(required)]
     pub next_cursor: Option<String>,
-    /// Who is looking; null without a token.
+    /// The signed-in user; null if nobody is signed in.
     #[schema(required)]
     pub viewer: Option<ViewerInfo>,
 }
 
-/// A comment to write.
+/// A new comment.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "text": "Nice article!", "parent_id": null }))]
@@ -137,18 +137,18 @@ pub struct NewComment {
     /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: String,
-    /// The comment to reply to; none at the first level.
+    /// The comment to reply to. Leave it out to write at the first level.
     pub parent_id: Option<CommentId>,
 }
 
 impl NewComment {
-    /// With its text as it is stored, or what is wrong with it.
-    pub fn checked(self) -> Result<Self> {
+    /// Checks the text and trims it.
+    pub fn validate(self) -> Result<Self> {
         Ok(Self { text: text::text(&self.text)?, parent_id: self.parent_id })
     }
 }
 
-/// What to change of a comment. Takes authorship.
+/// A change of a comment. Only the author may change it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "text": "Nice article, and a good appendix." }))]
@@ -159,10 +159,10 @@ pub struct CommentPatch {
 }
 
 impl CommentTree {
-    /// Hangs comments below their parents. `comments` ascend by id, so that a parent comes before its replies.
-    pub fn grow(comments: impl DoubleEndedIterator<Item = Comment>) -> Vec<Self> {
+    /// Puts comments below their parents. `comments` must be in ascending order of ids, so that a parent comes before its replies.
+    pub fn build(comments: impl DoubleEndedIterator<Item = Comment>) -> Vec<Self> {
         let mut replies: std::collections::HashMap<Option<CommentId>, Vec<Self>> = Default::default();
-        // From the end: when a comment comes, all its replies are there, in reverse.
+        // Going backwards, all replies to a comment come before it, in reverse order.
         for comment in comments.rev() {
             let mut own = replies.remove(&Some(comment.id)).unwrap_or_default();
             own.reverse();

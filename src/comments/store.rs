@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::model::{Comment, CommentPage, CommentTree, DEEPEST};
+use super::model::{Comment, CommentPage, CommentTree, MAX_DEPTH};
 use crate::{
     auth::{Viewer, access::CommunityAccess},
     authors::{Author, Identity, store::ResolvedAuthor},
@@ -37,7 +37,7 @@ composite! {
 impl From<CommentRow> for Comment {
     fn from(row: CommentRow) -> Self {
         let is_live = row.deleted_at.is_none();
-        let author = Author::of(Identity {
+        let author = Author::from(Identity {
             user_id: row.author_id,
             username: row.username,
             avatar_url: row.avatar_url,
@@ -101,7 +101,7 @@ pub async fn page(
         pseudonym: found.own_pseudonym,
     });
     let memberships = membership.into_iter().collect();
-    let mut comments = CommentTree::grow(found.comments.into_iter().map(Comment::from));
+    let mut comments = CommentTree::build(found.comments.into_iter().map(Comment::from));
     let next_cursor = page::next_cursor(comments.iter().map(|tree| tree.comment.id), limit);
     comments.truncate(limit as usize);
     Ok(CommentPage {
@@ -136,16 +136,16 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId
     Ok(found.comment.into())
 }
 
-/// Where a comment is to hang.
+/// What a reply needs to know of the comment that it replies to.
 pub struct Parent {
-    /// The first comment of its branch.
+    /// The comment of the first level above the reply.
     pub root_id: CommentId,
-    /// The level of the reply.
+    /// The depth of the reply.
     pub depth: i16,
 }
 
-/// The comment to reply to in `discussion`. `parent_not_found` where it is not in that discussion, `comment_deleted`,
-/// `comment_too_deep` where it is at the deepest level already.
+/// Reads the comment to reply to in `discussion`. `parent_not_found` if it is not in that discussion, `comment_deleted`, or
+/// `comment_too_deep` if it is at the deepest level.
 pub async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: CommentId) -> Result<Parent> {
     let row = sqlx::query!(
         r#"select root_id as "root_id: CommentId", depth, deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
@@ -158,7 +158,7 @@ pub async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: Comme
     if row.is_deleted {
         return Err(ErrorCode::CommentDeleted.into());
     }
-    if row.depth >= DEEPEST {
+    if row.depth >= MAX_DEPTH {
         return Err(ApiError::from(ErrorCode::CommentTooDeep).field("parent_id", "is itself at the third level"));
     }
     Ok(Parent { root_id: row.root_id, depth: row.depth + 1 })
@@ -230,7 +230,7 @@ pub async fn insert(
     Ok(if inserted.is_some() { Inserted::Done } else { Inserted::Nothing })
 }
 
-/// Whether the discussion is there and not deleted.
+/// Whether the discussion exists and is not deleted.
 pub async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -> Result<bool> {
     let is_live = sqlx::query_scalar!(
         r#"select exists (select from discussions where id = $1 and deleted_at is null) as "is_live!""#,
@@ -241,11 +241,8 @@ pub async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -> Resul
 
 /// A changed comment and where it is.
 pub struct Changed {
-    /// The comment.
     pub comment: Comment,
-    /// The community it is in.
     pub community_id: CommunityId,
-    /// The article it is about.
     pub article_id: ArticleId,
 }
 
@@ -272,28 +269,22 @@ pub async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Opti
     }))
 }
 
-/// A comment just deleted.
+/// What the event of a deleted comment shows.
 pub struct Deleted {
-    /// The community it was in.
     pub community_id: CommunityId,
-    /// The article it was about.
     pub article_id: ArticleId,
-    /// The discussion it was in.
     pub discussion_id: DiscussionId,
-    /// The comment it replied to.
     pub parent_id: Option<CommentId>,
-    /// How many comments still live in the discussion.
+    /// The number of comments in the discussion that are not deleted.
     pub comment_count: i64,
-    /// When it was deleted.
     pub deleted_at: DateTime<Utc>,
 }
 
-/// Makes a live comment a tombstone and counts it off. None where it was one already.
+/// Makes a live comment a tombstone and lowers the discussion's count. None if it is a tombstone already.
 ///
-/// The discussion's row is locked first, as in [`insert`]: the same order everywhere, so that no two writers wait for each
-/// other.
+/// It locks the discussion's row first, as [`insert`] does. With the same order everywhere, no two writers wait for each other.
 pub async fn delete(write: &mut Write, id: CommentId) -> Result<Option<Deleted>> {
-    let place = sqlx::query!(
+    let discussion = sqlx::query!(
         r#"select d.id as "id: DiscussionId", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId"
          from discussions d
          where d.id = (select discussion_id from comments where id = $1)
@@ -303,25 +294,25 @@ pub async fn delete(write: &mut Write, id: CommentId) -> Result<Option<Deleted>>
     .fetch_one(&mut *write)
     .await?;
     let row = sqlx::query!(
-        r#"with gone as (
+        r#"with deleted as (
                update comments set text = '', deleted_at = clock_timestamp()
                where id = $1 and deleted_at is null
                returning parent_id, deleted_at
            ), counted as (
                update discussions set comment_count = comment_count - 1
-               where id = $2 and exists (select from gone)
+               where id = $2 and exists (select from deleted)
                returning comment_count
            )
-           select gone.parent_id as "parent_id: CommentId", gone.deleted_at as "deleted_at!", counted.comment_count from gone, counted"#,
+           select deleted.parent_id as "parent_id: CommentId", deleted.deleted_at as "deleted_at!", counted.comment_count from deleted, counted"#,
         id as _,
-        place.id as _
+        discussion.id as _
     )
     .fetch_optional(write)
     .await?;
     Ok(row.map(|row| Deleted {
-        community_id: place.community_id,
-        article_id: place.article_id,
-        discussion_id: place.id,
+        community_id: discussion.community_id,
+        article_id: discussion.article_id,
+        discussion_id: discussion.id,
         parent_id: row.parent_id,
         comment_count: row.comment_count,
         deleted_at: row.deleted_at,

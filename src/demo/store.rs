@@ -1,4 +1,4 @@
-//! The SQL of the demo: its people, and what they have written so far.
+//! The SQL of the demo.
 
 use serde::Serialize;
 use sqlx::{PgPool, types::Json};
@@ -10,7 +10,7 @@ use crate::{
     ids::{ArticleId, CommunityId, UserId},
 };
 
-/// What the demo's page begins with.
+/// The people and articles that the demo's page shows at first.
 #[derive(Serialize)]
 pub struct Directory {
     users: Vec<User>,
@@ -40,7 +40,7 @@ struct Community {
     kind: Visibility,
 }
 
-/// The first people and articles.
+/// Reads the first people and articles.
 pub async fn directory(db: &Db) -> Result<Directory> {
     let users = sqlx::query_as!(
         User,
@@ -62,14 +62,14 @@ pub async fn directory(db: &Db) -> Result<Directory> {
     Ok(Directory { users, articles })
 }
 
-/// Whether there is such a user.
+/// Whether the user exists and is active.
 pub async fn user_exists(db: &Db, user: UserId) -> Result<bool> {
     let found =
         sqlx::query_scalar!(r#"select exists (select from users where id = $1 and is_active) as "found!""#, user as _);
     Ok(found.fetch_one(db).await?)
 }
 
-/// Sets or, with no role, ends a membership.
+/// Sets the role of a membership, or ends the membership if there is no role.
 pub async fn set_membership(mut write: Write, user: UserId, community: CommunityId, role: Option<Role>) -> Result<()> {
     match role {
         Some(role) => {
@@ -93,16 +93,16 @@ pub async fn set_membership(mut write: Write, user: UserId, community: Community
     Ok(write.commit().await?)
 }
 
-/// Fills an empty database with people, communities, an article and a few words on it. Does nothing where there are users.
+/// Fills an empty database with people, communities, and an article with a discussion. Does nothing if there are users.
 pub async fn seed(pool: &PgPool) -> anyhow::Result<()> {
     let mut transaction = pool.begin().await?;
-    // Two seeds at once would both find nothing.
+    // Two processes that seed at once would both find an empty table.
     sqlx::query!("lock table users in share row exclusive mode").execute(&mut *transaction).await?;
     let empty = sqlx::query_scalar!(r#"select not exists (select from users) as "empty!""#)
         .fetch_one(&mut *transaction)
         .await?;
     if !empty {
-        tracing::info!("the database has users already: nothing seeded");
+        tracing::info!("the database has users already, so the demo is not seeded");
         return Ok(());
     }
     sqlx::raw_sql(include_str!("seed.sql")).execute(&mut *transaction).await?;

@@ -1,6 +1,6 @@
-//! Who people and communities are: how open a community is, which role a member has, and what a token is narrowed to.
+//! People and communities: who may read a community, which role a member has, and which communities a token is valid for.
 //!
-//! Other programs write these tables (Django during the migration), so everything here only reads.
+//! Other programs write these tables (Django during the migration). This program only reads them.
 
 pub mod store;
 
@@ -11,21 +11,21 @@ use utoipa::ToSchema;
 
 use crate::ids::CommunityId;
 
-/// How open a community is.
+/// Who may read a community.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[schema(as = Kind)] // its name on the wire
 pub enum Visibility {
-    /// Anyone reads, members write.
+    /// Anyone reads; members write.
     Public,
-    /// Members only; others know of it.
+    /// Members read and write. Others may know that it exists.
     Private,
-    /// Members only; others do not know of it.
+    /// Members read and write. Others must not learn that it exists.
     Hidden,
 }
 
-/// What a member may do: members and reviewers the same here, moderators and admins also delete, admins also resolve.
+/// The role of a member. Members and reviewers may do the same here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -34,26 +34,26 @@ pub enum Role {
     Member,
     /// Reads and writes.
     Reviewer,
-    /// Also deletes what others wrote.
+    /// Also deletes what other users wrote.
     Moderator,
-    /// Also deletes and resolves what others wrote.
+    /// Also deletes and resolves what other users wrote.
     Admin,
 }
 
 impl Role {
-    /// Whether the role may delete what others wrote.
+    /// Whether the role may delete what other users wrote.
     pub fn moderates(self) -> bool {
         matches!(self, Self::Moderator | Self::Admin)
     }
 }
 
-/// The communities that a token is good for: all of its user's, or only some. It narrows and never widens.
+/// The communities that a token is valid for: all of its user's communities, or only these. A scope never makes anyone a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scope(Option<Arc<[CommunityId]>>);
 
 impl Scope {
-    /// `None` for all.
+    /// A scope of these communities, or of all if there is no list.
     pub fn new(communities: Option<Vec<CommunityId>>) -> Self {
         Self(communities.map(|mut ids| {
             ids.sort_unstable();
@@ -62,17 +62,17 @@ impl Scope {
         }))
     }
 
-    /// Whether `community` is in it.
+    /// Whether `community` is in the scope.
     pub fn allows(&self, community: CommunityId) -> bool {
         self.0.as_ref().is_none_or(|ids| ids.binary_search(&community).is_ok())
     }
 
-    /// Whether `community` is both in this scope, a queue's, and in that of the token that the queue is polled with.
+    /// Whether `community` is in this scope, which is a queue's, and in the scope of the token that polls the queue.
     pub fn allows_both(&self, token: &Self, community: CommunityId) -> bool {
         self.allows(community) && token.allows(community)
     }
 
-    /// For SQL: null for all.
+    /// The scope as a parameter of a statement: null if it has all communities.
     pub fn as_sql(&self) -> Option<&[CommunityId]> {
         self.0.as_deref()
     }

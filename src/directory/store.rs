@@ -14,11 +14,11 @@ use crate::{
 /// The user of a session or token.
 #[derive(Serialize, ToSchema)]
 pub struct User {
-    /// Their id.
+    /// The user's id.
     pub id: UserId,
-    /// Their name.
+    /// The user's name.
     pub username: String,
-    /// Their picture.
+    /// The address of the user's picture; null without one.
     #[schema(required)]
     pub avatar_url: Option<String>,
 }
@@ -27,20 +27,20 @@ composite! {
     /// A community of the user.
     #[derive(Serialize, ToSchema)]
     pub struct Membership in query_membership! {
-        /// The community.
+        /// The community's id.
         pub id: CommunityId = "c.id",
-        /// Its name.
+        /// The community's name.
         pub name: String = "c.name",
-        /// Its name in addresses.
+        /// The community's name in web addresses.
         pub slug: String = "c.slug",
-        /// How open it is.
+        /// Who may read the community.
         pub kind: Visibility = "c.kind",
         /// The user's role in it.
         pub role: Role = "m.role",
     }
 }
 
-/// That the account of `user` is in use, for calls that find nothing else to ask the database. `token_invalid` otherwise.
+/// Checks that the account of `user` is active, for calls whose other statements do not. `token_invalid` if it is not.
 pub async fn check_active(db: impl PgExecutor<'_>, user: UserId) -> Result<()> {
     let is_active = sqlx::query_scalar!("select is_active from users where id = $1", user as _);
     match is_active.fetch_optional(db).await? {
@@ -49,8 +49,12 @@ pub async fn check_active(db: impl PgExecutor<'_>, user: UserId) -> Result<()> {
     }
 }
 
-/// Who `user` is, and their memberships as far as `scope` goes. `token_invalid` where the account is not in use.
-pub async fn who_is(db: impl PgExecutor<'_>, user: UserId, scope: &Scope) -> Result<(User, Vec<Membership>)> {
+/// Reads `user` and their memberships in the communities of `scope`. `token_invalid` if the account is not active.
+pub async fn user_and_memberships(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    scope: &Scope,
+) -> Result<(User, Vec<Membership>)> {
     let found = query_membership!(
         r#"select u.id as "id: UserId", u.username, u.avatar_url, array(select "#,
         r#" from memberships m

@@ -1,6 +1,6 @@
-//! What the routes of discussions do.
+//! The handlers of discussions.
 
-use axum::{Json as Answer, extract::State, http::StatusCode, response::Response};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,7 +14,7 @@ use crate::{
     directory::Role,
     error::{ErrorCode, Result},
     events::Change,
-    extract::{Json, PathId, Query},
+    extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{ArticleId, CommunityId, DiscussionId},
     openapi::{ReadErrors, WriteErrors},
@@ -22,36 +22,36 @@ use crate::{
     state::AppState,
 };
 
-/// Which discussions of an article.
+/// Which of an article's discussions to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct PlaceQuery {
-    /// Only those of this community; without it those of every community that you may read.
+pub struct CommunityQuery {
+    /// The community whose discussions to list. Leave it out for those of all communities that you may read.
     community_id: Option<CommunityId>,
 }
 
-/// The discussions of an article, newest first
+/// List the discussions of an article, newest first
 ///
-/// Everything up to `last_event_id` is in the answer: poll from there.
+/// The answer reflects every event up to `last_event_id`: poll from there.
 #[utoipa::path(get, path = "/articles/{id}/discussions", tag = "discussions", operation_id = "listDiscussions",
-    params(("id" = i64, Path, description = "The article"), PlaceQuery, PageQuery),
+    params(("id" = i64, Path, description = "The article's id"), CommunityQuery, PageQuery),
     security((), ("bearer" = []), ("session" = [])),
-    responses((status = 200, description = "A page of the list", body = DiscussionPage), ReadErrors))]
+    responses((status = 200, description = "A page of discussions", body = DiscussionPage), ReadErrors))]
 pub async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(article): PathId<ArticleId>,
-    Query(place): Query<PlaceQuery>,
+    Query(query): Query<CommunityQuery>,
     Query(page): Query<PageQuery>,
-) -> Result<Answer<DiscussionPage>> {
+) -> Result<Json<DiscussionPage>> {
     let (before, limit) = (page.after()?, page.limit()?);
-    Ok(Answer(store::page(&state.db, viewer.as_ref(), article, place.community_id, before, limit).await?))
+    Ok(Json(store::page(&state.db, viewer.as_ref(), article, query.community_id, before, limit).await?))
 }
 
 /// Begin a discussion
 #[utoipa::path(post, path = "/articles/{id}/discussions", tag = "discussions", operation_id = "createDiscussion",
-    params(("id" = i64, Path, description = "The article"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Repeat the request with the same key, and it is carried out once")),
+    params(("id" = i64, Path, description = "The article's id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice. If you repeat the request with the same key, the discussion is written only once")),
     request_body = NewDiscussion, security(("bearer" = []), ("session" = [])),
     responses((status = 201, description = "The new discussion", body = Discussion), WriteErrors))]
 pub async fn create(
@@ -59,10 +59,10 @@ pub async fn create(
     viewer: Viewer,
     PathId(article): PathId<ArticleId>,
     key: IdempotencyKey,
-    Json(new): Json<NewDiscussion>,
+    JsonBody(new): JsonBody<NewDiscussion>,
 ) -> Result<Response> {
-    let new = new.checked()?;
-    let place = access::place_to_write(&state.db, &viewer, article, new.community_id).await?;
+    let new = new.validate()?;
+    let placement = access::placement_to_write(&state.db, &viewer, article, new.community_id).await?;
 
     let mut write = state.db.write();
     let route = format!("POST /articles/{article}/discussions");
@@ -71,7 +71,8 @@ pub async fn create(
         Claim::Repeat(answer) => return Ok(answer),
     };
     let user = viewer.user_id;
-    let author = authors::store::resolve(&mut write, user, new.community_id, article, place.is_pseudonymous).await?;
+    let author =
+        authors::store::resolve(&mut write, user, new.community_id, article, placement.is_pseudonymous).await?;
     let discussion = store::insert(&mut write, user, article, &new, author).await?;
     write.emit(&Change::NewDiscussion(discussion.state()?)).await?;
     ticket.keep(&mut write, &discussion).await?;
@@ -79,34 +80,34 @@ pub async fn create(
     Ok(idempotency::created(&discussion))
 }
 
-/// A discussion
+/// Get a discussion
 #[utoipa::path(get, path = "/discussions/{id}", tag = "discussions", operation_id = "getDiscussion",
-    params(("id" = i64, Path, description = "The discussion")),
+    params(("id" = i64, Path, description = "The discussion's id")),
     security((), ("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The discussion", body = Discussion), ReadErrors))]
 pub async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId<DiscussionId>,
-) -> Result<Answer<Discussion>> {
-    Ok(Answer(store::get(&state.db, viewer.as_ref(), id).await?))
+) -> Result<Json<Discussion>> {
+    Ok(Json(store::get(&state.db, viewer.as_ref(), id).await?))
 }
 
 /// Change a discussion, or resolve it
 #[utoipa::path(patch, path = "/discussions/{id}", tag = "discussions", operation_id = "updateDiscussion",
-    params(("id" = i64, Path, description = "The discussion")),
+    params(("id" = i64, Path, description = "The discussion's id")),
     request_body = DiscussionPatch, security(("bearer" = []), ("session" = [])),
-    responses((status = 200, description = "The discussion as it is now", body = Discussion), WriteErrors))]
+    responses((status = 200, description = "The changed discussion", body = Discussion), WriteErrors))]
 pub async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<DiscussionId>,
-    Json(patch): Json<DiscussionPatch>,
-) -> Result<Answer<Discussion>> {
-    let patch = patch.checked()?;
+    JsonBody(patch): JsonBody<DiscussionPatch>,
+) -> Result<Json<Discussion>> {
+    let patch = patch.validate()?;
     let found = access::discussion_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
-        if patch.takes_authorship() {
+        if patch.needs_author() {
             return Err(ErrorCode::NotAuthor.into());
         }
         if found.role != Role::Admin {
@@ -117,16 +118,16 @@ pub async fn update(
     let discussion = store::update(&mut write, id, &patch).await?.ok_or(ErrorCode::DiscussionDeleted)?;
     write.emit(&Change::UpdatedDiscussion(discussion.state()?)).await?;
     write.commit().await?;
-    Ok(Answer(discussion))
+    Ok(Json(discussion))
 }
 
 /// Delete a discussion
 ///
-/// A tombstone stays. Deleting one again changes nothing and is no error.
+/// A tombstone stays. Deleting a tombstone changes nothing and is no error.
 #[utoipa::path(delete, path = "/discussions/{id}", tag = "discussions", operation_id = "deleteDiscussion",
-    params(("id" = i64, Path, description = "The discussion")),
+    params(("id" = i64, Path, description = "The discussion's id")),
     security(("bearer" = []), ("session" = [])),
-    responses((status = 204, description = "It is deleted"), WriteErrors))]
+    responses((status = 204, description = "The discussion is deleted"), WriteErrors))]
 pub async fn delete(
     State(state): State<AppState>,
     viewer: Viewer,

@@ -1,4 +1,4 @@
-//! Discussions of an article inside a community.
+//! Discussions: topics on an article in a community.
 
 mod handlers;
 pub mod model;

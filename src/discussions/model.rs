@@ -1,4 +1,4 @@
-//! Discussions as clients see them and send them.
+//! Discussions as clients send and receive them.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::{
     text,
 };
 
-/// A topic on an article inside a community. A deleted one stays as a tombstone without topic, text and author.
+/// A topic on an article in a community. A deleted discussion stays as a tombstone without topic, text and author.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
@@ -21,30 +21,30 @@ use crate::{
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
 }))]
 pub struct Discussion {
-    /// Its id.
+    /// The discussion's id.
     pub id: DiscussionId,
     /// The community it is in.
     pub community_id: CommunityId,
     /// The article it is about.
     pub article_id: ArticleId,
-    /// Its topic; null in a tombstone.
+    /// The topic; null in a tombstone.
     #[schema(required)]
     pub topic: Option<String>,
-    /// Its text in Markdown; null in a tombstone.
+    /// The text in Markdown; null in a tombstone.
     #[schema(required)]
     pub text: Option<String>,
     /// Who wrote it; null in a tombstone.
     #[schema(required)]
     pub author: Option<Author>,
-    /// Whether its question is settled.
+    /// Whether it is resolved.
     pub is_resolved: bool,
-    /// How many comments live in it.
+    /// The number of comments in it that are not deleted.
     pub comment_count: i64,
-    /// When it was begun.
+    /// When it was written.
     pub created_at: DateTime<Utc>,
-    /// When topic, text or `is_resolved` last changed.
+    /// When the topic, the text or `is_resolved` last changed.
     pub updated_at: DateTime<Utc>,
-    /// When it was deleted, if it was.
+    /// When it was deleted; null if it is not deleted.
     #[schema(required)]
     pub deleted_at: Option<DateTime<Utc>>,
 }
@@ -92,23 +92,23 @@ impl Discussion {
     }
 }
 
-/// Who is looking, and as whom.
+/// The signed-in user, as far as it concerns the list.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ViewerInfo {
-    /// The user.
+    /// The user's id.
     pub user_id: UserId,
-    /// The user's memberships among the communities of this answer.
+    /// The user's memberships in the communities of the list.
     pub memberships: Vec<ViewerMembership>,
 }
 
-/// A membership of the viewer.
+/// A membership of the signed-in user.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ViewerMembership {
     /// The community.
     pub community_id: CommunityId,
-    /// The viewer's role.
+    /// The user's role.
     pub role: Role,
-    /// The viewer's own pseudonym on this article, where there is one: what carries it is the viewer's.
+    /// The user's own pseudonym on this article, if they have one: what is written under it is theirs.
     #[schema(required)]
     pub pseudonym: Option<String>,
 }
@@ -127,22 +127,22 @@ pub struct ViewerMembership {
 pub struct DiscussionPage {
     /// The discussions.
     pub discussions: Vec<Discussion>,
-    /// Everything up to this event is in the page: poll from here.
+    /// The newest event that the page reflects. Poll from here.
     pub last_event_id: EventId,
-    /// For the next page; null on the last.
+    /// The `cursor` of the next page; null on the last page.
     #[schema(required)]
     pub next_cursor: Option<String>,
-    /// Who is looking; null without a token.
+    /// The signed-in user; null if nobody is signed in.
     #[schema(required)]
     pub viewer: Option<ViewerInfo>,
 }
 
-/// A discussion to begin.
+/// A new discussion.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "community_id": 42, "topic": "Sample size", "text": "Is **n = 12** enough?" }))]
 pub struct NewDiscussion {
-    /// The community to begin it in.
+    /// The community that it is in.
     pub community_id: CommunityId,
     /// 1 to 200 characters after trimming, at least one of them visible; one line.
     #[schema(min_length = 1, max_length = 200)]
@@ -153,30 +153,30 @@ pub struct NewDiscussion {
 }
 
 impl NewDiscussion {
-    /// With topic and text as they are stored, or what is wrong with them.
-    pub fn checked(self) -> Result<Self> {
+    /// Checks topic and text and trims them.
+    pub fn validate(self) -> Result<Self> {
         Ok(Self { community_id: self.community_id, topic: text::topic(&self.topic)?, text: text::text(&self.text)? })
     }
 }
 
-/// What to change of a discussion; at least one of these.
+/// A change of a discussion. It needs at least one of these fields.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "is_resolved": true }))]
 pub struct DiscussionPatch {
-    /// 1 to 200 characters after trimming, at least one of them visible; one line. Takes authorship.
+    /// 1 to 200 characters after trimming, at least one of them visible; one line. Only the author may change it.
     #[schema(min_length = 1, max_length = 200)]
     pub topic: Option<String>,
-    /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Takes authorship.
+    /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Only the author may change it.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: Option<String>,
-    /// Takes authorship or the role of an admin.
+    /// The author and admins may change it.
     pub is_resolved: Option<bool>,
 }
 
 impl DiscussionPatch {
-    /// With topic and text as they are stored, or what is wrong.
-    pub fn checked(self) -> Result<Self> {
+    /// Checks that something is to change, and checks and trims topic and text.
+    pub fn validate(self) -> Result<Self> {
         if self.topic.is_none() && self.text.is_none() && self.is_resolved.is_none() {
             return Err(ApiError::invalid_field("body", "has none of topic, text, is_resolved"));
         }
@@ -187,8 +187,8 @@ impl DiscussionPatch {
         })
     }
 
-    /// Whether it changes what only the author may change.
-    pub fn takes_authorship(&self) -> bool {
+    /// Whether only the author may make this change.
+    pub fn needs_author(&self) -> bool {
         self.topic.is_some() || self.text.is_some()
     }
 }

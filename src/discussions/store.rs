@@ -37,7 +37,7 @@ composite! {
 impl From<DiscussionRow> for Discussion {
     fn from(row: DiscussionRow) -> Self {
         let is_live = row.deleted_at.is_none();
-        let author = Author::of(Identity {
+        let author = Author::from(Identity {
             user_id: row.author_id,
             username: row.username,
             avatar_url: row.avatar_url,
@@ -240,7 +240,7 @@ pub async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch
     Ok(changed.map(|row| row.discussion.into()))
 }
 
-/// Makes a live discussion a tombstone and returns when. None where it was one already.
+/// Makes a live discussion a tombstone and returns when that was. None if it is a tombstone already.
 pub async fn delete(write: &mut Write, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
     let row = sqlx::query!(
         r#"update discussions set topic = '', text = '', deleted_at = clock_timestamp()

@@ -71,7 +71,7 @@ mod tests {
             comment_id: 456.into(),
             parent_id: None,
             text: "Nice article!".to_owned(),
-            author: Author::under("Quiet Heron 123".to_owned()),
+            author: Author::pseudonymous("Quiet Heron 123".to_owned()),
             timestamp: DateTime::<Utc>::UNIX_EPOCH,
         };
         let written = WrittenComment { comment, depth: 1 };

@@ -1,4 +1,4 @@
-//! Is this process alive, is it ready, and how is it doing.
+//! Liveness, readiness and the gauges of the metrics.
 
 pub mod store;
 
@@ -16,10 +16,10 @@ use crate::{
     state::AppState,
 };
 
-/// How long the database and the feed have to show that they are there.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for the database, and how long for the feed.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The routes for whoever decides whether this process gets requests.
+/// The routes for load balancers and supervisors.
 pub fn routes() -> Router<AppState> {
     Router::new().route("/health/live", get(async || alive())).route("/health/ready", get(ready))
 }
@@ -28,13 +28,13 @@ fn alive() -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": "ok" })))
 }
 
-/// Ready: the database answers, and the feed has brought everything up to its head.
+/// Ready means that the database answers and the hub has all events up to its head.
 async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::from(ErrorCode::Unavailable).message("shutting down"));
     }
     let seen = state.realtime.hub.position();
-    let position = timeout(PATIENCE, async {
+    let position = timeout(TIMEOUT, async {
         Ok::<_, sqlx::Error>((history::position(&state.db).await?, history::is_present(&state.db).await?))
     });
     let position = position.await;
@@ -42,16 +42,18 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
         position.map_err(|_| ApiError::from(ErrorCode::Unavailable).message("the database does not answer"))??;
     if !is_present {
         return Err(ApiError::from(ErrorCode::Unavailable)
-            .message("the database is another one: events are to be numbered anew"));
+            .message("this is another database than the one that numbered the last event: numbering has yet to continue from a new base"));
     }
-    // What this node has seen was in the database before.
+    // This node has events only from the database, so a lower head means that the database has lost some.
     if position.history == seen.history && position.head < seen.head {
         return Err(ApiError::from(ErrorCode::Unavailable)
-            .message("the database has lost events: they are to be numbered anew"));
+            .message("the database has lost events: numbering has yet to continue from a new base"));
     }
-    match timeout(PATIENCE, state.realtime.hub.wait_for_position(&position)).await {
+    match timeout(TIMEOUT, state.realtime.hub.wait_for_position(&position)).await {
         Ok(()) => Ok(alive()),
-        Err(_) => Err(ApiError::from(ErrorCode::Unavailable).message("events arrive late at this node")),
+        Err(_) => {
+            Err(ApiError::from(ErrorCode::Unavailable).message("this node has not received the newest events yet"))
+        }
     }
 }
 
@@ -78,8 +80,8 @@ async fn gauges(state: &AppState) {
     let (connections, idle) = state.db.size();
     metrics::POOL_CONNECTIONS.set(connections as f64);
     metrics::POOL_IDLE.set(idle as f64);
-    // With the database down the last values stand; the error is in the log.
-    if let Ok(Ok(waiting)) = timeout(PATIENCE, store::waiting(&state.db)).await {
+    // If the database is down, the gauges keep their last values.
+    if let Ok(Ok(waiting)) = timeout(TIMEOUT, store::waiting(&state.db)).await {
         metrics::OUTBOX_WAITING.set(waiting.rows as f64);
         metrics::OUTBOX_OLDEST.set(waiting.oldest_seconds);
     }

@@ -4,15 +4,15 @@ use sqlx::PgExecutor;
 
 use crate::error::Result;
 
-/// What the relay has yet to do.
+/// The outbox rows without an event_id.
 pub struct Waiting {
-    /// Rows without an event_id.
+    /// How many there are.
     pub rows: i64,
-    /// The age of the oldest of them.
+    /// The age of the oldest one; 0 if there is none.
     pub oldest_seconds: f64,
 }
 
-/// What the relay has yet to do.
+/// Counts the outbox rows that the relay has not numbered yet.
 pub async fn waiting(db: impl PgExecutor<'_>) -> Result<Waiting> {
     Ok(sqlx::query_as!(
         Waiting,

@@ -1,7 +1,8 @@
-//! `Idempotency-Key`: a POST that is repeated on a bad network writes once and answers the same again.
+//! The header `Idempotency-Key`. A client on a bad network repeats a POST with the same key: it writes once and gives the same
+//! answer again.
 //!
-//! The key is claimed in the transaction of the write. A second request with the key waits at the claim until the first is
-//! committed, and then finds its answer; if the first is rolled back, the second is the first.
+//! A request claims its key in the transaction of its write. A second request with the key waits at the claim until the first one
+//! ends. If the first is committed, the second gets its answer. If the first is rolled back, the second writes.
 
 pub mod store;
 
@@ -22,8 +23,8 @@ use crate::{
     ids::UserId,
 };
 
-/// How long an answer is kept, in hours.
-pub const KEPT_HOURS: i32 = 24;
+/// Hours after which a key may be used for another request.
+pub const ANSWER_TTL_HOURS: i32 = 24;
 const HEADER: &str = "idempotency-key";
 
 /// The key of the request, if it has one.
@@ -44,19 +45,19 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// What becomes of a request.
+/// The result of a claim.
 pub enum Claim {
-    /// It is the first with its key: go on, then [`Ticket::keep`] the answer.
+    /// The request is the first with its key, or has none. Write, then store the answer by [`Ticket::keep`].
     First(Ticket),
-    /// It is a repetition: this is the answer.
+    /// The request repeats an earlier one, whose answer this is.
     Repeat(Response),
 }
 
-/// The right to store the answer for a key.
+/// The permission to store the answer for a claimed key. It has no key if the request has none.
 pub struct Ticket(Option<(UserId, String)>);
 
-/// Claims the key for a request to `route` (method and path) with `body`. `idempotency_key_reused` where the key came with
-/// another request before.
+/// Claims the key for a request to `route` (method and path) with `body`. `idempotency_key_reused` if an earlier request with the
+/// key had another route or body.
 pub async fn claim(
     write: &mut Write,
     viewer: &Viewer,
@@ -85,7 +86,7 @@ pub async fn claim(
 }
 
 impl Ticket {
-    /// Stores `answer` in the transaction of the write that it reports.
+    /// Stores `answer` in the transaction of its write.
     pub async fn keep(self, write: &mut Write, answer: &impl Serialize) -> Result<()> {
         let Some((user, key)) = self.0 else {
             return Ok(());
@@ -95,10 +96,10 @@ impl Ticket {
     }
 }
 
-/// 201 with what was made.
-pub fn created(what: &impl Serialize) -> Response {
-    (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(what)).into_response()
+/// The answer 201 with `body`.
+pub fn created(body: &impl Serialize) -> Response {
+    (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-/// An answer as it was first given: JSON that is not parsed again.
-pub type Answer = Box<RawValue>;
+/// A stored answer: JSON that is sent as it is.
+pub type StoredAnswer = Box<RawValue>;

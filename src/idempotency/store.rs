@@ -2,11 +2,11 @@
 
 use sqlx::{PgExecutor, types::Json};
 
-use super::{Answer, KEPT_HOURS};
+use super::{ANSWER_TTL_HOURS, StoredAnswer};
 use crate::{db::Write, error::Result, ids::UserId};
 
-/// Whether the key is this transaction's now. Waits for another transaction that is about to take it. A key that is older
-/// than [`KEPT_HOURS`] is free again.
+/// Claims the key for this transaction. False if an earlier request has it. Waits while another transaction claims it. A key that
+/// is older than [`ANSWER_TTL_HOURS`] is free again.
 pub async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8]) -> Result<bool> {
     let claimed = sqlx::query!(
         "insert into idempotency_keys as k (user_id, key, request_hash) values ($1, $2, $3)
@@ -16,17 +16,17 @@ pub async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8]) -> R
         user as _,
         key,
         hash,
-        KEPT_HOURS
+        ANSWER_TTL_HOURS
     )
     .execute(write)
     .await?;
     Ok(claimed.rows_affected() == 1)
 }
 
-/// The hash and the answer of the first request with the key.
-pub async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u8>, Answer)> {
+/// The hash of the first request with the key, and its answer.
+pub async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u8>, StoredAnswer)> {
     let row = sqlx::query!(
-        r#"select request_hash, response as "response!: Json<Answer>" from idempotency_keys where user_id = $1 and key = $2"#,
+        r#"select request_hash, response as "response!: Json<StoredAnswer>" from idempotency_keys where user_id = $1 and key = $2"#,
         user as _,
         key
     )
@@ -48,10 +48,13 @@ pub async fn keep(write: &mut Write, user: UserId, key: &str, answer: &str) -> R
     Ok(())
 }
 
-/// Deletes the keys that are too old to be answered.
+/// Deletes the keys that are older than [`ANSWER_TTL_HOURS`].
 pub async fn purge(db: impl PgExecutor<'_>) -> Result<()> {
-    sqlx::query!("delete from idempotency_keys where created_at < now() - make_interval(hours => $1)", KEPT_HOURS)
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "delete from idempotency_keys where created_at < now() - make_interval(hours => $1)",
+        ANSWER_TTL_HOURS
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }

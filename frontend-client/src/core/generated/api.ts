@@ -9,7 +9,7 @@ Read a list, keep its `last_event_id`, `POST /register`, then `GET /poll` from t
  */
 import { request } from '../api/request.js';
 /**
- * A picture; never for a pseudonym.
+ * The address of the user's picture; null without one and for a pseudonym.
  */
 export type AuthorAvatarUrl = string | null;
 
@@ -19,7 +19,7 @@ export type AuthorId = number | null;
  * The author of a discussion or comment.
  */
 export interface Author {
-  /** A picture; never for a pseudonym. */
+  /** The address of the user's picture; null without one and for a pseudonym. */
   avatar_url: AuthorAvatarUrl;
   id: AuthorId;
   /** The user's name or the pseudonym. */
@@ -53,61 +53,61 @@ export interface AuthorChangedEvent {
 export type CommentAuthor = Author | null;
 
 /**
- * When it was deleted, if it was.
+ * When it was deleted; null if it is not deleted.
  */
 export type CommentDeletedAt = string | null;
 
 export type CommentParentId = number | null;
 
 /**
- * Its text in Markdown; null in a tombstone.
+ * The text in Markdown; null in a tombstone.
  */
 export type CommentText = string | null;
 
 /**
- * A comment in a discussion. A deleted one stays as a tombstone without text and author, with its replies below it.
+ * A comment in a discussion. A deleted comment stays as a tombstone without text and author, and keeps its replies.
  */
 export interface Comment {
   author: CommentAuthor;
   /** When it was written. */
   created_at: string;
-  /** When it was deleted, if it was. */
+  /** When it was deleted; null if it is not deleted. */
   deleted_at: CommentDeletedAt;
-  /** Its level, 1 to 3. */
+  /** The level of nesting, 1 to 3. */
   depth: number;
   /** The discussion it is in. */
   discussion_id: number;
-  /** Its id. */
+  /** The comment's id. */
   id: number;
   parent_id: CommentParentId;
-  /** Its text in Markdown; null in a tombstone. */
+  /** The text in Markdown; null in a tombstone. */
   text: CommentText;
-  /** When its text last changed. */
+  /** When the text last changed. */
   updated_at: string;
 }
 
 /**
- * For the next page; null on the last.
+ * The `cursor` of the next page; null on the last page.
  */
 export type CommentPageNextCursor = string | null;
 
 export type CommentPageViewer = ViewerInfo | null;
 
 /**
- * A page of comments: some of the first level, oldest first, each with all that hangs below it.
+ * A page of comments: those of the first level, oldest first, each with all of its replies.
  */
 export interface CommentPage {
   /** The comments. */
   comments: CommentTree[];
-  /** Everything up to this event is in the page: poll from here. */
+  /** The newest event that the page reflects. Poll from here. */
   last_event_id: number;
-  /** For the next page; null on the last. */
+  /** The `cursor` of the next page; null on the last page. */
   next_cursor: CommentPageNextCursor;
   viewer: CommentPageViewer;
 }
 
 /**
- * What to change of a comment. Takes authorship.
+ * A change of a comment. Only the author may change it.
  */
 export interface CommentPatch {
   /**
@@ -188,49 +188,49 @@ export interface DeletedDiscussionEvent {
 export type DiscussionAuthor = Author | null;
 
 /**
- * When it was deleted, if it was.
+ * When it was deleted; null if it is not deleted.
  */
 export type DiscussionDeletedAt = string | null;
 
 /**
- * Its text in Markdown; null in a tombstone.
+ * The text in Markdown; null in a tombstone.
  */
 export type DiscussionText = string | null;
 
 /**
- * Its topic; null in a tombstone.
+ * The topic; null in a tombstone.
  */
 export type DiscussionTopic = string | null;
 
 /**
- * A topic on an article inside a community. A deleted one stays as a tombstone without topic, text and author.
+ * A topic on an article in a community. A deleted discussion stays as a tombstone without topic, text and author.
  */
 export interface Discussion {
   /** The article it is about. */
   article_id: number;
   author: DiscussionAuthor;
-  /** How many comments live in it. */
+  /** The number of comments in it that are not deleted. */
   comment_count: number;
   /** The community it is in. */
   community_id: number;
-  /** When it was begun. */
+  /** When it was written. */
   created_at: string;
-  /** When it was deleted, if it was. */
+  /** When it was deleted; null if it is not deleted. */
   deleted_at: DiscussionDeletedAt;
-  /** Its id. */
+  /** The discussion's id. */
   id: number;
-  /** Whether its question is settled. */
+  /** Whether it is resolved. */
   is_resolved: boolean;
-  /** Its text in Markdown; null in a tombstone. */
+  /** The text in Markdown; null in a tombstone. */
   text: DiscussionText;
-  /** Its topic; null in a tombstone. */
+  /** The topic; null in a tombstone. */
   topic: DiscussionTopic;
-  /** When topic, text or `is_resolved` last changed. */
+  /** When the topic, the text or `is_resolved` last changed. */
   updated_at: string;
 }
 
 /**
- * For the next page; null on the last.
+ * The `cursor` of the next page; null on the last page.
  */
 export type DiscussionPageNextCursor = string | null;
 
@@ -242,46 +242,46 @@ export type DiscussionPageViewer = ViewerInfo | null;
 export interface DiscussionPage {
   /** The discussions. */
   discussions: Discussion[];
-  /** Everything up to this event is in the page: poll from here. */
+  /** The newest event that the page reflects. Poll from here. */
   last_event_id: number;
-  /** For the next page; null on the last. */
+  /** The `cursor` of the next page; null on the last page. */
   next_cursor: DiscussionPageNextCursor;
   viewer: DiscussionPageViewer;
 }
 
 /**
- * Takes authorship or the role of an admin.
+ * The author and admins may change it.
  */
 export type DiscussionPatchIsResolved = boolean | null;
 
 /**
- * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Takes authorship.
+ * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Only the author may change it.
  * @minLength 1
  * @maxLength 50000
  */
 export type DiscussionPatchText = string | null;
 
 /**
- * 1 to 200 characters after trimming, at least one of them visible; one line. Takes authorship.
+ * 1 to 200 characters after trimming, at least one of them visible; one line. Only the author may change it.
  * @minLength 1
  * @maxLength 200
  */
 export type DiscussionPatchTopic = string | null;
 
 /**
- * What to change of a discussion; at least one of these.
+ * A change of a discussion. It needs at least one of these fields.
  */
 export interface DiscussionPatch {
-  /** Takes authorship or the role of an admin. */
+  /** The author and admins may change it. */
   is_resolved?: DiscussionPatchIsResolved;
   /**
-   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Takes authorship.
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown. Only the author may change it.
    * @minLength 1
    * @maxLength 50000
    */
   text?: DiscussionPatchText;
   /**
-   * 1 to 200 characters after trimming, at least one of them visible; one line. Takes authorship.
+   * 1 to 200 characters after trimming, at least one of them visible; one line. Only the author may change it.
    * @minLength 1
    * @maxLength 200
    */
@@ -358,7 +358,7 @@ export interface Heartbeat {
 }
 
 /**
- * How open a community is.
+ * Who may read a community.
  */
 export type Kind = typeof Kind[keyof typeof Kind];
 
@@ -374,15 +374,15 @@ export const Kind = {
  * A community of the user.
  */
 export interface Membership {
-  /** The community. */
+  /** The community's id. */
   id: number;
-  /** How open it is. */
+  /** Who may read the community. */
   kind: Kind;
-  /** Its name. */
+  /** The community's name. */
   name: string;
   /** The user's role in it. */
   role: Role;
-  /** Its name in addresses. */
+  /** The community's name in web addresses. */
   slug: string;
 }
 
@@ -418,7 +418,7 @@ export interface MembershipChangedEvent {
 export type NewCommentParentId = number | null;
 
 /**
- * A comment to write.
+ * A new comment.
  */
 export interface NewComment {
   parent_id?: NewCommentParentId;
@@ -469,10 +469,10 @@ export interface NewCommentEvent {
 }
 
 /**
- * A discussion to begin.
+ * A new discussion.
  */
 export interface NewDiscussion {
-  /** The community to begin it in. */
+  /** The community that it is in. */
   community_id: number;
   /**
    * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
@@ -569,7 +569,7 @@ export interface Registration {
 }
 
 /**
- * What a member may do: members and reviewers the same here, moderators and admins also delete, admins also resolve.
+ * The role of a member. Members and reviewers may do the same here.
  */
 export type Role = typeof Role[keyof typeof Role];
 
@@ -583,10 +583,10 @@ export const Role = {
 } as const;
 
 /**
- * Who is signed in.
+ * The signed-in user and their communities.
  */
 export interface SessionInfo {
-  /** The communities of the user, and of the token where that is narrower. */
+  /** The user's communities; if the token is narrowed, only those in it. */
   communities: Membership[];
   user: User;
 }
@@ -661,7 +661,7 @@ export interface UpdatedDiscussionEvent {
 }
 
 /**
- * Their picture.
+ * The address of the user's picture; null without one.
  */
 export type UserAvatarUrl = string | null;
 
@@ -669,52 +669,52 @@ export type UserAvatarUrl = string | null;
  * The user of a session or token.
  */
 export interface User {
-  /** Their picture. */
+  /** The address of the user's picture; null without one. */
   avatar_url: UserAvatarUrl;
-  /** Their id. */
+  /** The user's id. */
   id: number;
-  /** Their name. */
+  /** The user's name. */
   username: string;
 }
 
 /**
- * Who is looking, and as whom.
+ * The signed-in user, as far as it concerns the list.
  */
 export interface ViewerInfo {
-  /** The user's memberships among the communities of this answer. */
+  /** The user's memberships in the communities of the list. */
   memberships: ViewerMembership[];
-  /** The user. */
+  /** The user's id. */
   user_id: number;
 }
 
 /**
- * The viewer's own pseudonym on this article, where there is one: what carries it is the viewer's.
+ * The user's own pseudonym on this article, if they have one: what is written under it is theirs.
  */
 export type ViewerMembershipPseudonym = string | null;
 
 /**
- * A membership of the viewer.
+ * A membership of the signed-in user.
  */
 export interface ViewerMembership {
   /** The community. */
   community_id: number;
-  /** The viewer's own pseudonym on this article, where there is one: what carries it is the viewer's. */
+  /** The user's own pseudonym on this article, if they have one: what is written under it is theirs. */
   pseudonym: ViewerMembershipPseudonym;
-  /** The viewer's role. */
+  /** The user's role. */
   role: Role;
 }
 
 export type ListDiscussionsParams = {
 /**
- * Only those of this community; without it those of every community that you may read.
+ * The community whose discussions to list. Leave it out for those of all communities that you may read.
  */
 community_id?: number;
 /**
- * `next_cursor` of the page before; without it the first page.
+ * The `next_cursor` of the previous page. Leave it out for the first page.
  */
 cursor?: string;
 /**
- * How many items, 1 to 100; 20 without it.
+ * The most items to return, 1 to 100.
  * @minimum 1
  * @maximum 100
  */
@@ -723,11 +723,11 @@ limit?: number;
 
 export type ListCommentsParams = {
 /**
- * `next_cursor` of the page before; without it the first page.
+ * The `next_cursor` of the previous page. Leave it out for the first page.
  */
 cursor?: string;
 /**
- * How many items, 1 to 100; 20 without it.
+ * The most items to return, 1 to 100.
  * @minimum 1
  * @maximum 100
  */
@@ -751,8 +751,8 @@ timeout?: number;
 };
 
 /**
- * Everything up to `last_event_id` is in the answer: poll from there.
- * @summary The discussions of an article, newest first
+ * The answer reflects every event up to `last_event_id`: poll from there.
+ * @summary List the discussions of an article, newest first
  */
 export const getListDiscussionsUrl = (id: number,
     params?: ListDiscussionsParams,) => {
@@ -811,7 +811,7 @@ export const createDiscussion = async (id: number,
 
 
 /**
- * A tombstone stays, and so do the replies. Deleting one again changes nothing and is no error.
+ * A tombstone and the replies stay. Deleting a tombstone changes nothing and is no error.
  * @summary Delete a comment
  */
 export const getDeleteCommentUrl = (id: number,) => {
@@ -836,7 +836,7 @@ export const deleteComment = async (id: number, options?: RequestInit): Promise<
 
 
 /**
- * @summary A comment
+ * @summary Get a comment
  */
 export const getGetCommentUrl = (id: number,) => {
 
@@ -886,7 +886,7 @@ export const updateComment = async (id: number,
 
 
 /**
- * A tombstone stays. Deleting one again changes nothing and is no error.
+ * A tombstone stays. Deleting a tombstone changes nothing and is no error.
  * @summary Delete a discussion
  */
 export const getDeleteDiscussionUrl = (id: number,) => {
@@ -911,7 +911,7 @@ export const deleteDiscussion = async (id: number, options?: RequestInit): Promi
 
 
 /**
- * @summary A discussion
+ * @summary Get a discussion
  */
 export const getGetDiscussionUrl = (id: number,) => {
 
@@ -961,9 +961,9 @@ export const updateDiscussion = async (id: number,
 
 
 /**
- * A page has so many comments of the first level, each with all replies. Everything up to `last_event_id` is in the
-answer: poll from there.
- * @summary The comments of a discussion as trees, oldest first
+ * `limit` counts the comments of the first level. Each comes with all of its replies. The answer reflects every event up to
+`last_event_id`: poll from there.
+ * @summary List the comments of a discussion as trees, oldest first
  */
 export const getListCommentsUrl = (id: number,
     params?: ListCommentsParams,) => {
@@ -1154,7 +1154,7 @@ export const register = async ( options?: RequestInit): Promise<Registration> =>
 
 
 /**
- * Ends the session of the cookie. Without one there is nothing to end, and that is no error.
+ * Ends the session of the cookie. A request without a session is no error.
  * @summary Log out
  */
 export const getEndSessionUrl = () => {
@@ -1179,7 +1179,7 @@ export const endSession = async ( options?: RequestInit): Promise<void> => {
 
 
 /**
- * @summary Who am I
+ * @summary Get the signed-in user
  */
 export const getGetSessionUrl = () => {
 

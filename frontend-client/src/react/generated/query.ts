@@ -125,7 +125,7 @@ export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscuss
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
 /**
- * @summary The discussions of an article, newest first
+ * @summary List the discussions of an article, newest first
  */
 
 export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
@@ -299,7 +299,7 @@ export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TE
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
 /**
- * @summary A comment
+ * @summary Get a comment
  */
 
 export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
@@ -472,7 +472,7 @@ export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
 /**
- * @summary A discussion
+ * @summary Get a discussion
  */
 
 export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
@@ -601,7 +601,7 @@ export function useListComments<TData = Awaited<ReturnType<typeof listComments>>
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
 /**
- * @summary The comments of a discussion as trees, oldest first
+ * @summary List the comments of a discussion as trees, oldest first
  */
 
 export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
@@ -1046,7 +1046,7 @@ export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TE
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
 /**
- * @summary Who am I
+ * @summary Get the signed-in user
  */
 
 export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
