@@ -1,4 +1,4 @@
-//! Reading the order from Postgres, the log of record.
+//! Reads events from Postgres, the log of record.
 
 use sqlx::PgExecutor;
 
@@ -8,12 +8,12 @@ use super::{
 };
 use crate::ids::{CommunityId, EventId};
 
-/// Rows read at a time.
+/// How many rows are read at a time.
 pub const BATCH: i64 = 1_000;
 
-/// Rows, and the history that they are of: read together, so that neither is ever taken for another's.
+/// Rows and their history. Both are read in one statement, so they belong together.
 pub struct Batch {
-    /// How far the database is.
+    /// The database's history and head.
     pub position: Position,
     /// Up to [`BATCH`] rows, in order.
     pub rows: Vec<OutboxRow>,
@@ -50,7 +50,7 @@ pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx
     Ok(Batch { position: position.ok_or(sqlx::Error::RowNotFound)?, rows })
 }
 
-/// Where a node that keeps `total` events starts: how far the database is, and the event before the first that is loaded.
+/// Where a node that keeps `total` events starts: the database's history and head, and the event before the first to load.
 pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
     let row = sqlx::query!(
         r#"select base, coalesce(fingerprint, '') as "fingerprint!", last_assigned,
@@ -64,7 +64,7 @@ pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, Eve
     Ok((Position { history, head: row.last_assigned }, row.start))
 }
 
-/// For each community with events up to `start`: the newest of them.
+/// For each community with events up to `start`, the newest of these.
 pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.id as "id!", greatest(p.last_event_id, o.last_event_id) as "last_event_id!"
@@ -82,8 +82,9 @@ pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(Com
     Ok(rows.into_iter().map(|row| (row.id, row.last_event_id)).collect())
 }
 
-/// Deletes events older than `hours`, but for those that a starting node loads and the memberships' (which say who was
-/// where, and are few), and notes for each community how far that went. Up to 10,000 at a time; returns how many.
+/// Deletes up to 10,000 events that are older than `hours`, and records for each community the newest one that is gone. Returns
+/// how many. Keeps the newest `total` events, which a starting node loads, and the users' own events, which say who was a
+/// member and are few.
 pub async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with gone as (
