@@ -19,7 +19,7 @@ pub mod discussions; // topics on an article inside a community
 pub mod error; // the one error of the API
 pub mod events; // the one definition of events, their outbox and relay
 pub mod extract; // extractors that refuse with our errors
-pub mod feed; // a node's ordered reader of events
+pub(crate) mod feed; // a node's ordered reader of events
 pub mod health; // liveness, readiness, metrics
 pub mod idempotency; // a repeated POST writes once
 pub mod ids; // what things are numbered with

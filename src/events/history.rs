@@ -42,7 +42,7 @@ pub struct Position {
 
 impl Position {
     /// Whether the history has or had an event of this number, or it is the base.
-    pub fn has(&self, event_id: EventId) -> bool {
+    pub(crate) fn has(&self, event_id: EventId) -> bool {
         (self.history.base..=self.head).contains(&event_id)
     }
 }
@@ -57,7 +57,7 @@ pub async fn position(db: impl PgExecutor<'_>) -> Result<Position, sqlx::Error> 
 }
 
 /// Whether the database is the one that gave the last number. A standby gives no numbers, so it counts as that database.
-pub async fn is_present(db: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
+pub(crate) async fn is_present(db: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select fingerprint is not distinct from coalesce(event_history_fingerprint(), fingerprint) as "is_present!" from event_head"#
     )
@@ -66,12 +66,12 @@ pub async fn is_present(db: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
 }
 
 /// Leaps if the database is not the one that gave the last number. Returns the new base.
-pub async fn leap_if_new(db: impl PgExecutor<'_>) -> Result<Option<EventId>, sqlx::Error> {
+pub(crate) async fn leap_if_new(db: impl PgExecutor<'_>) -> Result<Option<EventId>, sqlx::Error> {
     sqlx::query_scalar!("select leap_if_new_history()").fetch_one(db).await
 }
 
 /// Leaps if the database has lost events of `history`, which were numbered up to `seen`. Returns the new base.
-pub async fn leap_if_lost(
+pub(crate) async fn leap_if_lost(
     db: impl PgExecutor<'_>,
     history: &HistoryId,
     seen: EventId,
@@ -86,7 +86,7 @@ pub async fn leap(db: impl PgExecutor<'_>) -> Result<EventId, sqlx::Error> {
 
 /// Compares the stream with the database, before a node gives or uses any number. If the stream has events that the database does
 /// not know, the database has lost them, and the numbering leaps. If Redis does not answer, the feed compares them later.
-pub async fn compare_stream(db: &BackgroundDb, stream: &EventStream) -> Result<(), sqlx::Error> {
+pub(crate) async fn compare_stream(db: &BackgroundDb, stream: &EventStream) -> Result<(), sqlx::Error> {
     let history = position(db).await?.history;
     let last = match stream.connect().await {
         Ok(mut connection) => stream.last(&mut connection, &history).await,
@@ -103,7 +103,7 @@ pub async fn compare_stream(db: &BackgroundDb, stream: &EventStream) -> Result<(
 
 /// Whether the database knows all events in the stream of `history`, whose newest is `last`. If it does not, the numbering
 /// leaps.
-pub async fn leap_if_stream_has_more(
+pub(crate) async fn leap_if_stream_has_more(
     db: &BackgroundDb,
     history: &HistoryId,
     last: EventId,

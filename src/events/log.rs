@@ -9,18 +9,18 @@ use super::{
 use crate::ids::{CommunityId, EventId};
 
 /// How many rows are read at a time.
-pub const BATCH: i64 = 1_000;
+pub(crate) const BATCH: i64 = 1_000;
 
 /// Rows and their history. Both are read in one statement, so they belong together.
-pub struct Batch {
+pub(crate) struct Batch {
     /// The database's history and head.
-    pub position: Position,
+    pub(crate) position: Position,
     /// Up to [`BATCH`] rows, in order.
-    pub rows: Vec<OutboxRow>,
+    pub(crate) rows: Vec<OutboxRow>,
 }
 
 /// Up to [`BATCH`] events after `last`, in order.
-pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
+pub(crate) async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
     let found = sqlx::query!(
         r#"select h.base, coalesce(h.fingerprint, '') as "fingerprint!", h.last_assigned,
                   o.event_id as "event_id?", o.community_id as "community_id?", o.user_id as "user_id?",
@@ -51,7 +51,7 @@ pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx
 }
 
 /// Where a node that keeps `total` events starts: the database's history and head, and the event before the first to load.
-pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
+pub(crate) async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
     let row = sqlx::query!(
         r#"select base, coalesce(fingerprint, '') as "fingerprint!", last_assigned,
                   greatest(base, last_assigned - $1, (select max(last_event_id) from outbox_pruned)) as "start!"
@@ -65,7 +65,10 @@ pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, Eve
 }
 
 /// For each community with events up to `start`, the newest of these.
-pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
+pub(crate) async fn evicted(
+    db: impl PgExecutor<'_>,
+    start: EventId,
+) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.id as "id!", greatest(p.last_event_id, o.last_event_id) as "last_event_id!"
            from communities c
@@ -85,7 +88,7 @@ pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(Com
 /// Deletes up to 10,000 events that are older than `hours`, and records for each community the newest one that is gone. Returns
 /// how many. Keeps the newest `total` events, which a starting node loads, and the users' own events, which say who was a
 /// member and are few.
-pub async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
+pub(crate) async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with gone as (
                delete from outbox where id in (

@@ -1,11 +1,11 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
 pub mod history;
-pub mod log;
-pub mod outbox;
-pub mod publisher;
+pub(crate) mod log;
+pub(crate) mod outbox;
+pub(crate) mod publisher;
 pub mod relay;
-pub mod stream;
+pub(crate) mod stream;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -250,7 +250,7 @@ pub struct OutboxRow {
 impl OutboxRow {
     /// The event for the hub. This program writes rows for one user only about memberships. Nobody gets any other such row, but
     /// it has its number in the order.
-    pub fn into_event(self) -> SequencedEvent {
+    pub(crate) fn into_event(self) -> SequencedEvent {
         let audience = match self.user_id {
             None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
                 Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),

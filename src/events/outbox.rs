@@ -22,6 +22,6 @@ impl Write {
 }
 
 /// The change as the outbox holds it, for statements that write the row themselves.
-pub fn payload(change: &Change) -> Result<String> {
+pub(crate) fn payload(change: &Change) -> Result<String> {
     serde_json::to_string(change).map_err(ApiError::internal)
 }

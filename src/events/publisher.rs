@@ -27,7 +27,7 @@ use crate::{background::BackgroundTask, db::BackgroundDb, ids::EventId};
 const TICK: Duration = Duration::from_secs(1);
 
 /// Keeps the stream in Redis complete.
-pub struct Publisher {
+pub(crate) struct Publisher {
     stream: EventStream,
     db: BackgroundDb,
     /// Rows from this node's relay. Those that do not fit into the channel are read from Postgres.
@@ -40,7 +40,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher of the rows from `relayed`, and of all others that the stream lacks.
-    pub fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<OutboxRow>>) -> Self {
+    pub(crate) fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<OutboxRow>>) -> Self {
         Self { stream, db, relayed, history: None, published: 0 }
     }
 }

@@ -38,10 +38,10 @@ const FOLLOWER_TICK: Duration = Duration::from_millis(500);
 const LOCK: i64 = 0x64_69_73_63_75_73_73;
 
 /// Says how far this node has come, for [`history::leap_if_lost`].
-pub type NodePosition = Box<dyn Fn() -> Position + Send + Sync>;
+pub(crate) type NodePosition = Box<dyn Fn() -> Position + Send + Sync>;
 
 /// Numbers outbox rows, as the leader or as a follower that waits to become the leader.
-pub struct Relay {
+pub(crate) struct Relay {
     db: BackgroundDb,
     notifier: Arc<RelayNotifier>,
     node_position: NodePosition,
@@ -52,7 +52,7 @@ pub struct Relay {
 
 impl Relay {
     /// A relay on a connection of its own.
-    pub fn new(
+    pub(crate) fn new(
         db: BackgroundDb,
         notifier: Arc<RelayNotifier>,
         node_position: NodePosition,

@@ -23,7 +23,7 @@ use super::{OutboxRow, history::HistoryId};
 use crate::ids::{EventId, QueueId};
 
 /// About how many events the stream keeps. A node that is further behind reads Postgres.
-pub const STREAM_EVENTS: usize = 10_000;
+pub(crate) const STREAM_EVENTS: usize = 10_000;
 /// About how many closed queues are kept.
 const CLOSED_QUEUES: usize = 1_000;
 /// A read waits this long for a new entry before it is repeated. So a dead Redis is noticed even if no events come.
@@ -41,7 +41,7 @@ const PRIMARY_CHECK: Duration = Duration::from_secs(1);
 
 /// Whether to connect anew: the connection is broken, or its other end is not a primary that serves. The address may lead to the
 /// primary by now.
-pub fn is_lost(error: &RedisError) -> bool {
+pub(crate) fn is_lost(error: &RedisError) -> bool {
     use ServerErrorKind as Server;
     let lost = [Server::ReadOnly, Server::BusyLoading, Server::MasterDown].map(ErrorKind::Server);
     error.is_io_error() || error.is_unrecoverable_error() || lost.contains(&error.kind())
@@ -54,7 +54,7 @@ fn require_primary(pipe: &mut Pipeline, prefix: &str) {
 }
 
 /// A connection that is made when it is needed, and again when it is lost.
-pub struct ReconnectingClient {
+pub(crate) struct ReconnectingClient {
     client: Client,
     prefix: String,
     timeout: Duration,
@@ -72,13 +72,13 @@ struct Current {
 
 impl ReconnectingClient {
     /// Redis has `timeout` to accept a connection, and as long to answer. Keys start with `prefix`.
-    pub fn new(client: Client, prefix: &str, timeout: Duration) -> Self {
+    pub(crate) fn new(client: Client, prefix: &str, timeout: Duration) -> Self {
         Self { client, prefix: prefix.to_owned(), timeout, current: Mutex::default() }
     }
 
     /// The primary's answer. If the connection is lost (it may have been closed while nobody used it), the commands are sent once
     /// more on a new one. So it must be harmless to repeat them.
-    pub async fn query<T: FromRedisValue>(&self, mut pipe: Pipeline) -> RedisResult<T> {
+    pub(crate) async fn query<T: FromRedisValue>(&self, mut pipe: Pipeline) -> RedisResult<T> {
         require_primary(&mut pipe, &self.prefix);
         let (number, mut connection) = self.connection(None).await?;
         match pipe.query_async(&mut connection).await {
@@ -132,7 +132,7 @@ impl ReconnectingClient {
 
 /// The streams of one installation, which all its nodes share.
 #[derive(Clone, Debug)]
-pub struct EventStream {
+pub(crate) struct EventStream {
     client: Client,
     prefix: String,
     closed: String,
@@ -140,15 +140,15 @@ pub struct EventStream {
 
 /// What a read returns.
 #[derive(Debug, Default)]
-pub struct StreamBatch {
+pub(crate) struct StreamBatch {
     /// Rows in order. Some may be missing in between.
-    pub rows: Vec<OutboxRow>,
+    pub(crate) rows: Vec<OutboxRow>,
     /// Queues that were closed at another node.
-    pub closed: Vec<QueueId>,
+    pub(crate) closed: Vec<QueueId>,
 }
 
 /// A connection that reads the streams.
-pub struct StreamReader {
+pub(crate) struct StreamReader {
     connection: MultiplexedConnection,
     stream: EventStream,
     /// The history whose events are read.
@@ -162,7 +162,7 @@ pub struct StreamReader {
 
 impl EventStream {
     /// The streams at `client` under keys that start with `prefix`.
-    pub fn new(client: Client, prefix: &str) -> Self {
+    pub(crate) fn new(client: Client, prefix: &str) -> Self {
         Self { client, prefix: prefix.to_owned(), closed: format!("{prefix}closed") }
     }
 
@@ -172,7 +172,7 @@ impl EventStream {
     }
 
     /// A connection to write with.
-    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+    pub(crate) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         self.connect_with(RESPONSE_TIMEOUT).await
     }
 
@@ -184,7 +184,7 @@ impl EventStream {
     }
 
     /// A reader of the events of `history` and of the queues that are closed from now on.
-    pub async fn reader(&self, history: HistoryId) -> RedisResult<StreamReader> {
+    pub(crate) async fn reader(&self, history: HistoryId) -> RedisResult<StreamReader> {
         let mut connection = self.connect_with(BLOCK + RESPONSE_TIMEOUT).await?;
         let closed = newest(&mut connection, &self.closed).await?.map_or("0-0".to_owned(), |entry| entry.id);
         let events = self.events(&history);
@@ -192,12 +192,16 @@ impl EventStream {
     }
 
     /// The newest event in the stream of `history`, 0 where it is empty.
-    pub async fn last(&self, connection: &mut MultiplexedConnection, history: &HistoryId) -> RedisResult<EventId> {
+    pub(crate) async fn last(
+        &self,
+        connection: &mut MultiplexedConnection,
+        history: &HistoryId,
+    ) -> RedisResult<EventId> {
         newest(connection, &self.events(history)).await?.map_or(Ok(0), |entry| event_id(&entry.id))
     }
 
     /// Restarts the time to live of the stream of `history`.
-    pub async fn renew(&self, connection: &mut MultiplexedConnection, history: &HistoryId) -> RedisResult<()> {
+    pub(crate) async fn renew(&self, connection: &mut MultiplexedConnection, history: &HistoryId) -> RedisResult<()> {
         let mut pipe = redis::pipe();
         require_primary(&mut pipe, &self.prefix);
         pipe.cmd("EXPIRE").arg(self.events(history)).arg(STREAM_TTL.as_secs()).ignore();
@@ -205,14 +209,14 @@ impl EventStream {
     }
 
     /// Lets the stream of older releases expire, whose key names no history. Nodes of these releases may still run for an hour.
-    pub async fn expire_unnamed(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    pub(crate) async fn expire_unnamed(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let key = format!("{}events", self.prefix);
         redis::cmd("EXPIRE").arg(key).arg(STREAM_TTL.as_secs()).query_async(connection).await
     }
 
     /// Adds rows of `history`, in ascending order, in one round trip. It is no error if the stream refuses a row because it has
     /// this or a newer one.
-    pub async fn add(
+    pub(crate) async fn add(
         &self,
         connection: &mut MultiplexedConnection,
         history: &HistoryId,
@@ -245,7 +249,7 @@ impl EventStream {
     }
 
     /// Adds the command that tells all nodes that a queue is closed.
-    pub fn publish_closed(&self, pipe: &mut redis::Pipeline, queue: QueueId) {
+    pub(crate) fn publish_closed(&self, pipe: &mut redis::Pipeline, queue: QueueId) {
         pipe.cmd("XADD")
             .arg(&self.closed)
             .arg("MAXLEN")
@@ -260,23 +264,23 @@ impl EventStream {
 
 impl StreamReader {
     /// The newest event in the stream, 0 where it is empty.
-    pub async fn last(&mut self) -> RedisResult<EventId> {
+    pub(crate) async fn last(&mut self) -> RedisResult<EventId> {
         newest(&mut self.connection, &self.events).await?.map_or(Ok(0), |entry| event_id(&entry.id))
     }
 
     /// The history whose events are read.
-    pub fn history(&self) -> &HistoryId {
+    pub(crate) fn history(&self) -> &HistoryId {
         &self.history
     }
 
     /// From now on, reads the events of another history.
-    pub fn switch_to(&mut self, history: HistoryId) {
+    pub(crate) fn switch_to(&mut self, history: HistoryId) {
         self.events = self.stream.events(&history);
         self.history = history;
     }
 
     /// What comes after `last`, at once or within half a second. The batch is empty if nothing comes.
-    pub async fn read(&mut self, last: EventId) -> RedisResult<StreamBatch> {
+    pub(crate) async fn read(&mut self, last: EventId) -> RedisResult<StreamBatch> {
         if self.checked.is_none_or(|at| at.elapsed() > PRIMARY_CHECK) {
             let mut pipe = redis::pipe();
             require_primary(&mut pipe, &self.stream.prefix);

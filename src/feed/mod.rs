@@ -27,7 +27,7 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 
 /// A hub with the newest events, as it was before a restart. So a restart makes nobody catch up.
-pub async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error> {
+pub(crate) async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error> {
     let hub = Hub::starting_at(limits, start(db, limits).await?);
     catch_up(db, &hub).await?;
     Ok(hub)
@@ -133,7 +133,7 @@ async fn read(mut reader: StreamReader, last: EventId) -> (StreamReader, redis::
 }
 
 /// Gives the hub all events, in order.
-pub struct Feed {
+pub(crate) struct Feed {
     db: BackgroundDb,
     hub: Arc<Hub>,
     relayed: mpsc::Receiver<Vec<OutboxRow>>,
@@ -143,7 +143,7 @@ pub struct Feed {
 impl Feed {
     /// A feed that takes rows of this node's relay from `relayed`. It reads all other rows from Redis, if there is one and it
     /// answers, and else from Postgres.
-    pub fn new(
+    pub(crate) fn new(
         db: BackgroundDb,
         hub: Arc<Hub>,
         relayed: mpsc::Receiver<Vec<OutboxRow>>,

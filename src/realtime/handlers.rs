@@ -38,7 +38,7 @@ const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/register", tag = "realtime", operation_id = "register",
     security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The new queue", body = Registration), WriteErrors))]
-pub async fn register(State(state): State<RealtimeState>, viewer: Viewer) -> Result<Response> {
+pub(crate) async fn register(State(state): State<RealtimeState>, viewer: Viewer) -> Result<Response> {
     // This begins before the memberships are read, so that no change is missed in between.
     let registration = state.hub.begin_registration(viewer.user_id);
     let history = read_numbered(&state, &viewer).await?;
@@ -88,7 +88,7 @@ async fn read_numbered(state: &RealtimeState, viewer: &Viewer) -> Result<Members
 #[utoipa::path(post, path = "/heartbeat", tag = "realtime", operation_id = "heartbeat",
     request_body = Heartbeat, security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is good for another while"), WriteErrors))]
-pub async fn heartbeat(
+pub(crate) async fn heartbeat(
     State(state): State<RealtimeState>,
     viewer: Viewer,
     Json(heartbeat): Json<Heartbeat>,
@@ -109,7 +109,7 @@ pub async fn heartbeat(
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
-pub async fn close(
+pub(crate) async fn close(
     State(state): State<RealtimeState>,
     viewer: Viewer,
     PathQueue(queue): PathQueue,
@@ -129,7 +129,11 @@ pub async fn close(
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
-pub async fn close_by_beacon(state: State<RealtimeState>, viewer: Viewer, queue: PathQueue) -> Result<StatusCode> {
+pub(crate) async fn close_by_beacon(
+    state: State<RealtimeState>,
+    viewer: Viewer,
+    queue: PathQueue,
+) -> Result<StatusCode> {
     close(state, viewer, queue).await
 }
 
@@ -140,7 +144,7 @@ pub async fn close_by_beacon(state: State<RealtimeState>, viewer: Viewer, queue:
 #[utoipa::path(get, path = "/poll", tag = "realtime", operation_id = "poll",
     params(PollQuery), security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "What happened, or that it is too long ago to tell", body = PollAnswer), PollErrors))]
-pub async fn poll(
+pub(crate) async fn poll(
     State(state): State<RealtimeState>,
     viewer: Viewer,
     Query(query): Query<PollQuery>,

@@ -34,7 +34,7 @@ pub struct MembershipHistory {
 ///
 /// The table of memberships may be ahead of the head: it has a change from its commit on, and the change's event gets its
 /// number a moment later. This undoes such waiting changes, so that the result holds exactly at `head`.
-pub async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHistory> {
+pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHistory> {
     let rows = sqlx::query!(
         r#"select h.last_assigned as "head!", h.base as "base!", coalesce(h.fingerprint, '') as "fingerprint!",
                   (select is_active from users where id = $1) as is_active, r.event_id,

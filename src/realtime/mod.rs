@@ -5,7 +5,7 @@ mod handlers;
 pub mod hub;
 pub mod memberships;
 pub mod model;
-pub mod poll;
+pub(crate) mod poll;
 pub mod registry;
 mod slow_path;
 mod state;
@@ -22,7 +22,7 @@ pub use self::state::{RealtimeState, Shared};
 const EXPIRY_TICK: Duration = Duration::from_secs(1);
 
 /// The routes of delivery but the poll.
-pub fn routes() -> OpenApiRouter<RealtimeState> {
+pub(crate) fn routes() -> OpenApiRouter<RealtimeState> {
     OpenApiRouter::new()
         .routes(routes!(handlers::register))
         .routes(routes!(handlers::heartbeat))
@@ -31,7 +31,7 @@ pub fn routes() -> OpenApiRouter<RealtimeState> {
 }
 
 /// The route of the poll. It is apart from the others because it has no time limit and no line in the log.
-pub fn poll_route() -> OpenApiRouter<RealtimeState> {
+pub(crate) fn poll_route() -> OpenApiRouter<RealtimeState> {
     OpenApiRouter::new().routes(routes!(handlers::poll))
 }
 

@@ -22,11 +22,11 @@ const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a node needs to serve a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueRecord {
+pub(crate) struct QueueRecord {
     /// The user.
-    pub user_id: UserId,
+    pub(crate) user_id: UserId,
     /// The scope of the token that registered it.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
 }
 
 /// The records of queues, if nodes share any.
@@ -46,14 +46,14 @@ impl Registry {
     }
 
     /// In Redis, under keys that start with `prefix`. Connects when it is first used.
-    pub fn shared(client: Client, stream: EventStream, prefix: &str, ttl: Duration) -> Self {
+    pub(crate) fn shared(client: Client, stream: EventStream, prefix: &str, ttl: Duration) -> Self {
         let redis = ReconnectingClient::new(client, prefix, REDIS_TIMEOUT);
         Self(Some(Shared { redis, stream, prefix: prefix.to_owned(), ttl }))
     }
 
     /// Makes a queue known to all nodes, or restarts its time to live there. If Redis does not answer, only this node knows the
     /// queue until the next heartbeat.
-    pub async fn save(&self, queue: QueueId, record: &QueueRecord) {
+    pub(crate) async fn save(&self, queue: QueueId, record: &QueueRecord) {
         let Some(shared) = &self.0 else { return };
         if let Err(error) = shared.save(queue, record).await {
             tracing::warn!(cause = %error, "Redis does not answer: a queue is known to this node only");
@@ -61,7 +61,7 @@ impl Registry {
     }
 
     /// The queue's record and how long it has left. `unavailable` where Redis does not answer: the queue may exist.
-    pub async fn find(&self, queue: QueueId) -> Result<Option<(QueueRecord, Duration)>> {
+    pub(crate) async fn find(&self, queue: QueueId) -> Result<Option<(QueueRecord, Duration)>> {
         let Some(shared) = &self.0 else { return Ok(None) };
         match shared.find(queue).await {
             Ok(found) => Ok(found),
@@ -73,7 +73,7 @@ impl Registry {
     }
 
     /// Deletes the queue's record and makes all nodes drop the queue.
-    pub async fn remove(&self, queue: QueueId, user: UserId) {
+    pub(crate) async fn remove(&self, queue: QueueId, user: UserId) {
         let Some(shared) = &self.0 else { return };
         if let Err(error) = shared.remove(queue, user).await {
             tracing::warn!(cause = %error, "Redis does not answer: a closed queue is forgotten when its time is up");
@@ -81,7 +81,7 @@ impl Registry {
     }
 
     /// How long each queue has left. None where it is gone, or Redis does not answer.
-    pub async fn time_left(&self, queues: &[QueueId]) -> Vec<Option<Duration>> {
+    pub(crate) async fn time_left(&self, queues: &[QueueId]) -> Vec<Option<Duration>> {
         let unknown = vec![None; queues.len()];
         let Some(shared) = &self.0 else { return unknown };
         shared.time_left(queues).await.unwrap_or_else(|error| {
