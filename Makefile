@@ -40,10 +40,13 @@ lint: ## run all lints as CI does: formatting, clippy, rustdoc, dependencies, fu
 bench: ## measure everything and write docs/performance.md again; STAGES=requests for a part
 	@scripts/bench.sh $(STAGES)
 
+abuse: ## attack a server, and print what ordinary users notice; ATTACKS=write-flood for one alone
+	@scripts/abuse.sh $(ATTACKS)
+
 chaos: ## kill nodes, Redis and PostgreSQL under load, and look for lost events
 	@scripts/chaos.sh
 
 clean: ## remove build output and the private databases
 	@scripts/clean.sh
 
-.PHONY: help run test test-rust test-client sqlx sqlx-check openapi openapi-check generate fmt lint bench chaos clean
+.PHONY: help run test test-rust test-client sqlx sqlx-check openapi openapi-check generate fmt lint bench abuse chaos clean

@@ -30,7 +30,7 @@ use discussions::{
     db::Db,
     directory::Scope,
     events::{Audience, SequencedEvent},
-    ids::EventId,
+    ids::{CommunityId, EventId, QueueId},
     realtime::{
         self, RealtimeState,
         hub::{Hub, Limits},
@@ -57,7 +57,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const BUFFER: usize = 2_048;
 const SECRET: &str = "a secret of the benchmark, long enough";
 /// The community of all users.
-const COMMUNITY: i64 = 1;
+const COMMUNITY: CommunityId = CommunityId::new(1);
 const TTL: Duration = Duration::from_secs(3_600);
 
 #[derive(Parser)]
@@ -91,7 +91,7 @@ fn application() -> AppState {
     let realtime = RealtimeState::new(realtime::Shared {
         auth: auth.clone(),
         db: db.clone(),
-        hub: Arc::new(Hub::new(limits, 0, [])),
+        hub: Arc::new(Hub::new(limits, EventId::START, [])),
         registry: Arc::new(Registry::local()),
         poll_timeout: Duration::from_secs(config.poll_timeout_seconds),
         shutdown: shutdown.clone(),
@@ -99,16 +99,16 @@ fn application() -> AppState {
     AppState::new(Shared { auth, realtime, writes: Default::default(), shutdown, db, config })
 }
 
-fn register(state: &AppState, user: i64) -> uuid::Uuid {
-    let queue = uuid::Uuid::new_v4();
+fn register(state: &AppState, user: i64) -> QueueId {
+    let queue = QueueId::random();
     let history = History { head: state.realtime.hub.head(), communities: [COMMUNITY].into(), ..History::default() };
     let now = tokio::time::Instant::now();
-    state.realtime.hub.begin_registration(user).create_queue(queue, Scope::default(), &history, TTL, now);
+    state.realtime.hub.begin_registration(user.into()).create_queue(queue, Scope::default(), &history, TTL, now);
     queue
 }
 
 fn append(state: &AppState) {
-    let event_id = state.realtime.hub.head() + 1;
+    let event_id = state.realtime.hub.head().next();
     let text = "Some words of a comment. ".repeat(18);
     let json = format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#);
     let written_at = chrono::Utc::now();
@@ -145,7 +145,7 @@ async fn measure(count: u32) {
         there.read_exact(&mut filled).await.expect("memory");
         there.write_all(&filled).await.expect("memory");
         here.read_exact(&mut filled).await.expect("memory");
-        let token = jwt::mint(SECRET, user, None, 3_600).expect("a secret");
+        let token = jwt::mint(SECRET, user.into(), None, 3_600).expect("a secret");
         let queue = register(&state, user);
         tokio::task::spawn_local(client(here, token, queue, Rc::clone(&round), Rc::clone(&begin)));
         ends.push(there);
@@ -178,9 +178,9 @@ async fn measure(count: u32) {
     println!("{count:>8} polls {each:>8.0} ns a delivery {parked:>8.0} bytes a poll {after:>8.0} after the rounds");
 }
 
-async fn client(mut stream: DuplexStream, token: String, queue: uuid::Uuid, round: Rc<Round>, begin: Rc<Notify>) {
+async fn client(mut stream: DuplexStream, token: String, queue: QueueId, round: Rc<Round>, begin: Rc<Notify>) {
     begin.notified().await;
-    let mut cursor: EventId = 0;
+    let mut cursor = EventId::START;
     let mut answer = [0; BUFFER];
     loop {
         let request = format!(
@@ -193,10 +193,10 @@ async fn client(mut stream: DuplexStream, token: String, queue: uuid::Uuid, roun
             length += stream.read(&mut answer[length..]).await.expect("memory");
         }
         let text = std::str::from_utf8(&answer[..length]).expect("JSON");
-        let expected = format!("\"event_id\":{}", cursor + 1);
+        let expected = format!("\"event_id\":{}", cursor.next());
         assert_eq!(text.matches("{\"event_id\":").count(), 1, "one event and no more: {text}");
         assert!(text.contains(&expected), "the next event: {text}");
-        cursor += 1;
+        cursor = cursor.next();
         round.arrived.set(round.arrived.get() + 1);
         if round.arrived.get() == round.count {
             round.all.notify_one();

@@ -37,7 +37,7 @@ fn polls() {
     row("append, nobody parked", nanoseconds(|| fixture.append(0)), "ns");
     let cursor = fixture.hub.head();
     row("poll, nothing new, timeout=0", nanoseconds(|| drop(black_box(fixture.poll(queue, cursor, false)))), "ns");
-    row("poll, one new event", nanoseconds(|| drop(black_box(fixture.poll(queue, cursor - 1, true)))), "ns");
+    row("poll, one new event", nanoseconds(|| drop(black_box(fixture.poll(queue, cursor.minus(1), true)))), "ns");
     row("park and unpark", nanoseconds(|| fixture.park_and_unpark(queue)), "ns");
     row("heartbeat", nanoseconds(|| fixture.heartbeat(queue)), "ns");
 }
@@ -49,7 +49,7 @@ fn communities() {
         fixture.append(count - 1);
         let cursor = fixture.hub.head();
         let nothing = nanoseconds(|| drop(black_box(fixture.poll(queue, cursor, false))));
-        let one = nanoseconds(|| drop(black_box(fixture.poll(queue, cursor - 1, false))));
+        let one = nanoseconds(|| drop(black_box(fixture.poll(queue, cursor.minus(1), false))));
         let park = nanoseconds(|| fixture.park_and_unpark(queue));
         println!("{count:>8} communities {nothing:>28.0} ns {one:>10.0} ns {park:>10.0} ns");
     }

@@ -170,7 +170,7 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
         Ok(None) => Ok(()),
         Ok(Some(base)) => {
             tracing::warn!(
-                base,
+                base = base.get(),
                 "this database is another one than that which numbered the last event (it was restored, or failed over): events \
                  go on from a new base, and clients are told to catch up"
             );

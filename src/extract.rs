@@ -78,14 +78,14 @@ impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequestParts<S> for Quer
 }
 
 /// An id in the path. 400 where it is not a whole number that fits an id.
-pub struct PathId(pub i64);
+pub struct PathId<T>(pub T);
 
-impl<S: Send + Sync> FromRequestParts<S> for PathId {
+impl<S: Send + Sync, T: From<i64>> FromRequestParts<S> for PathId<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match axum::extract::Path::<i64>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(id)) => Ok(Self(id)),
+            Ok(axum::extract::Path(id)) => Ok(Self(id.into())),
             Err(_) => Err(ApiError::invalid_parameter("id", "is not a whole number of at most 63 bits")),
         }
     }

@@ -1,16 +1,150 @@
-//! What things are numbered with. All ids are Postgres `bigint`s, which JSON carries as numbers.
+//! Ids. Each kind is a type of its own, so that two ids cannot change places.
+//!
+//! In JSON, in the database and in memory an id is the plain number, or UUID, that it holds.
 
-/// A person of the directory.
-pub type UserId = i64;
-/// A community of the directory.
-pub type CommunityId = i64;
-/// A paper of the directory.
-pub type ArticleId = i64;
-/// A discussion.
-pub type DiscussionId = i64;
-/// A comment.
-pub type CommentId = i64;
-/// A place in the total order of events: contiguous from 1. 0 is "before the first".
-pub type EventId = i64;
-/// A user's registration for events: random, so that it cannot be guessed.
-pub type QueueId = uuid::Uuid;
+use std::{borrow::Cow, fmt, num::ParseIntError, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use utoipa::{PartialSchema, ToSchema, openapi};
+
+/// Declares the type of a kind of ids: a Postgres `bigint`.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        #[repr(transparent)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// The id that this number stands for.
+            pub const fn new(number: i64) -> Self {
+                Self(number)
+            }
+
+            /// The number, for what takes only numbers: log fields, metrics, Redis.
+            pub const fn get(self) -> i64 {
+                self.0
+            }
+        }
+
+        impl From<i64> for $name {
+            fn from(number: i64) -> Self {
+                Self(number)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIntError> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+
+        // The document shows the number and gives the type no schema of its own: see `openapi::inline_ids`.
+        impl PartialSchema for $name {
+            fn schema() -> openapi::RefOr<openapi::Schema> {
+                i64::schema()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                i64::name()
+            }
+        }
+    };
+}
+
+id!(
+    /// A person of the directory.
+    UserId
+);
+id!(
+    /// A community of the directory.
+    CommunityId
+);
+id!(
+    /// A paper of the directory.
+    ArticleId
+);
+id!(
+    /// A discussion.
+    DiscussionId
+);
+id!(
+    /// A comment.
+    CommentId
+);
+id!(
+    /// The name that stands for a person on one article of one community.
+    PseudonymId
+);
+id!(
+    /// An event's place in the total order: contiguous from 1.
+    EventId
+);
+
+impl EventId {
+    /// Before the first event.
+    pub const START: Self = Self(0);
+    /// After every event.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// The id of the event that follows.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The id that is `events` places before this one. It is negative where there are not so many.
+    pub const fn minus(self, events: usize) -> Self {
+        Self(self.0 - events as i64)
+    }
+}
+
+impl Default for EventId {
+    fn default() -> Self {
+        Self::START
+    }
+}
+
+/// A user's registration for events. It is random, so that nobody can guess it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+#[repr(transparent)]
+pub struct QueueId(uuid::Uuid);
+
+impl QueueId {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4())
+    }
+}
+
+impl From<uuid::Uuid> for QueueId {
+    fn from(uuid: uuid::Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl FromStr for QueueId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}

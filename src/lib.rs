@@ -22,7 +22,7 @@ pub mod extract; // extractors that refuse with our errors
 pub(crate) mod feed; // a node's ordered reader of events
 pub mod health; // liveness, readiness, metrics
 pub mod idempotency; // a repeated POST writes once
-pub mod ids; // what things are numbered with
+pub mod ids; // a type for each kind of id
 pub mod openapi; // the document
 pub mod page; // cursors and limits
 pub mod realtime; // register, poll, heartbeat; the hub

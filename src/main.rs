@@ -10,6 +10,7 @@ use discussions::{
     config::{Config, LogFormat, SigningConfig},
     db, demo,
     events::history,
+    ids::{CommunityId, UserId},
     router, telemetry,
 };
 use tokio::{
@@ -60,10 +61,10 @@ struct Database {
 struct Token {
     /// Whom it is for
     #[arg(long)]
-    user: i64,
+    user: UserId,
     /// Narrow it to these communities, separated by commas
     #[arg(long, value_delimiter = ',')]
-    communities: Option<Vec<i64>>,
+    communities: Option<Vec<CommunityId>>,
     /// How long it is good, in seconds
     #[arg(long, default_value_t = 3600)]
     ttl_seconds: i64,

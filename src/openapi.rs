@@ -131,7 +131,7 @@ pub fn finish(document: utoipa::openapi::OpenApi) -> Value {
     document
 }
 
-/// Our ids are aliases of `i64`, which the derives take for a schema of that name.
+/// The ids' types go by the name of `i64`, which the derives take for a schema of that name.
 fn inline_ids(value: &mut Value) {
     match value {
         Value::Object(object) => {

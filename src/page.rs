@@ -1,5 +1,7 @@
 //! Pages: an opaque cursor and a limit.
 
+use std::fmt::Display;
+
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -18,11 +20,11 @@ pub struct PageQuery {
 
 impl PageQuery {
     /// The id after which the page starts, where there is one. 400 for what was never a `next_cursor`.
-    pub fn after(&self) -> Result<Option<i64>> {
+    pub fn after<T: From<i64>>(&self) -> Result<Option<T>> {
         let after = self.cursor.as_deref().map(|cursor| cursor.parse().ok().filter(|id| *id > 0));
         match after {
             Some(None) => Err(ApiError::invalid_parameter("cursor", "is not a cursor of this list")),
-            Some(after) => Ok(after),
+            Some(Some(id)) => Ok(Some(T::from(id))),
             None => Ok(None),
         }
     }
@@ -38,7 +40,7 @@ impl PageQuery {
 
 /// The cursor of the page after this one. `ids` are those of the rows found with one more asked for than `limit`; the
 /// surplus row is what says that there is a next page.
-pub fn next_cursor(ids: impl ExactSizeIterator<Item = i64>, limit: i64) -> Option<String> {
+pub fn next_cursor(ids: impl ExactSizeIterator<Item: Display>, limit: i64) -> Option<String> {
     let limit = usize::try_from(limit).ok().filter(|limit| ids.len() > *limit)?;
     ids.take(limit).last().map(|id| id.to_string())
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use discussions::{
     directory::Scope,
     events::{Audience, SequencedEvent},
-    ids::{EventId, QueueId, UserId},
+    ids::{CommunityId, EventId, QueueId, UserId},
     realtime::{
         hub::{Hub, Limits, ParkedOutcome, PollOutcome},
         memberships::MembershipHistory as History,
@@ -32,24 +32,24 @@ pub struct HubFixture {
 impl HubFixture {
     pub fn new(communities: i64) -> Self {
         let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 256 << 20, queue_ttl: TTL };
-        let fixture = Self { hub: Arc::new(Hub::new(limits, 0, [])), json: Bytes::from(vec![b'x'; 500]) };
+        let fixture = Self { hub: Arc::new(Hub::new(limits, EventId::START, [])), json: Bytes::from(vec![b'x'; 500]) };
         // Put an event into the log of every community.
         (0..communities).for_each(|community| fixture.append(community));
         fixture
     }
 
     /// Registers a queue of `user`, who is in the first `communities`.
-    pub fn register(&self, user: UserId, communities: i64) -> (QueueId, UserId) {
-        self.install(user, (0..communities).collect())
+    pub fn register(&self, user: i64, communities: i64) -> (QueueId, UserId) {
+        self.install(user, (0..communities).map(CommunityId::new).collect())
     }
 
     /// Registers a queue of `user`, who is only in this community.
-    pub fn register_in(&self, user: UserId, community: i64) -> (QueueId, UserId) {
-        self.install(user, [community].into())
+    pub fn register_in(&self, user: i64, community: i64) -> (QueueId, UserId) {
+        self.install(user, [CommunityId::new(community)].into())
     }
 
-    fn install(&self, user: UserId, communities: std::collections::BTreeSet<i64>) -> (QueueId, UserId) {
-        let queue = QueueId::new_v4();
+    fn install(&self, user: i64, communities: std::collections::BTreeSet<CommunityId>) -> (QueueId, UserId) {
+        let (queue, user) = (QueueId::random(), UserId::new(user));
         let history = History { head: self.hub.head(), communities, ..History::default() };
         let now = tokio::time::Instant::now();
         self.hub.begin_registration(user).create_queue(queue, Scope::default(), &history, TTL, now);
@@ -58,8 +58,8 @@ impl HubFixture {
 
     pub fn append(&self, community: i64) {
         let event = SequencedEvent {
-            event_id: self.hub.head() + 1,
-            community_id: community,
+            event_id: self.hub.head().next(),
+            community_id: community.into(),
             audience: Audience::Community,
             json: self.json.clone(),
             written_at: chrono::DateTime::UNIX_EPOCH,
@@ -83,9 +83,9 @@ impl HubFixture {
     }
 
     /// Parks the polls of `count` users from `first` on, each in `communities` communities and with a task of its own.
-    pub async fn park_all(&self, first: UserId, count: u32, communities: i64) -> ParkedTasks {
+    pub async fn park_all(&self, first: i64, count: u32, communities: i64) -> ParkedTasks {
         let parked = ParkedTasks { tasks: LocalSet::new(), waits: Rc::default(), count, all: Rc::default() };
-        for user in first..first + UserId::from(count) {
+        for user in first..first + i64::from(count) {
             let queue = self.register(user, communities);
             let (hub, waits, all) = (Arc::clone(&self.hub), Rc::clone(&parked.waits), Rc::clone(&parked.all));
             parked.tasks.spawn_local(async move {

@@ -11,7 +11,7 @@ use crate::{
     authors::{Author, Identity, store::Signature},
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
-    ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, PseudonymId, UserId},
 };
 
 /// Where a viewer stands in a community. `role` is null where the token's scope leaves the community out.
@@ -70,10 +70,10 @@ pub async fn place_to_write(
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            left join community_articles ca on ca.community_id = c.id and ca.article_id = $4
            where c.id = $1"#,
-        community,
-        viewer.user_id,
-        viewer.scope.as_sql(),
-        article
+        community as _,
+        viewer.user_id as _,
+        viewer.scope.as_sql() as _,
+        article as _
     )
     .fetch_optional(db)
     .await?
@@ -103,15 +103,16 @@ pub async fn discussion_to_write(
     id: DiscussionId,
 ) -> Result<DiscussionAccess> {
     let row = sqlx::query!(
-        r#"select d.community_id, d.article_id, d.author_id, c.kind as "kind: Visibility", m.role as "role?: Role",
+        r#"select d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId",
+                  d.author_id as "author_id: UserId", c.kind as "kind: Visibility", m.role as "role?: Role",
                   (select is_active from users where id = $2) as viewer_is_active
            from discussions d
            join communities c on c.id = d.community_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            where d.id = $1"#,
-        id,
-        viewer.user_id,
-        viewer.scope.as_sql()
+        id as _,
+        viewer.user_id as _,
+        viewer.scope.as_sql() as _
     )
     .fetch_optional(db)
     .await?
@@ -144,10 +145,10 @@ pub async fn discussion_to_comment_in(
     id: DiscussionId,
 ) -> Result<CommentingAccess> {
     let row = sqlx::query!(
-        r#"select d.community_id, d.article_id, ca.is_pseudonymous, c.kind as "kind: Visibility", m.role as "role?: Role",
-                  clock_timestamp() as "now!", (select is_active from users where id = $2) as viewer_is_active, u.username as "username?", u.avatar_url, p.id as "pseudonym_id?",
+        r#"select d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId", ca.is_pseudonymous, c.kind as "kind: Visibility", m.role as "role?: Role",
+                  clock_timestamp() as "now!", (select is_active from users where id = $2) as viewer_is_active, u.username as "username?", u.avatar_url, p.id as "pseudonym_id?: PseudonymId",
                   p.name as "pseudonym?",
-                  case when m.role is not null then nextval(pg_get_serial_sequence('comments', 'id')) end as comment_id
+                  case when m.role is not null then nextval(pg_get_serial_sequence('comments', 'id')) end as "comment_id: CommentId"
            from discussions d
            join communities c on c.id = d.community_id
            join community_articles ca on ca.community_id = d.community_id and ca.article_id = d.article_id
@@ -156,9 +157,9 @@ pub async fn discussion_to_comment_in(
            left join pseudonyms p
                on ca.is_pseudonymous and p.community_id = c.id and p.article_id = d.article_id and p.user_id = m.user_id
            where d.id = $1"#,
-        id,
-        viewer.user_id,
-        viewer.scope.as_sql()
+        id as _,
+        viewer.user_id as _,
+        viewer.scope.as_sql() as _
     )
     .fetch_optional(db)
     .await?
@@ -189,16 +190,16 @@ pub struct CommentAccess {
 /// Comment `id`, for `viewer` to change.
 pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: CommentId) -> Result<CommentAccess> {
     let row = sqlx::query!(
-        r#"select k.author_id, c.kind as "kind: Visibility", m.role as "role?: Role",
+        r#"select k.author_id as "author_id: UserId", c.kind as "kind: Visibility", m.role as "role?: Role",
                   (select is_active from users where id = $2) as viewer_is_active
            from comments k
            join discussions d on d.id = k.discussion_id
            join communities c on c.id = d.community_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            where k.id = $1"#,
-        id,
-        viewer.user_id,
-        viewer.scope.as_sql()
+        id as _,
+        viewer.user_id as _,
+        viewer.scope.as_sql() as _
     )
     .fetch_optional(db)
     .await?

@@ -150,7 +150,7 @@ impl Verifier {
             NumberOrText::Number(id) => id,
             NumberOrText::Text(text) => text.parse().map_err(|_| ErrorCode::TokenInvalid)?,
         };
-        if user_id < 1 {
+        if user_id.get() < 1 {
             return Err(ErrorCode::TokenInvalid.into());
         }
         Ok(Viewer { user_id, scope: Scope::new(claims.communities), expires_at: Some(claims.exp as i64) })
@@ -246,6 +246,8 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "a secret of the tests, of enough bytes";
+    const ADA: UserId = UserId::new(7);
+    const GRACE: UserId = UserId::new(8);
 
     fn verifier() -> Verifier {
         Verifier::new(&config(SECRET)).unwrap()
@@ -266,10 +268,10 @@ mod tests {
         let (old, new) = ("the secret of before", "the secret of now");
         let setting = format!("{new}, {old}");
         let verifier = Verifier::new(&config(&setting)).unwrap();
-        let (old, new) = (mint(old, 7, None, 60).unwrap(), mint(new, 8, None, 60).unwrap());
-        let other = mint("the secret of others", 9, None, 60).unwrap();
+        let (old, new) = (mint(old, ADA, None, 60).unwrap(), mint(new, GRACE, None, 60).unwrap());
+        let other = mint("the secret of others", ADA, None, 60).unwrap();
         let mut last = LastGood::default();
-        for (token, user) in [(&old, 7), (&old, 7), (&new, 8), (&old, 7), (&new, 8), (&new, 8)] {
+        for (token, user) in [(&old, ADA), (&old, ADA), (&new, GRACE), (&old, ADA), (&new, GRACE), (&new, GRACE)] {
             assert_eq!(verifier.verify_again(token, &mut last).unwrap().user_id, user);
             assert_eq!(verifier.verify_again(&other, &mut last).unwrap_err().code(), ErrorCode::TokenInvalid);
         }
@@ -282,8 +284,8 @@ mod tests {
         let key = EncodingKey::from_secret(setting.as_bytes());
         let claims = serde_json::json!({ "token_type": "access", "user_id": 7, "exp": i64::MAX / 2 });
         let token = jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap();
-        assert_eq!(verifier.verify(&token).unwrap().user_id, 7);
-        assert_eq!(verifier.verify(&mint(setting, 8, None, 60).unwrap()).unwrap().user_id, 8);
+        assert_eq!(verifier.verify(&token).unwrap().user_id, ADA);
+        assert_eq!(verifier.verify(&mint(setting, GRACE, None, 60).unwrap()).unwrap().user_id, GRACE);
         for guessed in ["a long enough secret,x", ",", ", ,"] {
             assert!(Verifier::new(&config(guessed)).is_err(), "{guessed}");
         }
@@ -292,8 +294,8 @@ mod tests {
     #[test]
     fn a_remembered_token_ends_when_it_ends() {
         let (verifier, mut last) = (verifier(), LastGood::default());
-        let token = mint(SECRET, 7, None, 1).unwrap();
-        assert_eq!(verifier.verify_again(&token, &mut last).unwrap().user_id, 7);
+        let token = mint(SECRET, ADA, None, 1).unwrap();
+        assert_eq!(verifier.verify_again(&token, &mut last).unwrap().user_id, ADA);
         let start = Instant::now();
         let ended = loop {
             match verifier.verify_again(&token, &mut last) {
@@ -308,14 +310,15 @@ mod tests {
     #[test]
     fn only_the_same_token_is_remembered() {
         let (verifier, mut last) = (verifier(), LastGood::default());
-        let (ada, grace) = (mint(SECRET, 7, None, 60).unwrap(), mint(SECRET, 8, Some(vec![3]), 60).unwrap());
+        let ada = mint(SECRET, ADA, None, 60).unwrap();
+        let grace = mint(SECRET, GRACE, Some(vec![CommunityId::new(3)]), 60).unwrap();
         // Grace's claims under Ada's signature.
         let forged = format!("{}.{}", grace.rsplit_once('.').unwrap().0, ada.rsplit_once('.').unwrap().1);
-        for (token, user) in [(&ada, 7), (&ada, 7), (&grace, 8), (&ada, 7)] {
+        for (token, user) in [(&ada, ADA), (&ada, ADA), (&grace, GRACE), (&ada, ADA)] {
             assert_eq!(verifier.verify_again(token, &mut last).unwrap().user_id, user);
             let refused = verifier.verify_again(&forged, &mut last).unwrap_err();
             assert_eq!(refused.code(), ErrorCode::TokenInvalid);
         }
-        assert!(!verifier.verify_again(&grace, &mut last).unwrap().scope.allows(4));
+        assert!(!verifier.verify_again(&grace, &mut last).unwrap().scope.allows(CommunityId::new(4)));
     }
 }

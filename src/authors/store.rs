@@ -6,14 +6,14 @@ use super::{Author, Identity};
 use crate::{
     db::Write,
     error::{ApiError, Result},
-    ids::{ArticleId, CommunityId, UserId},
+    ids::{ArticleId, CommunityId, PseudonymId, UserId},
 };
 
 /// Whose name a new row carries.
 #[derive(Clone, Debug)]
 pub struct Signature {
     /// The pseudonym's id for the row, where there is one.
-    pub pseudonym_id: Option<i64>,
+    pub pseudonym_id: Option<PseudonymId>,
     /// What others see.
     pub author: Author,
 }
@@ -77,7 +77,7 @@ pub async fn sign(
 ) -> Result<Signature> {
     if !pseudonymous {
         // Held until the commit: a rename waits for the event that carries this name, see migration 0010.
-        let row = sqlx::query!("select username, avatar_url from users where id = $1 for share", user)
+        let row = sqlx::query!("select username, avatar_url from users where id = $1 for share", user as _)
             .fetch_optional(&mut *write)
             .await?
             .ok_or(crate::error::ErrorCode::TokenInvalid)?;
@@ -87,10 +87,10 @@ pub async fn sign(
     // A taken name inserts nothing, and so does a pseudonym that another request of the same user has just made.
     for _ in 0..20 {
         let found = sqlx::query!(
-            "select id, name from pseudonyms where community_id = $1 and article_id = $2 and user_id = $3",
-            community,
-            article,
-            user
+            r#"select id as "id: PseudonymId", name from pseudonyms where community_id = $1 and article_id = $2 and user_id = $3"#,
+            community as _,
+            article as _,
+            user as _
         )
         .fetch_optional(&mut *write)
         .await?;
@@ -100,9 +100,9 @@ pub async fn sign(
         }
         sqlx::query!(
             "insert into pseudonyms (community_id, article_id, user_id, name) values ($1, $2, $3, $4) on conflict do nothing",
-            community,
-            article,
-            user,
+            community as _,
+            article as _,
+            user as _,
             random_name()
         )
         .execute(&mut *write)

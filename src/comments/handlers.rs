@@ -16,7 +16,7 @@ use crate::{
     events::Change,
     extract::{Json, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
-    ids::DiscussionId,
+    ids::{CommentId, DiscussionId},
     openapi::{ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -37,7 +37,7 @@ const RENAMES: usize = 3;
 pub async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
-    PathId(discussion): PathId,
+    PathId(discussion): PathId<DiscussionId>,
     Query(page): Query<PageQuery>,
 ) -> Result<Answer<CommentPage>> {
     let (after, limit) = (page.after()?, page.limit()?);
@@ -53,7 +53,7 @@ pub async fn list(
 pub async fn create(
     State(state): State<AppState>,
     viewer: Viewer,
-    PathId(discussion): PathId,
+    PathId(discussion): PathId<DiscussionId>,
     key: IdempotencyKey,
     Json(new): Json<NewComment>,
 ) -> Result<Response> {
@@ -132,7 +132,7 @@ async fn try_create(
 pub async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
-    PathId(id): PathId,
+    PathId(id): PathId<CommentId>,
 ) -> Result<Answer<Comment>> {
     Ok(Answer(store::get(&state.db, viewer.as_ref(), id).await?))
 }
@@ -145,7 +145,7 @@ pub async fn read(
 pub async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
-    PathId(id): PathId,
+    PathId(id): PathId<CommentId>,
     Json(patch): Json<CommentPatch>,
 ) -> Result<Answer<Comment>> {
     let text = text::text(&patch.text)?;
@@ -178,7 +178,11 @@ pub async fn update(
     params(("id" = i64, Path, description = "The comment")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "It is deleted"), WriteErrors))]
-pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
+pub async fn delete(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    PathId(id): PathId<CommentId>,
+) -> Result<StatusCode> {
     let found = access::comment_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.moderates() {
         return Err(ErrorCode::NotAuthor.into());

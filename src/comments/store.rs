@@ -12,7 +12,7 @@ use crate::{
     discussions::model::{ViewerInfo, ViewerMembership},
     error::{ApiError, ErrorCode, Result},
     events::{Change, outbox},
-    ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, PseudonymId, UserId},
     page,
 };
 
@@ -85,19 +85,19 @@ pub async fn page(
                join users u on u.id = k.author_id
                left join pseudonyms p on p.id = k.pseudonym_id
            )
-           select (select last_assigned from event_head) as "head!", place.community_id as "community_id!",
+           select (select last_assigned from event_head) as "head!: EventId", place.community_id as "community_id: CommunityId",
                   place.kind as "kind!: Visibility", place.role as "role?: Role", place.pseudonym as "own_pseudonym?",
                   place.viewer_is_active as "viewer_is_active?",
-                  k.id as "id?", k.parent_id as "parent_id?", k.depth as "depth?", k.text as "text?",
+                  k.id as "id?: CommentId", k.parent_id as "parent_id?: CommentId", k.depth as "depth?", k.text as "text?",
                   k.created_at as "created_at?", k.updated_at as "updated_at?", k.deleted_at as "deleted_at?",
-                  k.author_id as "author_id?", k.username as "username?", k.avatar_url as "avatar_url?",
+                  k.author_id as "author_id?: UserId", k.username as "username?", k.avatar_url as "avatar_url?",
                   k.pseudonym as "pseudonym?"
            from place left join found k on true
            order by k.id"#,
-        discussion,
-        viewer.map(|viewer| viewer.user_id),
-        viewer.and_then(|viewer| viewer.scope.as_sql()),
-        after,
+        discussion as _,
+        viewer.map(|viewer| viewer.user_id) as _,
+        viewer.and_then(|viewer| viewer.scope.as_sql()) as _,
+        after as _,
         limit
     )
     .fetch_all(db)
@@ -145,8 +145,9 @@ pub async fn page(
 /// Comment `id` for `viewer` to read.
 pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", k.id, k.discussion_id, k.parent_id, k.depth, k.text,
-                  k.created_at, k.updated_at, k.deleted_at, k.author_id, u.username, u.avatar_url, p.name as "pseudonym?",
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", k.id as "id: CommentId",
+                  k.discussion_id as "discussion_id: DiscussionId", k.parent_id as "parent_id: CommentId", k.depth, k.text,
+                  k.created_at, k.updated_at, k.deleted_at, k.author_id as "author_id: UserId", u.username, u.avatar_url, p.name as "pseudonym?",
                   (select is_active from users where id = $2) as viewer_is_active
            from comments k
            join discussions d on d.id = k.discussion_id
@@ -155,9 +156,9 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId
            left join pseudonyms p on p.id = k.pseudonym_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            where k.id = $1"#,
-        id,
-        viewer.map(|viewer| viewer.user_id),
-        viewer.and_then(|viewer| viewer.scope.as_sql())
+        id as _,
+        viewer.map(|viewer| viewer.user_id) as _,
+        viewer.and_then(|viewer| viewer.scope.as_sql()) as _
     )
     .fetch_optional(db)
     .await?
@@ -193,9 +194,9 @@ pub struct Parent {
 /// `comment_too_deep` where it is at the deepest level already.
 pub async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: CommentId) -> Result<Parent> {
     let row = sqlx::query!(
-        r#"select root_id, depth, deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
-        discussion,
-        id
+        r#"select root_id as "root_id: CommentId", depth, deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
+        discussion as _,
+        id as _
     )
     .fetch_optional(db)
     .await?
@@ -233,7 +234,7 @@ pub async fn insert(
     comment: &Comment,
     root_id: Option<CommentId>,
     user: UserId,
-    pseudonym_id: Option<i64>,
+    pseudonym_id: Option<PseudonymId>,
     event: &Change,
 ) -> Result<Inserted> {
     let written = sqlx::query!(
@@ -257,16 +258,16 @@ pub async fn insert(
                from counted
            )
            select id from written"#,
-        comment.discussion_id,
-        comment.id,
-        root_id,
-        comment.parent_id,
+        comment.discussion_id as _,
+        comment.id as _,
+        root_id as _,
+        comment.parent_id as _,
         comment.depth,
-        user,
-        pseudonym_id,
+        user as _,
+        pseudonym_id as _,
         comment.text.as_deref().unwrap_or_default(),
         comment.created_at,
-        event.community_id(),
+        event.community_id() as _,
         event.kind(),
         outbox::payload(event)?
     )
@@ -279,7 +280,7 @@ pub async fn insert(
 pub async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -> Result<bool> {
     let is_live = sqlx::query_scalar!(
         r#"select exists (select from discussions where id = $1 and deleted_at is null) as "is_live!""#,
-        discussion
+        discussion as _
     );
     Ok(is_live.fetch_one(db).await?)
 }
@@ -302,14 +303,16 @@ pub async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Opti
                update comments set text = $2, updated_at = clock_timestamp() where id = $1 and deleted_at is null
                returning id, discussion_id, parent_id, depth, text, created_at, updated_at, deleted_at, author_id, pseudonym_id
            )
-           select k.id, k.discussion_id, k.parent_id, k.depth, k.text, k.created_at, k.updated_at, k.deleted_at, k.author_id,
-                  d.community_id, d.article_id, u.username, u.avatar_url, p.name as "pseudonym?"
+           select k.id as "id: CommentId", k.discussion_id as "discussion_id: DiscussionId",
+                  k.parent_id as "parent_id: CommentId", k.depth, k.text, k.created_at, k.updated_at, k.deleted_at,
+                  k.author_id as "author_id: UserId", d.community_id as "community_id: CommunityId",
+                  d.article_id as "article_id: ArticleId", u.username, u.avatar_url, p.name as "pseudonym?"
            from changed k
            join discussions d on d.id = k.discussion_id
            join users u on u.id = k.author_id
            left join pseudonyms p on p.id = k.pseudonym_id
            for share of u"#,
-        id,
+        id as _,
         text
     )
     .fetch_optional(write)
@@ -357,10 +360,11 @@ pub struct Deleted {
 /// other.
 pub async fn delete(write: &mut Write, id: CommentId) -> Result<Option<Deleted>> {
     let place = sqlx::query!(
-        "select d.id, d.community_id, d.article_id from discussions d
+        r#"select d.id as "id: DiscussionId", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId"
+         from discussions d
          where d.id = (select discussion_id from comments where id = $1)
-         for no key update of d",
-        id
+         for no key update of d"#,
+        id as _
     )
     .fetch_one(&mut *write)
     .await?;
@@ -374,9 +378,9 @@ pub async fn delete(write: &mut Write, id: CommentId) -> Result<Option<Deleted>>
                where id = $2 and exists (select from gone)
                returning comment_count
            )
-           select gone.parent_id, gone.deleted_at as "deleted_at!", counted.comment_count from gone, counted"#,
-        id,
-        place.id
+           select gone.parent_id as "parent_id: CommentId", gone.deleted_at as "deleted_at!", counted.comment_count from gone, counted"#,
+        id as _,
+        place.id as _
     )
     .fetch_optional(write)
     .await?;

@@ -42,13 +42,15 @@ struct Community {
 
 /// The first people and articles.
 pub async fn directory(db: &Db) -> Result<Directory> {
-    let users =
-        sqlx::query_as!(User, "select id, username, avatar_url from users where is_active order by id limit 12")
-            .fetch_all(db)
-            .await?;
+    let users = sqlx::query_as!(
+        User,
+        r#"select id as "id: UserId", username, avatar_url from users where is_active order by id limit 12"#
+    )
+    .fetch_all(db)
+    .await?;
     let articles = sqlx::query_as!(
         Article,
-        r#"select a.id, a.title, a.slug, json_agg(json_build_object('id', c.id, 'name', c.name, 'slug', c.slug, 'kind', c.kind)
+        r#"select a.id as "id: ArticleId", a.title, a.slug, json_agg(json_build_object('id', c.id, 'name', c.name, 'slug', c.slug, 'kind', c.kind)
                order by c.id) as "communities!: Json<Vec<Community>>"
            from articles a
            join community_articles ca on ca.article_id = a.id
@@ -63,7 +65,7 @@ pub async fn directory(db: &Db) -> Result<Directory> {
 /// Whether there is such a user.
 pub async fn user_exists(db: &Db, user: UserId) -> Result<bool> {
     let found =
-        sqlx::query_scalar!(r#"select exists (select from users where id = $1 and is_active) as "found!""#, user);
+        sqlx::query_scalar!(r#"select exists (select from users where id = $1 and is_active) as "found!""#, user as _);
     Ok(found.fetch_one(db).await?)
 }
 
@@ -75,15 +77,15 @@ pub async fn set_membership(mut write: Write, user: UserId, community: Community
                 "insert into memberships (user_id, community_id, role)
                  select u.id, c.id, $3 from users u, communities c where u.id = $1 and c.id = $2
                  on conflict (user_id, community_id) do update set role = excluded.role",
-                user,
-                community,
+                user as _,
+                community as _,
                 role as Role
             )
             .execute(&mut write)
             .await?
         }
         None => {
-            sqlx::query!("delete from memberships where user_id = $1 and community_id = $2", user, community)
+            sqlx::query!("delete from memberships where user_id = $1 and community_id = $2", user as _, community as _)
                 .execute(&mut write)
                 .await?
         }

@@ -39,7 +39,7 @@ pub struct Membership {
 
 /// That the account of `user` is in use, for calls that find nothing else to ask the database. `token_invalid` otherwise.
 pub async fn check_active(db: impl PgExecutor<'_>, user: UserId) -> Result<()> {
-    let is_active = sqlx::query_scalar!("select is_active from users where id = $1", user);
+    let is_active = sqlx::query_scalar!("select is_active from users where id = $1", user as _);
     match is_active.fetch_optional(db).await? {
         Some(true) => Ok(()),
         _ => Err(ErrorCode::TokenInvalid.into()),
@@ -49,15 +49,15 @@ pub async fn check_active(db: impl PgExecutor<'_>, user: UserId) -> Result<()> {
 /// Who `user` is, and their memberships as far as `scope` goes. `token_invalid` where the account is not in use.
 pub async fn who_is(db: impl PgExecutor<'_>, user: UserId, scope: &Scope) -> Result<(User, Vec<Membership>)> {
     let rows = sqlx::query!(
-        r#"select u.id, u.username, u.avatar_url, c.id as "community_id?", c.name as "name?", c.slug as "slug?",
+        r#"select u.id as "id: UserId", u.username, u.avatar_url, c.id as "community_id?: CommunityId", c.name as "name?", c.slug as "slug?",
                   c.kind as "kind?: Visibility", m.role as "role?: Role"
            from users u
            left join memberships m on m.user_id = u.id and ($2::bigint[] is null or m.community_id = any($2))
            left join communities c on c.id = m.community_id
            where u.id = $1 and u.is_active
            order by c.id"#,
-        user,
-        scope.as_sql()
+        user as _,
+        scope.as_sql() as _
     )
     .fetch_all(db)
     .await?;

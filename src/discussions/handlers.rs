@@ -16,7 +16,7 @@ use crate::{
     events::Change,
     extract::{Json, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
-    ids::CommunityId,
+    ids::{ArticleId, CommunityId, DiscussionId},
     openapi::{ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -40,7 +40,7 @@ pub struct PlaceQuery {
 pub async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
-    PathId(article): PathId,
+    PathId(article): PathId<ArticleId>,
     Query(place): Query<PlaceQuery>,
     Query(page): Query<PageQuery>,
 ) -> Result<Answer<DiscussionPage>> {
@@ -57,7 +57,7 @@ pub async fn list(
 pub async fn create(
     State(state): State<AppState>,
     viewer: Viewer,
-    PathId(article): PathId,
+    PathId(article): PathId<ArticleId>,
     key: IdempotencyKey,
     Json(new): Json<NewDiscussion>,
 ) -> Result<Response> {
@@ -89,7 +89,7 @@ pub async fn create(
 pub async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
-    PathId(id): PathId,
+    PathId(id): PathId<DiscussionId>,
 ) -> Result<Answer<Discussion>> {
     Ok(Answer(store::get(&state.db, viewer.as_ref(), id).await?))
 }
@@ -102,7 +102,7 @@ pub async fn read(
 pub async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
-    PathId(id): PathId,
+    PathId(id): PathId<DiscussionId>,
     Json(patch): Json<DiscussionPatch>,
 ) -> Result<Answer<Discussion>> {
     let patch = patch.checked()?;
@@ -131,7 +131,11 @@ pub async fn update(
     params(("id" = i64, Path, description = "The discussion")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "It is deleted"), WriteErrors))]
-pub async fn delete(State(state): State<AppState>, viewer: Viewer, PathId(id): PathId) -> Result<StatusCode> {
+pub async fn delete(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    PathId(id): PathId<DiscussionId>,
+) -> Result<StatusCode> {
     let found = access::discussion_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.moderates() {
         return Err(ErrorCode::NotAuthor.into());

@@ -11,7 +11,7 @@ use crate::{
     db::Write,
     directory::{Role, Visibility},
     error::{ErrorCode, Result},
-    ids::{ArticleId, CommunityId, DiscussionId, UserId},
+    ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
     page,
 };
 
@@ -101,11 +101,11 @@ pub async fn page(
                where places.kind = 'public' or places.role is not null
                order by d.id desc limit $6::bigint + 1
            )
-           select d.id as "id?", d.community_id as "community_id?", d.topic as "topic?", d.text as "text?",
+           select d.id as "id?: DiscussionId", d.community_id as "community_id?: CommunityId", d.topic as "topic?", d.text as "text?",
                   d.is_resolved as "is_resolved?", d.comment_count as "comment_count?", d.created_at as "created_at?",
-                  d.updated_at as "updated_at?", d.deleted_at as "deleted_at?", d.author_id as "author_id?",
+                  d.updated_at as "updated_at?", d.deleted_at as "deleted_at?", d.author_id as "author_id?: UserId",
                   u.username as "username?", u.avatar_url as "avatar_url?", p.name as "pseudonym?",
-                  null::bigint as "head?", null::text as "asked?: Visibility", null::json as "places?: Json<Vec<Place>>",
+                  null::bigint as "head?: EventId", null::text as "asked?: Visibility", null::json as "places?: Json<Vec<Place>>",
                   null::boolean as "viewer_is_active?"
            from found d
            join users u on u.id = d.author_id
@@ -117,17 +117,17 @@ pub async fn page(
                   (select json_agg(places) from places),
                   (select is_active from users where id = $3)
            order by 1 desc nulls last"#,
-        article,
-        community,
-        viewer.map(|viewer| viewer.user_id),
-        viewer.and_then(|viewer| viewer.scope.as_sql()),
-        before,
+        article as _,
+        community as _,
+        viewer.map(|viewer| viewer.user_id) as _,
+        viewer.and_then(|viewer| viewer.scope.as_sql()) as _,
+        before as _,
         limit
     )
     .fetch_all(db)
     .await?;
 
-    let mut head = 0;
+    let mut head = EventId::START;
     let mut asked = None;
     let mut viewer_is_active = None;
     let mut places = Vec::new();
@@ -210,18 +210,19 @@ fn viewer_info(viewer: Option<&Viewer>, places: Vec<Place>) -> Option<ViewerInfo
 /// Discussion `id` for `viewer` to read.
 pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
     let row = sqlx::query!(
-        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", d.id, d.community_id, d.article_id, d.topic, d.text,
-                  d.is_resolved, d.comment_count, d.created_at, d.updated_at, d.deleted_at, d.author_id, u.username,
-                  u.avatar_url, p.name as "pseudonym?", (select is_active from users where id = $2) as viewer_is_active
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", d.id as "id: DiscussionId",
+                  d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId", d.topic, d.text,
+                  d.is_resolved, d.comment_count, d.created_at, d.updated_at, d.deleted_at, d.author_id as "author_id: UserId",
+                  u.username, u.avatar_url, p.name as "pseudonym?", (select is_active from users where id = $2) as viewer_is_active
            from discussions d
            join communities c on c.id = d.community_id
            join users u on u.id = d.author_id
            left join pseudonyms p on p.id = d.pseudonym_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            where d.id = $1"#,
-        id,
-        viewer.map(|viewer| viewer.user_id),
-        viewer.and_then(|viewer| viewer.scope.as_sql())
+        id as _,
+        viewer.map(|viewer| viewer.user_id) as _,
+        viewer.and_then(|viewer| viewer.scope.as_sql()) as _
     )
     .fetch_optional(db)
     .await?
@@ -256,13 +257,13 @@ pub async fn insert(
     signature: Signature,
 ) -> Result<Discussion> {
     let row = sqlx::query!(
-        "insert into discussions (community_id, article_id, author_id, pseudonym_id, topic, text)
+        r#"insert into discussions (community_id, article_id, author_id, pseudonym_id, topic, text)
          values ($1, $2, $3, $4, $5, $6)
-         returning id, created_at, updated_at",
-        new.community_id,
-        article,
-        user,
-        signature.pseudonym_id,
+         returning id as "id: DiscussionId", created_at, updated_at"#,
+        new.community_id as _,
+        article as _,
+        user as _,
+        signature.pseudonym_id as _,
         new.topic,
         new.text
     )
@@ -295,13 +296,14 @@ pub async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch
                returning id, community_id, article_id, topic, text, is_resolved, comment_count, created_at, updated_at,
                          deleted_at, author_id, pseudonym_id
            )
-           select d.id, d.community_id, d.article_id, d.topic, d.text, d.is_resolved, d.comment_count, d.created_at,
-                  d.updated_at, d.deleted_at, d.author_id, u.username, u.avatar_url, p.name as "pseudonym?"
+           select d.id as "id: DiscussionId", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId",
+                  d.topic, d.text, d.is_resolved, d.comment_count, d.created_at, d.updated_at, d.deleted_at,
+                  d.author_id as "author_id: UserId", u.username, u.avatar_url, p.name as "pseudonym?"
            from changed d
            join users u on u.id = d.author_id
            left join pseudonyms p on p.id = d.pseudonym_id
            for share of u"#,
-        id,
+        id as _,
         patch.topic,
         patch.text,
         patch.is_resolved
@@ -317,7 +319,7 @@ pub async fn delete(write: &mut Write, id: DiscussionId) -> Result<Option<DateTi
         r#"update discussions set topic = '', text = '', deleted_at = clock_timestamp()
            where id = $1 and deleted_at is null
            returning deleted_at as "deleted_at!""#,
-        id
+        id as _
     )
     .fetch_optional(write)
     .await?;

@@ -50,7 +50,7 @@ impl Position {
 /// The database's history and head.
 pub async fn position(db: impl PgExecutor<'_>) -> Result<Position, sqlx::Error> {
     let row =
-        sqlx::query!(r#"select base, coalesce(fingerprint, '') as "fingerprint!", last_assigned from event_head"#)
+        sqlx::query!(r#"select base as "base: EventId", coalesce(fingerprint, '') as "fingerprint!", last_assigned as "last_assigned: EventId" from event_head"#)
             .fetch_one(db)
             .await?;
     Ok(Position { history: HistoryId { base: row.base, fingerprint: row.fingerprint }, head: row.last_assigned })
@@ -67,7 +67,7 @@ pub(crate) async fn is_present(db: impl PgExecutor<'_>) -> Result<bool, sqlx::Er
 
 /// Leaps if the database is not the one that gave the last number. Returns the new base.
 pub(crate) async fn leap_if_new(db: impl PgExecutor<'_>) -> Result<Option<EventId>, sqlx::Error> {
-    sqlx::query_scalar!("select leap_if_new_history()").fetch_one(db).await
+    sqlx::query_scalar!(r#"select leap_if_new_history() as "base: EventId""#).fetch_one(db).await
 }
 
 /// Leaps if the database has lost events of `history`, which were numbered up to `seen`. Returns the new base.
@@ -76,12 +76,14 @@ pub(crate) async fn leap_if_lost(
     history: &HistoryId,
     seen: EventId,
 ) -> Result<Option<EventId>, sqlx::Error> {
-    sqlx::query_scalar!("select leap_if_lost($1, $2)", history.base, seen).fetch_one(db).await
+    sqlx::query_scalar!(r#"select leap_if_lost($1, $2) as "base: EventId""#, history.base as _, seen as _)
+        .fetch_one(db)
+        .await
 }
 
 /// Leaps. Returns the new base.
 pub async fn leap(db: impl PgExecutor<'_>) -> Result<EventId, sqlx::Error> {
-    sqlx::query_scalar!(r#"select leap_now() as "base!""#).fetch_one(db).await
+    sqlx::query_scalar!(r#"select leap_now() as "base!: EventId""#).fetch_one(db).await
 }
 
 /// Compares the stream with the database, before a node gives or uses any number. If the stream has events that the database does
@@ -114,8 +116,8 @@ pub(crate) async fn leap_if_stream_has_more(
         return Ok(here.history == *history);
     }
     tracing::error!(
-        stream = last,
-        head = here.head,
+        stream = last.get(),
+        head = here.head.get(),
         "the stream in Redis has events that the database does not know: was an older state of the database brought back?"
     );
     if leap_if_lost(db, history, last).await?.is_none() && position(db).await? == here {

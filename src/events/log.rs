@@ -6,7 +6,7 @@ use super::{
     OutboxRow,
     history::{HistoryId, Position},
 };
-use crate::ids::{CommunityId, EventId};
+use crate::ids::{CommunityId, EventId, UserId};
 
 /// How many rows are read at a time.
 pub(crate) const BATCH: i64 = 1_000;
@@ -22,16 +22,17 @@ pub(crate) struct Batch {
 /// Up to [`BATCH`] events after `last`, in order.
 pub(crate) async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
     let found = sqlx::query!(
-        r#"select h.base, coalesce(h.fingerprint, '') as "fingerprint!", h.last_assigned,
-                  o.event_id as "event_id?", o.community_id as "community_id?", o.user_id as "user_id?",
-                  o.payload as "payload?", o.created_at as "created_at?"
+        r#"select h.base as "base: EventId", coalesce(h.fingerprint, '') as "fingerprint!",
+                  h.last_assigned as "last_assigned: EventId",
+                  o.event_id as "event_id?: EventId", o.community_id as "community_id?: CommunityId",
+                  o.user_id as "user_id?: UserId", o.payload as "payload?", o.created_at as "created_at?"
            from event_head h
            left join lateral (
                select event_id, community_id, user_id, payload::text as payload, created_at
                from outbox where event_id > $1 order by event_id limit $2
            ) o on true
            order by o.event_id"#,
-        last,
+        last as _,
         BATCH
     )
     .fetch_all(db)
@@ -53,8 +54,9 @@ pub(crate) async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batc
 /// Where a node that keeps `total` events starts: the database's history and head, and the event before the first to load.
 pub(crate) async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
     let row = sqlx::query!(
-        r#"select base, coalesce(fingerprint, '') as "fingerprint!", last_assigned,
-                  greatest(base, last_assigned - $1, (select max(last_event_id) from outbox_pruned)) as "start!"
+        r#"select base as "base: EventId", coalesce(fingerprint, '') as "fingerprint!",
+                  last_assigned as "last_assigned: EventId",
+                  greatest(base, last_assigned - $1, (select max(last_event_id) from outbox_pruned)) as "start!: EventId"
            from event_head"#,
         total
     )
@@ -70,7 +72,7 @@ pub(crate) async fn evicted(
     start: EventId,
 ) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select c.id as "id!", greatest(p.last_event_id, o.last_event_id) as "last_event_id!"
+        r#"select c.id as "id!: CommunityId", greatest(p.last_event_id, o.last_event_id) as "last_event_id!: EventId"
            from communities c
            left join outbox_pruned p on p.community_id = c.id
            left join lateral (
@@ -78,7 +80,7 @@ pub(crate) async fn evicted(
                where community_id = c.id and user_id is null and event_id <= $1
            ) o on true
            where greatest(p.last_event_id, o.last_event_id) is not null"#,
-        start
+        start as _
     )
     .fetch_all(db)
     .await?;

@@ -223,7 +223,7 @@ pub enum Audience {
 }
 
 /// The community of rows that are for the nodes and for no client.
-const NO_COMMUNITY: CommunityId = 0;
+const NO_COMMUNITY: CommunityId = CommunityId::new(0);
 
 /// What a row of [`NO_COMMUNITY`] says (migration 0009).
 #[derive(Deserialize)]
@@ -262,7 +262,7 @@ impl OutboxRow {
                 Ok(Change::MembershipChanged(change)) => Audience::Member(change),
                 _ => {
                     tracing::error!(
-                        event_id = self.event_id,
+                        event_id = self.event_id.get(),
                         "an outbox row for one user is no membership_changed: skipped"
                     );
                     Audience::Nobody

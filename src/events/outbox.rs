@@ -11,7 +11,7 @@ impl Write {
     pub async fn emit(&mut self, change: &Change) -> Result<()> {
         sqlx::query!(
             "insert into outbox (community_id, type, payload) values ($1, $2, $3::text::json)",
-            change.community_id(),
+            change.community_id() as _,
             change.kind(),
             payload(change)?
         )

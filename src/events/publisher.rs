@@ -41,7 +41,7 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// A publisher of the rows from `relayed`, and of all others that the stream lacks.
     pub(crate) fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<OutboxRow>>) -> Self {
-        Self { stream, db, relayed, history: None, published: 0 }
+        Self { stream, db, relayed, history: None, published: EventId::START }
     }
 }
 
@@ -71,7 +71,7 @@ impl Publisher {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         // It is the event after the stream's last. No other history has an event of that number to come.
         if let Some(history) = &self.history
-            && self.stream.last(redis, history).await? == first.event_id - 1
+            && self.stream.last(redis, history).await? == first.event_id.minus(1)
         {
             self.stream.add(redis, history, rows).await?;
             self.published = last.event_id;
@@ -93,9 +93,13 @@ impl Publisher {
         }
         let is_known = self.history.as_ref() == Some(&history);
         if is_known && last < position.head && last < self.published {
-            tracing::warn!(stream = last, head = position.head, "Redis has lost events: filling them in from Postgres");
+            tracing::warn!(
+                stream = last.get(),
+                head = position.head.get(),
+                "Redis has lost events: filling them in from Postgres"
+            );
         }
-        let mut after = last.max(position.head - STREAM_EVENTS as EventId).max(history.base);
+        let mut after = last.max(position.head.minus(STREAM_EVENTS)).max(history.base);
         while after < position.head {
             let batch = log::after(&self.db, after).await?;
             let Some(newest) = batch.rows.last().filter(|_| batch.position.history == history) else { break };
@@ -112,8 +116,8 @@ impl Publisher {
         let Some(history) = &self.history else { return Ok(()) };
         sqlx::query!(
             "update event_head set last_published = $1 where last_published < $1 and base = $2",
-            self.published,
-            history.base
+            self.published as _,
+            history.base as _
         )
         .execute(&self.db)
         .await?;

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     background::BackgroundTask,
     db::{BackgroundConnection, BackgroundDb, RelayNotifier},
+    ids::{CommunityId, EventId, UserId},
 };
 
 /// How many rows are numbered at a time.
@@ -136,7 +137,8 @@ impl Relay {
 pub async fn number(connection: impl PgExecutor<'_>, batch: i32) -> Result<Vec<OutboxRow>, sqlx::Error> {
     sqlx::query_as!(
         OutboxRow,
-        r#"select event_id as "event_id!", community_id as "community_id!", user_id, payload as "payload!", created_at as "created_at!"
+        r#"select event_id as "event_id!: EventId", community_id as "community_id!: CommunityId", user_id as "user_id: UserId",
+                  payload as "payload!", created_at as "created_at!"
            from assign_event_ids($1)"#,
         batch
     )

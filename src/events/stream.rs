@@ -20,7 +20,7 @@ use redis::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{OutboxRow, history::HistoryId};
-use crate::ids::{EventId, QueueId};
+use crate::ids::{EventId, QueueId, UserId};
 
 /// About how many events the stream keeps. A node that is further behind reads Postgres.
 pub(crate) const STREAM_EVENTS: usize = 10_000;
@@ -197,7 +197,7 @@ impl EventStream {
         connection: &mut MultiplexedConnection,
         history: &HistoryId,
     ) -> RedisResult<EventId> {
-        newest(connection, &self.events(history)).await?.map_or(Ok(0), |entry| event_id(&entry.id))
+        newest(connection, &self.events(history)).await?.map_or(Ok(EventId::START), |entry| event_id(&entry.id))
     }
 
     /// Restarts the time to live of the stream of `history`.
@@ -227,11 +227,11 @@ impl EventStream {
             let add = pipe.cmd("XADD").arg(&events).arg("MAXLEN").arg("~").arg(STREAM_EVENTS);
             add.arg(format!("{}-0", row.event_id))
                 .arg("c")
-                .arg(row.community_id)
+                .arg(row.community_id.get())
                 .arg("t")
                 .arg(row.created_at.timestamp_micros());
             if let Some(user) = row.user_id {
-                add.arg("u").arg(user);
+                add.arg("u").arg(user.get());
             }
             add.arg("p").arg(&row.payload);
         }
@@ -265,7 +265,7 @@ impl EventStream {
 impl StreamReader {
     /// The newest event in the stream, 0 where it is empty.
     pub(crate) async fn last(&mut self) -> RedisResult<EventId> {
-        newest(&mut self.connection, &self.events).await?.map_or(Ok(0), |entry| event_id(&entry.id))
+        newest(&mut self.connection, &self.events).await?.map_or(Ok(EventId::START), |entry| event_id(&entry.id))
     }
 
     /// The history whose events are read.
@@ -323,8 +323,8 @@ fn row(entry: StreamId) -> RedisResult<OutboxRow> {
     let created_at = field::<i64>(&entry, "t").and_then(DateTime::from_timestamp_micros);
     Ok(OutboxRow {
         event_id: event_id(&entry.id)?,
-        community_id: field(&entry, "c").ok_or_else(missing)?,
-        user_id: field(&entry, "u"),
+        community_id: field::<i64>(&entry, "c").ok_or_else(missing)?.into(),
+        user_id: field::<i64>(&entry, "u").map(UserId::new),
         payload: field(&entry, "p").ok_or_else(missing)?,
         created_at: created_at.ok_or_else(missing)?,
     })

@@ -50,9 +50,9 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
         let here = hub.position();
         if batch.position.history != here.history {
             tracing::warn!(
-                old_base = here.history.base,
-                old_head = here.head,
-                base = batch.position.history.base,
+                old_base = here.history.base.get(),
+                old_head = here.head.get(),
+                base = batch.position.history.base.get(),
                 "the database is in another history of events (it was restored, it failed over with a loss, or `discussions leap` \
                  was run): events go on from the new base, and the clients of this node are told to catch up"
             );
@@ -63,8 +63,8 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
         if batch.position.history == seen.history && batch.position.head < seen.head {
             if history::leap_if_lost(db, &seen.history, seen.head).await?.is_some() {
                 tracing::error!(
-                    head = batch.position.head,
-                    seen = seen.head,
+                    head = batch.position.head.get(),
+                    seen = seen.head.get(),
                     "the database has lost events that were delivered: was an older state of it brought back?"
                 );
                 continue;
@@ -72,14 +72,14 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
             return Ok(());
         }
         if let Some(first) = batch.rows.first()
-            && first.event_id != here.head + 1
+            && first.event_id != here.head.next()
         {
             tracing::error!(
-                head = here.head,
-                next = first.event_id,
+                head = here.head.get(),
+                next = first.event_id.get(),
                 "events between these are gone from the outbox: the clients of this node are told to catch up"
             );
-            leap(db, hub, first.event_id - 1).await?;
+            leap(db, hub, first.event_id.minus(1)).await?;
             continue;
         }
         let complete = (batch.rows.len() as i64) < log::BATCH;

@@ -74,7 +74,7 @@ async fn gauges(state: &AppState) {
     gauge!("discussions_parked_polls").set(stats.parked as f64);
     gauge!("discussions_log_events").set(stats.events as f64);
     gauge!("discussions_log_bytes").set(stats.bytes as f64);
-    gauge!("discussions_head").set(stats.head as f64);
+    gauge!("discussions_head").set(stats.head.get() as f64);
     let (connections, idle) = state.db.size();
     gauge!("discussions_pool_connections").set(connections as f64);
     gauge!("discussions_pool_idle").set(idle as f64);

@@ -13,7 +13,7 @@ pub async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8]) -> R
          on conflict (user_id, key) do update
          set request_hash = excluded.request_hash, response = null, created_at = now()
          where k.created_at < now() - make_interval(hours => $4)",
-        user,
+        user as _,
         key,
         hash,
         KEPT_HOURS
@@ -27,7 +27,7 @@ pub async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8]) -> R
 pub async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u8>, Answer)> {
     let row = sqlx::query!(
         r#"select request_hash, response as "response!: Json<Answer>" from idempotency_keys where user_id = $1 and key = $2"#,
-        user,
+        user as _,
         key
     )
     .fetch_one(write)
@@ -39,7 +39,7 @@ pub async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u
 pub async fn keep(write: &mut Write, user: UserId, key: &str, answer: &str) -> Result<()> {
     sqlx::query!(
         "update idempotency_keys set response = $3::text::json where user_id = $1 and key = $2",
-        user,
+        user as _,
         key,
         answer
     )

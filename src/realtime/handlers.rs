@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio::time::{Instant, timeout};
-use uuid::Uuid;
 
 use super::{
     RealtimeState,
@@ -23,7 +22,7 @@ use crate::{
     auth::Viewer,
     error::{ErrorCode, Result},
     extract::{Json, PathQueue, Query},
-    ids::CommunityId,
+    ids::{CommunityId, QueueId},
     openapi::{PollErrors, WriteErrors},
 };
 
@@ -47,7 +46,7 @@ pub(crate) async fn register(State(state): State<RealtimeState>, viewer: Viewer)
     if communities.is_empty() {
         return Err(ErrorCode::NoCommunities.into());
     }
-    let queue_id = Uuid::new_v4();
+    let queue_id = QueueId::random();
     let record = QueueRecord { user_id: viewer.user_id, scope: viewer.scope.clone() };
     let ttl = state.hub.limits().queue_ttl;
     let replaced = registration.create_queue(queue_id, viewer.scope, &history, ttl, Instant::now());

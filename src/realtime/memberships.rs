@@ -36,9 +36,9 @@ pub struct MembershipHistory {
 /// number a moment later. This undoes such waiting changes, so that the result holds exactly at `head`.
 pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHistory> {
     let rows = sqlx::query!(
-        r#"select h.last_assigned as "head!", h.base as "base!", coalesce(h.fingerprint, '') as "fingerprint!",
-                  (select is_active from users where id = $1) as is_active, r.event_id,
-                  r.payload as "payload: Json<Change>", r.community_id
+        r#"select h.last_assigned as "head!: EventId", h.base as "base!: EventId", coalesce(h.fingerprint, '') as "fingerprint!",
+                  (select is_active from users where id = $1) as is_active, r.event_id as "event_id: EventId",
+                  r.payload as "payload: Json<Change>", r.community_id as "community_id: CommunityId"
            from event_head h
            left join lateral (
                select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as place
@@ -52,7 +52,7 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<Member
                 order by o.event_id desc limit $2::bigint + 1)
            ) r on true
            order by r.part, r.place"#,
-        user,
+        user as _,
         MAX_CHANGES as i64
     )
     .fetch_all(db)

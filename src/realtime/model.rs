@@ -18,7 +18,8 @@ use crate::{
 }))]
 pub struct Registration {
     /// The queue, known to its user only.
-    pub queue_id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub queue_id: QueueId,
     /// Where the order is: poll from here, or from an older place that you have seen everything up to.
     pub last_event_id: EventId,
     /// The communities whose events the queue gets.
@@ -75,7 +76,7 @@ impl TryFrom<PollQuery> for PollRequest {
 
     fn try_from(query: PollQuery) -> Result<Self> {
         let queue = queue_id(&query.queue_id)?;
-        if query.last_event_id < 0 {
+        if query.last_event_id < EventId::START {
             return Err(ApiError::invalid_parameter("last_event_id", "is negative"));
         }
         Ok(Self { queue, cursor: query.last_event_id, timeout: query.timeout })
@@ -93,7 +94,7 @@ impl PollRequest {
             let is_repeated = match name {
                 // Only the usual form of a uuid has this length.
                 "queue_id" if value.len() == 36 => {
-                    queue.replace(Uuid::try_parse_ascii(value.as_bytes()).ok()?).is_some()
+                    queue.replace(Uuid::try_parse_ascii(value.as_bytes()).ok()?.into()).is_some()
                 }
                 "last_event_id" if is_digits => cursor.replace(value.parse().ok()?).is_some(),
                 "timeout" if value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {

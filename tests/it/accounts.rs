@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use discussions::ids::{ArticleId, CommunityId};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    app::{Answer, Client, PATIENCE, Queue, TestApp, types},
+    app::{Answer, ArticleId, Client, CommunityId, PATIENCE, Queue, TestApp, types},
     redis::TestRedis,
 };
 

@@ -9,12 +9,17 @@ use discussions::{
     app::{self, Running},
     auth::jwt,
     config::Config,
-    ids::{ArticleId, CommunityId, EventId, UserId},
     state::AppState,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+
+// Tests speak JSON and SQL, in which an id is its number.
+pub type UserId = i64;
+pub type CommunityId = i64;
+pub type ArticleId = i64;
+pub type EventId = i64;
 
 /// What the tokens of tests are signed with.
 pub const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
@@ -194,12 +199,15 @@ impl TestApp {
 
     /// A user with a bearer token.
     pub fn client(&self, user: UserId) -> Client {
-        self.bearer(user, jwt::mint(SECRET, user, None, 3600).unwrap())
+        self.bearer(user, jwt::mint(SECRET, user.into(), None, 3600).unwrap())
     }
 
     /// A user with a token narrowed to `communities`.
     pub fn narrow_client(&self, user: UserId, communities: &[CommunityId]) -> Client {
-        self.bearer(user, jwt::mint(SECRET, user, Some(communities.to_vec()), 3600).unwrap())
+        self.bearer(
+            user,
+            jwt::mint(SECRET, user.into(), Some(communities.iter().copied().map(Into::into).collect()), 3600).unwrap(),
+        )
     }
 
     /// A client that sends this bearer token.
@@ -225,7 +233,7 @@ impl TestApp {
                 .await
                 .unwrap();
                 if row.1 == 0 {
-                    heads.wait_for(|head| *head >= row.0).await.unwrap();
+                    heads.wait_for(|head| head.get() >= row.0).await.unwrap();
                     return row.0;
                 }
                 // The relay's next step moves the head.
@@ -283,7 +291,7 @@ impl Answer {
 impl Client {
     /// Somebody with a bearer token at a server that was not started here.
     pub fn at(addr: SocketAddr, user: UserId) -> Self {
-        let token = jwt::mint(SECRET, user, None, 3600).unwrap();
+        let token = jwt::mint(SECRET, user.into(), None, 3600).unwrap();
         Self {
             user,
             token: Some(token),

@@ -1,11 +1,10 @@
 //! A former member gets the end of the membership and nothing else of that community (I5): with any cursor, by any queue, at
 //! any node.
 
-use discussions::ids::{ArticleId, CommunityId};
 use serde_json::Value;
 
 use crate::{
-    app::{Client, Queue, TestApp, types},
+    app::{ArticleId, Client, CommunityId, Queue, TestApp, types},
     redis::TestRedis,
 };
 

@@ -7,12 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use discussions::ids::{ArticleId, CommunityId, EventId, UserId};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
-    app::{PATIENCE, Queue, TestApp, TestDatabase, types},
+    app::{ArticleId, CommunityId, EventId, PATIENCE, Queue, TestApp, TestDatabase, UserId, types},
     forwarder::Forwarder,
     postgres::{Cluster, run},
     redis::TestRedis,
@@ -448,7 +447,7 @@ async fn a_crash_takes_back_no_number_although_commits_are_not_waited_for() {
     cluster.start().await;
     story.is_ready().await;
     assert_eq!(
-        story.app.state.realtime.hub.head(),
+        story.app.state.realtime.hub.head().get(),
         queue.cursor,
         "nothing that was numbered is lost, so there is no leap"
     );
@@ -616,7 +615,7 @@ async fn a_node_does_not_say_ready_while_it_is_in_another_history() {
     story.app.anonymous().get("/health/ready").await.refused(503, "unavailable");
     story.app.sql("drop rule no_leap on event_head").await;
     story.is_ready().await;
-    assert!(story.app.state.realtime.hub.head() > REGION);
+    assert!(story.app.state.realtime.hub.head().get() > REGION);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use discussions::{
     directory::{Role, Scope},
     events::{Audience, Change, Event, MembershipChange, SequencedEvent, history::HistoryId},
-    ids::{CommunityId, EventId, QueueId, UserId},
+    ids::QueueId,
     realtime::{
         self,
         hub::{Hub, Limits, ParkHandle, ParkedOutcome, PollOutcome, RegistrationGuard, Start},
@@ -26,31 +26,91 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+
+use crate::app::{CommunityId, EventId, UserId};
 
 const TTL: Duration = Duration::from_secs(120);
 const LIMITS: Limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 1 << 28, queue_ttl: TTL };
 
-fn hub() -> Arc<Hub> {
-    Arc::new(Hub::new(LIMITS, 0, []))
+/// A hub that takes ids as plain numbers.
+struct TestHub(Arc<Hub>);
+
+impl std::ops::Deref for TestHub {
+    type Target = Arc<Hub>;
+
+    fn deref(&self) -> &Arc<Hub> {
+        &self.0
+    }
 }
 
+impl TestHub {
+    fn new(limits: Limits, head: EventId, evicted: impl IntoIterator<Item = (CommunityId, EventId)>) -> Self {
+        let evicted = evicted.into_iter().map(|(community, event_id)| (community.into(), event_id.into()));
+        Self(Arc::new(Hub::new(limits, head.into(), evicted)))
+    }
+
+    fn head(&self) -> EventId {
+        self.0.head().get()
+    }
+
+    fn begin_registration(&self, user: UserId) -> RegistrationGuard {
+        self.0.begin_registration(user.into())
+    }
+
+    fn poll(
+        &self,
+        queue: QueueId,
+        user: UserId,
+        token: &Scope,
+        cursor: EventId,
+        park: bool,
+        now: Instant,
+    ) -> PollOutcome {
+        self.0.poll(queue, user.into(), token, cursor.into(), park, now)
+    }
+
+    fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<Scope> {
+        self.0.heartbeat(queue, user.into(), now)
+    }
+
+    fn close(&self, queue: QueueId, user: UserId) -> bool {
+        self.0.close(queue, user.into())
+    }
+
+    fn has_queue(&self, queue: QueueId, user: UserId, now: Instant) -> bool {
+        self.0.has_queue(queue, user.into(), now)
+    }
+}
+
+fn hub() -> TestHub {
+    TestHub::new(LIMITS, 0, [])
+}
+
+/// The memberships of somebody who was always in these communities.
 fn member_of(communities: &[CommunityId]) -> History {
-    History { communities: communities.iter().copied().collect(), ..History::default() }
+    History { communities: communities.iter().map(|community| (*community).into()).collect(), ..History::default() }
 }
 
-fn register(hub: &Arc<Hub>, user: UserId, history: &History, now: Instant) -> QueueId {
-    let queue = Uuid::new_v4();
+/// The same, read at `head`, after these changes.
+fn changed(head: EventId, changes: &[(EventId, MembershipChange)], communities: &[CommunityId]) -> History {
+    let changes = changes.iter().map(|(event_id, change)| ((*event_id).into(), *change)).collect();
+    History { head: head.into(), changes, ..member_of(communities) }
+}
+
+fn register(hub: &TestHub, user: UserId, history: &History, now: Instant) -> QueueId {
+    let queue = QueueId::random();
     assert_eq!(hub.begin_registration(user).create_queue(queue, Scope::default(), history, TTL, now), None);
     queue
 }
 
 fn event(event_id: EventId, community_id: CommunityId, size: usize) -> SequencedEvent {
     let json = json!({ "event_id": event_id, "community_id": community_id, "text": "x".repeat(size) }).to_string();
+    let (event_id, community_id) = (event_id.into(), community_id.into());
     SequencedEvent { event_id, community_id, audience: Audience::Community, json: json.into(), written_at: Utc::now() }
 }
 
 fn membership(event_id: EventId, change: MembershipChange) -> SequencedEvent {
+    let event_id = event_id.into();
     let json = serde_json::to_vec(&Event { event_id, change: Change::MembershipChanged(change) }).unwrap();
     SequencedEvent {
         event_id,
@@ -67,6 +127,7 @@ fn change(
     previous_role: Option<Role>,
     role: Option<Role>,
 ) -> MembershipChange {
+    let (user_id, community_id) = (user_id.into(), community_id.into());
     MembershipChange { community_id, user_id, role, previous_role, timestamp: DateTime::UNIX_EPOCH }
 }
 
@@ -82,7 +143,7 @@ fn ids(events: &[Value]) -> Vec<EventId> {
 
 /// A poll that is to be answered at once.
 #[track_caller]
-fn answered(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> (Vec<EventId>, EventId) {
+fn answered(hub: &TestHub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> (Vec<EventId>, EventId) {
     match hub.poll(queue, user, &Scope::default(), cursor, false, now) {
         PollOutcome::Answer(body) => {
             let (events, last) = read(&body);
@@ -93,7 +154,7 @@ fn answered(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Insta
 }
 
 #[track_caller]
-fn parked(hub: &Hub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> ParkHandle {
+fn parked(hub: &TestHub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> ParkHandle {
     match hub.poll(queue, user, &Scope::default(), cursor, true, now) {
         PollOutcome::Parked(parked) => parked,
         _ => panic!("the poll is not parked"),
@@ -265,7 +326,7 @@ fn what_is_left_in_a_list_of_one_who_has_gone_wakes_nobody() {
     let mut left = parked(&hub, leaver, 1, 1, now);
     assert!(hub.close(closer, 2));
     // The next queue has the closed one's slot.
-    let newcomer = register(&hub, 3, &History { head: 1, ..member_of(&[8]) }, now);
+    let newcomer = register(&hub, 3, &changed(1, &[], &[8]), now);
     let mut new = parked(&hub, newcomer, 3, 1, now);
 
     assert_eq!(hub.append(&event(2, 7, 0)), Some(others.len()));
@@ -280,12 +341,12 @@ fn a_registration_meets_a_snapshot_older_than_the_hub() {
     let (hub, now) = (hub(), Instant::now());
     hub.append(&event(1, 7, 0));
     let registration = hub.begin_registration(1);
-    let history = History { head: 1, ..member_of(&[7]) };
+    let history = changed(1, &[], &[7]);
     hub.append(&membership(2, change(1, 7, Some(Role::Member), None)));
     hub.append(&event(3, 7, 0));
     hub.append(&membership(4, change(1, 8, None, Some(Role::Member))));
     hub.append(&event(5, 8, 0));
-    let queue = Uuid::new_v4();
+    let queue = QueueId::random();
     registration.create_queue(queue, Scope::default(), &history, TTL, now);
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 4, 5], 5));
 }
@@ -294,7 +355,7 @@ fn a_registration_meets_a_snapshot_older_than_the_hub() {
 fn a_registration_meets_a_snapshot_newer_than_the_hub() {
     let (hub, now) = (hub(), Instant::now());
     let (joined, left) = (change(1, 8, None, Some(Role::Member)), change(1, 7, Some(Role::Member), None));
-    let history = History { head: 4, changes: vec![(2, joined), (4, left)], ..member_of(&[8]) };
+    let history = changed(4, &[(2, joined), (4, left)], &[8]);
     let queue = register(&hub, 1, &history, now);
     // The hub has yet to come to any of this: neither do its polls.
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![], 0));
@@ -326,8 +387,8 @@ fn who_is_no_member_now_is_told_nothing_of_before() {
     hub.append(&membership(3, change(1, 8, member, None)));
     hub.append(&event(4, 8, 0));
     // The old queue and a new one, with every cursor: of community 8 the end of the membership alone.
-    let changes = vec![(3, change(1, 8, member, None))];
-    let new = register(&hub, 1, &History { head: 4, changes, ..member_of(&[7]) }, now);
+    let changes = [(3, change(1, 8, member, None))];
+    let new = register(&hub, 1, &changed(4, &changes, &[7]), now);
     for queue in [queue, new] {
         for (cursor, events) in [(0, vec![2, 3]), (1, vec![2, 3]), (2, vec![3]), (3, vec![]), (4, vec![])] {
             assert_eq!(answered(&hub, queue, 1, cursor, now), (events, 4), "from {cursor}");
@@ -348,7 +409,7 @@ fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
     let mut poll = parked(&hub, queue, 1, 1, now);
     // This node's feed is behind: the database has the removal at 3 already, which the second tab's registration reads.
     let left = change(1, 8, Some(Role::Member), None);
-    register(&hub, 1, &History { head: 3, changes: vec![(3, left)], ..member_of(&[7]) }, now);
+    register(&hub, 1, &changed(3, &[(3, left)], &[7]), now);
     assert_eq!(hub.append(&event(2, 8, 0)), Some(0));
     assert!(outcome(&mut poll).is_none());
     assert_eq!(hub.append(&membership(3, left)), Some(1));
@@ -359,7 +420,7 @@ fn another_registration_may_know_more_and_ends_what_the_first_is_told() {
 #[test]
 fn what_is_gone_of_a_community_of_before_makes_nobody_catch_up() {
     let limits = Limits { community_events: 2, ..LIMITS };
-    let (hub, now) = (Arc::new(Hub::new(limits, 0, [])), Instant::now());
+    let (hub, now) = (TestHub::new(limits, 0, []), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
     for event_id in 1..=5 {
         hub.append(&event(event_id, 8, 0));
@@ -391,7 +452,7 @@ fn a_registration_that_is_given_up_leaves_nothing() {
     let second = hub.begin_registration(1);
     assert_eq!(hub.stats().users, 1);
     drop(first);
-    second.create_queue(Uuid::new_v4(), Scope::default(), &member_of(&[7]), TTL, now);
+    second.create_queue(QueueId::random(), Scope::default(), &member_of(&[7]), TTL, now);
     assert_eq!(hub.stats().users, 1);
     drop(hub.begin_registration(2));
     assert_eq!(hub.stats().users, 1);
@@ -414,16 +475,16 @@ fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
     let mut poll = parked(&hub, queue, 1, 0, now);
     let mut others = parked(&hub, other, 2, 0, now);
     let (early, late) = (hub.begin_registration(1), hub.begin_registration(1));
-    let ends = SequencedEvent { audience: Audience::Account(1), ..event(1, 0, 0) };
+    let ends = SequencedEvent { audience: Audience::Account(1.into()), ..event(1, 0, 0) };
     assert_eq!(hub.append(&ends), Some(0), "it is delivered to nobody");
     assert!(matches!(outcome(&mut poll), Some(ParkedOutcome::Gone)));
     assert!(outcome(&mut others).is_none());
     assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, now), PollOutcome::NotFound));
     // A registration that read the database before makes no queue; one that read it afterwards does.
-    let (before, after) = (Uuid::new_v4(), Uuid::new_v4());
+    let (before, after) = (QueueId::random(), QueueId::random());
     early.create_queue(before, Scope::default(), &member_of(&[7]), TTL, now);
     assert!(!hub.has_queue(before, 1, now));
-    late.create_queue(after, Scope::default(), &History { head: 1, ..member_of(&[7]) }, TTL, now);
+    late.create_queue(after, Scope::default(), &changed(1, &[], &[7]), TTL, now);
     assert!(hub.has_queue(after, 1, now));
     assert_eq!((hub.stats().queues, hub.stats().events), (2, 0));
 }
@@ -433,7 +494,7 @@ fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
 #[test]
 fn the_logs_stay_within_their_bounds() {
     let limits = Limits { community_events: 10, total_events: 40, total_bytes: 6_000, queue_ttl: TTL };
-    let hub = Hub::new(limits, 0, []);
+    let hub = TestHub::new(limits, 0, []);
     let mut most = 0;
     for event_id in 1..=500 {
         hub.append(&event(event_id, event_id % 13, (event_id as usize * 37) % 900));
@@ -556,6 +617,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The scope of a token for these communities, or for all.
+fn narrowed(communities: Option<Vec<CommunityId>>) -> Scope {
+    Scope::new(communities.map(|communities| communities.into_iter().map(Into::into).collect()))
+}
+
 struct ModelQueue {
     id: QueueId,
     user: UserId,
@@ -586,18 +652,20 @@ struct World {
 
 impl World {
     fn head(&self) -> EventId {
-        self.id.base + self.events.len() as EventId
+        self.id.base.get() + self.events.len() as EventId
     }
 
     fn event(&self, event_id: EventId) -> &SequencedEvent {
-        &self.events[(event_id - self.id.base) as usize - 1]
+        &self.events[(event_id - self.id.base.get()) as usize - 1]
     }
 
     /// The role of a member at a place in the order.
     fn role_at(&self, at: EventId, user: UserId, community: CommunityId) -> Option<Role> {
-        let before = &self.events[..(at - self.id.base) as usize];
+        let before = &self.events[..(at - self.id.base.get()) as usize];
         let newest = before.iter().rev().find_map(|event| match event.audience {
-            Audience::Member(change) if change.user_id == user && change.community_id == community => Some(change.role),
+            Audience::Member(change) if change.user_id.get() == user && change.community_id.get() == community => {
+                Some(change.role)
+            }
             _ => None,
         });
         newest.unwrap_or_else(|| self.members.get(&(user, community)).copied())
@@ -619,19 +687,20 @@ impl World {
     }
 
     fn end_account(&mut self, user: UserId) {
-        self.events.push(SequencedEvent { audience: Audience::Account(user), ..event(self.head() + 1, 0, 0) });
+        self.events.push(SequencedEvent { audience: Audience::Account(user.into()), ..event(self.head() + 1, 0, 0) });
     }
 
     fn history(&self, user: UserId) -> History {
         let own = self.events.iter().filter_map(|event| match event.audience {
-            Audience::Member(change) if change.user_id == user => Some((event.event_id, change)),
+            Audience::Member(change) if change.user_id.get() == user => Some((event.event_id, change)),
             _ => None,
         });
         History {
             id: self.id.clone(),
-            head: self.head(),
+            head: self.head().into(),
             communities: (1..=COMMUNITIES)
                 .filter(|community| self.role_at(self.head(), user, *community).is_some())
+                .map(Into::into)
                 .collect(),
             changes: own.collect(),
             ..History::default()
@@ -640,7 +709,7 @@ impl World {
 }
 
 struct Model {
-    hub: Arc<Hub>,
+    hub: TestHub,
     limits: Limits,
     now: Instant,
     /// What the hub follows.
@@ -669,12 +738,12 @@ impl Model {
         let limits = Limits { community_events: 4, total_events: 15, total_bytes: 1_200, queue_ttl: TTL };
         let mut evicted = BTreeMap::new();
         for event in
-            world.events.iter().filter(|event| event.event_id <= start && event.audience == Audience::Community)
+            world.events.iter().filter(|event| event.event_id.get() <= start && event.audience == Audience::Community)
         {
-            evicted.insert(event.community_id, event.event_id);
+            evicted.insert(event.community_id.get(), event.event_id.get());
         }
         Self {
-            hub: Arc::new(Hub::new(limits, start, evicted)),
+            hub: TestHub::new(limits, start, evicted),
             limits,
             now: Instant::now(),
             world,
@@ -709,7 +778,7 @@ impl Model {
     fn learns(&mut self, user: UserId, history: &History) {
         if history.id == self.world.id {
             let known = self.known.entry(user).or_default();
-            *known = history.head.max(*known);
+            *known = history.head.get().max(*known);
         }
     }
 
@@ -721,13 +790,14 @@ impl Model {
 
     fn sees(&self, queue: &ModelQueue, token: &Scope, event_id: EventId) -> bool {
         let event = self.event(event_id);
+        let community = event.community_id.get();
         let allowed = queue.scope.allows(event.community_id) && token.allows(event.community_id);
         allowed
             && match event.audience {
-                Audience::Member(change) => change.user_id == queue.user,
+                Audience::Member(change) => change.user_id.get() == queue.user,
                 Audience::Community => {
-                    self.world.role_at(event_id - 1, queue.user, event.community_id).is_some()
-                        && self.is_member(queue.user, event.community_id)
+                    self.world.role_at(event_id - 1, queue.user, community).is_some()
+                        && self.is_member(queue.user, community)
                 }
                 Audience::Account(_) | Audience::Nobody => false,
             }
@@ -736,7 +806,7 @@ impl Model {
     /// Whether an event is gone that came after `cursor`, in a community in which the user is a member now, and was one at
     /// `cursor` or joined later and before that event.
     fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
-        (self.world.id.base + 1..=self.head).any(|event_id| {
+        (self.world.id.base.get() + 1..=self.head).any(|event_id| {
             let event = self.event(event_id);
             let place = event.community_id;
             event.audience == Audience::Community
@@ -744,8 +814,8 @@ impl Model {
                 && !self.kept.contains(&event_id)
                 && queue.scope.allows(place)
                 && token.allows(place)
-                && self.is_member(queue.user, place)
-                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, place).is_some())
+                && self.is_member(queue.user, place.get())
+                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, place.get()).is_some())
         })
     }
 
@@ -756,7 +826,7 @@ impl Model {
         let next = self.event(self.head + 1).clone();
         self.head += 1;
         if next.audience == Audience::Community {
-            self.kept.insert(next.event_id);
+            self.kept.insert(next.event_id.get());
             let own: Vec<_> =
                 self.kept.iter().copied().filter(|id| self.event(*id).community_id == next.community_id).collect();
             if own.len() > self.limits.community_events {
@@ -779,8 +849,8 @@ impl Model {
         let woken = self.hub.append(&next).unwrap();
         assert!(woken >= expected, "{woken} woken of {expected}");
         if let Audience::Account(user) = next.audience {
-            self.ended.insert(user, self.head);
-            while let Some(which) = self.queues.iter().position(|queue| queue.user == user) {
+            self.ended.insert(user.get(), self.head);
+            while let Some(which) = self.queues.iter().position(|queue| queue.user == user.get()) {
                 self.forget(which);
             }
         }
@@ -806,7 +876,7 @@ impl Model {
             return;
         }
         if let Some(older) = &queue.parked {
-            self.due.insert(queue.id, Due::Released(older.parked.seen()));
+            self.due.insert(queue.id, Due::Released(older.parked.seen().get()));
         }
         self.check_due();
         if matches!(polled, PollOutcome::MembershipsUnknown) {
@@ -823,7 +893,7 @@ impl Model {
             return;
         }
         let queue = &self.queues[which];
-        if cursor < self.world.id.base || cursor > self.head {
+        if cursor < self.world.id.base.get() || cursor > self.head {
             assert!(matches!(polled, PollOutcome::Ahead));
             return;
         }
@@ -844,7 +914,7 @@ impl Model {
             PollOutcome::Parked(parked) => {
                 assert!(park && cursor <= self.head && news.is_empty());
                 assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
-                assert_eq!(parked.seen(), self.head);
+                assert_eq!(parked.seen().get(), self.head);
                 self.queues[which].parked = Some(ModelParked { token, parked });
             }
             PollOutcome::Ahead | PollOutcome::MembershipsUnknown | PollOutcome::NotFound => {
@@ -858,7 +928,7 @@ impl Model {
         self.histories += 1;
         let fingerprint = self.histories.to_string();
         let database = self.database();
-        let at = (database.head() - lost as EventId).max(database.id.base);
+        let at = (database.head() - lost as EventId).max(database.id.base.get());
         let mut members = BTreeMap::new();
         for (user, community) in (1..=USERS).flat_map(|user| (1..=COMMUNITIES).map(move |community| (user, community)))
         {
@@ -870,7 +940,7 @@ impl Model {
                 false => members.remove(&(user, community)),
             };
         }
-        self.restored = Some(World { id: HistoryId { base, fingerprint }, members, events: Vec::new() });
+        self.restored = Some(World { id: HistoryId { base: base.into(), fingerprint }, members, events: Vec::new() });
     }
 
     /// The feed finds out, at once or after more was written.
@@ -878,7 +948,8 @@ impl Model {
         let Some(world) = self.restored.take() else { return };
         let base = world.id.base;
         self.hub.leap(Start { history: world.id.clone(), head: base, floor: base, evicted: Vec::new() });
-        (self.world, self.head, self.start, self.window) = (world, base, base, base);
+        self.world = world;
+        (self.head, self.start, self.window) = (base.get(), base.get(), base.get());
         self.kept.clear();
         self.known.clear();
         self.ended.clear();
@@ -897,7 +968,7 @@ impl Model {
                     let (events, last) = read(&body);
                     assert_eq!((ids(&events), last), (vec![event_id], event_id));
                 }
-                (Some(Due::Released(seen)), Some(ParkedOutcome::Released(at))) => assert_eq!(seen, at),
+                (Some(Due::Released(seen)), Some(ParkedOutcome::Released(at))) => assert_eq!(seen, at.get()),
                 (Some(Due::Leapt), Some(ParkedOutcome::Leapt)) => {}
                 (due, outcome) => panic!("{}: {outcome:?}", if due.is_some() { "wrongly answered" } else { "not due" }),
             }
@@ -929,9 +1000,10 @@ impl Model {
                 let (user, registration, history) = self.registrations.remove(which);
                 let history = history.unwrap_or_else(|| self.history(user));
                 self.learns(user, &history);
-                let (id, scope) = (Uuid::new_v4(), Scope::new(scope));
+                let (id, scope) = (QueueId::random(), narrowed(scope));
                 assert_eq!(registration.create_queue(id, scope.clone(), &history, TTL, self.now), None);
-                if history.id == self.world.id && self.ended.get(&user).is_some_and(|ended| *ended > history.head) {
+                if history.id == self.world.id && self.ended.get(&user).is_some_and(|ended| *ended > history.head.get())
+                {
                     assert!(!self.hub.has_queue(id, user, self.now));
                     return;
                 }
@@ -940,7 +1012,7 @@ impl Model {
             Step::Poll { which, token, back, park } => {
                 if let Some(which) = pick(which, self.queues.len()) {
                     // Now and then from the past of another history.
-                    self.poll(which, Scope::new(token), (self.head - back).max(0), park);
+                    self.poll(which, narrowed(token), (self.head - back).max(0), park);
                 }
             }
             Step::PollOfAnother { which } => {
@@ -1015,7 +1087,7 @@ impl Model {
             self.queues.iter().map(|queue| queue.user).chain(self.registrations.iter().map(|it| it.0)).collect();
         let parked = self.queues.iter().filter(|queue| queue.parked.is_some()).count();
         assert_eq!((stats.queues, stats.users, stats.parked), (self.queues.len(), users.len(), parked));
-        assert_eq!((stats.events, stats.bytes, stats.head), (self.kept.len(), self.bytes(), self.head));
+        assert_eq!((stats.events, stats.bytes, stats.head.get()), (self.kept.len(), self.bytes(), self.head));
         assert!(self.head >= self.start);
     }
 }

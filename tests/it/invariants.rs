@@ -216,7 +216,7 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     dying.execute("select from event_head for update").await.unwrap();
     insert_events(&app.pool, community, 1).await;
     let numbered = relay::number(&mut *dying, 10).await.unwrap();
-    assert_eq!(numbered.iter().map(|row| row.event_id).collect::<Vec<_>>(), [first + 2]);
+    assert_eq!(numbered.iter().map(|row| row.event_id.get()).collect::<Vec<_>>(), [first + 2]);
     dying.rollback().await.unwrap();
     assert_eq!(told(&parked.await.unwrap().expect(200)), [first + 2]);
     queue.cursor = first + 2;
@@ -373,7 +373,7 @@ async fn a_poll_does_not_outlive_its_token() {
     app.settled().await;
     let queue = ada.register().await;
     let mut brief = queue.clone();
-    brief.client = app.bearer(ada.user, jwt::mint(SECRET, ada.user, None, 2).unwrap());
+    brief.client = app.bearer(ada.user, jwt::mint(SECRET, ada.user.into(), None, 2).unwrap());
     let start = Instant::now();
     let body = tokio::time::timeout(PATIENCE, brief.poll_raw(30.0)).await.unwrap().expect(200);
     assert_eq!(body["events"], json!([]));

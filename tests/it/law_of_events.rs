@@ -9,12 +9,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use discussions::ids::{ArticleId, CommunityId, EventId, UserId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::app::{Client, Queue, TestApp};
+use crate::app::{ArticleId, Client, CommunityId, EventId, Queue, TestApp, UserId};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -346,7 +345,7 @@ impl Watcher {
     async fn begin(world: &World, client: &Client, snapshot_first: bool) -> Option<Self> {
         let mut shows = Snapshots::default();
         // From before it is known which communities there are to show: one that is joined after that is told of.
-        let before = world.app.state.realtime.hub.head();
+        let before = world.app.state.realtime.hub.head().get();
         if snapshot_first {
             Self::show_all(&mut shows, world, client).await;
         }

@@ -6,12 +6,11 @@ use std::{
     time::Duration,
 };
 
-use discussions::ids::{CommunityId, EventId, UserId};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{Client, PATIENCE, Queue, TestApp};
+use crate::app::{Client, CommunityId, EventId, PATIENCE, Queue, TestApp, UserId};
 
 const COMMUNITIES: usize = 5;
 const WRITERS: usize = 50;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use discussions::ids::{ArticleId, CommunityId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    app::{Client, PATIENCE, Queue, TestApp, types},
+    app::{ArticleId, Client, CommunityId, PATIENCE, Queue, TestApp, types},
     redis::TestRedis,
 };
 
@@ -93,7 +92,7 @@ async fn contract(redis: Option<TestRedis>) {
     while ids.len() < 1000 {
         // The log keeps a thousand: from there on.
         let head = nodes.b.state.realtime.hub.head();
-        queue.cursor = queue.cursor.max(head - 1000);
+        queue.cursor = queue.cursor.max(head.minus(1000).get());
         ids.extend(queue.now().await.iter().map(|event| event["event_id"].as_i64().unwrap()));
     }
     assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "{ids:?}");

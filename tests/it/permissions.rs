@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use discussions::ids::{ArticleId, CommunityId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, Client, TestApp};
+use crate::app::{Answer, ArticleId, Client, CommunityId, TestApp};
 
 /// Everybody, from the outside in.
 const EVERYBODY: [&str; 6] = ["anonymous", "outsider", "member", "reviewer", "moderator", "admin"];

@@ -1,10 +1,9 @@
 //! A new name or picture reaches the pages that show the old one: `author_changed`.
 
-use discussions::ids::{ArticleId, CommunityId};
 use serde_json::{Value, json};
 use sqlx::{Executor, PgConnection, pool::PoolConnection};
 
-use crate::app::{Client, PATIENCE, Queue, TestApp, types};
+use crate::app::{ArticleId, Client, CommunityId, PATIENCE, Queue, TestApp, types};
 
 /// Four communities and who reads them all. Ada writes in them under her name, under a pseudonym, something that she deletes,
 /// and nothing.

@@ -124,7 +124,7 @@ async fn a_second_sigterm_ends_at_once() {
     let addr: SocketAddr = program.says("serving")["addr"].as_str().unwrap().parse().unwrap();
     // A request whose body is yet to come holds up the end.
     let mut connection = TcpStream::connect(addr).unwrap();
-    let token = discussions::auth::jwt::mint(SECRET, 1, None, 60).unwrap();
+    let token = discussions::auth::jwt::mint(SECRET, 1.into(), None, 60).unwrap();
     let head = format!(
         "POST /discussions/1/comments HTTP/1.1\r\nhost: node\r\nauthorization: Bearer {token}\r\nexpect: 100-continue\r\n\
          content-type: application/json\r\ncontent-length: 9\r\n\r\n"

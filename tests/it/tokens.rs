@@ -61,8 +61,8 @@ async fn an_audience_and_an_issuer_are_looked_at_where_they_are_set() {
     }
     assert_eq!(good, says[5..7]);
     // What this program signs itself is good there.
-    who(&app, jwt::mint(&app.state.config.jwt, 1, None, 60).unwrap()).await.expect(200);
-    who(&app, jwt::mint(OLD, 1, None, 60).unwrap()).await.refused(401, "token_invalid");
+    who(&app, jwt::mint(&app.state.config.jwt, 1.into(), None, 60).unwrap()).await.expect(200);
+    who(&app, jwt::mint(OLD, 1.into(), None, 60).unwrap()).await.refused(401, "token_invalid");
     let expired = json!({ "exp": 1, "aud": "discussions", "iss": "staging" });
     who(&app, signed(OLD, expired)).await.refused(401, "token_expired");
 }
@@ -90,7 +90,7 @@ async fn a_secret_is_changed_without_a_log_out() {
         let expired = who(&app, signed(NEW, json!({ "exp": 1 }))).await;
         assert_eq!(expired.body["code"], if new { "token_expired" } else { "token_invalid" });
         // The first secret signs.
-        let minted = jwt::mint(&app.state.config.jwt, 1, None, 60).unwrap();
+        let minted = jwt::mint(&app.state.config.jwt, 1.into(), None, 60).unwrap();
         let first = if setting.starts_with(OLD) { OLD } else { NEW };
         let only = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(first.to_owned())).await;
         who(&only, minted).await.expect(200);

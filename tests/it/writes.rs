@@ -123,9 +123,9 @@ async fn a_transaction_that_is_given_up_at_any_await_leaves_nothing_behind() {
     let db = &world.app.state.db;
     let discussion = world.discussion["id"].as_i64().unwrap();
     let change = Change::DeletedDiscussion {
-        community_id: world.community,
-        article_id: world.article,
-        discussion_id: discussion,
+        community_id: world.community.into(),
+        article_id: world.article.into(),
+        discussion_id: discussion.into(),
         timestamp: chrono::Utc::now(),
     };
     let mut markers = 0;

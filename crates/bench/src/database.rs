@@ -5,7 +5,6 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use crate::{
     Bench,
     process::{self, Process, wait_until},
-    server::Server,
 };
 
 /// The number of users who poll. Their ids begin at 1000, as pollbench's arguments say.
@@ -76,7 +75,7 @@ pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
     ))?;
     // Each membership is a row of the outbox. Number these rows now, and vacuum as autovacuum would within a minute, so that the
     // first measurement has the same conditions as the others.
-    let server = Server::start(bench, &[])?;
+    let server = bench.start_server(&[])?;
     bench.database.wait_until_relayed()?;
     drop(server);
     bench.database.run("vacuum analyze")?;

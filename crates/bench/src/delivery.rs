@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::{Bench, requests::pgbench_comments, samples::Samples, server::Server, statements::Scripts};
+use crate::{Bench, requests::pgbench_comments, samples::Samples, statements::Scripts};
 
 /// The measurements, in milliseconds.
 #[derive(Default)]
@@ -30,7 +30,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Delivery> {
         delivery.transaction.record(single.milliseconds);
         delivery.commit.record(single.commit_milliseconds.context("pgbench printed no time of the commit")?);
 
-        let server = Server::start(bench, &[])?;
+        let server = bench.start_server(&[])?;
         bench.database.wait_until_relayed()?;
         let one = "--queues 1 --communities 1 --memberships 1 --writers 1 --rate 50 --seconds 8";
         let result = bench.load(&format!("{one} --url {}", server.url))?;
@@ -39,7 +39,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Delivery> {
         delivery.p99.record(result.number("/delivery/p99")?);
         delivery.post.record(result.number("/post/p50")?);
 
-        let server = Server::start(bench, &[])?;
+        let server = bench.start_server(&[])?;
         let result = bench.load(&format!("--url {}", server.url))?;
         delivery.users_p50.record(result.number("/delivery/p50")?);
         delivery.users_p99.record(result.number("/delivery/p99")?);

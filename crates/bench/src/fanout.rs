@@ -10,7 +10,6 @@ use crate::{
     peers::{Peers, start_nchan},
     process::{self, Process},
     samples::Samples,
-    server::Server,
 };
 
 /// The server that is measured.
@@ -85,7 +84,7 @@ fn measure_one(
         Target::Floor => peers.start_floor(bench)?,
         Target::Nchan => start_nchan(bench, peers.nchan.as_ref().context("no nchan")?)?,
         Target::Ours => {
-            let server = Server::start(bench, &[])?;
+            let server = bench.start_server(&[])?;
             pollbench.args(["--jwt-secret", &bench.settings.jwt_secret, "--first-user-id", "1000"]);
             pollbench.args(["--publish-user-id", "1", "--publish-path", "/discussions/999999999/comments"]);
             pollbench.args(["--publish-body", r#"{"text":"{text}"}"#, "--payload-bytes", "280"]);
@@ -124,7 +123,7 @@ fn without_pollbench(bench: &Bench) -> anyhow::Result<FanOut> {
     let mut fan_out = FanOut::default();
     for _ in 0..bench.settings.repeats {
         for polls in &bench.settings.polls {
-            let server = Server::start(bench, &[])?;
+            let server = bench.start_server(&[])?;
             let (url, pid) = (&server.url, server.process.id());
             let one = "--communities 1 --writers 1 --rate 1 --seconds 10";
             let result = bench.load(&format!("{one} --queues {polls} --url {url} --server-pid {pid}"))?;

@@ -11,17 +11,19 @@ mod fanout;
 mod growth;
 mod nodes;
 mod peers;
-mod process;
 mod relay;
 mod requests;
 mod samples;
-mod server;
 mod statements;
 
 use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
+use discussions_harness::{
+    process,
+    server::{self, Server},
+};
 use serde_json::Value;
 
 use self::database::Database;
@@ -162,6 +164,11 @@ impl Bench {
         let output = load.output()?;
         ensure!(output.status.success(), "discussions-load {arguments}: {}; see {}", output.status, log.display());
         Measured::read(&output.stdout)
+    }
+
+    /// Starts the server under test with `environment` added to this program's own.
+    fn start_server(&self, environment: &[(&str, &str)]) -> anyhow::Result<Server> {
+        Server::start(&self.server, &self.work.join("server.log"), environment)
     }
 
     fn measure(&self) -> anyhow::Result<Figures> {

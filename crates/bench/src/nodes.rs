@@ -9,7 +9,6 @@ use crate::{
     Bench, Measured,
     process::{self, Process, output},
     samples::Samples,
-    server::Server,
 };
 
 /// The measurements, with a sample for each node.
@@ -46,8 +45,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Nodes> {
     let (_redis, redis_url) = redis(bench)?;
     // PostgreSQL accepts 100 connections by default.
     let environment = [("REDIS_URL", redis_url.as_str()), ("DATABASE_CONNECTIONS", "8")];
-    let servers =
-        (0..settings.nodes).map(|_| Server::start(bench, &environment)).collect::<anyhow::Result<Vec<_>>>()?;
+    let servers = (0..settings.nodes).map(|_| bench.start_server(&environment)).collect::<anyhow::Result<Vec<_>>>()?;
 
     let file = |node: usize, kind: &str| bench.work.join(format!("node{node}.{kind}"));
     let mut loads = Vec::new();

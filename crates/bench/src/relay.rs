@@ -54,7 +54,7 @@ fn backlog(bench: &Bench) -> anyhow::Result<f64> {
     ))?;
     bench.database.run("analyze outbox")?;
     let began = Instant::now();
-    let server = Server::start(bench, &[])?;
+    let server = bench.start_server(&[])?;
     bench.database.wait_until_relayed()?;
     wait_for_hub(bench, &server)?;
     Ok(f64::from(rows) / began.elapsed().as_secs_f64())
@@ -62,7 +62,7 @@ fn backlog(bench: &Bench) -> anyhow::Result<f64> {
 
 fn offer(bench: &Bench, relay: &mut Relay) -> anyhow::Result<()> {
     let seconds = bench.settings.offer_seconds;
-    let server = Server::start(bench, &[])?;
+    let server = bench.start_server(&[])?;
     // Write one batch every tenth of a second, and commit each batch.
     let writer = bench.database.start(&format!(
         "do $$

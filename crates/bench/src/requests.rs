@@ -8,7 +8,6 @@ use crate::{
     Bench,
     process::{command, output},
     samples::Samples,
-    server::Server,
     statements::Scripts,
 };
 
@@ -106,7 +105,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Requests> {
 
 fn measure_ours(bench: &Bench, row: &mut Row, what: &str, connections: u32) -> anyhow::Result<()> {
     let seconds = bench.settings.seconds;
-    let server = Server::start(bench, &[])?;
+    let server = bench.start_server(&[])?;
     bench.database.wait_until_relayed()?;
     let load = format!("--requests {what} --connections {connections} --seconds {seconds} --url {}", server.url);
     let result = bench.load(&load)?;

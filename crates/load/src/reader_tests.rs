@@ -100,7 +100,7 @@ fn an_event_for_other_users_is_leaked() {
     let (mut reader, worker) = reader();
     let foreign = comment(&worker, 5, 2, 0);
     let mut hidden = comment(&worker, 6, 2, 1);
-    hidden["community_id"] = worker.scenario.community(0).into();
+    hidden["community_id"] = json!(worker.scenario.community(0));
     let other = json!({ "event_id": 7, "type": "membership_changed", "community_id": worker.scenario.community(0),
         "user_id": worker.scenario.reader(1) });
     let own = json!({ "event_id": 8, "type": "membership_changed", "community_id": worker.scenario.community(0),

@@ -48,19 +48,24 @@ impl Scenario {
         if self.args.requests.is_some() { 200 } else { 4 }
     }
 
+    /// The id at `index` of the run's range.
+    fn id<T: From<i64>>(&self, index: u32) -> T {
+        T::from(self.ids().start + i64::from(index))
+    }
+
     /// The user id of reader `index`.
     pub(crate) fn reader(&self, index: u32) -> UserId {
-        self.ids().start + i64::from(index)
+        self.id(index)
     }
 
     /// The user id of writer `index`, who is in every community.
     pub(crate) fn writer(&self, index: u32) -> UserId {
-        self.ids().start + i64::from(self.args.queues + index)
+        self.id(self.args.queues + index)
     }
 
     /// The id of community `index`.
     pub(crate) fn community(&self, index: u32) -> CommunityId {
-        self.ids().start + i64::from(index)
+        self.id(index)
     }
 
     /// The communities of reader `index`.
@@ -71,12 +76,12 @@ impl Scenario {
 
     /// The article of every discussion.
     pub(crate) fn article(&self) -> ArticleId {
-        self.ids().start
+        self.id(0)
     }
 
     /// The id of discussion `index` of a community.
     pub(crate) fn discussion(&self, community: u32, index: u32) -> DiscussionId {
-        self.ids().start + i64::from(community * self.discussions() + index)
+        self.id(community * self.discussions() + index)
     }
 
     /// A token that outlives the run.

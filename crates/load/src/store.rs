@@ -49,7 +49,7 @@ impl Store {
         )
         .execute(&mut *db)
         .await?;
-        sqlx::query!("insert into articles (id, title, slug) values ($1, 'Load', 'load')", scenario.article())
+        sqlx::query!("insert into articles (id, title, slug) values ($1, 'Load', 'load')", scenario.article() as _)
             .execute(&mut *db)
             .await?;
         sqlx::query!(
@@ -57,7 +57,7 @@ impl Store {
              select $1::bigint + n, $3 from generate_series(0, $2::bigint - 1) n",
             first,
             communities,
-            scenario.article()
+            scenario.article() as _
         )
         .execute(&mut *db)
         .await?;
@@ -85,7 +85,7 @@ impl Store {
             first,
             communities,
             i64::from(scenario.discussions()),
-            scenario.article()
+            scenario.article() as _
         )
         .execute(&mut *db)
         .await?;

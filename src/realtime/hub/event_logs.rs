@@ -74,7 +74,7 @@ impl EventLogs {
 
     /// Moves the head to the next event, which is for the members of `community`.
     pub(super) fn append(&mut self, community: CommunitySlot, json: Bytes) {
-        self.head += 1;
+        self.head = self.head.next();
         let event_id = self.head;
         self.bytes += json.len();
         self.log_mut(community).push(LogEntry { event_id, json });
@@ -83,7 +83,7 @@ impl EventLogs {
 
     /// Moves the head to the next event, which no log keeps.
     pub(super) fn skip(&mut self) {
-        self.head += 1;
+        self.head = self.head.next();
         self.window.push_back(None);
     }
 
@@ -96,7 +96,7 @@ impl EventLogs {
             }
         }
         while self.window.len() > limits.total_events || self.bytes > limits.total_bytes {
-            let oldest = self.head - self.window.len() as EventId + 1;
+            let oldest = self.head.minus(self.window.len()).next();
             let Some(community) = self.window.pop_front() else { return };
             let log = community.map(|community| &mut self.logs[community.index()]);
             // The event is gone already where its community had more than its own bound.

@@ -147,7 +147,7 @@ impl Members {
     pub(super) fn forget_history(&mut self) {
         for member in self.members.values_mut() {
             member.memberships = Memberships::default();
-            member.account_ended_at = 0;
+            member.account_ended_at = EventId::START;
         }
     }
 }

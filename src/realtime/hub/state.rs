@@ -84,7 +84,7 @@ impl HubState {
 
     /// Appends the next event. None, and nothing changes, where it is not the next.
     pub(super) fn append(&mut self, event: &SequencedEvent, limits: &Limits) -> Option<Appended> {
-        if event.event_id != self.logs.head() + 1 {
+        if event.event_id != self.logs.head().next() {
             return None;
         }
         let mut appended = Appended::default();

@@ -50,12 +50,12 @@ impl MembershipTimeline {
         let mut seen = BTreeSet::new();
         for (event_id, change) in &history.changes {
             if seen.insert(change.community_id) && change.previous_role.is_some() {
-                timeline.spans.push(MembershipSpan::open(change.community_id, 0));
+                timeline.spans.push(MembershipSpan::open(change.community_id, EventId::START));
             }
             timeline.apply(*event_id, *change);
         }
         for community in history.communities.iter().filter(|community| !seen.contains(community)) {
-            timeline.spans.push(MembershipSpan::open(*community, 0));
+            timeline.spans.push(MembershipSpan::open(*community, EventId::START));
         }
         timeline.through = history.head;
         timeline.spans.shrink_to_fit();

@@ -224,7 +224,8 @@ struct Client {
 
 impl Client {
     fn new(shared: &Arc<Shared>, name: &str, user: i64, scope: Option<Vec<i64>>) -> Result<Self> {
-        let token = jwt::mint(SECRET, user, scope, 86_400)?;
+        let scope = scope.map(|communities| communities.into_iter().map(Into::into).collect());
+        let token = jwt::mint(SECRET, user.into(), scope, 86_400)?;
         let own = name.bytes().fold(shared.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let random = StdRng::seed_from_u64(own);
         Ok(Self {
