@@ -7,14 +7,16 @@ COPY .cargo .cargo
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
-# These are not built here, but Cargo.toml names them.
 COPY crates crates
+# These are not built here, but Cargo.toml names them.
 COPY tests tests
 COPY benches benches
 # Cargo's downloads and build output stay in a cache, so a change of src compiles only src.
+# Without the demo's sign-in; `--build-arg FEATURES=demo` has it, as docker-compose.yml says.
+ARG FEATURES=""
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin discussions && cp target/release/discussions /usr/local/bin/
+    cargo build --release --locked --no-default-features --features "$FEATURES" --bin discussions && cp target/release/discussions /usr/local/bin/
 
 FROM node:22-bookworm-slim AS page
 WORKDIR /page

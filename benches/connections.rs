@@ -38,7 +38,7 @@ use discussions::{
         registry::Registry,
     },
     router,
-    serve::Server,
+    serve::{FastPath, Server},
     state::{AppState, Shared},
 };
 use measure::{median, resident_bytes};
@@ -132,8 +132,9 @@ struct Round {
 async fn measure(count: u32) {
     let state = application();
     let shutdown = CancellationToken::new();
-    let server =
-        Server::new(router::router(&state), shutdown, Some(state.clone()), Handle::current(), Duration::from_secs(75));
+    let router = router::router(&state);
+    let fast_path = FastPath::new(state.clone(), router.clone()).await;
+    let server = Server::new(router, shutdown, Some(fast_path), Handle::current(), Duration::from_secs(75));
     let round = Rc::new(Round { count, arrived: Cell::new(0), all: Notify::new() });
     let begin = Rc::new(Notify::new());
     let mut ends = Vec::new();

@@ -18,6 +18,8 @@ tool() {
 rust() {
     cargo fmt --all --check
     cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+    # As the Docker image is built.
+    cargo clippy --quiet --locked --no-default-features --lib --bins -- -D warnings
 }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items; }

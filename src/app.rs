@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -18,10 +19,10 @@ use crate::{
     db::{self, BackgroundDb, Db},
     events::{history, log, publisher::Publisher, relay::Relay, stream::EventStream},
     feed::{self, Feed},
-    health, idempotency,
+    health, idempotency, metrics,
     realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
-    serve::{self, Server},
+    serve::{self, FastPath, Server},
     state::{AppState, Shared},
     telemetry,
 };
@@ -143,15 +144,19 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         ending.cancelled().await;
         hub.release();
     });
-    let direct = state.config.direct_polls.then(|| state.clone());
     background.spawn("housekeeping", housekeeping(state.clone()));
-    let patience = Duration::from_secs(state.config.idle_connection_seconds);
-    let server = Server::new(router::router(&state), shutdown.clone(), direct, requests.clone(), patience);
+    let request_timeout = Duration::from_secs(state.config.idle_connection_seconds);
+    let router = router::router(&state);
+    let fast_path = match state.config.direct_polls {
+        true => Some(FastPath::new(state.clone(), router.clone()).await),
+        false => None,
+    };
+    let server = Server::new(router, shutdown.clone(), fast_path, requests.clone(), request_timeout);
     background.spawn("server", server.run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
     background.spawn(
         "metrics",
-        Server::new(metrics_router, shutdown.clone(), None, requests, patience).run(metrics_listener),
+        Server::new(metrics_router, shutdown.clone(), None, requests, request_timeout).run(metrics_listener),
     );
     background.tasks.close();
 
@@ -174,7 +179,7 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
                 "this database is another one than that which numbered the last event (it was restored, or failed over): events \
                  go on from a new base, and clients are told to catch up"
             );
-            metrics::counter!("discussions_leaps_total").increment(1);
+            metrics::LEAPS.increment(1);
             Ok(())
         }
         Err(error) if is_older(&error) => Err(error).context(
@@ -188,7 +193,7 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
 fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<EventStream>, Registry)> {
     let Some(url) = &config.redis_url else { return Ok((None, Registry::local())) };
     // The address may hold a password: the error does not repeat it.
-    let client = redis::Client::open(url.as_str())
+    let client = redis::Client::open(url.expose_secret())
         .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;
     let stream = EventStream::new(client.clone(), &config.redis_prefix);
     let ttl = Duration::from_secs(config.queue_ttl_seconds);

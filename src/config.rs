@@ -2,20 +2,24 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{BoolishValueParser, TypedValueParser},
+};
+use secrecy::SecretString;
 
 /// All settings of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// PostgreSQL, as postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub database_url: String,
+    pub database_url: SecretString,
     /// Connections to PostgreSQL for requests (a few more serve the relay and the feed)
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
     /// Redis, as redis://user:password@host:port/number or rediss://; without it this node works alone
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
-    pub redis_url: Option<String>,
+    pub redis_url: Option<SecretString>,
     /// What every key in Redis starts with
     #[arg(long, env = "REDIS_PREFIX", default_value = "discussions:")]
     pub redis_prefix: String,
@@ -74,7 +78,7 @@ pub struct Config {
     #[arg(long, env = "SKIP_MIGRATIONS", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub skip_migrations: bool,
     /// Offer the demo's sign-in, with which anyone can be anyone: never in production
-    #[arg(long, env = "DEMO", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    #[arg(long, env = "DEMO", default_value_t = false, value_parser = BoolishValueParser::new().try_map(|demo| demo_setting(demo, cfg!(feature = "demo"))), action = clap::ArgAction::Set)]
     pub demo: bool,
     /// A folder of files to serve at /
     #[arg(long, env = "STATIC_DIR")]
@@ -104,7 +108,7 @@ pub struct JwtConfig {
     /// The secret shared with the issuer (HS256); Django's SECRET_KEY during the migration. Several, separated by commas, while
     /// the secret is changed: all are good, the first signs
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    pub jwt_secret: Option<String>,
+    pub jwt_secret: Option<SecretString>,
     /// The issuer's public key in PEM, or a path of a file with it (RS256, ES256, EdDSA)
     #[arg(long, env = "JWT_PUBLIC_KEY")]
     pub jwt_public_key: Option<String>,
@@ -124,13 +128,32 @@ pub struct JwtConfig {
 pub struct SigningConfig {
     /// The secret that tokens are signed with; of several, separated by commas, the first
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    pub jwt_secret: String,
+    pub jwt_secret: SecretString,
     /// The audience (`aud`) that they are for; of several, separated by commas, the first
     #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',')]
     pub jwt_audience: Vec<String>,
     /// The issuer (`iss`) that they name; of several, separated by commas, the first
     #[arg(long, env = "JWT_ISSUER", value_delimiter = ',')]
     pub jwt_issuer: Vec<String>,
+}
+
+/// DEMO must not be true without the demo: a program that ignored it would answer 404 and not say why.
+fn demo_setting(is_wanted: bool, is_built_in: bool) -> Result<bool, DemoError> {
+    if is_wanted && !is_built_in { Err(DemoError) } else { Ok(is_wanted) }
+}
+
+#[derive(Debug)]
+struct DemoError;
+
+impl std::error::Error for DemoError {}
+
+impl std::fmt::Display for DemoError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(
+            "this program was built without the demo, in which anyone can be any user. Unset DEMO, or build it with \
+             `--features demo` (Docker: `--build-arg FEATURES=demo`) if this is not production",
+        )
+    }
 }
 
 /// An origin as browsers send it. Nothing stands for "none": compose files and shells make such.
@@ -157,7 +180,24 @@ pub enum LogFormat {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    #[test]
+    fn the_demo_is_refused_where_it_is_not_built_in() {
+        let parse = |demo| Cli::try_parse_from(["test", "--database-url", "postgres://localhost", "--demo", demo]);
+        assert!(!parse("false").unwrap().config.demo);
+        assert_eq!(parse("true").is_ok(), cfg!(feature = "demo"));
+        assert!(demo_setting(true, true).unwrap() && !demo_setting(false, false).unwrap());
+        assert!(demo_setting(true, false).unwrap_err().to_string().contains("Unset DEMO"));
+    }
 
     #[test]
     fn origins_are_what_browsers_send() {

@@ -17,127 +17,87 @@ use crate::db;
 /// What handlers return.
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
-/// Every code that an error body can carry. Clients match on these, never on the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// 400: the body is not JSON (or has bytes that JSON text cannot have).
-    MalformedJson,
-    /// 400: a part of the path, the query or a header is not what it should be.
-    InvalidParameter,
-    /// 401: no bearer token and no session.
-    TokenMissing,
-    /// 401: not a token of this service, or one with a wrong signature or content.
-    TokenInvalid,
-    /// 401: the token was good once.
-    TokenExpired,
-    /// 403: this takes membership of the community.
-    NotAMember,
-    /// 403: this takes authorship.
-    NotAuthor,
-    /// 403: this takes another role.
-    NotAllowed,
-    /// 403: the user (or the token) has no community to get events of.
-    NoCommunities,
-    /// 403: a request by cookie from a page that is not on the list of allowed origins.
-    OriginNotAllowed,
-    /// 404: no such address.
-    NotFound,
-    /// 404
-    ArticleNotFound,
-    /// 404
-    CommunityNotFound,
-    /// 404
-    DiscussionNotFound,
-    /// 404
-    CommentNotFound,
-    /// 404: unknown, expired, closed, or another user's. Register again.
-    QueueNotFound,
-    /// 404 (demo mode only)
-    UserNotFound,
-    /// 405
-    MethodNotAllowed,
-    /// 409: the discussion is deleted.
-    DiscussionDeleted,
-    /// 409: the comment is deleted.
-    CommentDeleted,
-    /// 413: over 256 KiB.
-    BodyTooLarge,
-    /// 415: a body that is not `application/json`.
-    UnsupportedMediaType,
-    /// 422: `fields` says which and why.
-    InvalidFields,
-    /// 422: replies nest three deep.
-    CommentTooDeep,
-    /// 422: the parent is not a comment of this discussion.
-    ParentNotFound,
-    /// 422: this Idempotency-Key came with another request before.
-    IdempotencyKeyReused,
-    /// 503: something this server needs is down; try again after `Retry-After` seconds.
-    Unavailable,
-    /// 500: a fault of this server.
-    Internal,
+/// The calls of which OpenAPI describes the refusals in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Read,
+    Poll,
+    Write,
 }
 
-impl ErrorCode {
-    /// The status that goes with the code.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::MalformedJson | Self::InvalidParameter => StatusCode::BAD_REQUEST,
-            Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired => StatusCode::UNAUTHORIZED,
-            Self::NotAMember | Self::NotAuthor | Self::NotAllowed | Self::NoCommunities | Self::OriginNotAllowed => {
-                StatusCode::FORBIDDEN
-            }
-            Self::NotFound
-            | Self::ArticleNotFound
-            | Self::CommunityNotFound
-            | Self::DiscussionNotFound
-            | Self::CommentNotFound
-            | Self::QueueNotFound
-            | Self::UserNotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::DiscussionDeleted | Self::CommentDeleted => StatusCode::CONFLICT,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::InvalidFields | Self::CommentTooDeep | Self::ParentNotFound | Self::IdempotencyKeyReused => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+/// Makes [`ErrorCode`] and what belongs to each code out of one table.
+macro_rules! error_codes {
+    ($($code:ident, $status:ident, [$($call:ident),*], $message:literal;)*) => {
+        /// Every code that an error body can carry. Clients match on these, never on the message.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum ErrorCode {
+            $(#[doc = $message] $code,)*
         }
-    }
 
-    fn default_message(self) -> &'static str {
-        match self {
-            Self::MalformedJson => "the body is not valid JSON",
-            Self::InvalidParameter => "a parameter of the request is not valid",
-            Self::TokenMissing => "sign in: send a bearer token or a session cookie",
-            Self::TokenInvalid => "the token is not valid here",
-            Self::TokenExpired => "the token has expired: get a new one",
-            Self::NotAMember => "only members of the community may do this",
-            Self::NotAuthor => "only the author may do this",
-            Self::NotAllowed => "your role in the community does not allow this",
-            Self::NoCommunities => "you are in no community, so there are no events for you",
-            Self::OriginNotAllowed => "requests by cookie are not accepted from this page's origin",
-            Self::NotFound => "there is nothing at this address",
-            Self::ArticleNotFound => "there is no such article here",
-            Self::CommunityNotFound => "there is no such community",
-            Self::DiscussionNotFound => "there is no such discussion",
-            Self::CommentNotFound => "there is no such comment",
-            Self::QueueNotFound => "there is no such queue: register again",
-            Self::UserNotFound => "there is no such user",
-            Self::MethodNotAllowed => "this address does not take that method",
-            Self::DiscussionDeleted => "the discussion is deleted",
-            Self::CommentDeleted => "the comment is deleted",
-            Self::BodyTooLarge => "the body is over the limit of 256 KiB",
-            Self::UnsupportedMediaType => "send the body with Content-Type: application/json",
-            Self::InvalidFields => "some fields are not valid",
-            Self::CommentTooDeep => "replies nest at most three deep",
-            Self::ParentNotFound => "the parent is not a comment of this discussion",
-            Self::IdempotencyKeyReused => "this Idempotency-Key was used for another request",
-            Self::Unavailable => "a service this server needs does not answer: try again soon",
-            Self::Internal => "this server made a mistake; it has been logged",
+        impl ErrorCode {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+
+            /// The status that goes with the code.
+            pub fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$code => StatusCode::$status,)*
+                }
+            }
+
+            fn default_message(self) -> &'static str {
+                match self {
+                    $(Self::$code => $message,)*
+                }
+            }
+
+            /// The calls whose description in OpenAPI names this code.
+            pub(crate) fn named_by(self) -> &'static [Call] {
+                match self {
+                    $(Self::$code => &[$(Call::$call),*],)*
+                }
+            }
         }
+    };
+}
+
+error_codes! {
+    // code                status                    named by                message
+    MalformedJson,         BAD_REQUEST,             [Write],               "the body is not valid JSON";
+    InvalidParameter,      BAD_REQUEST,             [Read, Poll, Write],   "a parameter of the request is not valid";
+    TokenMissing,          UNAUTHORIZED,            [Read, Poll, Write],   "sign in: send a bearer token or a session cookie";
+    TokenInvalid,          UNAUTHORIZED,            [Read, Poll, Write],   "the token is not valid here";
+    TokenExpired,          UNAUTHORIZED,            [Read, Poll, Write],   "the token has expired: get a new one";
+    NotAMember,            FORBIDDEN,               [Read, Write],         "only members of the community may do this";
+    NotAuthor,             FORBIDDEN,               [Write],               "only the author may do this";
+    NotAllowed,            FORBIDDEN,               [Write],               "your role in the community does not allow this";
+    NoCommunities,         FORBIDDEN,               [Write],               "you are in no community, so there are no events for you";
+    OriginNotAllowed,      FORBIDDEN,               [Write],               "requests by cookie are not accepted from this page's origin";
+    NotFound,              NOT_FOUND,               [],                    "there is nothing at this address";
+    ArticleNotFound,       NOT_FOUND,               [],                    "there is no such article here";
+    CommunityNotFound,     NOT_FOUND,               [],                    "there is no such community";
+    DiscussionNotFound,    NOT_FOUND,               [],                    "there is no such discussion";
+    CommentNotFound,       NOT_FOUND,               [],                    "there is no such comment";
+    QueueNotFound,         NOT_FOUND,               [Poll],                "there is no such queue: register again";
+    UserNotFound,          NOT_FOUND,               [],                    "there is no such user";
+    MethodNotAllowed,      METHOD_NOT_ALLOWED,      [],                    "this address does not take that method";
+    DiscussionDeleted,     CONFLICT,                [Write],               "the discussion is deleted";
+    CommentDeleted,        CONFLICT,                [Write],               "the comment is deleted";
+    BodyTooLarge,          PAYLOAD_TOO_LARGE,       [Write],               "the body is over the limit of 256 KiB";
+    UnsupportedMediaType,  UNSUPPORTED_MEDIA_TYPE,  [Write],               "send the body with Content-Type: application/json";
+    InvalidFields,         UNPROCESSABLE_ENTITY,    [Write],               "some fields are not valid";
+    CommentTooDeep,        UNPROCESSABLE_ENTITY,    [Write],               "replies nest at most three deep";
+    ParentNotFound,        UNPROCESSABLE_ENTITY,    [Write],               "the parent is not a comment of this discussion";
+    IdempotencyKeyReused,  UNPROCESSABLE_ENTITY,    [Write],               "this Idempotency-Key was used for another request";
+    Unavailable,           SERVICE_UNAVAILABLE,     [Read, Poll, Write],   "a service this server needs does not answer: try again soon";
+    Internal,              INTERNAL_SERVER_ERROR,   [Read, Poll, Write],   "this server made a mistake; it has been logged";
+}
+
+/// As on the wire.
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(formatter)
     }
 }
 

@@ -12,7 +12,7 @@ pub mod background; // tasks that are tried again
 pub mod comments; // comments of a discussion
 pub mod config; // settings
 pub mod db; // the pool and the migrations
-pub mod deadline; // one timer for one deadline after another
+#[cfg(feature = "demo")]
 pub mod demo; // the demo's sign-in, in demo mode only
 pub mod directory; // who people and communities are
 pub mod discussions; // topics on an article inside a community
@@ -23,9 +23,11 @@ pub(crate) mod feed; // a node's ordered reader of events
 pub mod health; // liveness, readiness, metrics
 pub mod idempotency; // a repeated POST writes once
 pub mod ids; // a type for each kind of id
+pub mod metrics; // the names of all metrics
 pub mod openapi; // the document
 pub mod page; // cursors and limits
 pub mod realtime; // register, poll, heartbeat; the hub
+pub(crate) mod request_id; // the id of a request
 pub mod router; // all routes, and what is around them
 pub mod serve; // connections
 pub mod state; // what handlers share

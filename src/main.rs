@@ -8,11 +8,12 @@ use discussions::{
     app,
     auth::jwt,
     config::{Config, LogFormat, SigningConfig},
-    db, demo,
+    db,
     events::history,
     ids::{CommunityId, UserId},
     router, telemetry,
 };
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -41,6 +42,7 @@ enum Command {
     /// Number events anew after an older state of the database was brought back: clients are told to catch up
     Leap(Database),
     /// Fill an empty database with a small demo
+    #[cfg(feature = "demo")]
     Seed(Database),
     /// Print the OpenAPI document
     Openapi,
@@ -54,7 +56,7 @@ enum Command {
 struct Database {
     /// PostgreSQL, as postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
+    database_url: SecretString,
 }
 
 #[derive(clap::Args)]
@@ -103,7 +105,7 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
         }
         Command::Migrate(database) => {
             telemetry::log(cli.log_format);
-            db::migrate(&database.database_url.parse().context("DATABASE_URL")?)
+            db::migrate(&database.database_url.expose_secret().parse().context("DATABASE_URL")?)
                 .await
                 .context("cannot migrate the database at DATABASE_URL")
         }
@@ -111,9 +113,10 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
             telemetry::log(cli.log_format);
             leap(&connect(&database).await?).await
         }
+        #[cfg(feature = "demo")]
         Command::Seed(database) => {
             telemetry::log(cli.log_format);
-            demo::store::seed(&connect(&database).await?).await
+            discussions::demo::store::seed(&connect(&database).await?).await
         }
         Command::Openapi => {
             let document = serde_json::to_string_pretty(&router::document())?;
@@ -129,7 +132,7 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
 
 async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<()> {
     // An empty variable is one that is not set: compose files and shells make such.
-    config.redis_url = config.redis_url.filter(|url| !url.is_empty());
+    config.redis_url = config.redis_url.filter(|url| !url.expose_secret().is_empty());
     let mut signals = Signals::new()?;
     let starting = app::start(config, requests.cloned().unwrap_or_else(Handle::current));
     let running = tokio::select! {
@@ -176,7 +179,9 @@ impl Signals {
 }
 
 async fn connect(database: &Database) -> anyhow::Result<sqlx::PgPool> {
-    sqlx::PgPool::connect(&database.database_url).await.context("cannot reach PostgreSQL at DATABASE_URL")
+    sqlx::PgPool::connect(database.database_url.expose_secret())
+        .await
+        .context("cannot reach PostgreSQL at DATABASE_URL")
 }
 
 /// Says what it did: where the numbers were, and from where they go on.

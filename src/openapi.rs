@@ -1,89 +1,79 @@
 //! The OpenAPI document: made from the code, committed under `openapi/`, compared by a test.
 
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
-use utoipa::{IntoResponses, OpenApi};
+use utoipa::{
+    IntoResponses, OpenApi,
+    openapi::{Content, Ref, RefOr, ResponseBuilder},
+};
 
 use crate::{
-    error::{ErrorBody, ErrorCode},
+    error::{Call, ErrorBody, ErrorCode},
     events,
 };
 
 /// The refusals of what reads.
-#[derive(IntoResponses)]
-pub enum ReadErrors {
-    /// The request is malformed: `invalid_parameter`
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// Nobody is signed in, or not validly: `token_missing`, `token_invalid`, `token_expired`
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// Not for this user: `not_a_member`
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// There is no such thing, or not for this user
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// A fault of the server: `internal`
-    #[response(status = 500)]
-    Internal(ErrorBody),
-    /// Something the server needs is down: try again after `Retry-After` seconds: `unavailable`
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
-}
-
+pub struct ReadErrors;
 /// The refusals of a poll.
-#[derive(IntoResponses)]
-pub enum PollErrors {
-    /// The request is malformed: `invalid_parameter`
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// Nobody is signed in, or not validly: `token_missing`, `token_invalid`, `token_expired`
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// Register again, and poll on from the same cursor: `queue_not_found`
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// A fault of the server: `internal`
-    #[response(status = 500)]
-    Internal(ErrorBody),
-    /// Something the server needs is down: try again after `Retry-After` seconds: `unavailable`
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
+pub struct PollErrors;
+/// The refusals of what writes.
+pub struct WriteErrors;
+
+impl IntoResponses for ReadErrors {
+    fn responses() -> Responses {
+        refusals(Call::Read)
+    }
 }
 
-/// The refusals of what writes.
-#[derive(IntoResponses)]
-pub enum WriteErrors {
-    /// The request is malformed: `malformed_json`, `invalid_parameter`
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// Nobody is signed in, or not validly: `token_missing`, `token_invalid`, `token_expired`
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// Not for this user: `not_a_member`, `not_author`, `not_allowed`, `no_communities`, `origin_not_allowed`
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// There is no such thing, or not for this user
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// It is deleted: `discussion_deleted`, `comment_deleted`
-    #[response(status = 409)]
-    Conflict(ErrorBody),
-    /// The body is over 256 KiB: `body_too_large`
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// The body is not `application/json`: `unsupported_media_type`
-    #[response(status = 415)]
-    MediaType(ErrorBody),
-    /// Fields are invalid: `invalid_fields`, `comment_too_deep`, `parent_not_found`, `idempotency_key_reused`
-    #[response(status = 422)]
-    Invalid(ErrorBody),
-    /// A fault of the server: `internal`
-    #[response(status = 500)]
-    Internal(ErrorBody),
-    /// Something the server needs is down: try again after `Retry-After` seconds: `unavailable`
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
+impl IntoResponses for PollErrors {
+    fn responses() -> Responses {
+        refusals(Call::Poll)
+    }
+}
+
+impl IntoResponses for WriteErrors {
+    fn responses() -> Responses {
+        refusals(Call::Write)
+    }
+}
+
+type Responses = BTreeMap<String, RefOr<utoipa::openapi::Response>>;
+
+/// What each status means, and the codes that `call` names for it. Where none is named, the status is not given.
+fn refusals(call: Call) -> Responses {
+    let not_found = match call {
+        Call::Poll => "Register again, and poll on from the same cursor",
+        Call::Read | Call::Write => "There is no such thing, or not for this user",
+    };
+    let meanings = [
+        (StatusCode::BAD_REQUEST, "The request is malformed"),
+        (StatusCode::UNAUTHORIZED, "Nobody is signed in, or not validly"),
+        (StatusCode::FORBIDDEN, "Not for this user"),
+        (StatusCode::NOT_FOUND, not_found),
+        (StatusCode::CONFLICT, "It is deleted"),
+        (StatusCode::PAYLOAD_TOO_LARGE, "The body is over 256 KiB"),
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not `application/json`"),
+        (StatusCode::UNPROCESSABLE_ENTITY, "Fields are invalid"),
+        (StatusCode::INTERNAL_SERVER_ERROR, "A fault of the server"),
+        (StatusCode::SERVICE_UNAVAILABLE, "Something the server needs is down: try again after `Retry-After` seconds"),
+    ];
+    let mut responses = Responses::new();
+    for (status, meaning) in meanings {
+        let is_named = |code: &&ErrorCode| code.status() == status && code.named_by().contains(&call);
+        let codes: Vec<String> = ErrorCode::ALL.iter().filter(is_named).map(|code| format!("`{code}`")).collect();
+        let description = match codes.as_slice() {
+            // Which thing is missing depends on the call.
+            [] if status == StatusCode::NOT_FOUND => meaning.to_owned(),
+            [] => continue,
+            codes => format!("{meaning}: {}", codes.join(", ")),
+        };
+        let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+        let response = ResponseBuilder::new().description(description).content("application/json", body);
+        responses.insert(status.as_u16().to_string(), response.build().into());
+    }
+    responses
 }
 
 #[derive(OpenApi)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -21,16 +21,18 @@ use tower_http::{
 use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
-use uuid::Uuid;
 
 use crate::{
     auth::{self, AuthState},
     comments,
     db::Meter,
-    demo, discussions,
+    discussions,
     error::{ApiError, ErrorCode},
-    health, openapi,
+    health,
+    metrics::{self, Label},
+    openapi,
     realtime::{self, RealtimeState},
+    request_id::{self, REQUEST_ID},
     state::AppState,
 };
 
@@ -38,7 +40,6 @@ use crate::{
 const BODY_LIMIT: usize = 256 * 1024;
 /// A request that is not a poll is given up after this long: with a 503, within the 5 s that are promised.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(4_500);
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The routes that are in the document, each kind with the state that its handlers take.
 struct Documented {
@@ -77,8 +78,9 @@ pub fn router(state: &AppState) -> Router {
     let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut rest = rest.layer(no_store);
     rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
+    #[cfg(feature = "demo")]
     if state.config.demo {
-        rest = rest.merge(demo::routes());
+        rest = rest.merge(crate::demo::routes());
     }
     let rest = match &state.config.static_dir {
         Some(dir) => {
@@ -106,9 +108,9 @@ pub fn router(state: &AppState) -> Router {
 /// The document as a page to browse, out of this binary alone.
 fn docs() -> Router<AppState> {
     let page = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
-    // Of a file that it does not have it says so in its own way.
+    // It has its own answers for a file that it does not have, and for a path that is not UTF-8.
     let refuse = async |response: Response| match response.status() {
-        StatusCode::NOT_FOUND => not_found().await.into_response(),
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => not_found().await.into_response(),
         _ => response,
     };
     Router::from(page).layer(middleware::map_response(refuse))
@@ -130,22 +132,6 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(Duration::from_secs(3_600))
 }
 
-/// The id that a request has already, if it is a usable one.
-fn usable(id: &[u8]) -> Option<&str> {
-    let id = std::str::from_utf8(id).ok()?;
-    (id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic())).then_some(id)
-}
-
-fn id_header(id: &str) -> HeaderValue {
-    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
-}
-
-/// The id that a request has already, or a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).and_then(|id| usable(id.as_bytes()));
-    given.map_or_else(|| id_header(&Uuid::new_v4().simple().to_string()), id_header)
-}
-
 /// Around every request but polls: an id, a time limit, a line in the log, a measurement.
 ///
 /// A request that may write runs on a task of its own, to its end: neither a client that hangs up nor the time limit stops a
@@ -156,7 +142,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// the measurement.
 async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let id = request_id(request.headers());
+    let id = request_id::of(request.headers());
     let route = request.extensions().get::<MatchedPath>().map_or("-", |path| path.as_str()).to_owned();
     let method = request.method().clone();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or("-"), %method, route);
@@ -182,8 +168,12 @@ async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next
             "answered"
         );
     });
-    metrics::histogram!("discussions_request_seconds", "method" => label(&method), "route" => route, "status" => status.to_string())
-        .record(elapsed.as_secs_f64());
+    let labels = vec![
+        Label::new("method", label(&method)),
+        Label::new("route", route),
+        Label::new("status", status.to_string()),
+    ];
+    metrics::REQUESTS.record_labelled(labels, elapsed.as_secs_f64());
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
@@ -194,51 +184,9 @@ fn label(method: &Method) -> &'static str {
     known.into_iter().find(|name| method == name).unwrap_or("other")
 }
 
-/// What an answer to a poll carries of its request, where that did not pass the router's layers.
-#[derive(Debug, Default)]
-pub struct Dressing {
-    /// The request's own id.
-    id: Option<Box<str>>,
-    /// Which of the allowed origins it comes from.
-    origin: Option<u16>,
-}
-
-impl Dressing {
-    /// From the values of the headers X-Request-Id and Origin.
-    pub fn new(state: &AppState, id: Option<&[u8]>, origin: Option<&[u8]>) -> Self {
-        let allowed = &state.config.allowed_origins;
-        let origin = origin.and_then(|origin| allowed.iter().position(|one| one.as_bytes() == origin));
-        Self { id: id.and_then(usable).map(Box::from), origin: origin.and_then(|place| place.try_into().ok()) }
-    }
-
-    /// Calls `line` with the headers that differ from answer to answer.
-    pub fn write(&self, state: &AppState, mut line: impl FnMut(&str, &[u8])) {
-        match &self.id {
-            Some(id) => line("x-request-id", id.as_bytes()),
-            None => line("x-request-id", Uuid::new_v4().simple().encode_lower(&mut Uuid::encode_buffer()).as_bytes()),
-        }
-        if let Some(origin) = self.origin.and_then(|place| state.config.allowed_origins.get(usize::from(place))) {
-            line("access-control-allow-origin", origin.as_bytes());
-        }
-    }
-
-    /// Gives `headers` what the router's layers would.
-    pub fn dress(&self, state: &AppState, headers: &mut HeaderMap) {
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id,retry-after"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        self.write(state, |name, value| {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
-                headers.insert(name, value);
-            }
-        });
-    }
-}
-
 /// Around polls: an id, and nothing in the log above debug.
 async fn observe_poll(request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
+    let id = request_id::of(request.headers());
     let mut response = next.run(request).await;
     tracing::debug!(id = id.to_str().unwrap_or("-"), status = response.status().as_u16(), "poll answered");
     response.headers_mut().insert(REQUEST_ID, id);

@@ -1,18 +1,27 @@
-//! Checks the parser of polls with arbitrary bytes. It must not panic, and what it parses as a poll must be the same poll to
-//! hyper.
+//! For any bytes: the parser of polls does not panic, hyper reads the same request, and the router reads the same poll.
 #![no_main]
 
 #[path = "../../tests/it/differential.rs"]
 #[allow(dead_code, reason = "the property test uses the rest")]
-mod differential;
+mod application;
+#[path = "../../crates/poll-connections/tests/it/differential.rs"]
+#[allow(dead_code, reason = "the property test uses the rest")]
+mod connection;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    differential::check(bytes);
-    // Most inputs are no poll at all, so also put the bytes into the parts of a poll.
-    if let Some((at, piece)) = bytes.split_first() {
-        let mut head = differential::PLAIN.to_vec();
-        let at = usize::from(*at) % head.len();
-        head.splice(at..at, piece.iter().copied());
-        differential::check(&head);
+    check(bytes);
+    // Most bytes are no request at all, so they are also tried inside of one.
+    if let Some((position, piece)) = bytes.split_first() {
+        for whole in [connection::PLAIN, connection::PLAIN_POST] {
+            let mut head = whole.to_vec();
+            let position = usize::from(*position) % head.len();
+            head.splice(position..position, piece.iter().copied());
+            check(&head);
+        }
     }
 });
+
+fn check(bytes: &[u8]) {
+    connection::check(bytes);
+    application::check(bytes);
+}

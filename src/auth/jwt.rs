@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -74,7 +75,8 @@ impl Verifier {
         let one = |key| vec![key];
         let (algorithm, keys) = match config.jwt_algorithm {
             JwtAlgorithm::Hs256 => {
-                let secret = config.jwt_secret.as_deref().filter(|secret| !secret.is_empty());
+                let secret =
+                    config.jwt_secret.as_ref().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty());
                 let secret = secret.context("JWT_SECRET is needed for JWT_ALGORITHM=HS256")?;
                 let secrets = secrets(secret)?;
                 (Algorithm::HS256, secrets.iter().map(|secret| DecodingKey::from_secret(secret.as_bytes())).collect())
@@ -206,13 +208,14 @@ impl<'a> From<&'a str> for Signing<'a> {
 
 impl<'a> From<&'a JwtConfig> for Signing<'a> {
     fn from(config: &'a JwtConfig) -> Self {
-        Self::first(config.jwt_secret.as_deref().unwrap_or_default(), &config.jwt_audience, &config.jwt_issuer)
+        let secret = config.jwt_secret.as_ref().map_or("", ExposeSecret::expose_secret);
+        Self::first(secret, &config.jwt_audience, &config.jwt_issuer)
     }
 }
 
 impl<'a> From<&'a SigningConfig> for Signing<'a> {
     fn from(config: &'a SigningConfig) -> Self {
-        Self::first(&config.jwt_secret, &config.jwt_audience, &config.jwt_issuer)
+        Self::first(config.jwt_secret.expose_secret(), &config.jwt_audience, &config.jwt_issuer)
     }
 }
 
@@ -255,7 +258,7 @@ mod tests {
 
     fn config(secret: &str) -> JwtConfig {
         JwtConfig {
-            jwt_secret: Some(secret.to_owned()),
+            jwt_secret: Some(secret.into()),
             jwt_public_key: None,
             jwt_algorithm: JwtAlgorithm::Hs256,
             jwt_audience: Vec::new(),

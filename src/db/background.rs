@@ -4,7 +4,7 @@
 //! nothing is answered and no connection is closed, and TCP gives up after a quarter of an hour. The time limits that are set
 //! in the server end with the server, so these tasks have their own. They have no other way to ask.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use futures_util::{TryStreamExt, stream::BoxStream};
 use sqlx::{
@@ -42,14 +42,21 @@ fn no_answer() -> sqlx::Error {
 }
 
 /// Connections of the background tasks, apart from the requests' pool, which may be used up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BackgroundDb {
     pool: PgPool,
     options: PgConnectOptions,
     limit: Duration,
 }
 
-/// A connection of one's own.
+/// As an executor needs it. The options hold the password.
+impl fmt::Debug for BackgroundDb {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("BackgroundDb").finish_non_exhaustive()
+    }
+}
+
+/// A connection for one task alone.
 #[derive(Debug)]
 pub struct BackgroundConnection(PgConnection);
 

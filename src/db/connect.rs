@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use sqlx::{
     Connection, Executor, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -25,7 +26,7 @@ const SETTINGS: &str = "set statement_timeout = '10s'; \
 
 /// Where the database is. Connections are made by [`connect`] or by a pool of [`pool_options`].
 pub fn options(config: &Config) -> anyhow::Result<PgConnectOptions> {
-    let options: PgConnectOptions = (config.database_url.parse())
+    let options: PgConnectOptions = (config.database_url.expose_secret().parse())
         .map_err(|error| anyhow::anyhow!("DATABASE_URL is not a postgres:// address: {error}"))?;
     // PgBouncer refuses this start-up parameter, and since PostgreSQL 12 its default is what is wanted.
     Ok(options.application_name("discussions").extra_float_digits(None))

@@ -26,6 +26,7 @@ use crate::{
     background::BackgroundTask,
     db::{BackgroundConnection, BackgroundDb, RelayNotifier},
     ids::{CommunityId, EventId, UserId},
+    metrics,
 };
 
 /// How many rows are numbered at a time.
@@ -121,7 +122,7 @@ impl Relay {
             if count == 0 {
                 return Ok(());
             }
-            metrics::counter!("discussions_relayed_events_total").increment(count as u64);
+            metrics::RELAYED_EVENTS.increment(count as u64);
             for subscriber in &self.subscribers {
                 // A subscriber whose channel is full or closed reads the rows from Postgres.
                 let _ = subscriber.try_send(rows.clone());

@@ -20,6 +20,7 @@ use crate::{
         stream::{EventStream, StreamBatch, StreamReader},
     },
     ids::EventId,
+    metrics,
     realtime::hub::{Hub, Limits, Start},
 };
 
@@ -99,7 +100,7 @@ async fn leap(db: &BackgroundDb, hub: &Hub, head: EventId) -> Result<(), sqlx::E
     if start.history.base == hub.history().base {
         (start.head, start.floor) = (head, head);
     }
-    metrics::counter!("discussions_leaps_total").increment(1);
+    metrics::LEAPS.increment(1);
     hub.leap(start);
     Ok(())
 }
@@ -109,8 +110,8 @@ fn append(hub: &Hub, row: OutboxRow) -> bool {
     let event = row.into_event();
     let Some(answered) = hub.append(&event) else { return false };
     let waited = chrono::Utc::now().signed_duration_since(event.written_at);
-    metrics::histogram!("discussions_write_to_wake_seconds").record(waited.as_seconds_f64().max(0.0));
-    metrics::counter!("discussions_deliveries_total").increment(answered as u64);
+    metrics::WRITE_TO_WAKE.record(waited.as_seconds_f64().max(0.0));
+    metrics::DELIVERIES.increment(answered as u64);
     true
 }
 
@@ -158,9 +159,9 @@ impl BackgroundTask for Feed {
 
     /// Follows Postgres until Redis answers, and then Redis until it does not.
     async fn attempt(&mut self) -> anyhow::Result<()> {
-        metrics::gauge!("discussions_feed_on_redis").set(0.0);
+        metrics::FEED_ON_REDIS.set(0.0);
         let Some(reader) = self.follow_postgres().await? else { return Ok(()) };
-        metrics::gauge!("discussions_feed_on_redis").set(1.0);
+        metrics::FEED_ON_REDIS.set(1.0);
         tracing::info!("the feed reads Redis");
         let why = self.follow_redis(reader).await?;
         tracing::warn!(cause = %why, "Redis does not answer: the feed reads Postgres until it does");
@@ -263,7 +264,7 @@ impl Feed {
         for row in rows {
             let event_id = row.event_id;
             if event_id > self.hub.head() && !append(&self.hub, row) {
-                metrics::counter!("discussions_feed_gap_fills_total").increment(1);
+                metrics::FEED_GAP_FILLS.increment(1);
                 catch_up(&self.db, &self.hub).await?;
             }
         }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::{
     error::{ApiError, ErrorCode, Result},
     events::history,
+    metrics,
     state::AppState,
 };
 
@@ -67,20 +68,19 @@ pub fn metrics_routes(state: AppState, handle: PrometheusHandle) -> Router {
 }
 
 async fn gauges(state: &AppState) {
-    use metrics::gauge;
     let stats = state.realtime.hub.stats();
-    gauge!("discussions_queues").set(stats.queues as f64);
-    gauge!("discussions_users").set(stats.users as f64);
-    gauge!("discussions_parked_polls").set(stats.parked as f64);
-    gauge!("discussions_log_events").set(stats.events as f64);
-    gauge!("discussions_log_bytes").set(stats.bytes as f64);
-    gauge!("discussions_head").set(stats.head.get() as f64);
+    metrics::QUEUES.set(stats.queues as f64);
+    metrics::USERS.set(stats.users as f64);
+    metrics::PARKED_POLLS.set(stats.parked as f64);
+    metrics::LOG_EVENTS.set(stats.events as f64);
+    metrics::LOG_BYTES.set(stats.bytes as f64);
+    metrics::HEAD.set(stats.head.get() as f64);
     let (connections, idle) = state.db.size();
-    gauge!("discussions_pool_connections").set(connections as f64);
-    gauge!("discussions_pool_idle").set(idle as f64);
+    metrics::POOL_CONNECTIONS.set(connections as f64);
+    metrics::POOL_IDLE.set(idle as f64);
     // With the database down the last values stand; the error is in the log.
     if let Ok(Ok(waiting)) = timeout(PATIENCE, store::waiting(&state.db)).await {
-        gauge!("discussions_outbox_waiting").set(waiting.rows as f64);
-        gauge!("discussions_outbox_oldest_seconds").set(waiting.oldest_seconds);
+        metrics::OUTBOX_WAITING.set(waiting.rows as f64);
+        metrics::OUTBOX_OLDEST.set(waiting.oldest_seconds);
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::state::{RealtimeState, Shared};
+use crate::metrics;
 
 /// How often to look for expired queues.
 const EXPIRY_TICK: Duration = Duration::from_secs(1);
@@ -51,9 +52,7 @@ pub async fn expire(hub: Arc<hub::Hub>, registry: Arc<registry::Registry>, shutd
         for (queue, left) in expired.into_iter().zip(left) {
             match left {
                 Some(left) => hub.extend(queue, now, left),
-                None if hub.drop_expired(queue, now) => {
-                    metrics::counter!("discussions_queues_expired_total").increment(1)
-                }
+                None if hub.drop_expired(queue, now) => metrics::QUEUES_EXPIRED.increment(1),
                 None => {}
             }
         }

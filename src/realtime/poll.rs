@@ -12,6 +12,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use poll_connections::poll_deadline;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
@@ -22,8 +23,8 @@ use super::{
 };
 use crate::{
     auth::Viewer,
-    deadline::poll_deadline,
     error::{ApiError, ErrorCode, Result},
+    metrics,
 };
 
 /// Waits for what there is for `viewer` after the cursor. Returns the body of the answer.
@@ -145,7 +146,7 @@ impl ParkedPoll<'_> {
 
 /// The answer that asks for a catch-up, counted.
 pub(super) fn catchup() -> Bytes {
-    metrics::counter!("discussions_catchups_total").increment(1);
+    metrics::CATCHUPS.increment(1);
     body::catchup()
 }
 

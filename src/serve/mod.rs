@@ -1,9 +1,11 @@
-//! Connections: HTTP/1.1 by hyper's own builder, polls without hyper.
+//! Connections: polls by [`poll_connections`], all other requests by hyper.
 //!
-//! `axum::serve` and hyper's automatic builder hold 5 to 8 kB more for each parked connection.
+//! Hyper's own builder for HTTP/1.1 is used, because `axum::serve` and hyper's automatic builder take 5 to 8 kB more for each
+//! parked connection.
 
-pub mod direct;
-mod rewound;
+mod fast_path;
+mod poll_head;
+mod response_headers;
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
@@ -17,6 +19,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use poll_connections::{PollConnections, Rewind, Served, Settings};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -26,53 +29,62 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use self::{direct::Direct, rewound::Rewound};
-use crate::state::AppState;
+pub use self::{fast_path::FastPath, poll_head::PollHead};
 
-/// After the end has been announced, a connection without a request stays for this long: one that a balancer has just made,
-/// or is about to use again, carries a request that is under way already and would be lost.
+/// The path of polls.
+const POLL_PATH: &str = "/poll";
+/// A client has this long to take more of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection without a request stays open after the shutdown is announced. A load balancer may have sent a
+/// request on it already, and that request would be lost.
 const LINGER: Duration = Duration::from_millis(300);
-/// After the end has been announced, connections have this long to finish their requests.
+/// How long connections have to finish their requests after that.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
-/// Connections that the kernel may hold for us until they are accepted.
+/// How many connections the kernel may hold until they are accepted.
 pub const BACKLOG: u32 = 4096;
 
-/// Serves connections until the end of the process, which comes in two steps: it is announced, so that answers are the last
-/// of their connections, and a moment later connections without a request end.
+/// Serves connections until the process shuts down. A shutdown has two steps. First it is announced: each answer is now the
+/// last one of its connection. A moment later, connections without a request end.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
 struct Inner {
     builder: http1::Builder,
     router: Router,
-    direct: Option<Direct>,
-    /// Where hyper's connections are served: polls are served where this server runs.
+    polls: Option<PollConnections<FastPath>>,
+    /// The runtime of hyper's connections. Polls are served on the runtime that calls [`Server::serve`].
     requests: Handle,
-    /// The end is announced.
+    /// The shutdown is announced.
     shutdown: CancellationToken,
     /// Connections without a request are to end.
-    idle: CancellationToken,
+    close_idle: CancellationToken,
     connections: TaskTracker,
 }
 
 impl Server {
-    /// A server of `router`. With `direct`, connections that only poll are served by [`direct`], and all others on the runtime
-    /// `requests`. A client has `patience` to send the head of a request, from its first connection or last request on.
+    /// A server of `router`. `fast_path` serves the connections that only poll. All other connections are served on the
+    /// runtime `requests`. A connection ends if it has no whole request for as long as `request_timeout`.
     pub fn new(
         router: Router,
         shutdown: CancellationToken,
-        direct: Option<AppState>,
+        fast_path: Option<FastPath>,
         requests: Handle,
-        patience: Duration,
+        request_timeout: Duration,
     ) -> Self {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 * 1024);
-        let direct = direct.map(|state| Direct::new(state, router.clone()));
-        let (idle, connections) = (CancellationToken::new(), TaskTracker::new());
-        Self(Arc::new(Inner { builder, router, direct, requests, shutdown, idle, connections }))
+        builder.timer(TokioTimer::new()).header_read_timeout(request_timeout).max_buf_size(64 * 1024);
+        let (close_idle, connections) = (CancellationToken::new(), TaskTracker::new());
+        let settings = Settings {
+            request_timeout,
+            write_timeout: WRITE_TIMEOUT,
+            shutdown: shutdown.clone(),
+            close_idle: close_idle.clone(),
+        };
+        let polls = fast_path.map(|handler| PollConnections::new(handler, settings));
+        Self(Arc::new(Inner { builder, router, polls, requests, shutdown, close_idle, connections }))
     }
 
-    /// Accepts connections until the end is announced, then lets the requests under way finish.
+    /// Accepts connections until the shutdown is announced, and then lets the requests under way finish.
     pub async fn run(self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
@@ -81,11 +93,11 @@ impl Server {
             };
             match accepted {
                 Ok((stream, _)) => self.accept(stream),
-                Err(error) => refused(&error).await,
+                Err(error) => handle_accept_error(&error).await,
             }
         }
-        // Connections in the kernel's backlog are already accepted from the client's view, so serve them before closing. The
-        // kernel is asked for them, and not tokio: that may not have heard of the newest yet.
+        // Connections in the kernel's backlog are already accepted from the client's view, so serve them before closing. Ask
+        // the kernel for them: tokio may not know of the newest ones yet.
         if let Ok(listener) = listener.into_std() {
             for _ in 0..BACKLOG {
                 let Ok((stream, _)) = listener.accept() else { break };
@@ -98,7 +110,7 @@ impl Server {
         let connections = &self.0.connections;
         connections.close();
         let _ = timeout(LINGER, connections.wait()).await;
-        self.0.idle.cancel();
+        self.0.close_idle.cancel();
         if timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
             tracing::warn!(left = connections.len(), "some connections did not finish in time");
         }
@@ -110,22 +122,22 @@ impl Server {
         self.serve(stream);
     }
 
-    /// Serves one connection, on a task of its own.
+    /// Serves one connection on a task of its own.
     pub fn serve<S: Connection>(&self, stream: S) {
         let inner = Arc::clone(&self.0);
         self.0.connections.spawn(async move {
-            let (stream, read) = match &inner.direct {
+            let (stream, read) = match &inner.polls {
                 None => (stream, Vec::new()),
-                Some(direct) => match direct.serve(stream, &inner.idle).await {
-                    direct::End::Hyper(stream, read) => (stream, read),
-                    direct::End::Closed => return,
+                Some(polls) => match polls.serve(stream).await {
+                    Served::HandedOver { stream, read } => (stream, read),
+                    Served::Closed => return,
                 },
             };
-            // A task of its own, and not a part of this one, which would be as large as both.
-            let hyper = Arc::clone(&inner);
+            // On another task: one task for both would have the size of the larger one.
+            let server = Arc::clone(&inner);
             let served = async move {
-                if let Ok(stream) = stream.moved() {
-                    hyper.hyper(Rewound::new(read, stream)).await;
+                if let Ok(stream) = stream.into_current_runtime() {
+                    server.serve_by_hyper(Rewind::new(read, stream)).await;
                 }
             };
             inner.connections.spawn_on(served, &inner.requests);
@@ -133,16 +145,16 @@ impl Server {
     }
 }
 
-/// What a connection is served over: a socket, or memory.
+/// The transport of a connection: a socket, or memory.
 pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
-    /// The same in the hands of the runtime that this is called on.
-    fn moved(self) -> io::Result<Self> {
+    /// Registers the connection with the runtime that calls this, and not with the one that made it.
+    fn into_current_runtime(self) -> io::Result<Self> {
         Ok(self)
     }
 }
 
 impl Connection for TcpStream {
-    fn moved(self) -> io::Result<Self> {
+    fn into_current_runtime(self) -> io::Result<Self> {
         Self::from_std(self.into_std()?)
     }
 }
@@ -150,11 +162,11 @@ impl Connection for TcpStream {
 impl Connection for DuplexStream {}
 
 impl Inner {
-    async fn hyper(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn serve_by_hyper(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let shutdown = self.shutdown.clone();
         let service =
             ServiceExt::<Request<Incoming>>::map_response(self.router.clone(), move |mut response: Response| {
-                // Kept open, the connection could get its next request in the moment in which it is closed.
+                // An open connection could get its next request at the moment when it is closed.
                 if shutdown.is_cancelled() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -164,7 +176,7 @@ impl Inner {
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.idle.cancelled() => {
+            () = self.close_idle.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -175,12 +187,12 @@ impl Inner {
     }
 }
 
-async fn refused(error: &io::Error) {
+async fn handle_accept_error(error: &io::Error) {
     use io::ErrorKind as Kind;
     if matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionRefused | Kind::ConnectionReset) {
         return;
     }
-    // Above all: no more files may be opened. Accepting at once again would only burn the CPU.
+    // Most often the limit of open files is reached. To try again at once would only burn CPU.
     tracing::error!(cause = %error, "cannot accept connections; is the limit of open files reached (ulimit -n)?");
     sleep(Duration::from_millis(100)).await;
 }

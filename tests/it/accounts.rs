@@ -1,4 +1,4 @@
-//! A user who is deleted or not active is refused at every call, and their parked polls end.
+//! The server refuses every call of a user who is deleted or not active, and ends their parked polls.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 const PAGE: &str = "http://127.0.0.1:3000";
 const UNKNOWN_QUEUE: &str = "00000000-0000-4000-8000-000000000000";
 
-/// A place with something in it of Ada, and Grace, whose account is to end.
+/// A community in which Ada has written, and Grace, whose account will end.
 struct Story {
     app: TestApp,
     community: CommunityId,
@@ -45,7 +45,7 @@ impl Story {
         Self { app, community, article, discussion, comment, grace, queue, cookie }
     }
 
-    /// Every call there is, of one who knows all ids.
+    /// Every call of the API, with the ids of existing things.
     fn calls(&self, queue: &str) -> Vec<(Method, String, Option<Value>)> {
         let (discussion, comment) = (&self.discussion["id"], &self.comment["id"]);
         let new = json!({ "community_id": self.community, "topic": "Power", "text": "Enough?" });
@@ -77,7 +77,7 @@ impl Story {
         anyone.send(if let Some(body) = body { request.json(&body) } else { request }).await
     }
 
-    /// All calls with the token and with the cookie, to the queue of before and to one that never was.
+    /// Makes all calls, with the token and with the cookie, for Grace's old queue and for an unknown queue.
     async fn is_refused_everywhere(&self) {
         for queue in [&self.queue.id, UNKNOWN_QUEUE] {
             for (method, path, body) in self.calls(queue) {
@@ -112,7 +112,7 @@ async fn an_account_that_has_ended_is_refused_at_every_call() {
             let story = Story::begin(kind).await;
             story.app.sql(end).await;
             if kind == "hidden" && end == DELETE {
-                // A deleted user is no member, to whom nothing in there exists.
+                // A deleted user is no member, and to them nothing in a hidden community exists.
                 let id = &story.discussion["id"];
                 story.grace.get(&format!("/discussions/{id}")).await.refused(404, "discussion_not_found");
                 continue;
@@ -129,7 +129,7 @@ async fn an_account_that_has_ended_is_refused_at_every_call() {
 #[tokio::test]
 async fn reads_and_writes_are_refused_from_the_commit_on() {
     let story = Story::begin("public").await;
-    // No relay comes in between: the statement itself looks.
+    // No relay runs in between, so the statement itself must check the account.
     for _ in 0..5 {
         story.app.sql(SWITCH_OFF).await;
         story.grace.get(&format!("/comments/{}", story.comment["id"])).await.refused(401, "token_invalid");
@@ -153,7 +153,7 @@ async fn a_parked_poll_ends_with_the_account() {
         let committed = Instant::now();
         let answer = parked.await.unwrap();
         assert!(committed.elapsed() < Duration::from_secs(1), "{end}: {:?}", committed.elapsed());
-        // With the membership goes an event of its own, which may come first.
+        // Deleting the membership makes another event, which may come first.
         if answer.status == 200 {
             assert_eq!(types(answer.body["events"].as_array().unwrap()), ["membership_changed"], "{end}");
         } else {
@@ -169,7 +169,7 @@ async fn a_parked_poll_ends_with_the_account() {
 async fn parked_polls_end_at_every_node() {
     let redis = TestRedis::start().await;
     let set = |config: &mut discussions::config::Config| {
-        config.redis_url = Some(redis.url());
+        config.redis_url = Some(redis.url().into());
         config.redis_prefix.clone_from(&redis.prefix);
     };
     let story = Story::at(TestApp::start_with(set).await, "private").await;
@@ -191,28 +191,28 @@ async fn parked_polls_end_at_every_node() {
 }
 
 #[tokio::test]
-async fn other_changes_of_a_user_end_nothing_and_what_ends_is_for_nobody() {
+async fn other_changes_of_a_user_end_nothing_and_the_event_goes_to_nobody() {
     let story = Story::begin("private").await;
     story.app.sql("update users set username = username, is_active = is_active, created_at = now()").await;
     assert_eq!(story.app.state.realtime.hub.stats().queues, 1);
     story.app.sql(SWITCH_OFF).await;
     story.app.sql(SWITCH_OFF).await;
     story.app.settled().await;
-    // For the release before this one: a row of no community, and of no user's history.
+    // The last release must be able to read the row: it has community 0 and no user.
     let rows: Vec<(i64, Option<i64>, String)> =
         sqlx::query_as("select community_id, user_id, payload->>'user_id' from outbox where type = 'account_changed'")
             .fetch_all(&story.app.pool)
             .await
             .unwrap();
     assert_eq!(rows, [(0, None, story.grace.user.to_string())]);
-    // Ada's poll moves on over it and is told nothing.
+    // Ada's poll skips the event.
     let ada = story.app.client(1);
     let mut queue = Queue { cursor: 0, ..ada.register().await };
     assert!(!types(&queue.now().await).contains(&"account_changed"));
 }
 
 #[tokio::test]
-async fn whoever_may_write_users_may_end_accounts() {
+async fn a_program_that_may_write_users_may_end_accounts() {
     let story = Story::begin("private").await;
     let role = format!("writer_{}", uuid::Uuid::new_v4().simple());
     story.app.sql(&format!("create role {role}; grant select, update, delete on users to {role}")).await;

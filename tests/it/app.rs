@@ -1,4 +1,4 @@
-//! The application under test: a database of its own, clients of all kinds, and queues that keep their cursor.
+//! The application under test, with its own database, clients of all kinds, and queues that keep their cursor.
 //!
 //! A test reads as a story: `let ada = app.member("ada", community).await; ada.post(..).await.expect(201)`.
 
@@ -13,7 +13,9 @@ use discussions::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
+
+pub use crate::database::TestDatabase;
 
 // Tests speak JSON and SQL, in which an id is its number.
 pub type UserId = i64;
@@ -21,67 +23,20 @@ pub type CommunityId = i64;
 pub type ArticleId = i64;
 pub type EventId = i64;
 
-/// What the tokens of tests are signed with.
+/// The secret that signs the tokens of tests.
 pub const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
-/// How long a test waits for something that must come.
+/// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A database of this test's own, dropped with it.
-pub struct TestDatabase {
-    server: String,
-    name: String,
-    /// Where it is.
-    pub url: String,
-}
-
-impl TestDatabase {
-    /// A new, empty database on the server of `DATABASE_URL`.
-    pub async fn create() -> Self {
-        let server =
-            std::env::var("DATABASE_URL").expect("DATABASE_URL names a PostgreSQL to make databases on: make test");
-        let name = format!("it_{}", uuid::Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(&server).await.unwrap();
-        connection.execute(format!("create database {name}").as_str()).await.unwrap();
-        let (base, query) =
-            server.split_once('?').map_or((server.as_str(), String::new()), |(a, b)| (a, format!("?{b}")));
-        let slash = base.rfind('/').unwrap();
-        let url = format!("{}/{name}{query}", &base[..slash]);
-        Self { server, name, url }
-    }
-
-    /// One that is there already, and stays.
-    pub fn at(url: &str) -> Self {
-        Self { server: String::new(), name: String::new(), url: url.to_owned() }
-    }
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        if self.server.is_empty() {
-            return;
-        }
-        let (server, name) = (self.server.clone(), self.name.clone());
-        // A runtime of its own: the test's is busy dropping this.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut connection = PgConnection::connect(&server).await?;
-                connection.execute(format!("drop database {name} with (force)").as_str()).await
-            })
-        });
-        let _ = dropping.join();
-    }
-}
 
 /// A running application with its own database.
 pub struct TestApp {
     pub addr: SocketAddr,
     pub metrics_addr: SocketAddr,
     pub state: AppState,
-    /// Connections beside the application's own: other programs that write.
+    /// Connections of other programs, separate from the application's.
     pub pool: PgPool,
     http: reqwest::Client,
-    /// Connections that only poll: these are the ones that are served without hyper.
+    /// HTTP connections that only poll. The server serves these without hyper.
     polls: reqwest::Client,
     running: Option<Running>,
     pub database: std::sync::Arc<TestDatabase>,
@@ -89,12 +44,7 @@ pub struct TestApp {
 
 /// The settings of tests, before a test changes them.
 pub fn config(database_url: &str) -> Config {
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        config: Config,
-    }
-    let mut config = Cli::parse_from(["test", "--database-url", database_url, "--jwt-secret", SECRET]).config;
+    let mut config = parse(&["test", "--database-url", database_url, "--jwt-secret", SECRET]);
     config.redis_url = None;
     config.bind_addr = "127.0.0.1:0".parse().unwrap();
     config.metrics_addr = "127.0.0.1:0".parse().unwrap();
@@ -102,19 +52,29 @@ pub fn config(database_url: &str) -> Config {
     config
 }
 
+/// The settings that a command line gives.
+pub fn parse(command_line: &[&str]) -> Config {
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+    Cli::parse_from(command_line).config
+}
+
 impl TestApp {
-    /// With the default settings.
+    /// Starts it with the default settings.
     pub async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    /// With settings changed by `change`.
+    /// Starts it with settings that `change` has changed.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let database = std::sync::Arc::new(TestDatabase::create().await);
         Self::on(database, change).await
     }
 
-    /// On a database that is there already: a restart, or another node.
+    /// Starts it on an existing database, as a restart or another node does.
     pub async fn on(database: std::sync::Arc<TestDatabase>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&database.url);
         change(&mut config);
@@ -132,7 +92,7 @@ impl TestApp {
         }
     }
 
-    /// Ends it as SIGTERM does, and waits for the end.
+    /// Shuts it down as SIGTERM does, and waits for the end.
     pub async fn stop(mut self) -> std::sync::Arc<TestDatabase> {
         let running = self.running.take().unwrap();
         running.shutdown();
@@ -162,8 +122,8 @@ impl TestApp {
             sqlx::query_scalar("insert into articles (title, slug) values ('An article', 'an-article') returning id");
         let id: ArticleId = id.fetch_one(&self.pool).await.unwrap();
         for community in communities {
-            let place = sqlx::query("insert into community_articles (community_id, article_id) values ($1, $2)");
-            place.bind(community).bind(id).execute(&self.pool).await.unwrap();
+            let placement = sqlx::query("insert into community_articles (community_id, article_id) values ($1, $2)");
+            placement.bind(community).bind(id).execute(&self.pool).await.unwrap();
         }
         id
     }
@@ -186,7 +146,7 @@ impl TestApp {
         gone.bind(user).bind(community).execute(&self.pool).await.unwrap();
     }
 
-    /// A new user who is a member, with a bearer token.
+    /// A new member, with a bearer token.
     pub async fn member(&self, name: &str, community: CommunityId) -> Client {
         self.with_role(name, community, "member").await
     }
@@ -221,7 +181,7 @@ impl TestApp {
         Client { user: 0, token: None, base: format!("http://{}", self.addr), http, polls }
     }
 
-    /// Waits until everything committed so far is numbered and at the hub; returns the head.
+    /// Waits until everything committed so far is numbered and at the hub. Returns the head.
     pub async fn settled(&self) -> EventId {
         let mut heads = self.state.realtime.hub.watch_head();
         let settled = async {
@@ -253,7 +213,7 @@ impl Drop for TestApp {
     }
 }
 
-/// Somebody who sends requests.
+/// A user who sends requests.
 #[derive(Clone)]
 pub struct Client {
     pub user: UserId,
@@ -263,7 +223,7 @@ pub struct Client {
     polls: reqwest::Client,
 }
 
-/// An answer, read whole.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -272,14 +232,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body, where the status is this one.
+    /// Checks the status and returns the body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         self.body
     }
 
-    /// That it is this error.
+    /// Checks that it is this error.
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> Value {
         assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
@@ -289,7 +249,7 @@ impl Answer {
 }
 
 impl Client {
-    /// Somebody with a bearer token at a server that was not started here.
+    /// A user with a bearer token, at a server that this process did not start.
     pub fn at(addr: SocketAddr, user: UserId) -> Self {
         let token = jwt::mint(SECRET, user.into(), None, 3600).unwrap();
         Self {
@@ -369,13 +329,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// One poll as it is; moves no cursor. `timeout` in seconds.
+    /// The answer of one poll. Does not move the cursor. `timeout` is in seconds.
     pub async fn poll_raw(&self, timeout: f64) -> Answer {
         let path = format!("/poll?queue_id={}&last_event_id={}&timeout={timeout}", self.id, self.cursor);
         self.client.get(&path).await
     }
 
-    /// One poll's events; moves the cursor.
+    /// The events of one poll. Moves the cursor.
     pub async fn poll(&mut self, timeout: f64) -> Vec<Value> {
         let mut body = self.poll_raw(timeout).await.expect(200);
         assert_eq!(body.get("catchup_required"), None, "{body}");
@@ -386,12 +346,12 @@ impl Queue {
         }
     }
 
-    /// What is there now: polls without waiting.
+    /// The events that are there now. Polls without waiting.
     pub async fn now(&mut self) -> Vec<Value> {
         self.poll(0.0).await
     }
 
-    /// Polls until at least so many events have come.
+    /// Polls until at least `count` events have come.
     pub async fn events(&mut self, count: usize) -> Vec<Value> {
         let collecting = async {
             let mut events = Vec::new();

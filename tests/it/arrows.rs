@@ -1,4 +1,4 @@
-//! Which folder may use which: docs/architecture.md says so, and this holds the code to it.
+//! Checks that each folder uses only the folders that docs/architecture.md allows.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ fn arrows() -> BTreeMap<String, BTreeSet<String>> {
     found
 }
 
-/// The modules that a file names by `crate::`, in its `use` lines or elsewhere; comments and tests do not count.
+/// The modules that a file names by `crate::`, in `use` lines or elsewhere. Comments and tests do not count.
 fn named(source: &str) -> BTreeSet<String> {
     let code: String = source
         .split("#[cfg(test)]")
@@ -41,7 +41,7 @@ fn named(source: &str) -> BTreeSet<String> {
             named.insert(word(rest));
             continue;
         };
-        // The first words between the commas of the outermost braces.
+        // Take the first word after each comma of the outermost braces.
         let (mut depth, mut begins) = (1, true);
         for (at, letter) in list.char_indices() {
             match letter {
@@ -66,7 +66,7 @@ fn word(text: &str) -> String {
     text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
 }
 
-/// The rows of the table in docs/architecture.md: a folder, and those that it uses.
+/// The table in docs/architecture.md, by folder: the folders that it may use.
 fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architecture.md")).unwrap();
     let section = page.split("## Which folder may use which").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -105,7 +105,13 @@ fn the_arrows_between_folders_run_one_way() {
 }
 
 #[test]
-fn what_a_file_names_is_read() {
+fn the_crate_of_connections_knows_nothing_of_the_server() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/poll-connections/Cargo.toml");
+    assert!(!fs::read_to_string(manifest).unwrap().contains("discussions"));
+}
+
+#[test]
+fn the_modules_that_a_file_names_are_found() {
     let source = "use crate::{\n    auth::{self, Viewer},\n    db::Db,\n    ids,\n};\nuse crate::events::Change;\n// crate::no\nfn f() { crate::page::g() }\n#[cfg(test)]\nuse crate::tests;";
     let expected = ["auth", "db", "events", "ids", "page"].map(str::to_owned);
     assert_eq!(named(source), BTreeSet::from(expected));

@@ -1,4 +1,4 @@
-//! Bearer tokens of every kind, sessions of browsers, and which pages may ask.
+//! Bearer tokens of every kind, sessions of browsers, and allowed origins.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::app::{Answer, Client, SECRET, TestApp, TestDatabase, config};
 
-/// Made by simplejwt 5.5.1 with `SECRET` for user "1", good for a hundred years.
+/// Made by simplejwt 5.5.1 with `SECRET` for user "1", valid for a hundred years.
 const SIMPLEJWT_ACCESS: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eXBlIjoiYWNjZXNzIiwiZXhwIjo0OTQ5MDQwODI0LCJpYXQiOjE3OTU0NDA4MjQsImp0aSI6IjA0Nzc4ZDI5YzNlMTRkNjQ5OTIyYWYwNGI0MzM5MmFhIiwidXNlcl9pZCI6IjEifQ.4JNetgEo8fz3ORE_IMIHYS0oBs0J1Yd9Z3YsN2aMRTc";
 const SIMPLEJWT_REFRESH: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCIsImV4cCI6NDk0OTA0MDgyNCwiaWF0IjoxNzk1NDQwODI0LCJqdGkiOiIwMGUzZDA1Mjc5MGQ0ODE1YWNjMDRhY2UyNTFmNDI1YyIsInVzZXJfaWQiOiIxIn0.6uLFoEAVJjpboGw7opaH0VtNKnGduqgFCbtv-gGf5O4";
 
-/// Keys of the tests alone, made with `openssl genpkey`.
+/// Keys that only the tests use, made with `openssl genpkey`.
 mod keys {
     pub const RSA: &str = include_str!("keys/rsa.pem");
     pub const RSA_PUBLIC: &str = include_str!("keys/rsa.pub");
@@ -27,7 +27,7 @@ fn in_seconds(seconds: i64) -> i64 {
     chrono::Utc::now().timestamp() + seconds
 }
 
-/// The claims of a good access token of user 1, changed by `change`: a null takes a claim away.
+/// The claims of a valid access token of user 1, changed by `change`. A null removes a claim.
 fn claims(change: Value) -> Value {
     let mut claims =
         json!({ "token_type": "access", "exp": in_seconds(300), "iat": in_seconds(0), "jti": "1", "user_id": 1 });
@@ -51,7 +51,7 @@ async fn with_header(app: &TestApp, path: &str, authorization: impl AsRef<[u8]>)
     anyone.send(anyone.request(Method::GET, path).header(header::AUTHORIZATION, value)).await
 }
 
-/// Asks who the token is for.
+/// Asks the server for the token's user.
 async fn who(app: &TestApp, token: &str) -> Answer {
     with_header(app, "/session", format!("Bearer {token}")).await
 }
@@ -90,7 +90,7 @@ async fn tokens_are_what_simplejwt_makes() {
         json!({ "user_id": 0 }),
         json!({ "user_id": "-1" }),
         json!({ "user_id": "9223372036854775808" }),
-        // A list that is not understood must not count as none at all.
+        // An invalid list must not count as no list.
         json!({ "communities": "1" }),
         json!({ "communities": ["all"] }),
         json!({ "communities": { "1": true } }),
@@ -165,7 +165,7 @@ async fn public_keys_check_what_private_keys_sign() {
         let refresh = signed(*algorithm, key, &claims(json!({ "token_type": "refresh" })));
         who(&app, &refresh).await.refused(401, "token_invalid");
 
-        // Whoever knows the public key cannot sign with it, nor with the secret that is set beside it.
+        // Neither the public key nor the secret beside it can be used to sign.
         for secret in [public.as_bytes(), public.trim().as_bytes(), SECRET.as_bytes(), b""] {
             let forged = signed(Algorithm::HS256, &EncodingKey::from_secret(secret), &claims(json!({})));
             who(&app, &forged).await.refused(401, "token_invalid");
@@ -202,7 +202,7 @@ async fn a_public_key_may_be_a_file_or_one_line_and_a_wrong_setting_ends_the_sta
     for (algorithm, secret, public_key, named) in wrong {
         let mut config = config(&database.url);
         config.jwt.jwt_algorithm = algorithm;
-        config.jwt.jwt_secret = secret.map(str::to_owned);
+        config.jwt.jwt_secret = secret.map(Into::into);
         config.jwt.jwt_public_key = public_key.map(str::to_owned);
         let error =
             app::start(config, tokio::runtime::Handle::current()).await.err().expect("such a setting ends the start");
@@ -240,14 +240,14 @@ async fn each_refusal_of_a_header_has_its_code() {
     for scheme in ["Bearer", "bearer", "BEARER"] {
         with_header(&app, "/session", format!("{scheme} {good}")).await.expect(200);
     }
-    // A bad token is refused also where none is needed: its owner would wonder what is missing.
+    // An invalid token is refused even where none is needed. Otherwise its owner would silently see less.
     for path in ["/session", &public] {
         for bad in ["Bearer", "Bearer ", "bearer", "Bearer a b c", "Bearer a.b.c", "Bearer Basic YWRhOmFkYQ=="] {
             with_header(&app, path, bad).await.refused(401, "token_invalid");
         }
         with_header(&app, path, b"Bearer \xff\xfe\xfd").await.refused(401, "token_invalid");
     }
-    // Other schemes are those of others.
+    // Other schemes are ignored.
     for other in ["", "Basic YWRhOmFkYQ==", "Basic", "Token x", "Negotiate x", "Bearers x", &good] {
         with_header(&app, "/session", other).await.refused(401, "token_missing");
         with_header(&app, &public, other).await.expect(200);
@@ -256,7 +256,7 @@ async fn each_refusal_of_a_header_has_its_code() {
     app.anonymous().get(&format!("/session?token={good}&access_token={good}")).await.refused(401, "token_missing");
 }
 
-/// The page of the front end, which may ask.
+/// The origin of the front end, which is allowed.
 const PAGE: &str = "http://127.0.0.1:3000";
 
 /// A browser with a session's cookie.
@@ -315,14 +315,14 @@ async fn a_browser_gets_a_session_for_its_token() {
     let browser = Browser::of(&app, &ada).await;
     assert_eq!(browser.get("/session").await.expect(200), info);
     browser.get(&format!("/articles/{article}/discussions")).await.expect(200);
-    // Where there is a token, it alone counts.
+    // If there is a token, only the token counts.
     let both = ada.request(Method::GET, "/session").header(header::COOKIE, "discussions_session=nonsense");
     ada.send(both).await.expect(200);
     for cookie in ["discussions_session=", "discussions_session=nonsense", "discussions_session=AAAAAAAAAAAAAAAAAAAAAA"]
     {
         let made_up = Browser { anyone: app.anonymous(), cookie: cookie.to_owned() };
         made_up.get("/session").await.refused(401, "token_missing");
-        // Nobody chooses the id of another's session.
+        // A client cannot choose the id of a session.
         let begun = ada.send(ada.request(Method::POST, "/session").header(header::COOKIE, cookie)).await;
         assert!(!begun.headers[header::SET_COOKIE].to_str().unwrap().starts_with(&format!("{cookie};")));
         made_up.get("/session").await.refused(401, "token_missing");
@@ -337,7 +337,7 @@ async fn a_session_cookie_may_be_for_https_only() {
 }
 
 #[tokio::test]
-async fn what_changes_something_by_cookie_must_come_from_a_known_page() {
+async fn a_change_by_cookie_must_come_from_an_allowed_origin() {
     let app = TestApp::start().await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;
@@ -475,7 +475,7 @@ async fn a_poll_by_cookie_writes_no_session() {
 }
 
 #[tokio::test]
-async fn only_known_pages_are_told_that_they_may_ask_from_elsewhere() {
+async fn only_allowed_origins_get_cors_headers() {
     let app = TestApp::start().await;
     let anyone = app.anonymous();
     for path in ["/discussions/1", "/poll", "/session", "/register", "/no/such/path"] {
@@ -489,8 +489,8 @@ async fn only_known_pages_are_told_that_they_may_ask_from_elsewhere() {
             let plain = anyone.send(anyone.request(Method::GET, path).header(header::ORIGIN, origin)).await;
             assert_eq!(preflight.status, 200);
             for answer in [&preflight, &plain] {
-                let told = answer.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
-                assert_eq!(told.map(|origin| origin.to_str().unwrap()), known.then_some(origin), "{path}");
+                let allowed = answer.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+                assert_eq!(allowed.map(|origin| origin.to_str().unwrap()), known.then_some(origin), "{path}");
                 assert!(answer.headers[header::VARY].to_str().unwrap().contains("origin"), "{path}");
                 for (name, value) in &answer.headers {
                     assert!(!name.as_str().starts_with("access-control") || value != "*", "{name}: {value:?}");

@@ -1,4 +1,4 @@
-//! The way of a comment from one user to another.
+//! The delivery of a comment from one user to another.
 
 use crate::app::{TestApp, types};
 
@@ -23,7 +23,7 @@ async fn a_comment_arrives_in_anothers_parked_poll() {
     assert_eq!(answer["last_event_id"], events[0]["event_id"]);
 }
 
-/// Writes `count` outbox rows for a community, as its changes would, and returns the head when all are at the hub.
+/// Writes `count` outbox rows for a community, as changes would. Returns the head when the hub has all of them.
 pub async fn write_events(app: &TestApp, community: i64, count: i32) -> i64 {
     insert_events(&app.pool, community, count).await;
     app.state.db.relay().notify();

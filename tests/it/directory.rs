@@ -1,4 +1,4 @@
-//! Other programs write the directory: with their own role, with their own settings, and by a restore.
+//! Other programs write the directory, with their own role, with their own settings, and by a restore.
 
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -7,7 +7,7 @@ use crate::{
     postgres::run,
 };
 
-/// Ada joins and leaves by a connection of another program; grace's queue is told of all of it that is hers.
+/// Changes memberships by another program's connection, and checks that Grace's queue gets the events for her.
 async fn writes(app: &TestApp, connection: &mut PgConnection) {
     let community = app.community("private").await;
     let grace = app.member("grace", community).await;
@@ -47,7 +47,7 @@ async fn a_role_that_may_write_only_the_directory_can() {
     let mut connection = PgConnection::connect(&app.database.url).await.unwrap();
     connection.execute(format!("set role {role}").as_str()).await.unwrap();
     writes(&app, &mut connection).await;
-    // And nothing else: neither by the tables nor by the functions that write them with the owner's rights.
+    // The role can do nothing else, neither with the tables nor by the functions that run with the owner's rights.
     for refused in [
         "insert into outbox (community_id, type, payload) values (1, 'x', '{}')",
         "select membership_event(1, 1, null, 'admin')",

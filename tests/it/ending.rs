@@ -1,4 +1,4 @@
-//! The end of a node: what a balancer sends in that moment is answered.
+//! A node that ends still answers the requests that a balancer sends at that moment.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -7,7 +7,7 @@ use tokio::{
 
 use crate::app::TestApp;
 
-/// The rest of what comes on a connection after `request` is sent.
+/// Sends `request` and reads the connection to its end.
 async fn answer(connection: &mut TcpStream, request: &str) -> String {
     connection.write_all(format!("GET {request} HTTP/1.1\r\nhost: node\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -19,7 +19,7 @@ async fn answer(connection: &mut TcpStream, request: &str) -> String {
 async fn a_request_that_meets_the_end_is_answered_and_is_the_last_on_its_connection() {
     let app = TestApp::start().await;
     let mut made_before = [TcpStream::connect(app.addr).await.unwrap(), TcpStream::connect(app.addr).await.unwrap()];
-    // One of them is known to the server, the other may be in the kernel's hands still.
+    // The server has accepted one of them. The other may still be in the kernel's backlog.
     made_before[0].write_all(b"GET /health/live HTTP/1.1\r\nhost: node\r\n\r\n").await.unwrap();
     let mut first = [0; 12];
     made_before[0].read_exact(&mut first).await.unwrap();

@@ -1,5 +1,5 @@
-//! A former member gets the end of the membership and nothing else of that community (I5): with any cursor, by any queue, at
-//! any node.
+//! A former member gets the event that ends the membership, and no other event of that community (I5). This holds for every
+//! cursor, queue and node.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{
     redis::TestRedis,
 };
 
-/// Two communities with an article each. Grace is a member of both, until she is removed from `left`.
+/// Two communities with an article each. Grace is a member of both until she is removed from `left`.
 struct Story {
     app: TestApp,
     ada: Client,
@@ -32,7 +32,7 @@ impl Story {
         Self { app, ada, grace, left, left_article, kept, kept_article }
     }
 
-    /// One discussion in each community, the one that Grace leaves first.
+    /// Begins a discussion in each community, first in the one that Grace leaves.
     async fn write(&self, topic: &str) {
         self.ada.discussion(self.left_article, self.left, topic).await;
         self.ada.discussion(self.kept_article, self.kept, topic).await;
@@ -50,8 +50,8 @@ impl Story {
     }
 }
 
-/// What a queue is told from `cursor` on: type, community and topic.
-async fn told(queue: &Queue, client: &Client, cursor: i64) -> Vec<(String, CommunityId, Option<String>)> {
+/// The events that a queue gets after `cursor`: type, community and topic.
+async fn events_after(queue: &Queue, client: &Client, cursor: i64) -> Vec<(String, CommunityId, Option<String>)> {
     let mut queue = Queue { client: client.clone(), cursor, ..queue.clone() };
     let text = |event: &Value, name: &str| event[name].as_str().map(str::to_owned);
     let events = queue.now().await;
@@ -67,7 +67,7 @@ fn of(events: &[(String, CommunityId, Option<String>)], community: CommunityId) 
 }
 
 #[tokio::test]
-async fn the_removed_are_told_nothing_of_the_time_when_they_were_members() {
+async fn removed_members_get_no_events_of_their_time_as_members() {
     let story = Story::begin(TestApp::start().await).await;
     let old = story.grace.register().await;
     let before = old.cursor;
@@ -75,23 +75,23 @@ async fn the_removed_are_told_nothing_of_the_time_when_they_were_members() {
     let parked = Queue { cursor: story.app.settled().await, ..old.clone() }.park(&story.app).await;
     story.remove().await;
     let answer = parked.await.unwrap().expect(200);
-    assert_eq!(types(answer["events"].as_array().unwrap()), ["membership_changed"], "a parked poll is told of the end");
+    assert_eq!(types(answer["events"].as_array().unwrap()), ["membership_changed"], "a parked poll gets the end");
     story.write("afterwards").await;
 
     let new = story.grace.register().await;
     for queue in [&old, &new] {
         for cursor in 0..=story.app.settled().await {
-            let events = told(queue, &story.grace, cursor).await;
+            let events = events_after(queue, &story.grace, cursor).await;
             let here = of(&events, story.left);
             let kinds: Vec<_> = here.iter().map(|(kind, _)| *kind).collect();
             assert!(kinds.iter().all(|kind| *kind == "membership_changed"), "from {cursor}: {kinds:?}");
             assert_eq!(kinds.contains(&"membership_changed"), cursor < answer["last_event_id"].as_i64().unwrap());
         }
-        let events = told(queue, &story.grace, before).await;
+        let events = events_after(queue, &story.grace, before).await;
         let elsewhere = [("new_discussion", Some("while a member")), ("new_discussion", Some("afterwards"))];
         assert_eq!(of(&events, story.kept), elsewhere, "where they are a member nothing is missing");
     }
-    // Parked again, and not answered by what is written there now.
+    // The next poll parks, and new events of that community do not answer it.
     let mut parked = Queue { cursor: story.app.settled().await, ..old }.park(&story.app).await;
     story.ada.discussion(story.left_article, story.left, "secret").await;
     story.app.settled().await;
@@ -103,7 +103,7 @@ async fn the_removed_are_told_nothing_of_the_time_when_they_were_members() {
 }
 
 #[tokio::test]
-async fn who_rejoins_gets_what_is_theirs_and_nothing_of_between() {
+async fn a_member_who_rejoins_gets_no_events_of_the_time_between() {
     let story = Story::begin(TestApp::start().await).await;
     let old = story.grace.register().await;
     story.write("first span").await;
@@ -115,8 +115,8 @@ async fn who_rejoins_gets_what_is_theirs_and_nothing_of_between() {
 
     let new = story.grace.register().await;
     for queue in [&old, &new] {
-        // Away all the time: removed and taken back meanwhile.
-        let events = told(queue, &story.grace, old.cursor).await;
+        // With a cursor from before the removal and the return.
+        let events = events_after(queue, &story.grace, old.cursor).await;
         let expected = [
             ("new_discussion", Some("first span")),
             ("membership_changed", None),
@@ -125,14 +125,14 @@ async fn who_rejoins_gets_what_is_theirs_and_nothing_of_between() {
         ];
         assert_eq!(of(&events, story.left), expected);
         assert_eq!(of(&events, story.kept).len(), 3);
-        // Away since the removal.
-        let events = told(queue, &story.grace, between).await;
+        // With a cursor from after the removal.
+        let events = events_after(queue, &story.grace, between).await;
         assert_eq!(of(&events, story.left), [("membership_changed", None), ("new_discussion", Some("second span"))]);
     }
 }
 
 #[tokio::test]
-async fn who_only_changes_role_misses_nothing() {
+async fn a_member_who_only_changes_role_misses_nothing() {
     let story = Story::begin(TestApp::start().await).await;
     let queue = story.grace.register().await;
     story.write("as a member").await;
@@ -140,18 +140,18 @@ async fn who_only_changes_role_misses_nothing() {
         story.app.join(story.grace.user, story.left, role).await;
         story.write(role).await;
     }
-    let events = told(&queue, &story.grace, queue.cursor).await;
+    let events = events_after(&queue, &story.grace, queue.cursor).await;
     let topics: Vec<_> = of(&events, story.left).into_iter().filter_map(|(_, topic)| topic).collect();
     assert_eq!(topics, ["as a member", "admin", "reviewer"]);
 }
 
 #[tokio::test]
-async fn the_removed_are_told_nothing_at_another_node_either() {
+async fn removed_members_get_no_events_at_another_node_either() {
     for redis in [None, Some(TestRedis::start().await)] {
         let shared = redis.as_ref().map(|redis| (redis.url(), redis.prefix.clone()));
         let set = |config: &mut discussions::config::Config| {
             if let Some((url, prefix)) = &shared {
-                config.redis_url = Some(url.clone());
+                config.redis_url = Some(url.as_str().into());
                 config.redis_prefix.clone_from(prefix);
             }
         };
@@ -162,8 +162,8 @@ async fn the_removed_are_told_nothing_at_another_node_either() {
         story.write("while a member").await;
         other.settled().await;
         if redis.is_some() {
-            // The other node knows the queue, and serves it while the membership lasts.
-            let events = told(&queue, &at_other, queue.cursor).await;
+            // With Redis the other node knows the queue, and serves it while the membership lasts.
+            let events = events_after(&queue, &at_other, queue.cursor).await;
             assert_eq!(of(&events, story.left), [("new_discussion", Some("while a member"))]);
         } else {
             queue = Queue { cursor: queue.cursor, ..at_other.register().await };
@@ -173,7 +173,7 @@ async fn the_removed_are_told_nothing_at_another_node_either() {
         let fresh = at_other.register().await;
         for queue in [&queue, &fresh] {
             for cursor in [0, queue.cursor] {
-                let events = told(queue, &at_other, cursor).await;
+                let events = events_after(queue, &at_other, cursor).await;
                 let here = of(&events, story.left);
                 assert!(here.iter().all(|(kind, _)| *kind == "membership_changed"), "{here:?}");
             }

@@ -1,4 +1,4 @@
-//! One address that follows the primary, as a balancer or a service's name does.
+//! An address that follows the primary, as a balancer or a service's name does.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Passes connections on to a port of this machine.
+/// Forwards connections to a port of this machine.
 pub struct Forwarder {
     pub addr: SocketAddr,
     port: Arc<AtomicU16>,
@@ -46,13 +46,13 @@ impl Forwarder {
         Self { addr, port, cut, serving }
     }
 
-    /// Leads to another port from now on, and cuts the connections that stand.
+    /// Forwards to another port from now on, and closes the existing connections.
     pub fn lead_to(&self, port: u16) {
         self.lead_newcomers_to(port);
         self.cut.send_replace(());
     }
 
-    /// Leads new connections to another port; those that stand stay where they are.
+    /// Forwards new connections to another port. Existing connections stay.
     pub fn lead_newcomers_to(&self, port: u16) {
         self.port.store(port, Ordering::SeqCst);
     }

@@ -1,7 +1,8 @@
-//! Alive, ready, measured; and what is answered while the database is away.
+//! Liveness, readiness and metrics, and the answers while the database is down.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
+use discussions::metrics;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
@@ -9,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::app::{Answer, Client, PATIENCE, TestApp, types};
 
-/// A database that is down is said within this time.
+/// The server must answer 503 within this time if the database is down.
 const PROMISED: Duration = Duration::from_secs(5);
 
-/// Lets nobody into the test's database any more, or lets them in again.
+/// Forbids or allows connections to the test's database.
 async fn let_in(app: &TestApp, yes: bool) {
     let (server, name) = app.database.url.rsplit_once('/').unwrap();
     let name = name.split('?').next().unwrap();
@@ -55,7 +56,7 @@ async fn a_server_is_alive_and_ready() {
 }
 
 #[tokio::test]
-async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
+async fn without_the_database_the_server_answers_503_in_time_and_recovers() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -95,7 +96,7 @@ async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
         let since = Instant::now();
         is_unavailable(with_cookie(&app, &cookie, &path).await, since);
     }
-    // What needs no database goes on: a poll is parked still, and a heartbeat keeps its queue.
+    // Polls and heartbeats need no database: the poll is still parked, and a heartbeat keeps its queue.
     assert!(!parked.is_finished());
     queue.heartbeat().await.expect(204);
     assert_eq!(queue.poll_raw(0.0).await.expect(200)["events"], json!([]));
@@ -115,7 +116,7 @@ async fn without_the_database_it_lives_on_says_so_in_time_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_is_said_in_time() {
+async fn a_database_that_hangs_causes_a_503_in_time() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -149,7 +150,7 @@ async fn a_database_that_hangs_is_said_in_time() {
         answer.refused(503, "unavailable");
     }
     holding.rollback().await.unwrap();
-    // What was given up has left nothing behind that blocks.
+    // The requests that were given up hold no locks.
     ada.comment(&discussion, "Back again").await;
     app.settled().await;
 }
@@ -165,36 +166,19 @@ async fn measured(app: &TestApp) -> String {
 async fn the_metrics_are_there_before_anything_has_happened() {
     let app = TestApp::start().await;
     let text = measured(&app).await;
-    for name in [
-        "discussions_queues",
-        "discussions_users",
-        "discussions_parked_polls",
-        "discussions_head",
-        "discussions_log_events",
-        "discussions_log_bytes",
-        "discussions_outbox_waiting",
-        "discussions_outbox_oldest_seconds",
-        "discussions_feed_on_redis",
-        "discussions_feed_gap_fills_total",
-        "discussions_deliveries_total",
-        "discussions_catchups_total",
-        "discussions_queues_expired_total",
-        "discussions_relayed_events_total",
-        "discussions_leaps_total",
-        "discussions_pool_connections",
-        "discussions_pool_idle",
-    ] {
+    for metric in metrics::ALL.iter().filter(|metric| metric.kind != "Histogram") {
+        let name = metric.name;
         assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {text}");
-        assert!(text.contains(&format!("# HELP {name} ")), "{name} is not explained");
+        assert!(text.contains(&format!("# HELP {name} {}", metric.text)), "{name} is not explained");
     }
-    // They are for us, not for the public.
+    // Metrics are not at the public address, and the API is not at the metrics' address.
     app.anonymous().get("/metrics").await.refused(404, "not_found");
     let elsewhere = reqwest::get(format!("http://{}/discussions/1", app.metrics_addr)).await.unwrap();
     assert_eq!(elsewhere.status(), 404);
 }
 
 #[tokio::test]
-async fn metrics_tell_nothing_of_anybody() {
+async fn metrics_have_no_user_data() {
     let app = TestApp::start().await;
     let community = app.community("hidden").await;
     let article = app.article(&[community]).await;
@@ -210,9 +194,9 @@ async fn metrics_tell_nothing_of_anybody() {
     ada.send(ada.request(method, "/discussions/1").header("x-request-id", "id-in-no-label")).await.expect(405);
 
     let text = measured(&app).await;
-    let told = text.to_lowercase();
+    let lower_case = text.to_lowercase();
     for secret in ["in-no-label", &queue.id, "987654321", ada.token.as_deref().unwrap()] {
-        assert!(!told.contains(&secret.to_lowercase()), "{secret}: {text}");
+        assert!(!lower_case.contains(&secret.to_lowercase()), "{secret}: {text}");
     }
     let mut labels = BTreeSet::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -223,7 +207,40 @@ async fn metrics_tell_nothing_of_anybody() {
     }
     assert!(labels.is_subset(&BTreeSet::from(["le", "method", "route", "status"])), "{labels:?}");
     assert!(text.contains("route=\"/discussions/{id}\"") && text.contains("method=\"other\""), "{text}");
-    for name in ["discussions_write_to_wake_seconds", "discussions_request_seconds"] {
+    for name in metrics::ALL.iter().filter(|metric| metric.kind == "Histogram").map(|metric| metric.name) {
         assert!(text.contains(&format!("{name}_bucket")), "{name} has no histogram: {text}");
+    }
+}
+
+#[test]
+fn the_metrics_are_those_of_the_documentation_and_named_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let operations = fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let listed: Vec<&str> = operations.lines().filter(|line| line.starts_with("| `discussions_")).collect();
+    let row = |metric: &metrics::Description| {
+        format!("| `{}` | {} | {} |", metric.name, metric.kind.to_lowercase(), metric.text)
+    };
+    assert_eq!(listed, metrics::ALL.iter().map(row).collect::<Vec<_>>());
+    // An alarm for a metric that does not exist never comes.
+    let words = operations.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    for name in words.filter(|word| word.starts_with("discussions_")) {
+        assert!(metrics::ALL.iter().any(|metric| metric.name == name), "docs/operations.md: {name}");
+    }
+
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("metrics.rs") {
+                let source = fs::read_to_string(&path).unwrap();
+                let is_metric = |name: &str| source.contains(&format!("\"{name}\""));
+                let literal = metrics::ALL.iter().find(|metric| is_metric(metric.name));
+                assert_eq!(literal, None, "{}", path.display());
+                for call in ["counter!(", "gauge!(", "histogram!("] {
+                    assert!(!source.contains(call), "{} has {call}", path.display());
+                }
+            }
+        }
     }
 }

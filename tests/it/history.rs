@@ -1,5 +1,5 @@
-//! A database that has lost its newest part (restored, failed over, brought back) is noticed, and nothing of the lost future is
-//! believed: the leap.
+//! The leap: the nodes notice that the database has lost its newest part (it was restored, failed over or brought back), and use
+//! nothing of the lost part.
 
 use std::{
     process::Command,
@@ -17,10 +17,10 @@ use crate::{
     redis::TestRedis,
 };
 
-/// The numbers of one history are in one region, or in the next ones.
+/// The numbers of a history begin at a multiple of this.
 const REGION: EventId = 1 << 32;
 
-/// A node, and a community with a discussion. Nodes come and go, people and queues stay.
+/// A node, and a community with a discussion. A test replaces the node, but users and queues stay.
 struct Story {
     app: TestApp,
     redis: Option<TestRedis>,
@@ -42,7 +42,7 @@ impl Story {
         Self { redis, community, article, ada: ada.user, grace: grace.user, discussion, app }
     }
 
-    /// Writes comments and returns their ids once they are at the hub.
+    /// Writes comments and returns their ids when the hub has them.
     async fn comments(&self, count: usize) -> Vec<i64> {
         let ada = self.app.client(self.ada);
         let mut ids = Vec::new();
@@ -53,7 +53,7 @@ impl Story {
         ids
     }
 
-    /// Grace's queue at the node that there is now.
+    /// Grace's queue at the present node.
     fn here(&self, queue: &Queue) -> Queue {
         Queue { client: self.app.client(self.grace), ..queue.clone() }
     }
@@ -67,7 +67,8 @@ impl Story {
         tokio::time::timeout(PATIENCE, ready).await.expect("the node is ready in time");
     }
 
-    /// After the leap: every cursor of before is told to catch up, and who has done so gets all that comes, by the same queue.
+    /// Checks the state after the leap: every older cursor gets `catchup_required`, and after a catch-up the same queue gets all
+    /// new events.
     async fn goes_on(&self, queue: &Queue, cursors: impl IntoIterator<Item = EventId>) {
         self.is_ready().await;
         let written = self.comments(8).await;
@@ -102,7 +103,7 @@ impl Story {
             tokio::time::timeout(PATIENCE, filled).await.expect("the stream goes on in this history");
             assert!(redis.stream(&self.app).await.iter().all(|event_id| *event_id > REGION));
         }
-        // Memberships are those of the database, and go on from there.
+        // Memberships are those of the database, and they can change.
         self.app.leave(self.grace, self.community).await;
         queue.cursor = head + 1;
         assert_eq!(types(&queue.events(1).await), ["membership_changed"]);
@@ -119,13 +120,13 @@ async fn node(database: &Arc<TestDatabase>, redis: Option<&TestRedis>) -> TestAp
     let shared = redis.map(|redis| (redis.url(), redis.prefix.clone()));
     TestApp::on(database.clone(), |config| {
         if let Some((url, prefix)) = shared {
-            (config.redis_url, config.redis_prefix) = (Some(url), prefix);
+            (config.redis_url, config.redis_prefix) = (Some(url.into()), prefix);
         }
     })
     .await
 }
 
-/// A queue with all that was lost, and its parked poll where the node runs on.
+/// A queue that has got all events that will be lost.
 async fn away(story: &Story) -> Queue {
     let mut queue = story.app.client(story.grace).register().await;
     let lost = story.comments(5).await;
@@ -133,7 +134,7 @@ async fn away(story: &Story) -> Queue {
     queue
 }
 
-/// The same queue after a restart: without Redis it is a new one with the old cursor.
+/// The same queue after a restart. Without Redis it is a new queue with the old cursor.
 async fn back(story: &Story, queue: &Queue) -> Queue {
     let mut queue = story.here(queue);
     if story.redis.is_none() {
@@ -146,7 +147,7 @@ async fn redis(is_there: bool) -> Option<TestRedis> {
     if is_there { Some(TestRedis::start().await) } else { None }
 }
 
-// A failover to a standby that had not got everything.
+// A failover to a standby that had not received everything.
 
 async fn failover(with_redis: bool, restarted: bool) {
     let mut primary = Cluster::create().await;
@@ -201,8 +202,8 @@ async fn a_failover_that_lost_commits_is_noticed_at_the_start_with_redis() {
 
 // Backups.
 
-/// Polls, however long the restore takes, until it is told to catch up; nothing else comes meanwhile.
-async fn until_told(queue: Queue) {
+/// Polls until `catchup_required` comes, however long the restore takes. No event may come before.
+async fn until_catch_up_required(queue: Queue) {
     loop {
         let answer = queue.poll_raw(30.0).await.expect(200);
         if answer == json!({ "catchup_required": true }) {
@@ -212,7 +213,7 @@ async fn until_told(queue: Queue) {
     }
 }
 
-/// A dump of a database, which is deleted with it.
+/// A dump of a database. Drop deletes the file.
 struct Backup(std::path::PathBuf);
 
 impl Backup {
@@ -226,9 +227,9 @@ impl Backup {
         run("pg_restore", &[arguments, &["--exit-on-error", "-d", url, self.0.to_str().unwrap()]].concat());
     }
 
-    /// Restores it into a new database, which then takes the place of the old one.
+    /// Restores it into a new database, which then replaces the old one.
     async fn restore_as_new(&self, database: &TestDatabase) {
-        let new = TestDatabase::create().await;
+        let new = TestDatabase::create_empty().await;
         self.restore(&new.url, &[]);
         let name = |url: &str| url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
         let (old_name, new_name) = (name(&database.url), name(&new.url));
@@ -262,7 +263,7 @@ async fn restore(with_redis: bool, restarted: bool, clean: bool) {
     let mut queue = away(&story).await;
     let bring_back = async || {
         if clean {
-            // Step by step, and not in one transaction: what is half done must not be taken for the whole.
+            // The restore runs in several steps and not in one transaction. A half restored database must not count as complete.
             backup.restore(&database.url, &["--clean", "--if-exists"]);
         } else {
             backup.restore_as_new(&database).await;
@@ -274,7 +275,7 @@ async fn restore(with_redis: bool, restarted: bool, clean: bool) {
         story.app = node(&database, story.redis.as_ref()).await;
         queue = back(&story, &queue).await;
     } else {
-        let polling = tokio::spawn(until_told(queue.clone()));
+        let polling = tokio::spawn(until_catch_up_required(queue.clone()));
         bring_back().await;
         tokio::time::timeout(PATIENCE, polling).await.expect("it is noticed in time").unwrap();
     }
@@ -322,11 +323,11 @@ async fn a_backup_in_the_same_database_is_noticed_at_the_start_with_redis() {
 }
 
 #[tokio::test]
-async fn a_restore_that_is_under_way_is_not_taken_for_the_whole() {
+async fn a_restore_that_is_under_way_does_not_count_as_complete() {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database.clone(), None).await;
     let backup = Backup::take(&database);
-    let half = TestDatabase::create().await;
+    let half = TestDatabase::create_empty().await;
     backup.restore(&half.url, &["--section=pre-data", "--section=data"]);
     let mut connection = PgConnection::connect(&half.url).await.unwrap();
     connection
@@ -358,7 +359,7 @@ async fn a_backup_that_is_restored_twice_gives_no_number_twice() {
         story.app = node(&database, story.redis.as_ref()).await;
         story.comments(5).await;
         heads.push(story.app.settled().await);
-        // The clock tells how far it leaps.
+        // The clock decides how far it leaps.
         while second() == at {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -369,7 +370,7 @@ async fn a_backup_that_is_restored_twice_gives_no_number_twice() {
     assert_eq!(queue.poll_raw(0.0).await.expect(200), json!({ "catchup_required": true }));
 }
 
-// A snapshot of the disk, which looks like the database that it was.
+// A snapshot of the disk, which has the fingerprint of the same database.
 
 async fn snapshot(with_redis: bool, restarted: bool) -> (Story, Queue, EventId, Cluster) {
     let mut cluster = Cluster::create().await;
@@ -416,26 +417,26 @@ async fn snapshot(with_redis: bool, restarted: bool) -> (Story, Queue, EventId, 
 }
 
 #[tokio::test]
-async fn a_node_that_knows_more_than_a_disk_that_was_brought_back_tells_it_so() {
+async fn a_node_with_newer_numbers_makes_a_restored_disk_leap() {
     let (story, queue, common, _cluster) = snapshot(false, false).await;
     story.goes_on(&queue, common..=queue.cursor).await;
 }
 
 #[tokio::test]
-async fn a_stream_that_has_more_than_a_disk_that_was_brought_back_tells_it_so() {
+async fn a_stream_with_newer_numbers_makes_a_restored_disk_leap() {
     let (story, queue, common, _cluster) = snapshot(true, true).await;
     story.goes_on(&queue, common..=queue.cursor).await;
 }
 
 #[tokio::test]
-async fn discussions_leap_tells_of_a_disk_that_was_brought_back() {
+async fn discussions_leap_handles_a_disk_that_was_brought_back() {
     let (story, queue, common, _cluster) = snapshot(false, true).await;
     story.goes_on(&queue, common..=queue.cursor).await;
 }
 
 #[tokio::test]
-async fn a_crash_takes_back_no_number_although_commits_are_not_waited_for() {
-    // Nothing is written but what a commit waits for: not by the WAL's writer, and not to make room for other pages.
+async fn a_crash_loses_no_number_even_without_synchronous_commits() {
+    // PostgreSQL writes only what a commit waits for. The WAL writer and the background writer are idle.
     let idle = ["wal_writer_delay=10s", "bgwriter_lru_maxpages=0", "shared_buffers=128MB"];
     let mut cluster = Cluster::create_with(&[&["synchronous_commit=off"], &idle[..]].concat()).await;
     let database = Arc::new(TestDatabase::at(&cluster.url("discussions")));
@@ -454,9 +455,9 @@ async fn a_crash_takes_back_no_number_although_commits_are_not_waited_for() {
     story.app.client(story.grace).get(&format!("/comments/{}", delivered[0])).await.expect(200);
 }
 
-// What is in Redis.
+// Streams of other histories in Redis.
 
-/// Plants events after `head` in a stream that the database knows nothing of.
+/// Writes events after `head` to a stream that is not of this database's history.
 async fn plant(redis: &TestRedis, community: CommunityId, key: &str, head: EventId) {
     let stale = json!({ "type": "new_comment", "community_id": community, "stale": true }).to_string();
     let community = community.to_string();
@@ -475,7 +476,7 @@ async fn the_stream_of_another_history_is_never_read() {
     for _ in 0..5 {
         let head = story.app.settled().await;
         story.app.stop().await;
-        // As programs before this one named it, and as another database's is named.
+        // The stream's name in an earlier release, and the name for another database.
         for key in [nameless.clone(), format!("{nameless}:0123456789abcdef:0")] {
             story.redis.as_ref().unwrap().command::<i64>(&["DEL", &key]).await;
             plant(story.redis.as_ref().unwrap(), story.community, &key, head).await;
@@ -490,7 +491,7 @@ async fn the_stream_of_another_history_is_never_read() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_ahead_of_its_database_is_not_believed() {
+async fn a_stream_that_is_ahead_of_its_database_is_not_used() {
     let database = Arc::new(TestDatabase::create().await);
     let mut story = Story::begin(database.clone(), redis(true).await).await;
     let queue = story.app.client(story.grace).register().await;
@@ -499,19 +500,19 @@ async fn a_stream_that_is_ahead_of_its_database_is_not_believed() {
     story.app.stop().await;
     plant(story.redis.as_ref().unwrap(), story.community, &key, head).await;
     story.app = node(&database, story.redis.as_ref()).await;
-    // Whoever has seen them has seen what is lost.
+    // A client that has seen these events has seen lost ones.
     story.goes_on(&queue, head..=head + 5).await;
 }
 
-// What is no other history, but no next event either.
+// The same history, but without the next event.
 
 #[tokio::test]
-async fn events_that_are_gone_from_the_outbox_hold_up_nobody() {
+async fn events_that_are_gone_from_the_outbox_delay_no_others() {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database, None).await;
     let mut queue = story.app.client(story.grace).register().await;
     let parked = queue.park(&story.app).await;
-    // Five numbers of which only the last has its row still: what a node finds that was cut off until the others were pruned.
+    // Of five numbers only the last one still has a row. A node that was cut off until the others were pruned finds this.
     story
         .app
         .sql(&format!(
@@ -534,8 +535,8 @@ async fn events_that_are_gone_from_the_outbox_hold_up_nobody() {
 
 // Several nodes.
 
-/// `discussions leap` beside two nodes: whoever has caught up at one is served by the other, which may hear of it later, and is
-/// never told to catch up twice.
+/// `discussions leap` with two running nodes. A client that has caught up at one node is served by the other, even if that one
+/// learns of the leap later. No client has to catch up twice.
 async fn leap_of_two(redis: Option<TestRedis>) {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database.clone(), redis).await;
@@ -547,7 +548,7 @@ async fn leap_of_two(redis: Option<TestRedis>) {
         other.settled().await;
         let parked = client.register().await.park(&other).await;
         story.app.sql("select leap_now()").await;
-        // The page is of the new history at once, the node it is polled at may not be.
+        // The page is of the new history at once. The node that gets the poll may not be yet.
         let page = client.get(&format!("/discussions/{}/comments", story.discussion["id"])).await.expect(200);
         let mut queue = Queue { cursor: page["last_event_id"].as_i64().unwrap(), ..queue.clone() };
         let ada = story.app.client(story.ada);
@@ -560,16 +561,16 @@ async fn leap_of_two(redis: Option<TestRedis>) {
 }
 
 #[tokio::test]
-async fn who_has_caught_up_is_not_told_again_at_another_node() {
+async fn a_client_that_has_caught_up_need_not_catch_up_at_another_node() {
     leap_of_two(None).await;
 }
 
 #[tokio::test]
-async fn who_has_caught_up_is_not_told_again_at_another_node_with_redis() {
+async fn a_client_that_has_caught_up_need_not_catch_up_at_another_node_with_redis() {
     leap_of_two(redis(true).await).await;
 }
 
-// What is no loss.
+// Changes that are no loss.
 
 #[tokio::test]
 async fn a_new_file_of_event_head_costs_one_catch_up_and_nothing_else() {
@@ -602,11 +603,11 @@ async fn a_restart_is_no_other_history() {
 }
 
 #[tokio::test]
-async fn a_node_does_not_say_ready_while_it_is_in_another_history() {
+async fn a_node_is_not_ready_while_it_is_in_another_history() {
     let database = Arc::new(TestDatabase::create().await);
     let story = Story::begin(database, None).await;
     story.is_ready().await;
-    // No relay and no feed get to it meanwhile.
+    // The lock keeps the relay and the feed away meanwhile.
     let mut holding = story.app.pool.begin().await.unwrap();
     holding.execute("lock table event_head in share row exclusive mode").await.unwrap();
     holding.execute("update event_head set fingerprint = 'of another database'").await.unwrap();
@@ -619,8 +620,8 @@ async fn a_node_does_not_say_ready_while_it_is_in_another_history() {
 }
 
 #[tokio::test]
-async fn an_older_schema_is_said_clearly() {
-    let database = TestDatabase::create().await;
+async fn an_older_schema_gives_a_clear_error() {
+    let database = TestDatabase::create_empty().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     for migration in discussions::db::migrator().iter().filter(|migration| migration.version < 7) {
         connection.execute(sqlx::raw_sql(&migration.sql)).await.unwrap();

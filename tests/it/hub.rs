@@ -1,4 +1,4 @@
-//! The hub by itself: no database, no sockets, and a time that the tests set.
+//! Tests the hub alone, without a database and sockets, and with a clock that the tests set.
 
 mod expiry;
 mod logs;
@@ -136,7 +136,7 @@ fn change(
     MembershipChange { community_id, user_id, role, previous_role, timestamp: DateTime::UNIX_EPOCH }
 }
 
-/// The ids of the events and the cursor of an answer.
+/// The ids of an answer's events, and its cursor.
 fn read(body: &Bytes) -> (Vec<Value>, EventId) {
     let body: Value = serde_json::from_slice(body).unwrap();
     (body["events"].as_array().unwrap().clone(), body["last_event_id"].as_i64().unwrap())
@@ -146,7 +146,7 @@ fn ids(events: &[Value]) -> Vec<EventId> {
     events.iter().map(|event| event["event_id"].as_i64().unwrap()).collect()
 }
 
-/// A poll that is to be answered at once.
+/// The answer of a poll that does not park.
 #[track_caller]
 fn answered(hub: &TestHub, queue: QueueId, user: UserId, cursor: EventId, now: Instant) -> (Vec<EventId>, EventId) {
     match hub.poll(queue, user, &Scope::default(), cursor, false, now) {
@@ -181,6 +181,6 @@ fn event_of(parked: &mut ParkHandle) -> (Vec<EventId>, EventId) {
             let (events, last) = read(&body);
             (ids(&events), last)
         }
-        other => panic!("answered with {other:?}"),
+        other => panic!("answered {other:?}"),
     }
 }

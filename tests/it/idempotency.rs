@@ -33,7 +33,7 @@ impl World {
         }
     }
 
-    /// Discussions, comments, their events, and what the comment's discussion counts.
+    /// The numbers of discussions, comments and their events, and the sum of the discussions' comment counts.
     async fn count(&self) -> (i64, i64, i64, i64) {
         let rows = "select (select count(*) from discussions), (select count(*) from comments),
                            (select count(*) from outbox where type <> 'membership_changed'),
@@ -71,7 +71,7 @@ async fn a_repeated_request_answers_the_same_and_writes_once() {
             assert_eq!(again.expect(201), first);
         }
         assert_eq!(world.count().await, after);
-        // The next call has a key of its own, or none.
+        // The next call has another key or none.
         world.app.sql("delete from idempotency_keys").await;
     }
     for _ in 0..2 {
@@ -88,9 +88,9 @@ async fn an_answer_is_repeated_as_it_was_first_given() {
     world.ada.patch(&path, json!({ "text": "Nicer" })).await.expect(200);
     assert_eq!(post(&world.ada, &world.comments, "k", json!({ "text": "Nice" })).await.expect(201), first);
     world.ada.delete(&path).await.expect(204);
-    // Spaces around a text are not part of it.
+    // Spaces around a text do not count.
     assert_eq!(post(&world.ada, &world.comments, "k", json!({ "text": " Nice " })).await.expect(201), first);
-    // Who may not write any more is refused, key or no key.
+    // A user who may no longer write is refused, with or without a key.
     world.app.leave(world.ada.user, world.community).await;
     post(&world.ada, &world.comments, "k", json!({ "text": "Nice" })).await.refused(403, "not_a_member");
 }

@@ -1,4 +1,4 @@
-//! A connection without a request, and a checkout with other line ends.
+//! Idle connections, and a checkout with other line ends.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn stays(app: &TestApp, request: &str) -> Duration {
 #[tokio::test]
 async fn an_idle_connection_is_kept_for_as_long_as_is_set() {
     let app = TestApp::start_with(|config| config.idle_connection_seconds = 2).await;
-    // By hyper, and without it.
+    // With direct polls and with hyper.
     let (lists, polls) = tokio::join!(stays(&app, "/health/live"), stays(&app, "/poll"));
     for stayed in [lists, polls] {
         assert!(stayed > Duration::from_millis(1_800) && stayed < Duration::from_secs(4), "{stayed:?}");

@@ -1,4 +1,4 @@
-//! What holds whatever happens: I1 to I8 of the design, but for those that have a file of their own.
+//! The invariants I1 to I8 of docs/architecture.md, except those that have their own file.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn ids(events: &[Value]) -> Vec<i64> {
     events.iter().map(|event| event["event_id"].as_i64().unwrap()).collect()
 }
 
-fn told(body: &Value) -> Vec<i64> {
+fn event_ids(body: &Value) -> Vec<i64> {
     ids(body["events"].as_array().unwrap())
 }
 
@@ -55,7 +55,7 @@ async fn a_change_whose_event_cannot_be_written_is_not_made() {
 }
 
 #[tokio::test]
-async fn a_change_that_cannot_commit_is_never_told_of() {
+async fn a_change_that_cannot_commit_is_never_delivered() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -70,14 +70,14 @@ async fn a_change_that_cannot_commit_is_never_told_of() {
     .await;
     let new = json!({ "community_id": community, "topic": "Never", "text": "Never" });
     ada.post(&format!("/articles/{article}/discussions"), new).await.refused(500, "internal");
-    // Nor is what another program rolls back.
+    // An event that another program rolls back is not delivered either.
     let mut transaction = app.pool.begin().await.unwrap();
     insert_events(&mut *transaction, community, 3).await;
     transaction.rollback().await.unwrap();
 
     let last = write_events(&app, community, 1).await;
     assert_eq!(ids(&queue.now().await), [last]);
-    assert_eq!(last, 2, "the place of what was rolled back is not left empty");
+    assert_eq!(last, 2, "a rolled back row leaves no gap");
 }
 
 // I2, I3: order, no gap.
@@ -98,16 +98,16 @@ async fn a_transaction_that_wrote_first_and_commits_last_is_delivered_once_to_ev
     let parked = queue.park(&app).await;
     slow.commit().await.unwrap();
     let body = parked.await.unwrap().expect(200);
-    assert_eq!(told(&body), [first + 2]);
+    assert_eq!(event_ids(&body), [first + 2]);
     queue.cursor = first + 2;
     write_events(&app, community, 1).await;
     assert_eq!(ids(&queue.now().await), [first + 3]);
     assert_eq!(ids(&late_reader.now().await), [first, first + 1, first + 2, first + 3]);
-    let places: Vec<i64> = sqlx::query_scalar("select event_id from outbox where user_id is null order by id")
+    let numbers: Vec<i64> = sqlx::query_scalar("select event_id from outbox where user_id is null order by id")
         .fetch_all(&app.pool)
         .await
         .unwrap();
-    assert_eq!(places, [first + 2, first, first + 1, first + 3], "the order is that of commits");
+    assert_eq!(numbers, [first + 2, first, first + 1, first + 3], "the order is that of commits");
 }
 
 #[tokio::test]
@@ -177,10 +177,10 @@ async fn many_relays_at_once_number_without_gap_or_repetition() {
     assert_eq!(ids(&there.events(all.len()).await), all);
 }
 
-// I7: a crash between giving an id and telling of it.
+// I7: a crash between assigning an id and delivering the event.
 
 #[tokio::test]
-async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
+async fn events_that_a_relay_numbered_before_it_died_are_delivered_once() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let ada = app.member("ada", community).await;
@@ -188,16 +188,16 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     let mut queue = ada.register().await;
     let first = queue.cursor + 1;
 
-    // Numbered and committed by a relay that handed nothing on.
+    // A relay numbered and committed the event, but died before it passed it on.
     let parked = queue.park(&app).await;
     let mut transaction = app.pool.begin().await.unwrap();
     insert_events(&mut *transaction, community, 1).await;
     transaction.execute("select assign_event_ids(10)").await.unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(told(&parked.await.unwrap().expect(200)), [first]);
+    assert_eq!(event_ids(&parked.await.unwrap().expect(200)), [first]);
     queue.cursor = first;
 
-    // The same, and its notification is lost too.
+    // The same, and the notification is lost too.
     let parked = queue.park(&app).await;
     let mut transaction = app.pool.begin().await.unwrap();
     transaction.execute("update event_head set last_assigned = last_assigned + 1").await.unwrap();
@@ -207,10 +207,10 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
         .await
         .unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(told(&parked.await.unwrap().expect(200)), [first + 1]);
+    assert_eq!(event_ids(&parked.await.unwrap().expect(200)), [first + 1]);
     queue.cursor = first + 1;
 
-    // Numbered, and dead before the commit: another numbers it, with the same number.
+    // A relay died before the commit. Another one numbers the event again, with the same number.
     let parked = queue.park(&app).await;
     let mut dying = app.pool.begin().await.unwrap();
     dying.execute("select from event_head for update").await.unwrap();
@@ -218,7 +218,7 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     let numbered = relay::number(&mut *dying, 10).await.unwrap();
     assert_eq!(numbered.iter().map(|row| row.event_id.get()).collect::<Vec<_>>(), [first + 2]);
     dying.rollback().await.unwrap();
-    assert_eq!(told(&parked.await.unwrap().expect(200)), [first + 2]);
+    assert_eq!(event_ids(&parked.await.unwrap().expect(200)), [first + 2]);
     queue.cursor = first + 2;
 
     let last = write_events(&app, community, 1).await;
@@ -226,10 +226,10 @@ async fn what_a_relay_numbered_before_it_died_is_delivered_once() {
     assert_eq!(last, first + 3);
 }
 
-// I5: permission, at each event's place in the order.
+// I5: permission at each event's position in the order.
 
 #[tokio::test]
-async fn a_member_removed_while_parked_is_told_and_gets_nothing_from_then_on() {
+async fn a_member_removed_while_parked_gets_that_event_and_no_more() {
     let app = TestApp::start().await;
     let (left, kept) = (app.community("private").await, app.community("private").await);
     let article = app.article(&[left]).await;
@@ -250,20 +250,20 @@ async fn a_member_removed_while_parked_is_told_and_gets_nothing_from_then_on() {
     let parked = queue.park(&app).await;
     ada.discussion(article, left, "Among ourselves").await;
     app.settled().await;
-    assert_eq!(app.state.realtime.hub.stats().parked, 1, "it is not even woken");
+    assert_eq!(app.state.realtime.hub.stats().parked, 1, "it is not even notified");
     let elsewhere = write_events(&app, kept, 1).await;
-    assert_eq!(told(&parked.await.unwrap().expect(200)), [elsewhere]);
-    // An older cursor shows no more, and neither does a new queue with it.
+    assert_eq!(event_ids(&parked.await.unwrap().expect(200)), [elsewhere]);
+    // An older cursor gets no more events, and neither does a new queue with that cursor.
     queue.cursor = old_cursor;
     assert_eq!(types(&queue.now().await), ["membership_changed", "new_discussion"]);
     let mut again = eve.register().await;
     again.cursor = old_cursor;
     assert_eq!(types(&again.now().await), ["membership_changed", "new_discussion"]);
-    assert_eq!(types(&stays.now().await), ["new_discussion"], "others are not told of her membership");
+    assert_eq!(types(&stays.now().await), ["new_discussion"], "others do not get her membership event");
 }
 
 #[tokio::test]
-async fn one_who_joins_gets_what_follows_and_nothing_from_before() {
+async fn a_new_member_gets_later_events_and_no_earlier_ones() {
     let app = TestApp::start().await;
     let (home, joined) = (app.community("private").await, app.community("hidden").await);
     let eve = app.member("eve", home).await;
@@ -279,7 +279,7 @@ async fn one_who_joins_gets_what_follows_and_nothing_from_before() {
     queue.cursor = body["last_event_id"].as_i64().unwrap();
     let parked = queue.park(&app).await;
     let after = write_events(&app, joined, 1).await;
-    assert_eq!(told(&parked.await.unwrap().expect(200)), [after]);
+    assert_eq!(event_ids(&parked.await.unwrap().expect(200)), [after]);
     let mut again = eve.register().await;
     for queue in [&mut queue, &mut again] {
         queue.cursor = old_cursor;
@@ -297,12 +297,12 @@ async fn memberships_that_any_program_changes_in_any_way_are_followed() {
     }
     app.settled().await;
     let mut queues = [queues[0].register().await, queues[1].register().await, queues[2].register().await];
-    let statement = async |sql: String, told: Value| {
+    let statement = async |sql: String, expected: Value| {
         app.sql(&sql).await;
         app.settled().await;
         let mut outcomes = Vec::new();
         for queue in &mut queues.clone() {
-            queue.cursor = told["from"].as_i64().unwrap();
+            queue.cursor = expected["from"].as_i64().unwrap();
             let events = queue.now().await;
             for event in &events {
                 assert_eq!(event["user_id"], queue.client.user, "only one's own");
@@ -310,7 +310,7 @@ async fn memberships_that_any_program_changes_in_any_way_are_followed() {
             let change = |event: &Value| json!([event["community_id"], event["previous_role"], event["role"]]);
             outcomes.push(events.iter().map(change).collect::<Vec<_>>());
         }
-        assert_eq!(json!(outcomes), told["each"], "{sql}");
+        assert_eq!(json!(outcomes), expected["each"], "{sql}");
     };
     let from = async || app.settled().await;
     let all = |change: Value| json!([[change.clone()], [change.clone()], [change]]);
@@ -403,7 +403,7 @@ async fn an_event_costs_nothing_for_queues_that_do_not_get_it() {
     assert!(parked.iter().all(|poll| !poll.is_finished()));
     let event = write_events(&app, quiet, 1).await;
     for poll in parked {
-        assert_eq!(told(&poll.await.unwrap().expect(200)), [event]);
+        assert_eq!(event_ids(&poll.await.unwrap().expect(200)), [event]);
     }
     assert_eq!(app.state.realtime.hub.stats().parked, 0);
 }

@@ -1,8 +1,8 @@
 //! The law of events: for every client, a snapshot folded with the events after it equals a fresh snapshot.
 //!
-//! Random histories by several users over several communities go through the real server. Watchers begin at random moments,
-//! while writes are under way, and fold what they are told. At the end each is compared with what the server answers, and
-//! what each was told with what the outbox says that its user may see.
+//! Several users make random changes in several communities of a real server. Watchers begin at random times, while writes are
+//! under way, and fold the events that they get. At the end each watcher's page is compared with the server's answers, and its
+//! events with the outbox, which says what its user may see.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use crate::app::{ArticleId, Client, CommunityId, EventId, Queue, TestApp, UserId
 
 #[derive(Clone, Debug)]
 enum Step {
-    Discuss { user: usize, place: usize },
+    Discuss { user: usize, placement: usize },
     Comment { user: usize, discussion: usize },
     Reply { user: usize, comment: usize },
     EditDiscussion { user: usize, discussion: usize },
@@ -31,7 +31,7 @@ enum Step {
     Watch { user: usize, snapshot_first: bool },
 }
 
-/// Steps that are taken at the same time, with all watchers polling meanwhile or not.
+/// Simultaneous steps, and whether all watchers poll meanwhile.
 type Batch = (Vec<Step>, bool);
 
 const USERS: usize = 4;
@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
     let (user, community, which) = (0..USERS, 0..COMMUNITIES, 0..1000_usize);
     let by = move || (user.clone(), which.clone());
     prop_oneof![
-        4 => by().prop_map(|(user, place)| Step::Discuss { user, place }),
+        4 => by().prop_map(|(user, placement)| Step::Discuss { user, placement }),
         8 => by().prop_map(|(user, discussion)| Step::Comment { user, discussion }),
         5 => by().prop_map(|(user, comment)| Step::Reply { user, comment }),
         3 => by().prop_map(|(user, discussion)| Step::EditDiscussion { user, discussion }),
@@ -65,8 +65,8 @@ struct World {
     users: Vec<Client>,
     communities: Vec<CommunityId>,
     articles: Vec<ArticleId>,
-    places: Vec<(ArticleId, CommunityId)>,
-    /// The discussions and comments that there are.
+    placements: Vec<(ArticleId, CommunityId)>,
+    /// The existing discussions and comments.
     discussions: Mutex<Vec<Value>>,
     comments: Mutex<Vec<Value>>,
 }
@@ -87,18 +87,26 @@ impl World {
         let mut users = Vec::new();
         for number in 0..USERS {
             let user = app.user(&format!("real-name-{number}")).await;
-            // Most are in most communities to begin with.
-            for (place, community) in communities.iter().enumerate() {
-                if (number + place) % 3 != 2 {
-                    app.join(user, *community, ROLES[(number * place) % ROLES.len()]).await;
+            // At first most users are members of most communities.
+            for (index, community) in communities.iter().enumerate() {
+                if (number + index) % 3 != 2 {
+                    app.join(user, *community, ROLES[(number * index) % ROLES.len()]).await;
                 }
             }
             users.push(app.client(user));
         }
-        let places = articles.iter().flat_map(|article| communities.iter().map(|community| (*article, *community)));
-        let places =
-            places.filter(|(article, community)| *article == articles[0] || *community != communities[0]).collect();
-        Self { app, users, communities, articles, places, discussions: Mutex::default(), comments: Mutex::default() }
+        let placements = articles.iter().flat_map(|article| communities.iter().map(|community| (*article, *community)));
+        let placements =
+            placements.filter(|(article, community)| *article == articles[0] || *community != communities[0]).collect();
+        Self {
+            app,
+            users,
+            communities,
+            articles,
+            placements,
+            discussions: Mutex::default(),
+            comments: Mutex::default(),
+        }
     }
 
     fn pick(list: &Mutex<Vec<Value>>, which: usize) -> Option<Value> {
@@ -106,14 +114,14 @@ impl World {
         (!list.is_empty()).then(|| list[which % list.len()].clone())
     }
 
-    /// Takes the step, as far as its user may. Returns a watcher where that is the step.
+    /// Takes the step if its user may. Returns a watcher if the step begins one.
     async fn take(&self, step: Step) -> Option<Watcher> {
         let path = |kind: &str, thing: &Value| format!("/{kind}/{}", thing["id"]);
         let answer = match step {
-            Step::Discuss { user, place } => {
-                let (article, community) = self.places[place % self.places.len()];
+            Step::Discuss { user, placement } => {
+                let (article, community) = self.placements[placement % self.placements.len()];
                 let body =
-                    json!({ "community_id": community, "topic": format!("Topic {place}"), "text": "As I see it" });
+                    json!({ "community_id": community, "topic": format!("Topic {placement}"), "text": "As I see it" });
                 let answer = self.users[user].post(&format!("/articles/{article}/discussions"), body).await;
                 if answer.status == 201 {
                     self.discussions.lock().unwrap().push(answer.body.clone());
@@ -184,7 +192,7 @@ impl World {
     }
 }
 
-/// What a client shows: by id, and everything up to which event is in it for sure.
+/// A discussion or comment that a client shows, with the event up to which it is surely current.
 #[derive(Clone, Debug)]
 struct Shown {
     community: CommunityId,
@@ -200,7 +208,7 @@ struct Snapshots {
 }
 
 impl Snapshots {
-    /// All of a community that the client may see now.
+    /// Loads everything of a community that the client may see now.
     async fn take(&mut self, world: &World, client: &Client, community: CommunityId) {
         for article in &world.articles {
             let path = format!("/articles/{article}/discussions?community_id={community}&limit=100");
@@ -332,19 +340,19 @@ fn flatten(comments: Value, into: &mut BTreeMap<i64, Value>) {
     }
 }
 
-/// A client that shows everything of its user's communities and keeps it up to date by what it is told.
+/// A client that shows everything of its user's communities and keeps it current by events.
 struct Watcher {
     queue: Queue,
     start: EventId,
-    told: Vec<Value>,
+    events: Vec<Value>,
     shows: Snapshots,
 }
 
 impl Watcher {
-    /// None where the user is in no community.
+    /// None if the user is in no community.
     async fn begin(world: &World, client: &Client, snapshot_first: bool) -> Option<Self> {
         let mut shows = Snapshots::default();
-        // From before it is known which communities there are to show: one that is joined after that is told of.
+        // Start before reading the list of communities, so that an event reports each community joined after that.
         let before = world.app.state.realtime.hub.head().get();
         if snapshot_first {
             Self::show_all(&mut shows, world, client).await;
@@ -362,18 +370,18 @@ impl Watcher {
         } else {
             Self::show_all(&mut shows, world, client).await;
         }
-        Some(Self { start: queue.cursor, queue, told: Vec::new(), shows })
+        Some(Self { start: queue.cursor, queue, events: Vec::new(), shows })
     }
 
     async fn show_all(shows: &mut Snapshots, world: &World, client: &Client) {
-        for community in Self::places(world, client.user).await {
+        for community in Self::communities(world, client.user).await {
             shows.take(world, client, community).await;
         }
     }
 
-    async fn places(world: &World, user: UserId) -> Vec<CommunityId> {
-        let places = sqlx::query_scalar("select community_id from memberships where user_id = $1 order by 1");
-        places.bind(user).fetch_all(&world.app.pool).await.unwrap()
+    async fn communities(world: &World, user: UserId) -> Vec<CommunityId> {
+        let communities = sqlx::query_scalar("select community_id from memberships where user_id = $1 order by 1");
+        communities.bind(user).fetch_all(&world.app.pool).await.unwrap()
     }
 
     async fn poll(&mut self, world: &World) {
@@ -383,18 +391,18 @@ impl Watcher {
                 if event["role"].is_null() {
                     self.shows.forget(community);
                 } else if event["previous_role"].is_null() {
-                    // New here: what was before is to be had by a GET only.
+                    // The user has joined. Only a GET has the community's earlier contents.
                     self.shows.take(world, &self.queue.client, community).await;
                 }
             } else {
                 self.shows.apply(&event);
             }
-            self.told.push(event);
+            self.events.push(event);
         }
     }
 
-    /// What the outbox says that the user may see after `start`, and whether they must have: while a membership lasts. What
-    /// was written before one ended was to be had until then.
+    /// The events after `start` that the user may see by the outbox, and whether the user must have got them. Events of a
+    /// membership that has ended could be got only before its end.
     async fn may_see(&self, world: &World) -> BTreeMap<EventId, bool> {
         let rows: Vec<(EventId, CommunityId, Option<UserId>, Value)> =
             sqlx::query_as("select event_id, community_id, user_id, payload from outbox order by event_id")
@@ -409,7 +417,7 @@ impl Watcher {
                 Some(user) if user == self.queue.client.user => {
                     if payload["role"].is_null() {
                         member_of.remove(&community);
-                        let ended = seen.values_mut().filter(|(place, _)| *place == community);
+                        let ended = seen.values_mut().filter(|(within, _)| *within == community);
                         ended.for_each(|(_, must)| *must = false);
                     } else {
                         member_of.insert(community);
@@ -419,9 +427,9 @@ impl Watcher {
                 Some(_) => false,
             };
             if visible && event_id > self.start {
-                // One's own events are told in any case: their place is no community's.
-                let place = if user.is_some() { 0 } else { community };
-                seen.insert(event_id, (place, true));
+                // Events for this user alone are delivered in any case. They count as community 0.
+                let within = if user.is_some() { 0 } else { community };
+                seen.insert(event_id, (within, true));
             }
         }
         seen.into_iter().map(|(event_id, (_, must))| (event_id, must)).collect()
@@ -431,13 +439,16 @@ impl Watcher {
         while self.queue.cursor < head {
             self.poll(world).await;
         }
-        let told: Vec<_> = self.told.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
+        let received: Vec<_> = self.events.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
         let may_see = self.may_see(world).await;
         let must_see: Vec<_> = may_see.iter().filter(|(_, must)| **must).map(|(event_id, _)| *event_id).collect();
-        assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "in order, once: {told:?}");
-        assert!(told.iter().all(|event_id| may_see.contains_key(event_id)), "nothing else: {told:?} of {may_see:?}");
-        assert!(must_see.iter().all(|event_id| told.contains(event_id)), "all of it: {told:?} of {may_see:?}");
-        for event in &self.told {
+        assert!(received.windows(2).all(|pair| pair[0] < pair[1]), "in order, once: {received:?}");
+        assert!(
+            received.iter().all(|event_id| may_see.contains_key(event_id)),
+            "nothing else: {received:?} of {may_see:?}"
+        );
+        assert!(must_see.iter().all(|event_id| received.contains(event_id)), "all of it: {received:?} of {may_see:?}");
+        for event in &self.events {
             if event["community_id"] == world.communities[PSEUDONYMOUS] && event["type"] != "membership_changed" {
                 assert_ne!(event["type"], "author_changed");
                 assert!(!event.to_string().contains("real-name"), "{event}");

@@ -1,4 +1,4 @@
-//! `discussions-load`, against a server that works.
+//! Runs `discussions-load` against a correct server.
 
 use clap::Parser;
 use discussions_load::LoadArgs;

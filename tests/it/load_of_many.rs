@@ -1,4 +1,4 @@
-//! Fifty writers and two hundred pollers at once: nothing lost, repeated, out of order or leaked.
+//! Fifty writers and two hundred pollers at once: no event is lost, repeated, out of order or leaked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,17 +15,17 @@ use crate::app::{Client, CommunityId, EventId, PATIENCE, Queue, TestApp, UserId}
 const COMMUNITIES: usize = 5;
 const WRITERS: usize = 50;
 const QUEUES_EACH: usize = 4;
-/// These users leave and join while it goes on.
+/// The number of users who leave and join meanwhile.
 const RESTLESS: usize = 10;
 const DURATION: Duration = Duration::from_secs(4);
 
-/// A discussion and the latest comment that its writer knows of.
+/// A comment that a server acknowledged, and its parent.
 struct Acknowledged {
     comment: i64,
     parent: Option<i64>,
 }
 
-/// Writes until `end`; returns what was acknowledged.
+/// Writes until `end`. Returns the acknowledged comments.
 async fn write(client: Client, discussions: Vec<i64>, end: Instant) -> Vec<Acknowledged> {
     let mut written: Vec<Acknowledged> = Vec::new();
     let mut last: BTreeMap<i64, i64> = BTreeMap::new();
@@ -33,7 +33,7 @@ async fn write(client: Client, discussions: Vec<i64>, end: Instant) -> Vec<Ackno
     while Instant::now() < end {
         round += 1;
         let discussion = discussions[round % discussions.len()];
-        // Every third is a reply to one's own latest at the first level.
+        // Every third comment is a reply to the writer's own latest root.
         let parent = last.get(&discussion).copied().filter(|_| round.is_multiple_of(3));
         let body = json!({ "text": "As I said", "parent_id": parent });
         let answer = client.post(&format!("/discussions/{discussion}/comments"), body).await;
@@ -45,7 +45,7 @@ async fn write(client: Client, discussions: Vec<i64>, end: Instant) -> Vec<Ackno
                 }
                 written.push(Acknowledged { comment, parent });
             }
-            // The restless, while they are out; and on a machine that is busy with other things, "try again".
+            // Users who have left get 403 or 404. A busy machine may cause a 503.
             403 | 404 | 503 => {}
             status => panic!("{status}: {}", answer.body),
         }
@@ -53,25 +53,25 @@ async fn write(client: Client, discussions: Vec<i64>, end: Instant) -> Vec<Ackno
     written
 }
 
-/// Polls until the cursor has come to where the writers ended; returns what was told, with the cursor it began from.
+/// Polls until the cursor has reached the writers' end. Returns the user, the first cursor and the events.
 async fn listen(
     mut queue: Queue,
     hasty: bool,
     ended: tokio::sync::watch::Receiver<EventId>,
 ) -> (UserId, EventId, Vec<Value>) {
     let (user, start) = (queue.client.user, queue.cursor);
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     while queue.cursor < *ended.borrow() {
         if hasty {
-            // Goes away in the middle of some polls and comes back with its cursor.
+            // Hang up in some polls and poll again with the same cursor.
             let _ = tokio::time::timeout(Duration::from_millis(3), queue.poll_raw(1.0)).await;
         }
-        told.extend(queue.poll(1.0).await);
+        received.extend(queue.poll(1.0).await);
     }
-    (user, start, told)
+    (user, start, received)
 }
 
-/// What a list said at a place in the order: how many comments each discussion had.
+/// The comment counts in a list, and the list's position in the order.
 type Counted = (EventId, Vec<(i64, i64)>);
 
 async fn look(client: Client, article: i64, community: CommunityId, stop: CancellationToken) -> Vec<Counted> {
@@ -88,7 +88,7 @@ async fn look(client: Client, article: i64, community: CommunityId, stop: Cancel
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_writers_and_many_pollers() {
-    // Larger logs than usual: a poller that this machine starves must not be told to catch up.
+    // The logs are larger than usual, because a slow poller on a busy machine must not need a catch-up.
     let app = TestApp::start_with(|config| {
         config.community_log_events = 100_000;
         config.database_connections = 20;
@@ -109,9 +109,9 @@ async fn many_writers_and_many_pollers() {
     }
     let mut discussions = vec![Vec::new(); COMMUNITIES];
     for (number, client) in clients.iter().take(2 * COMMUNITIES).enumerate() {
-        let place = number % COMMUNITIES;
-        let discussion = client.discussion(article, communities[place], "Busy").await;
-        discussions[place].push(discussion["id"].as_i64().unwrap());
+        let index = number % COMMUNITIES;
+        let discussion = client.discussion(article, communities[index], "Busy").await;
+        discussions[index].push(discussion["id"].as_i64().unwrap());
     }
     app.settled().await;
 
@@ -131,8 +131,8 @@ async fn many_writers_and_many_pollers() {
     }
     let stop = CancellationToken::new();
     let mut readers = JoinSet::new();
-    for place in 0..2 {
-        readers.spawn(look(clients[place].clone(), article, communities[place], stop.clone()));
+    for index in 0..2 {
+        readers.spawn(look(clients[index].clone(), article, communities[index], stop.clone()));
     }
     let app = Arc::new(app);
     let restless = {
@@ -161,15 +161,15 @@ async fn many_writers_and_many_pollers() {
     stop.cancel();
     let head = app.settled().await;
     ended.send_replace(head);
-    let mut told = Vec::new();
-    let all_told = async {
+    let mut received = Vec::new();
+    let all_received = async {
         while let Some(done) = pollers.join_next().await {
-            told.push(done.unwrap());
+            received.push(done.unwrap());
         }
     };
-    tokio::time::timeout(3 * PATIENCE, all_told).await.expect("all pollers come to the head in time");
+    tokio::time::timeout(3 * PATIENCE, all_received).await.expect("all pollers come to the head in time");
 
-    // Against the log of record, event for event.
+    // Compare with the log of record, event by event.
     type Row = (EventId, CommunityId, Option<UserId>, String);
     let rows: Vec<Row> =
         sqlx::query_as("select event_id, community_id, user_id, payload::text from outbox order by event_id")
@@ -179,7 +179,7 @@ async fn many_writers_and_many_pollers() {
     assert!(rows.iter().map(|row| row.0).eq(1..=head), "contiguous");
     let events: Vec<Value> = rows.iter().map(|row| serde_json::from_str(&row.3).unwrap()).collect();
 
-    // What was acknowledged is there, replies after what they reply to, and each discussion's count goes up by one.
+    // Every acknowledged comment is there, replies come after their parents, and each discussion's count rises by one.
     let mut place_of = BTreeMap::new();
     let mut counts: BTreeMap<i64, Vec<(EventId, i64)>> = BTreeMap::new();
     for (row, event) in rows.iter().zip(&events).filter(|(_, event)| event["type"] == "new_comment") {
@@ -200,9 +200,10 @@ async fn many_writers_and_many_pollers() {
         assert!(parent.is_none_or(|parent| place_of[&parent] < place_of[comment]));
     }
 
-    // Each poller was told exactly what its user may see. What was written before a membership ended was to be had until then.
+    // Each poller got exactly the events that its user may see. Events of a membership that has ended could be got only before
+    // its end.
     let mut delivered = 0;
-    for (user, start, told) in told {
+    for (user, start, received) in received {
         let mut member_of = BTreeSet::new();
         let mut expected: BTreeMap<EventId, (CommunityId, bool)> = BTreeMap::new();
         for (row, event) in rows.iter().zip(&events) {
@@ -211,7 +212,7 @@ async fn many_writers_and_many_pollers() {
                 Some(one) if one == user => {
                     if event["role"].is_null() {
                         member_of.remove(&row.1);
-                        let ended = expected.values_mut().filter(|(place, _)| *place == row.1);
+                        let ended = expected.values_mut().filter(|(within, _)| *within == row.1);
                         ended.for_each(|(_, must)| *must = false);
                     } else {
                         member_of.insert(row.1);
@@ -221,20 +222,21 @@ async fn many_writers_and_many_pollers() {
                 Some(_) => false,
             };
             if visible && row.0 > start {
-                // One's own events are told in any case: their place is no community's.
+                // Events for this user alone are delivered in any case. They count as community 0.
                 expected.insert(row.0, (if row.2.is_some() { 0 } else { row.1 }, true));
             }
         }
-        let told: Vec<_> = told.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
-        assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "user {user}: in order, once");
-        assert!(told.iter().all(|event_id| expected.contains_key(event_id)), "user {user}: nothing else");
-        let left_out = expected.iter().filter(|(event_id, (_, must))| *must && told.binary_search(event_id).is_err());
+        let received: Vec<_> = received.iter().map(|event| event["event_id"].as_i64().unwrap()).collect();
+        assert!(received.windows(2).all(|pair| pair[0] < pair[1]), "user {user}: in order, once");
+        assert!(received.iter().all(|event_id| expected.contains_key(event_id)), "user {user}: nothing else");
+        let left_out =
+            expected.iter().filter(|(event_id, (_, must))| *must && received.binary_search(event_id).is_err());
         assert_eq!(left_out.count(), 0, "user {user}: all of it");
-        delivered += told.len();
+        delivered += received.len();
     }
     assert!(delivered > acknowledged.len() * 10);
 
-    // Everything up to a list's last_event_id was in it.
+    // Each list had everything up to its last_event_id.
     while let Some(counted) = readers.join_next().await {
         for (at, list) in counted.unwrap() {
             for (discussion, count) in list {

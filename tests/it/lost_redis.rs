@@ -1,4 +1,4 @@
-//! Connections to Redis that are of no use any more: closed while idle, or to a primary that is one no longer. And by TLS.
+//! Connections to Redis that have become useless, because they were closed while idle or their primary was demoted. And TLS.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -13,7 +13,7 @@ use crate::{
     redis::TestRedis,
 };
 
-/// Waits until the clients that a Redis says it has are such.
+/// Waits until the list of Redis's clients satisfies the condition.
 async fn clients(redis: &TestRedis, are: impl Fn(&str) -> bool) {
     let waiting = async {
         while !are(&redis.command::<String>(&["CLIENT", "LIST"]).await) {
@@ -23,10 +23,10 @@ async fn clients(redis: &TestRedis, are: impl Fn(&str) -> bool) {
     tokio::time::timeout(PATIENCE, waiting).await.expect("the clients of Redis are so in time");
 }
 
-/// Two nodes that reach Redis by this address, and two people in a community.
+/// Two nodes that reach Redis by this address, and two members of a community.
 async fn nodes(url: &str, prefix: &str) -> (TestApp, TestApp, Client) {
     let set = |config: &mut discussions::config::Config| {
-        (config.redis_url, config.redis_prefix) = (Some(url.to_owned()), prefix.to_owned());
+        (config.redis_url, config.redis_prefix) = (Some(url.into()), prefix.to_owned());
     };
     let a = TestApp::start_with(set).await;
     let b = TestApp::on(a.database.clone(), set).await;
@@ -49,7 +49,7 @@ async fn a_connection_that_was_closed_while_idle_is_made_anew_before_anyone_noti
     let first = ada.register().await;
     at(&b, &first).poll_raw(0.0).await.expect(200);
     for _ in 0..3 {
-        // The last command of a registry's connection. Readers are blocked in theirs, and publishers ask each second.
+        // `persist` is the last command of a registry's connection. Readers and publishers have other last commands.
         clients(&redis, |list| !list.contains("cmd=persist")).await;
         let queue = ada.register().await;
         assert!(
@@ -62,7 +62,7 @@ async fn a_connection_that_was_closed_while_idle_is_made_anew_before_anyone_noti
     drop(a);
 }
 
-/// The address leads to a promoted replica, but connections to the old primary stand.
+/// The address leads to a promoted replica, but the connections to the old primary stay open.
 async fn failover(serves_stale_data: &str) {
     let (old, new) = (TestRedis::start().await, TestRedis::start().await);
     new.command::<()>(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]).await;
@@ -76,17 +76,17 @@ async fn failover(serves_stale_data: &str) {
     new.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     forwarder.lead_newcomers_to(new.port);
     old.command::<()>(&["CONFIG", "SET", "replica-serve-stale-data", serves_stale_data]).await;
-    // Its primary is nowhere, so it has nothing new.
+    // Its primary does not exist, so it gets no new data.
     old.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
 
-    // From the first request on: registered at one node, served at the other.
+    // From the first request on a queue that was registered at one node is served at the other.
     for _ in 0..3 {
         let queue = ada.register().await;
         assert!(new.command::<bool>(&["EXISTS", &format!("{}queue:{}", old.prefix, queue.id)]).await, "it is saved");
         at(&b, &queue).poll_raw(0.0).await.expect(200);
         at(&b, &queue).heartbeat().await.expect(204);
     }
-    // Feeds and publishers leave the old one too, and events go on.
+    // Feeds and publishers also leave the old primary, and events continue.
     clients(&new, |list| list.matches("cmd=xread").count() == 2).await;
     clients(&old, |list| !list.contains("cmd=x")).await;
     let community = a.community("private").await;
@@ -109,16 +109,16 @@ async fn failover(serves_stale_data: &str) {
 }
 
 #[tokio::test]
-async fn a_primary_that_was_demoted_is_left_for_the_one_behind_the_address() {
+async fn nodes_leave_a_demoted_primary_for_the_new_one_behind_the_address() {
     failover("yes").await;
 }
 
 #[tokio::test]
-async fn a_primary_that_was_demoted_and_answers_nothing_is_left_as_well() {
+async fn nodes_leave_a_demoted_primary_that_answers_nothing() {
     failover("no").await;
 }
 
-/// A process that ends with the test.
+/// A process that drop ends.
 struct Process(Child);
 
 impl Drop for Process {
@@ -170,7 +170,7 @@ async fn redis_by_tls_is_reached_with_the_authorities_that_are_set() {
         }
     };
     tokio::time::timeout(PATIENCE, on_redis).await.expect("the feed reads Redis");
-    // The registry too: it says nothing is there, and not that it cannot know.
+    // The registry works too: it answers that the queue does not exist, and not that it is unavailable.
     let pool = sqlx::PgPool::connect(&database.url).await.unwrap();
     sqlx::query("insert into users (id, username) values (1, 'ada')").execute(&pool).await.unwrap();
     pool.close().await;

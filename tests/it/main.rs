@@ -1,4 +1,4 @@
-//! The integration tests, as one binary: what is shared is linked once.
+//! The integration tests. They are one binary, so that everything is linked only once.
 
 #![allow(missing_docs, reason = "tests are read, not documented")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -7,11 +7,12 @@ mod accounts;
 mod app;
 mod arrows;
 mod authentication;
+mod database;
 mod delivery;
 mod differential;
-mod direct;
 mod directory;
 mod ending;
+mod fast_path;
 mod former_members;
 mod forwarder;
 mod health;

@@ -1,4 +1,4 @@
-//! Several nodes on one database: one contract for both feeds, and what Redis adds to it.
+//! Several nodes on one database. Both kinds of feeds pass the same tests, and Redis adds some.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Nodes {
         let set = |config: &mut discussions::config::Config| {
             config.queue_ttl_seconds = queue_ttl_seconds;
             if let Some((url, prefix)) = &shared {
-                config.redis_url = Some(url.clone());
+                config.redis_url = Some(url.as_str().into());
                 config.redis_prefix.clone_from(prefix);
             }
         };
@@ -44,7 +44,7 @@ impl Nodes {
         client.discussion(self.article, self.community, "A topic").await
     }
 
-    /// The same person at the other node.
+    /// The same user at the other node.
     fn at_b(&self, client: &Client) -> Client {
         self.b.client(client.user)
     }
@@ -60,7 +60,7 @@ impl Nodes {
     }
 }
 
-/// The contract of a feed: what is committed anywhere arrives everywhere, once, in order, whole.
+/// The contract of a feed: every event that is committed at any node arrives at every node, once, in order and complete.
 async fn contract(redis: Option<TestRedis>) {
     let nodes = Nodes::start(redis).await;
     let ada = nodes.a.member("ada", nodes.community).await;
@@ -76,7 +76,7 @@ async fn contract(redis: Option<TestRedis>) {
     let answer = parked.await.unwrap().expect(200);
     assert_eq!(answer["events"][0]["comment_id"], comment["id"]);
 
-    // More rows at once than are read at once, some of them for nobody at all: none lost, repeated or out of order.
+    // More rows than are read at once, some of them for nobody. No event is lost, repeated or out of order.
     nodes
         .a
         .sql(&format!(
@@ -90,7 +90,7 @@ async fn contract(redis: Option<TestRedis>) {
     queue.cursor = answer["last_event_id"].as_i64().unwrap();
     let mut ids = Vec::new();
     while ids.len() < 1000 {
-        // The log keeps a thousand: from there on.
+        // The log keeps 1,000 events, so begin with the oldest of them.
         let head = nodes.b.state.realtime.hub.head();
         queue.cursor = queue.cursor.max(head.minus(1000).get());
         ids.extend(queue.now().await.iter().map(|event| event["event_id"].as_i64().unwrap()));
@@ -120,12 +120,12 @@ async fn any_node_serves_any_queue() {
     at_b.heartbeat().await.expect(204);
     let discussion = nodes.discussion(&ada).await;
     assert_eq!(at_b.events(1).await[0]["discussion_id"], discussion["id"]);
-    // But only to its user.
+    // Only its user can use the queue.
     let stolen = Queue { client: nodes.b.client(eve.user), ..at_b.clone() };
     stolen.poll_raw(0.0).await.refused(404, "queue_not_found");
     stolen.heartbeat().await.refused(404, "queue_not_found");
 
-    // Closed at one node, gone at the other, parked polls included.
+    // A queue that is closed at one node is gone at the other, and its parked polls end.
     let parked = at_b.park(&nodes.b).await;
     ada.delete(&format!("/queues/{}", queue.id)).await.expect(204);
     parked.await.unwrap().refused(404, "queue_not_found");
@@ -143,7 +143,7 @@ async fn a_narrow_queue_stays_narrow_at_another_node() {
     nodes.settled().await;
     let queue = nodes.a.narrow_client(ada.user, &[other]).register().await;
     let mut at_b = nodes.queue_at_b(&queue);
-    // A heartbeat with a wide token widens nothing.
+    // A heartbeat with a wider token does not widen the queue.
     at_b.heartbeat().await.expect(204);
     nodes.discussion(&ada).await;
     ada.discussion(elsewhere, other, "Seen").await;
@@ -180,7 +180,7 @@ async fn a_heartbeat_at_one_node_keeps_the_queue_at_all() {
     let queue = ada.register().await;
     let at_b = nodes.queue_at_b(&queue);
     at_b.poll_raw(0.0).await.expect(200);
-    // Node B hears of no heartbeat for longer than the queue's time, and keeps it.
+    // Node B gets no heartbeat for longer than the queue's time to live, and keeps the queue.
     let start = Instant::now();
     let mut beats = tokio::time::interval(Duration::from_millis(500));
     while start.elapsed() < Duration::from_secs(5) {
@@ -188,13 +188,13 @@ async fn a_heartbeat_at_one_node_keeps_the_queue_at_all() {
         queue.heartbeat().await.expect(204);
     }
     at_b.poll_raw(0.0).await.expect(200);
-    // Without heartbeats it goes from both, with its memory, within 5 s of its time.
+    // Without heartbeats both nodes delete it within 5 s after its time to live, and free its memory.
     let gone = || nodes.a.state.realtime.hub.stats().queues == 0 && nodes.b.state.realtime.hub.stats().queues == 0;
     nodes.a.until(gone).await;
     at_b.poll_raw(0.0).await.refused(404, "queue_not_found");
 }
 
-/// Writes comments at one node until `until`, while a queue follows at the other: nothing may be lost, repeated or reordered.
+/// Writes comments at one node while a queue polls at the other. No event may be lost, repeated or reordered.
 async fn follows(nodes: &Nodes, ada: &Client, discussion: &Value, queue: &mut Queue, count: usize) -> Duration {
     let mut longest = Duration::ZERO;
     for number in 0..count {
@@ -225,7 +225,7 @@ async fn delivery_goes_on_while_redis_is_gone_and_returns_to_it() {
 
     nodes.redis.as_mut().unwrap().start_again().await;
     follows(&nodes, &ada, &discussion, &mut queue, 10).await;
-    // The new, empty Redis has been filled in, without gaps.
+    // The new, empty Redis has been filled without gaps.
     let head = nodes.settled().await;
     let redis = nodes.redis.as_ref().unwrap();
     let filled = async {
@@ -251,7 +251,7 @@ async fn an_emptied_redis_loses_nothing() {
         redis.command::<()>(&["FLUSHALL"]).await;
         follows(&nodes, &ada, &discussion, &mut queue, 3).await;
     }
-    // The queue was known to this node and goes on there; its next heartbeat makes it known to all again.
+    // This node knows the queue and still serves it. Its next heartbeat makes it known to all nodes again.
     queue.heartbeat().await.expect(204);
     let key = format!("{}queue:{}", redis.prefix, queue.id);
     assert!(redis.command::<bool>(&["EXISTS", &key]).await);
@@ -265,7 +265,7 @@ async fn another_relay_takes_over_when_the_leader_goes() {
     let discussion = nodes.discussion(&ada).await;
     nodes.settled().await;
     let mut queue = ada.register().await;
-    // The node that started first leads.
+    // The node that started first is the leader.
     let Nodes { a, b, .. } = nodes;
     a.stop().await;
     let start = Instant::now();
@@ -276,11 +276,11 @@ async fn another_relay_takes_over_when_the_leader_goes() {
 }
 
 #[tokio::test]
-async fn a_relay_that_is_stuck_with_the_lock_holds_up_nobody() {
+async fn a_stuck_relay_with_the_lock_does_not_delay_delivery() {
     let nodes = Nodes::start(None).await;
     let ada = nodes.b.member("ada", nodes.community).await;
     let Nodes { a, b, community, article, .. } = nodes;
-    // Somebody holds the lock and does nothing: what a paused leader looks like.
+    // Another connection holds the lock and does nothing, as a paused leader does.
     let database = a.stop().await;
     let mut stuck = <sqlx::PgConnection as sqlx::Connection>::connect(&database.url).await.unwrap();
     let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
@@ -289,7 +289,7 @@ async fn a_relay_that_is_stuck_with_the_lock_holds_up_nobody() {
         .await
         .unwrap();
     if !taken {
-        // The second node was quicker, which is as good: it relays.
+        // The second node got the lock first. That is fine too, because it relays.
         tracing::info!("the lock was taken over already");
     }
     let ada = b.client(ada.user);

@@ -1,4 +1,4 @@
-//! The document: committed as it is made, whole, and true.
+//! The OpenAPI document is committed as generated, complete and correct.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::{Client, TestApp};
 
-/// What differs between `value` and the schema. Knows what our document uses, and panics at anything else, so that
-/// nothing passes unseen.
+/// The differences between `value` and the schema. Panics at keywords that our document does not use, so that none is ignored.
 fn differences(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let mut found = Vec::new();
     let schema = schema.as_object().unwrap_or_else(|| panic!("{at}: the schema is {schema}"));
@@ -56,8 +55,8 @@ fn differences(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec
                 }
             }
             "items" => {
-                for (place, item) in value.as_array().into_iter().flatten().enumerate() {
-                    found.extend(differences(document, rule, item, &format!("{at}[{place}]")));
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    found.extend(differences(document, rule, item, &format!("{at}[{index}]")));
                 }
             }
             "required" => {
@@ -110,7 +109,7 @@ fn resolve<'a>(document: &'a Value, reference: &Value) -> &'a Value {
     document.pointer(path).unwrap_or_else(|| panic!("{reference} leads nowhere"))
 }
 
-/// Every name that a value of the schema may have, at its first level.
+/// Every property that a value of the schema may have at its first level.
 fn names(document: &Value, schema: &Value) -> BTreeSet<String> {
     let mut names: BTreeSet<String> =
         schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
@@ -135,7 +134,7 @@ fn conforms(document: &Value, schema: &Value, value: &Value, of: &str) {
     }
 }
 
-/// Every operation: its path, its method, itself.
+/// Every operation, with its path and method.
 fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     paths
@@ -145,7 +144,7 @@ fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
 }
 
 #[test]
-fn the_committed_document_is_what_the_code_says() {
+fn the_committed_document_is_the_generated_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/openapi.json");
     let committed = std::fs::read_to_string(path).unwrap();
     let made = serde_json::to_string_pretty(&router::document()).unwrap() + "\n";
@@ -179,7 +178,7 @@ fn every_reference_leads_somewhere() {
     for reference in &references {
         resolve(&document, reference);
     }
-    // And every schema is referred to.
+    // Every schema is used.
     for name in document["components"]["schemas"].as_object().unwrap().keys() {
         let reference = json!(format!("#/components/schemas/{name}"));
         assert!(references.contains(&&reference), "{name} is never used");
@@ -187,7 +186,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn every_operation_says_who_may_what_goes_wrong_and_how_it_looks() {
+fn every_operation_has_its_security_its_errors_and_an_example() {
     let document = router::document();
     let schemes = document["components"]["securitySchemes"].as_object().unwrap();
     let error = json!({ "$ref": "#/components/schemas/ErrorBody" });
@@ -264,14 +263,14 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         let required = schema["required"].as_array().unwrap();
         assert_eq!(required.len(), schema["properties"].as_object().unwrap().len(), "{tag}: nothing of it is optional");
         conforms(&document, event, &schema["example"], tag);
-        // What the document shows is what the code means.
+        // The document's example is a valid event for the code.
         let read: Event = serde_json::from_value(schema["example"].clone()).unwrap();
         assert_eq!(read.change.kind(), tag);
         assert_eq!(serde_json::to_value(read).unwrap(), schema["example"]);
     }
 }
 
-/// Compares every answer with what the document says of its operation and status.
+/// Compares every answer with the document's schema for its operation and status.
 struct Checker {
     document: Value,
     seen: BTreeSet<String>,
@@ -326,8 +325,8 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     let poll = |from: &Value, timeout: u8| format!("/poll?queue_id={id}&last_event_id={from}&timeout={timeout}");
     app.join(ada.user, hidden, "moderator").await;
     app.settled().await;
-    for place in [community, hidden] {
-        let new = json!({ "community_id": place, "topic": "Sample size", "text": "Enough?" });
+    for community in [community, hidden] {
+        let new = json!({ "community_id": community, "topic": "Sample size", "text": "Enough?" });
         let discussion = check.call(&ada, post.clone(), &list, Some(new)).await;
         let path = format!("/discussions/{}", discussion["id"]);
         let comments = format!("{path}/comments");
@@ -350,7 +349,7 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
         for path in [&list, &path] {
             check.call(&ada, get.clone(), path, None).await;
         }
-        // What is refused.
+        // Requests that are refused.
         check.call(&ada, patch.clone(), &path, Some(json!({ "topic": "Back" }))).await;
         check.call(&ada, patch.clone(), &reply, Some(json!({ "text": "Back" }))).await;
         check.call(&ada, post.clone(), &comments, Some(json!({ "text": "Back" }))).await;
@@ -393,7 +392,7 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     check.call(&anyone, get, "/session", None).await;
     check.call(&anyone, delete, "/session", None).await;
 
-    // Every operation was seen to succeed.
+    // Every operation has succeeded at least once.
     for (path, method, operation) in operations(&router::document()) {
         let success =
             operation["responses"].as_object().unwrap().keys().find(|status| status.starts_with('2')).unwrap();

@@ -1,4 +1,4 @@
-//! Who sees what and who may do what; and that nothing tells who is behind a pseudonym.
+//! Who may read what and do what, and that no answer reveals the user behind a pseudonym.
 
 use std::collections::BTreeSet;
 
@@ -7,24 +7,24 @@ use serde_json::{Value, json};
 
 use crate::app::{Answer, ArticleId, Client, CommunityId, TestApp};
 
-/// Everybody, from the outside in.
+/// All kinds of users, by increasing rights.
 const EVERYBODY: [&str; 6] = ["anonymous", "outsider", "member", "reviewer", "moderator", "admin"];
 
-/// A status and, of a refusal, its code.
+/// A status, and the code of a refusal.
 type Outcome = (u16, Option<&'static str>);
 
 fn outcome(answer: &Answer) -> (u16, Option<&str>) {
     (answer.status, answer.body["code"].as_str())
 }
 
-struct Place {
+struct Fixture {
     app: TestApp,
     community: CommunityId,
     article: ArticleId,
     author: Client,
 }
 
-impl Place {
+impl Fixture {
     async fn of_kind(kind: &str) -> Self {
         let app = TestApp::start().await;
         let community = app.community(kind).await;
@@ -42,7 +42,7 @@ impl Place {
     }
 }
 
-/// What each of [`EVERYBODY`] is answered, by the kind of the community. `missing` is the code of an unknown thing.
+/// The answer to each of [`EVERYBODY`], by the kind of the community. `missing` is the code for an unknown thing.
 struct Rules {
     missing: &'static str,
 }
@@ -57,7 +57,7 @@ impl Rules {
         }
     }
 
-    /// None for those inside, whom other rules concern.
+    /// None for members, who have other rules.
     fn write(&self, kind: &str, who: &str) -> Option<Outcome> {
         match (kind, who) {
             (_, "anonymous") => Some((401, Some("token_missing"))),
@@ -70,10 +70,10 @@ impl Rules {
 
 const NOT_AUTHOR: Outcome = (403, Some("not_author"));
 
-/// Every call of one actor on what another wrote, with what it must be answered.
-async fn calls(place: &Place, kind: &str, who: &str) {
-    let Place { community, article, author, .. } = place;
-    let actor = place.actor(who).await;
+/// Makes every call of one user on another user's texts, and checks the answers.
+async fn calls(fixture: &Fixture, kind: &str, who: &str) {
+    let Fixture { community, article, author, .. } = fixture;
+    let actor = fixture.actor(who).await;
     let discussion = author.discussion(*article, *community, "Sample size").await;
     let comment = author.comment(&discussion, "Nice").await;
     let list = format!("/articles/{article}/discussions");
@@ -125,12 +125,12 @@ async fn calls(place: &Place, kind: &str, who: &str) {
 }
 
 async fn matrix(kind: &str) {
-    let place = Place::of_kind(kind).await;
+    let fixture = Fixture::of_kind(kind).await;
     for who in EVERYBODY {
-        calls(&place, kind, who).await;
+        calls(&fixture, kind, who).await;
     }
-    // What was refused has left no trace.
-    let seen = place.author.get(&format!("/articles/{}/discussions?limit=100", place.article)).await.expect(200);
+    // The refused calls have changed nothing.
+    let seen = fixture.author.get(&format!("/articles/{}/discussions?limit=100", fixture.article)).await.expect(200);
     assert_eq!(seen["discussions"].as_array().unwrap().len(), EVERYBODY.len() + 4);
     assert!(!seen.to_string().contains("Mine now"));
 }
@@ -153,20 +153,20 @@ async fn who_may_do_what_in_a_hidden_community() {
 #[tokio::test]
 async fn authors_may_do_anything_with_their_own() {
     for kind in ["public", "private", "hidden"] {
-        let place = Place::of_kind(kind).await;
-        let ada = &place.author;
-        let discussion = ada.discussion(place.article, place.community, "Sample size").await;
+        let fixture = Fixture::of_kind(kind).await;
+        let ada = &fixture.author;
+        let discussion = ada.discussion(fixture.article, fixture.community, "Sample size").await;
         let comment = ada.comment(&discussion, "Nice").await;
         let path = format!("/discussions/{}", discussion["id"]);
         let all = json!({ "topic": "Power", "text": "Enough?", "is_resolved": true });
         ada.patch(&path, all).await.expect(200);
         ada.patch(&format!("/comments/{}", comment["id"]), json!({ "text": "Nicer" })).await.expect(200);
-        // Who leaves is outside, with what they wrote left behind.
-        place.app.leave(ada.user, place.community).await;
+        // A user who leaves has the rights of an outsider, also for their own texts.
+        fixture.app.leave(ada.user, fixture.community).await;
         let refused = if kind == "hidden" { (404, "discussion_not_found") } else { (403, "not_a_member") };
         ada.patch(&path, json!({ "topic": "No" })).await.refused(refused.0, refused.1);
         ada.delete(&path).await.refused(refused.0, refused.1);
-        place.app.join(ada.user, place.community, "member").await;
+        fixture.app.join(ada.user, fixture.community, "member").await;
         ada.delete(&format!("/comments/{}", comment["id"])).await.expect(204);
         ada.delete(&path).await.expect(204);
     }
@@ -174,8 +174,8 @@ async fn authors_may_do_anything_with_their_own() {
 
 #[tokio::test]
 async fn hidden_things_answer_exactly_like_unknown_ones() {
-    let place = Place::of_kind("hidden").await;
-    let Place { app, community, article, author } = &place;
+    let fixture = Fixture::of_kind("hidden").await;
+    let Fixture { app, community, article, author } = &fixture;
     let discussion = author.discussion(*article, *community, "Sample size").await;
     let comment = author.comment(&discussion, "Nice").await;
     let open = app.community("public").await;
@@ -183,7 +183,7 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
     let new = |community: i64| json!({ "community_id": community, "topic": "Power", "text": "Enough?" });
     let open_article = app.article(&[open]).await;
 
-    // Each call twice: on what is there, and on what is nowhere.
+    // Make each call twice, for an existing thing and for an unknown one.
     let calls = [
         (Method::GET, "/articles/{}/discussions", [*article, unknown], [Value::Null, Value::Null]),
         (Method::GET, "/articles/{}/discussions?community_id=2", [*article, unknown], [Value::Null, Value::Null]),
@@ -260,7 +260,7 @@ async fn a_narrow_token_narrows() {
     let info = narrow.post("/session", json!({})).await.expect(200);
     assert_eq!(info["communities"].as_array().unwrap().len(), 1);
 
-    // Reading, writing, changing: as if not a member of the others, whatever the role and the authorship.
+    // For reading, writing and changing the token's user counts as no member of the other communities, even as author or admin.
     let outside = [(1, 403, "not_a_member"), (2, 404, "discussion_not_found")];
     for (other, status, code) in outside {
         let path = format!("/discussions/{}", discussions[other]["id"]);
@@ -318,12 +318,12 @@ async fn a_token_that_names_more_widens_nothing() {
     outsider.post("/register", json!({})).await.refused(403, "no_communities");
 }
 
-/// An author with an id, a name and a picture that cannot be in an answer by chance.
+/// The id, name and picture of an author. They cannot be in an answer by chance.
 const SECRET_ID: i64 = 7_358_921_046;
 const SECRET_NAME: &str = "ada-whose-name-is-secret";
 const SECRET_PICTURE: &str = "https://pictures.example/secret-face.png";
 
-/// What other people are answered, to the last byte.
+/// All bytes of the answers to other users.
 #[derive(Default)]
 struct Overheard(Vec<(String, String)>);
 
@@ -366,7 +366,7 @@ async fn secret_author(app: &TestApp, communities: &[CommunityId]) -> Client {
 }
 
 #[tokio::test]
-async fn nothing_tells_who_is_behind_a_pseudonym() {
+async fn no_answer_reveals_the_user_behind_a_pseudonym() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
@@ -403,13 +403,13 @@ async fn nothing_tells_who_is_behind_a_pseudonym() {
         queue.cursor = overheard.get(&others[1], &poll).await["last_event_id"].as_i64().unwrap();
     };
     listen(&mut overheard, &discussion["author"]).await;
-    // The author knows which of it is theirs, and nobody else does.
+    // Only the author gets the pseudonym in `viewer`.
     let own = ada.get(&list).await.expect(200);
     assert_eq!(own["viewer"]["memberships"][0]["pseudonym"], name);
     let theirs = others[0].get(&list).await.expect(200);
     assert_eq!(theirs["viewer"]["memberships"][0]["pseudonym"], Value::Null);
 
-    // Without the flag what was written keeps its signature, also when it is edited.
+    // When the article is no longer pseudonymous, older texts keep their pseudonym, also after an edit.
     pseudonymous(&app, article, community, false).await;
     listen(&mut overheard, &discussion["author"]).await;
     assert_eq!(ada.patch(&path, json!({ "topic": "Power" })).await.expect(200)["author"], discussion["author"]);
@@ -425,7 +425,7 @@ async fn nothing_tells_who_is_behind_a_pseudonym() {
     overheard.tells_nothing();
     assert!(overheard.0.iter().any(|(path, text)| path.starts_with("/poll") && text.contains("deleted_discussion")));
 
-    // The other way round: what was signed with a real name stays so.
+    // Texts under the real name keep it when the article becomes pseudonymous.
     let open = ada.discussion(article, community, "In the open").await;
     assert_eq!(open["author"], json!({ "id": SECRET_ID, "username": SECRET_NAME, "avatar_url": SECRET_PICTURE }));
     pseudonymous(&app, article, community, true).await;
@@ -479,7 +479,7 @@ async fn an_author_who_writes_many_things_at_once_gets_one_pseudonym() {
 }
 
 #[tokio::test]
-async fn a_pseudonymous_author_is_not_told_by_what_is_refused() {
+async fn refusals_do_not_reveal_a_pseudonymous_author() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let article = app.article(&[community]).await;

@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use crate::app::{PATIENCE, TestApp, TestDatabase};
 
-/// A PgBouncer of the test's own.
+/// A PgBouncer for one test.
 struct PgBouncer {
     child: Child,
     folder: std::path::PathBuf,
@@ -68,7 +68,7 @@ impl Drop for PgBouncer {
 async fn everything_works_through_pgbouncer_with_the_same_time_limits() {
     let database = std::sync::Arc::new(TestDatabase::create().await);
     let bouncer = PgBouncer::start(&database).await;
-    let app = TestApp::on(database, |config| config.database_url.clone_from(&bouncer.url)).await;
+    let app = TestApp::on(database, |config| config.database_url = bouncer.url.as_str().into()).await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;
     let (ada, grace) = (app.member("ada", community).await, app.member("grace", community).await);
@@ -80,7 +80,7 @@ async fn everything_works_through_pgbouncer_with_the_same_time_limits() {
         let shown: String = sqlx::query_scalar(&format!("show {name}")).fetch_one(&app.state.db).await.unwrap();
         assert_eq!(shown, limit, "{name}");
     }
-    // The background tasks' connections have them too.
+    // The connections of the background tasks have these limits too.
     let sessions: i64 = sqlx::query_scalar(
         "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'discussions'",
     )

@@ -29,7 +29,7 @@ fn catch_up(answer: Answer) {
 // 1. The queue belongs to its user. A token narrower than the queue narrows the answer; none widens it.
 
 #[tokio::test]
-async fn a_queue_of_somebody_else_is_as_unknown_as_one_that_never_was() {
+async fn another_users_queue_is_as_unknown_as_one_that_never_existed() {
     let app = TestApp::start().await;
     let community = app.community("public").await;
     let (ada, eve) = (app.member("ada", community).await, app.member("eve", community).await);
@@ -78,10 +78,10 @@ async fn a_token_narrows_its_queues_answers_and_never_widens_them() {
     write_events(&app, south, 1).await;
     assert_eq!(app.state.realtime.hub.stats().parked, 1, "an event outside of the token wakes nothing");
     write_events(&app, north, 1).await;
-    let told = parked.await.unwrap().expect(200);
-    assert_eq!(told["events"].as_array().unwrap().len(), 1);
-    assert_eq!(told["events"][0]["community_id"], north);
-    // Memberships are told of within the scope too.
+    let answer = parked.await.unwrap().expect(200);
+    assert_eq!(answer["events"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["events"][0]["community_id"], north);
+    // The scope also applies to membership events.
     app.sql(&format!("update memberships set role = 'admin' where user_id = {}", ada.user)).await;
     app.settled().await;
 
@@ -129,7 +129,7 @@ async fn polls_do_not_keep_a_queue_and_heartbeats_do() {
     polling.heartbeat().await.refused(404, "queue_not_found");
 }
 
-// 3. The answer's last_event_id is the head; a quiet queue's cursor moves on too.
+// 3. The answer's last_event_id is the head. A quiet queue's cursor moves on too.
 
 #[tokio::test]
 async fn the_cursor_of_a_quiet_queue_moves_on() {
@@ -142,7 +142,7 @@ async fn the_cursor_of_a_quiet_queue_moves_on() {
     assert!(head > queue.cursor);
     assert_eq!(nothing(queue.poll_raw(0.0).await), head);
 
-    // And while it is parked.
+    // The cursor also moves while the poll is parked.
     let parked = {
         let queue = queue.clone();
         tokio::spawn(async move { queue.poll_raw(0.5).await })
@@ -155,7 +155,7 @@ async fn the_cursor_of_a_quiet_queue_moves_on() {
 // 4. catchup_required is exact.
 
 #[tokio::test]
-async fn catching_up_is_asked_for_only_where_an_event_of_the_queues_communities_is_gone() {
+async fn catch_up_is_required_only_if_an_event_of_the_queues_communities_is_gone() {
     let app = TestApp::start_with(|config| config.community_log_events = 5).await;
     let (busy, quiet) = (app.community("public").await, app.community("public").await);
     let (ada, grace) = (app.member("ada", busy).await, app.member("grace", quiet).await);
@@ -175,7 +175,7 @@ async fn catching_up_is_asked_for_only_where_an_event_of_the_queues_communities_
             busy_queue.cursor = cursor;
             assert_eq!(ids(&busy_queue.now().await), (cursor + 1..=before + 12).collect::<Vec<_>>());
         }
-        // A quiet community never causes one, however much happens elsewhere.
+        // A quiet community never causes a catch-up, however much happens elsewhere.
         quiet_queue.cursor = before_quiet;
         assert_eq!(ids(&quiet_queue.now().await), [before_quiet + 1, before_quiet + 2]);
         assert_eq!(quiet_queue.cursor, head);
@@ -245,19 +245,19 @@ async fn a_newer_poll_ends_the_older_one_and_steals_nothing() {
     assert_eq!(seen, queue.cursor);
     app.until(|| app.state.realtime.hub.stats().parked == 1).await;
     let event = write_events(&app, community, 1).await;
-    let told = newer.await.unwrap().expect(200);
-    assert_eq!(ids(told["events"].as_array().unwrap()), [event]);
-    // The older one's path goes on from where it was.
+    let answer = newer.await.unwrap().expect(200);
+    assert_eq!(ids(answer["events"].as_array().unwrap()), [event]);
+    // The older poll's cursor still works.
     queue.cursor = seen;
     assert_eq!(ids(&queue.now().await), [event]);
 
-    // A newer one that is answered at once ends the older one as well.
+    // A newer poll that is answered at once also ends the older one.
     let older = queue.park(&app).await;
     nothing(queue.poll_raw(0.0).await);
     nothing(older.await.unwrap());
 }
 
-// 6. timeout=0 answers at once; a client may ask for less than the maximum, never more.
+// 6. timeout=0 answers at once. A client may ask for less than the maximum, never more.
 
 #[tokio::test]
 async fn a_poll_waits_as_long_as_asked_and_never_longer_than_the_maximum() {
@@ -289,7 +289,7 @@ async fn a_poll_waits_as_long_as_asked_and_never_longer_than_the_maximum() {
     }
 }
 
-// 7. A user may hold 32 queues; the one idle longest is dropped for a new one.
+// 7. A user may have 32 queues. A further one replaces the queue that was idle longest.
 
 #[tokio::test]
 async fn the_33rd_queue_takes_the_place_of_the_one_idle_longest() {
@@ -302,7 +302,7 @@ async fn the_33rd_queue_takes_the_place_of_the_one_idle_longest() {
     for _ in 0..32 {
         queues.push(ada.register().await);
     }
-    // The first is the oldest, but its person is active; a poll does not count.
+    // The first queue is the oldest but has a heartbeat. A poll does not count as activity.
     queues[0].heartbeat().await.expect(204);
     let parked = queues[1].park(&app).await;
     queues.push(ada.register().await);
@@ -341,7 +341,7 @@ async fn a_new_queue_goes_on_from_the_cursor_of_an_expired_one() {
     catch_up(queue.poll_raw(0.0).await);
 }
 
-// 9. At most 500 events an answer, then last_event_id is that of the last one sent.
+// 9. An answer has 500 events at most. Then last_event_id is that of its last event.
 
 #[tokio::test]
 async fn an_answer_has_500_events_at_the_most() {
@@ -366,7 +366,7 @@ async fn an_answer_has_500_events_at_the_most() {
     assert_eq!(queue.now().await.len(), 10);
     assert_eq!(queue.cursor, head);
 
-    // Exactly 500: all of them, and the head.
+    // With exactly 500 events, the answer has all of them and the head.
     queue.cursor = head - 500;
     assert_eq!(queue.now().await.len(), 500);
     assert_eq!(queue.cursor, head);
@@ -404,7 +404,7 @@ async fn a_client_that_goes_away_frees_its_slot() {
     let parked = queue.park(&app).await;
     parked.abort();
     app.until(|| app.state.realtime.hub.stats().parked == 0).await;
-    // The queue itself lives on.
+    // The queue still exists.
     let event = write_events(&app, community, 1).await;
     assert_eq!(ids(&queue.clone().now().await), [event]);
 }
@@ -416,7 +416,7 @@ async fn parked_polls_hold_no_connection_and_write_no_session() {
     let article = app.article(&[community]).await;
     let ada = app.member("ada", community).await;
     app.settled().await;
-    // One of them by the cookie of a session.
+    // One of the polls uses a session cookie.
     let session = ada.send(ada.request(Method::POST, "/session")).await;
     let cookie = session.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     session.expect(200);

@@ -1,4 +1,4 @@
-//! PostgreSQL servers of the test's own, which it may kill, copy and promote; and the programs beside it.
+//! PostgreSQL servers that a test may kill, copy and promote, and PostgreSQL's programs.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use crate::app::PATIENCE;
 
-/// The newest of PostgreSQL's programs of this name.
+/// PostgreSQL's program of this name, in the newest installed version.
 fn program(name: &str) -> PathBuf {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -24,7 +24,7 @@ fn program(name: &str) -> PathBuf {
     versions.pop().map_or_else(|| name.into(), |(_, path)| path)
 }
 
-/// Runs a program of PostgreSQL to its end.
+/// Runs a PostgreSQL program to its end.
 #[track_caller]
 pub fn run(name: &str, arguments: &[&str]) {
     succeed(Command::new(program(name)).args(arguments));
@@ -36,7 +36,7 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A command under an account that PostgreSQL accepts: it refuses to run as root.
+/// A command under an account other than root, because PostgreSQL refuses to run as root.
 fn as_account(program: &Path) -> Command {
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     if !is_root {
@@ -51,7 +51,7 @@ fn as_account(program: &Path) -> Command {
     command
 }
 
-/// A server with its files. It listens on loopback only, and trusts whoever is there.
+/// A server with its files. It listens only on loopback, without passwords.
 pub struct Cluster {
     directory: PathBuf,
     pub port: u16,
@@ -65,7 +65,7 @@ impl Cluster {
         Self::create_with(&[]).await
     }
 
-    /// With settings, as in `synchronous_commit=off`.
+    /// A new server with settings, such as `synchronous_commit=off`.
     pub async fn create_with(settings: &[&str]) -> Self {
         let mut cluster = Self::empty(settings);
         let data = cluster.data();
@@ -80,7 +80,7 @@ impl Cluster {
     fn empty(settings: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let directory = std::env::temp_dir().join(format!("it_{}", uuid::Uuid::new_v4().simple()));
-        // Made by the account itself, so that it owns what is in it.
+        // The account itself creates the folder, so that it owns the files.
         succeed(as_account(Path::new("mkdir")).args(["-m", "700"]).arg(&directory));
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         Self { directory, port, settings, server: None }
@@ -90,7 +90,7 @@ impl Cluster {
         self.directory.join("data")
     }
 
-    /// A standby that follows this server as fast as it can, and holds it up in nothing.
+    /// Makes an asynchronous standby of this server.
     pub async fn standby(&self) -> Self {
         let mut standby = Self::empty(&[]);
         let port = self.port.to_string();
@@ -116,7 +116,7 @@ impl Cluster {
         tokio::time::timeout(2 * PATIENCE, answering).await.expect("PostgreSQL starts");
     }
 
-    /// As a crash of all its processes: nothing that is not written yet is written.
+    /// Kills all its processes, as a crash does. Nothing more is written.
     pub fn crash(&mut self) {
         if let Some(mut server) = self.server.take() {
             let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
@@ -124,20 +124,20 @@ impl Cluster {
         }
     }
 
-    /// Ends in order.
+    /// Shuts the server down.
     pub fn stop(&mut self) {
         let mut server = self.server.take().unwrap();
         succeed(Command::new("kill").args(["-INT", &server.id().to_string()]));
         server.wait().unwrap();
     }
 
-    /// Copies its files aside, while it does not run.
+    /// Copies its files while it does not run.
     pub fn take_snapshot(&self) {
         assert!(self.server.is_none());
         succeed(Command::new("cp").arg("-a").arg(self.data()).arg(self.directory.join("snapshot")));
     }
 
-    /// Brings the copy back.
+    /// Restores the copy.
     pub fn bring_snapshot_back(&self) {
         assert!(self.server.is_none());
         std::fs::remove_dir_all(self.data()).unwrap();
@@ -163,22 +163,22 @@ impl Cluster {
         tokio::time::timeout(2 * PATIENCE, holding).await.expect("it comes to hold in time");
     }
 
-    /// Waits until this standby has all that `primary` has.
+    /// Waits until this standby has all data of `primary`.
     pub async fn has_all_of(&self, primary: &Cluster) {
         let mut connection = PgConnection::connect(&primary.url("postgres")).await.unwrap();
-        let place: String =
+        let lsn: String =
             sqlx::query_scalar("select pg_current_wal_lsn()::text").fetch_one(&mut connection).await.unwrap();
-        self.holds(&format!("select pg_last_wal_replay_lsn() >= '{place}'")).await;
+        self.holds(&format!("select pg_last_wal_replay_lsn() >= '{lsn}'")).await;
     }
 
-    /// Gets nothing from its primary any more.
+    /// Stops the replication from its primary.
     pub async fn cut_off(&self) {
         self.sql("postgres", "alter system set primary_conninfo = ''").await;
         self.sql("postgres", "select pg_reload_conf()").await;
         self.holds("select not exists (select from pg_stat_wal_receiver)").await;
     }
 
-    /// Makes a primary of this standby.
+    /// Promotes this standby to a primary.
     pub async fn promote(&self) {
         self.sql("postgres", "select pg_promote()").await;
         self.holds("select not pg_is_in_recovery()").await;

@@ -1,4 +1,4 @@
-//! What README.md says is so.
+//! Checks that README.md is correct.
 
 use std::{collections::BTreeMap, path::Path, process::Command as Program};
 
@@ -12,7 +12,7 @@ fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
 }
 
-/// What stands under a heading.
+/// The text under a heading.
 fn section(heading: &str) -> String {
     let readme = readme();
     let (_, rest) = readme.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
@@ -26,7 +26,7 @@ fn rows(section: &str) -> Vec<Vec<String>> {
     rows.map(cells).collect()
 }
 
-/// A part of the tour: what is typed, and the answers that are shown below it.
+/// A part of the tour: a script, and the answers shown below it.
 struct Step {
     script: String,
     shown: Vec<Value>,
@@ -54,7 +54,7 @@ fn steps(tour: &str) -> Vec<Step> {
     steps
 }
 
-/// Whether `got` is what is shown, but for what chance and the clock decide.
+/// Whether `got` is the shown answer, except for random values and times.
 fn as_shown(shown: &Value, got: &Value) -> bool {
     match (shown, got) {
         (Value::Object(shown), Value::Object(got)) => {
@@ -88,7 +88,7 @@ async fn the_tour_works_as_it_stands() {
     let tour = scripts.join("echo '=== next'\n");
     assert!(tour.contains("http://127.0.0.1:8000"));
     let tour = tour.replace("http://127.0.0.1:8000", &format!("http://{}", app.addr));
-    // The limit is for a tour that waits for what does not come: a poll would wait for 55 s.
+    // The time limit ends a tour that waits for a missing event, because a poll would wait for 55 s.
     let output = tokio::task::spawn_blocking(move || {
         Program::new("timeout").args(["40", "bash", "-euo", "pipefail", "-c", &tour]).output().unwrap()
     });
@@ -112,7 +112,7 @@ async fn the_tour_works_as_it_stands() {
             assert!(expected, "{}\nanswered {answer}", step.script);
         }
     }
-    // What is said and not shown: a repeated request answers the same, and the last call closes the queue.
+    // The README says more than it shows: a repeated request has the same answer, and the last call closes the queue.
     let twice = answers.iter().find(|answers| answers.len() == 2 && answers[0]["topic"].is_string()).unwrap();
     assert_eq!(twice[0], twice[1]);
     assert_eq!(answers.last().unwrap(), &[Value::from(204)]);
@@ -129,7 +129,7 @@ fn the_table_has_every_setting_with_its_default() {
             (name, default.join(","))
         })
         .collect();
-    // The command line's own, not the server's.
+    // These belong to the command line, not to the server.
     expected.extend(
         [("LOG_FORMAT", "text"), ("RUST_LOG", "info")].map(|(name, default)| (name.to_owned(), default.to_owned())),
     );
@@ -149,7 +149,7 @@ fn the_list_of_settings_to_copy_has_the_same_defaults() {
         lines.filter(|(name, _)| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase())).collect();
     for row in rows(&section("Settings")).split_off(1) {
         let shown = lines.get(row[0].as_str()).unwrap_or_else(|| panic!("{} is not in .env.example", row[0]));
-        // What has no default has an example there.
+        // A setting without a default has an example there.
         assert!(row[1].is_empty() || row[1] == *shown, "{}: {shown}", row[0]);
     }
 }
@@ -184,7 +184,7 @@ fn documents() -> Vec<String> {
     top.into_iter().map(str::to_owned).chain(in_docs).collect()
 }
 
-/// The name by which a heading is linked to, as GitHub makes it.
+/// The anchor of a heading, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));

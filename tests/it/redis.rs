@@ -1,4 +1,4 @@
-//! A Redis of the test's own, which it may kill, empty and start again.
+//! A Redis that a test may kill, empty and start again.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -11,7 +11,7 @@ pub struct TestRedis {
     pub port: u16,
     child: Option<Child>,
     client: redis::Client,
-    /// What keys start with in this test.
+    /// The prefix of this test's keys.
     pub prefix: String,
 }
 
@@ -28,7 +28,7 @@ impl TestRedis {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// kill -9
+    /// Kills it (SIGKILL).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -36,7 +36,7 @@ impl TestRedis {
         }
     }
 
-    /// Starts it, with nothing in it.
+    /// Starts it, empty.
     pub async fn start_again(&mut self) {
         let port = self.port.to_string();
         let arguments = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--dir", "/tmp"];

@@ -1,4 +1,4 @@
-//! What is wrong with a request is said, with a status and a code, and nothing is a fault of the server.
+//! An invalid request gets a status and a code that say what is wrong. No request causes a 500.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -19,7 +19,7 @@ static CODES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     codes.into_iter().map(|code| code.as_str().unwrap().to_owned()).collect()
 });
 
-/// That a refusal has the one body that refusals have.
+/// Checks that a refusal has the common error body.
 #[track_caller]
 fn well_formed(answer: &Answer, of: &str) {
     assert!((400..500).contains(&answer.status), "{of}: {} {}", answer.status, answer.body);
@@ -46,7 +46,7 @@ fn refused(answer: Answer, status: u16, code: &str, of: &str) -> Value {
     answer.body
 }
 
-/// A little world, and somebody who may do everything in it.
+/// A community with texts, and a user who may do everything in it.
 struct World {
     app: TestApp,
     ada: Client,
@@ -71,7 +71,7 @@ impl World {
         Self { app, ada, community, article, discussion, comment, queue }
     }
 
-    /// Everything that takes a body: method, path and a body that is right.
+    /// Every operation with a body: method, path and a valid body.
     fn takes_body(&self) -> Vec<(Method, String, Value)> {
         let new = json!({ "community_id": self.community, "topic": "Power", "text": "Enough?" });
         vec![
@@ -88,7 +88,7 @@ impl World {
         self.ada.send(request).await
     }
 
-    /// What was refused must not have been done either.
+    /// The numbers of rows, to check that refused requests changed nothing.
     async fn count(&self) -> (i64, i64, i64) {
         let rows =
             "select (select count(*) from discussions), (select count(*) from comments), (select count(*) from outbox)";
@@ -156,7 +156,7 @@ async fn bodies_of_another_shape() {
             let body = refused(answer, 422, "invalid_fields", &of);
             assert!(!body["fields"].as_object().unwrap().is_empty(), "{of}: {body}");
         }
-        // Neither shape nor syntax, to a depth that would overflow the stack of a naive reader.
+        // Invalid JSON that nests so deep that it would overflow the stack of a naive parser.
         let name = good.as_object().unwrap().keys().next().unwrap();
         for deep in ["[".repeat(100_000), format!("{{\"{name}\":{}", "[".repeat(100_000)), "{\"a\":".repeat(20_000)] {
             let answer = world.send(&method, &path, JSON, deep).await;
@@ -200,7 +200,7 @@ async fn texts_that_are_empty_too_long_or_impossible() {
                     refused(world.send(&method, &path, JSON, body.to_string()).await, 422, "invalid_fields", &of);
                 assert_eq!(refusal["fields"].as_object().unwrap().keys().collect::<Vec<_>>(), [name], "{of}");
             }
-            // JSON can write down half a character, which is no text.
+            // JSON can contain lone surrogates, which are not valid text.
             for half in ["\\ud800", "\\udc00 and more", "\\ud800\\ud800", "\\udc00\\ud800", "\\ud83e", "\\u12"] {
                 let mut body = good.clone();
                 body[name] = json!("HALF");
@@ -212,7 +212,7 @@ async fn texts_that_are_empty_too_long_or_impossible() {
     }
     assert_eq!(world.count().await, before);
 
-    // The longest that fit, of characters of four bytes.
+    // The longest texts that are allowed, with characters of four bytes.
     let (topic, text) = ("🧪".repeat(200), "🧪".repeat(50_000));
     let body = json!({ "community_id": world.community, "topic": format!(" {topic} "), "text": format!("\n{text}\n") });
     let path = format!("/articles/{}/discussions", world.article);
@@ -366,7 +366,7 @@ async fn queries_that_cannot_be() {
     for path in paths {
         refused(world.ada.get(&path).await, 400, "invalid_parameter", &path);
     }
-    // The largest there can be are not impossible: no page, and a cursor ahead of everything.
+    // The largest numbers are valid: they mean an empty page, and a cursor ahead of the head.
     let max = i64::MAX;
     assert_eq!(world.ada.get(&format!("{comments}?cursor={max}")).await.expect(200)["comments"], json!([]));
     assert_eq!(
@@ -377,10 +377,10 @@ async fn queries_that_cannot_be() {
     assert_eq!(world.ada.get(&ahead).await.expect(200), json!({ "catchup_required": true }));
 }
 
-/// Sends bytes as they are and reads the answer's head and body.
+/// Sends raw bytes and reads the answer's head and body.
 async fn raw(app: &TestApp, request: impl AsRef<[u8]>) -> String {
     let mut stream = TcpStream::connect(app.addr).await.unwrap();
-    // The server may answer and close before it has read all.
+    // The server may answer and close the connection before it has read everything.
     let _ = stream.write_all(request.as_ref()).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
@@ -396,7 +396,7 @@ async fn bodies_over_the_limit() {
             let body = format!("{}{}", good, " ".repeat(size - good.to_string().len()));
             refused(world.send(&method, &path, JSON, body).await, 413, "body_too_large", &path);
         }
-        // Nobody says how long it is, until it is too long.
+        // A chunked body has no declared length, so the server notices only later that it is too long.
         let token = world.ada.token.as_deref().unwrap();
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
@@ -408,7 +408,7 @@ async fn bodies_over_the_limit() {
         let answer = raw(&world.app, request + "0\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 413"), "{path}: {answer}");
         assert!(answer.contains("\"code\":\"body_too_large\""), "{path}: {answer}");
-        // A body of exactly the limit is only as wrong as what it says.
+        // A body of exactly the limit is accepted.
         let body = format!("{}{}", good, " ".repeat(limit - good.to_string().len()));
         let answer = world.send(&method, &path, JSON, body).await;
         assert!((200..300).contains(&answer.status), "{path}: {} {}", answer.status, answer.body);
@@ -505,10 +505,11 @@ async fn addresses_where_there_is_nothing() {
         "//discussions/1",
         "/favicon.ico",
         "/docs/nothing.js",
+        "/docs/%FF",
     ] {
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
             if method != Method::GET && path.starts_with("/docs/") {
-                continue; // its page takes GET only, and says so
+                continue; // the pages of /docs/ accept only GET
             }
             let request = world.ada.request(method.clone(), path);
             refused(world.ada.send(request).await, 404, "not_found", &format!("{method} {path}"));
@@ -552,7 +553,7 @@ async fn head_is_get_without_the_body_and_options_harms_nobody() {
     }
 }
 
-/// Requests of parts that are each a little wrong.
+/// Generates requests whose parts may be invalid.
 struct Nonsense<'a> {
     rng: StdRng,
     world: &'a World,
@@ -586,7 +587,7 @@ impl Nonsense<'_> {
                 .one_of(&["/register", "/heartbeat", "/session", "/openapi.json", "/docs", "/health/ready"])
                 .to_owned(),
             7 => format!("/queues/{queue}/close"),
-            // A poll that does not wait, or one that is refused.
+            // A poll that does not wait or is refused.
             8 => return format!("/poll?timeout=0&queue_id={queue}&last_event_id={comment}"),
             _ => format!("/{}/{discussion}", self.one_of(&["nothing", "docs", "queues", "articles", "", "health"])),
         };
@@ -667,7 +668,7 @@ impl Nonsense<'_> {
 }
 
 #[tokio::test]
-async fn no_nonsense_is_a_fault_of_the_server() {
+async fn no_invalid_request_causes_a_500() {
     let world = World::new().await;
     let seed = rand::rng().random();
     let mut nonsense = Nonsense { rng: StdRng::seed_from_u64(seed), world: &world };

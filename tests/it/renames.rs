@@ -1,12 +1,12 @@
-//! A new name or picture reaches the pages that show the old one: `author_changed`.
+//! The event `author_changed` brings a new name or picture to the pages that show the old one.
 
 use serde_json::{Value, json};
 use sqlx::{Executor, PgConnection, pool::PoolConnection};
 
 use crate::app::{ArticleId, Client, CommunityId, PATIENCE, Queue, TestApp, types};
 
-/// Four communities and who reads them all. Ada writes in them under her name, under a pseudonym, something that she deletes,
-/// and nothing.
+/// Four communities and a reader of all of them. In the first Ada writes under her name, in the second under a pseudonym, in the
+/// third something that she deletes, and in the fourth nothing.
 struct Story {
     app: TestApp,
     named: CommunityId,
@@ -43,19 +43,19 @@ impl Story {
         Self { app, named, article, ada, reader, discussion }
     }
 
-    /// What the reader is told from now on, until the outbox is empty.
-    async fn told(&mut self) -> Vec<Value> {
+    /// The events that the reader gets from now until the outbox is empty.
+    async fn new_events(&mut self) -> Vec<Value> {
         self.app.settled().await;
         self.reader.now().await
     }
 }
 
 #[tokio::test]
-async fn a_rename_is_told_where_the_name_is_shown_and_nowhere_else() {
+async fn a_rename_is_delivered_where_the_name_is_shown_and_nowhere_else() {
     let mut story = Story::begin().await;
     let change = async |story: &mut Story, set: &str| {
         story.app.sql(&format!("update users set {set} where id = {}", story.ada.user)).await;
-        story.told().await
+        story.new_events().await
     };
     let mut author = json!({ "id": story.ada.user, "username": "countess", "avatar_url": null });
     let events = change(&mut story, "username = 'countess'").await;
@@ -74,7 +74,7 @@ async fn a_rename_is_told_where_the_name_is_shown_and_nowhere_else() {
     for nothing in ["username = username", "created_at = now()", "is_active = true", "avatar_url = avatar_url"] {
         assert!(change(&mut story, nothing).await.is_empty(), "{nothing}");
     }
-    // Each community once, however much she wrote there; a comment alone is enough, in a deleted discussion too.
+    // Each community gets one event, however much she wrote there. A comment alone is enough, even in a deleted discussion.
     let elsewhere = story.app.community("public").await;
     let article = story.app.article(&[elsewhere]).await;
     story.app.join(story.reader.client.user, elsewhere, "member").await;
@@ -85,12 +85,12 @@ async fn a_rename_is_told_where_the_name_is_shown_and_nowhere_else() {
         story.ada.comment(&story.discussion, text).await;
     }
     story.reader.client.delete(&format!("/discussions/{}", other["id"])).await.expect(204);
-    story.told().await;
+    story.new_events().await;
     let events = change(&mut story, "username = 'ada'").await;
-    let mut places: Vec<_> = events.iter().map(|event| event["community_id"].as_i64().unwrap()).collect();
-    places.sort_unstable();
-    assert_eq!(places, [story.named, elsewhere]);
-    // Only members of that community are told.
+    let mut communities: Vec<_> = events.iter().map(|event| event["community_id"].as_i64().unwrap()).collect();
+    communities.sort_unstable();
+    assert_eq!(communities, [story.named, elsewhere]);
+    // Only members of that community get the event.
     let outsider = story.app.member("outsider", elsewhere).await;
     story.app.settled().await;
     let mut outside = outsider.register().await;
@@ -101,7 +101,7 @@ async fn a_rename_is_told_where_the_name_is_shown_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn whoever_may_write_users_may_rename_them() {
+async fn a_program_that_may_write_users_may_rename_them() {
     let mut story = Story::begin().await;
     let role = format!("writer_{}", uuid::Uuid::new_v4().simple());
     story.app.sql(&format!("create role {role}; grant select, update on users to {role}")).await;
@@ -113,11 +113,11 @@ async fn whoever_may_write_users_may_rename_them() {
     );
     writer.execute(sqlx::raw_sql(&rename)).await.unwrap();
     drop(writer);
-    assert_eq!(types(&story.told().await), ["author_changed"]);
+    assert_eq!(types(&story.new_events().await), ["author_changed"]);
     story.app.sql(&format!("drop owned by {role}; drop role {role}")).await;
 }
 
-/// Waits until so many statements of the server wait for a lock.
+/// Waits until `count` statements of the server wait for a lock.
 async fn waiting_for_locks(app: &TestApp, count: i64) {
     let waiting = async {
         loop {
@@ -144,10 +144,10 @@ async fn transaction(app: &TestApp, sql: &str) -> PoolConnection<sqlx::Postgres>
 }
 
 #[tokio::test]
-async fn what_is_written_while_a_rename_is_under_way_carries_the_new_name() {
+async fn a_text_written_during_a_rename_has_the_new_name() {
     let mut story = Story::begin().await;
     let comment = story.ada.comment(&story.discussion, "before").await;
-    story.told().await;
+    story.new_events().await;
     let rename = format!("update users set username = 'countess' where id = {}", story.ada.user);
     let mut renaming = transaction(&story.app, &rename).await;
     let (comments, discussions) = (
@@ -179,28 +179,28 @@ async fn what_is_written_while_a_rename_is_under_way_carries_the_new_name() {
         assert!(answer.status < 300, "{}", answer.body);
         assert_eq!(answer.body["author"]["username"], "countess");
     }
-    let events = story.told().await;
+    let events = story.new_events().await;
     assert_eq!((events.len(), &events[0]["type"]), (6, &json!("author_changed")));
     for event in &events {
         assert_eq!(event["author"]["username"], "countess", "{event}");
     }
-    // Nothing was written twice or half.
+    // Every write was done once and completely.
     let id = &story.discussion["id"];
     assert_eq!(story.ada.get(&format!("/discussions/{id}")).await.expect(200)["comment_count"], 3);
 }
 
 #[tokio::test]
-async fn a_rename_waits_for_what_is_being_written_and_is_told_after_it() {
+async fn a_rename_waits_for_texts_being_written_and_comes_after_them() {
     let mut story = Story::begin().await;
-    // Her first words in this community: nothing else would make the rename tell of it.
-    let place = story.app.community("private").await;
-    let article = story.app.article(&[place]).await;
+    // This is her first text in the community. Without it the rename would make no event there.
+    let community = story.app.community("private").await;
+    let article = story.app.article(&[community]).await;
     for client in [&story.ada, &story.reader.client] {
-        story.app.join(client.user, place, "member").await;
+        story.app.join(client.user, community, "member").await;
     }
-    let discussion = story.reader.client.discussion(article, place, "By somebody else").await;
-    story.told().await;
-    // Keeps the comment from going on after it has looked at its author.
+    let discussion = story.reader.client.discussion(article, community, "By somebody else").await;
+    story.new_events().await;
+    // This lock stops the comment's transaction after it has read its author.
     let hold = format!("select from discussions where id = {} for update", discussion["id"]);
     let mut holding = transaction(&story.app, &hold).await;
     let writing = tokio::spawn({
@@ -216,7 +216,8 @@ async fn a_rename_waits_for_what_is_being_written_and_is_told_after_it() {
     holding.execute("commit").await.unwrap();
     assert_eq!(writing.await.unwrap()["author"]["username"], "ada");
     renaming.await.unwrap().unwrap();
-    let here: Vec<_> = story.told().await.into_iter().filter(|event| event["community_id"] == place).collect();
+    let here: Vec<_> =
+        story.new_events().await.into_iter().filter(|event| event["community_id"] == community).collect();
     assert_eq!(types(&here), ["new_comment", "author_changed"]);
     assert_eq!(here[1]["author"]["username"], "countess");
 }

@@ -1,15 +1,15 @@
-//! Discussions and comments: made, read, changed, deleted, listed.
+//! Creating, reading, changing, deleting and listing discussions and comments.
 
 use serde_json::{Value, json};
 
 use crate::app::{Client, TestApp, types};
 
-/// The ids of a list, in its order.
+/// The ids of a list, in order.
 fn ids(list: &Value) -> Vec<i64> {
     list.as_array().unwrap().iter().map(|item| item["id"].as_i64().unwrap()).collect()
 }
 
-/// All pages of a list, by its own cursor.
+/// All pages of a list, read by its cursors.
 async fn pages(client: &Client, path: &str, name: &str, limit: usize) -> Vec<Vec<i64>> {
     let mut pages = Vec::new();
     let mut cursor = String::new();
@@ -91,7 +91,7 @@ async fn a_deleted_discussion_keeps_its_comments() {
     assert_eq!(ada.get(&path).await.expect(200)["comment_count"], 1);
     let page = ada.get(&format!("{path}/comments")).await.expect(200);
     assert_eq!(page["comments"][0]["text"], "Nice");
-    // What was written can still be taken back.
+    // The comment can still be changed and deleted.
     let comment = format!("/comments/{}", comment["id"]);
     assert_eq!(ada.patch(&comment, json!({ "text": "Nicer" })).await.expect(200)["text"], "Nicer");
     ada.delete(&comment).await.expect(204);
@@ -170,7 +170,7 @@ async fn comments_nest_three_deep_and_outlive_what_they_reply_to() {
     ]);
     assert_eq!(comments().await, expected);
 
-    // A tombstone holds its replies' place, and only live comments are counted.
+    // A tombstone keeps its replies, and only live comments count.
     ada.delete(&format!("/comments/{}", below_first["id"])).await.expect(204);
     let comments = comments().await;
     assert_eq!(comments[0]["replies"][0]["id"], below_first["id"]);
@@ -218,7 +218,7 @@ async fn lists_come_in_pages() {
         assert_eq!(pages, expected, "a page of {limit}");
     }
 
-    // A page of comments counts those of the first level; replies come along.
+    // The limit of a page of comments counts only roots. Their replies come with them.
     let mut roots = Vec::new();
     for number in 0..4 {
         let root = ada.comment(&discussions[0], &format!("Number {number}")).await;
@@ -289,11 +289,11 @@ async fn the_discussions_of_an_article_are_those_of_the_communities_one_may_read
     let page = app.anonymous().get(&path).await.expect(200);
     assert_eq!((&page["discussions"], &page["viewer"]), (&json!([three, one]), &Value::Null));
     let page = app.anonymous().get(&format!("{path}?limit=1")).await.expect(200);
-    assert_eq!(page["next_cursor"], three["id"].to_string(), "what one may not see takes no place in a page");
+    assert_eq!(page["next_cursor"], three["id"].to_string(), "a page does not count what the viewer may not see");
 }
 
 #[tokio::test]
-async fn a_list_says_where_in_the_order_it_stands() {
+async fn a_list_has_its_position_in_the_order() {
     let app = TestApp::start().await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;
@@ -313,7 +313,7 @@ async fn a_list_says_where_in_the_order_it_stands() {
     for path in &lists {
         assert_eq!(grace.get(path).await.expect(200)["last_event_id"], newer);
     }
-    // A poll from a list's place brings what the list does not show, and nothing else.
+    // A poll from a list's last_event_id brings exactly the events that the list does not show.
     queue.cursor = head;
     assert_eq!(types(&queue.now().await), ["new_comment"]);
     queue.cursor = newer;
@@ -385,7 +385,7 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_read_is_for_a_cache() {
+async fn no_answer_may_be_cached() {
     let app = TestApp::start().await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;

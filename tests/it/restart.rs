@@ -1,4 +1,4 @@
-//! The program itself, killed and asked to end.
+//! The program itself, killed or asked to end.
 
 use std::{
     io::{BufRead, BufReader},
@@ -23,7 +23,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it serves. Port 0 is any free one.
+    /// Starts it and waits until it serves. Port 0 means any free port.
     fn start(database: &TestDatabase, addr: SocketAddr) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_discussions"))
             .arg("serve")
@@ -40,7 +40,7 @@ impl Server {
             .unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let (said, serving) = mpsc::channel();
-        // Reads to the end, or the process would be stopped by a full pipe.
+        // Read to the end, because a full pipe would stop the process.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let line: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -54,13 +54,13 @@ impl Server {
         Self { process, addr, metrics }
     }
 
-    /// kill -9, and waits until it is dead.
+    /// Kills it (SIGKILL) and waits until it is dead.
     fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Waits until so many polls are parked.
+    /// Waits until `count` polls are parked.
     async fn parked(&self, count: usize) {
         let line = format!("discussions_parked_polls {count}");
         let waiting = async {
@@ -84,7 +84,7 @@ impl Drop for Server {
 }
 
 /// A member of a community with a discussion.
-struct Place {
+struct Fixture {
     database: TestDatabase,
     pool: PgPool,
     server: Server,
@@ -93,7 +93,7 @@ struct Place {
     discussion: Value,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> Self {
         let database = TestDatabase::create().await;
         let server = Server::start(&database, "127.0.0.1:0".parse().unwrap());
@@ -110,7 +110,7 @@ impl Place {
         .unwrap();
         let ada = Client::at(server.addr, 1);
         let discussion = ada.discussion(1, 1, "Sample size").await;
-        // Its event has a place before anybody registers, so that what comes after is all that they are told of.
+        // Wait until its event has a number, so that queues get only later events.
         let waiting = "select count(*) from outbox where event_id is null";
         while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() > 0 {
             tokio::task::yield_now().await;
@@ -118,12 +118,12 @@ impl Place {
         Self { database, pool, server, ada, community: 1, discussion }
     }
 
-    /// A new process at the same address, in the place of one that was killed.
+    /// Starts a new process at the address of the killed one.
     fn start_again(&mut self) {
         self.server = Server::start(&self.database, self.server.addr);
     }
 
-    /// A new queue in the place of one that a restart ended.
+    /// Replaces a queue that a restart ended by a new one.
     async fn instead(&self, old: &Queue) -> Queue {
         old.poll_raw(0.0).await.refused(404, "queue_not_found");
         Queue { cursor: old.cursor, ..self.ada.register().await }
@@ -136,16 +136,16 @@ fn comments(events: &[Value]) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_client_misses_nothing_by_a_kill_between_its_polls() {
-    let mut place = Place::new().await;
-    let mut queue = place.ada.register().await;
-    let first = place.ada.comment(&place.discussion, "Before").await;
+    let mut fixture = Fixture::new().await;
+    let mut queue = fixture.ada.register().await;
+    let first = fixture.ada.comment(&fixture.discussion, "Before").await;
     assert_eq!(comments(&queue.events(1).await), [first["id"].as_i64().unwrap()]);
-    let second = place.ada.comment(&place.discussion, "Just before").await;
-    place.server.kill();
-    // Other programs write while it is down.
-    crate::delivery::insert_events(&place.pool, place.community, 3).await;
-    place.start_again();
-    let mut queue = place.instead(&queue).await;
+    let second = fixture.ada.comment(&fixture.discussion, "Just before").await;
+    fixture.server.kill();
+    // Other programs write while the server is down.
+    crate::delivery::insert_events(&fixture.pool, fixture.community, 3).await;
+    fixture.start_again();
+    let mut queue = fixture.instead(&queue).await;
     let events = queue.events(4).await;
     assert_eq!(types(&events), ["new_comment", "new_discussion", "new_discussion", "new_discussion"]);
     assert_eq!(comments(&events), [second["id"].as_i64().unwrap()]);
@@ -154,21 +154,21 @@ async fn a_client_misses_nothing_by_a_kill_between_its_polls() {
 
 #[tokio::test]
 async fn what_was_acknowledged_before_a_kill_is_delivered_once_after_it() {
-    let mut place = Place::new().await;
-    let mut queue = place.ada.register().await;
+    let mut fixture = Fixture::new().await;
+    let mut queue = fixture.ada.register().await;
     let (mut acknowledged, mut delivered, mut last) = (Vec::new(), Vec::new(), None);
     for round in 0..3 {
         let parked = {
             let queue = queue.clone();
-            // Killed while parked, or answered before: either way the cursor has not moved.
+            // The poll may be answered or killed. In both cases the cursor stays.
             tokio::spawn(async move { queue.client.request(reqwest::Method::GET, &path(&queue)).send().await.is_ok() })
         };
-        place.server.parked(1).await;
+        fixture.server.parked(1).await;
         let killed = CancellationToken::new();
         let mut writers = JoinSet::new();
         for _ in 0..4 {
             let killed = killed.clone();
-            let (ada, discussion) = (place.ada.clone(), place.discussion.clone());
+            let (ada, discussion) = (fixture.ada.clone(), fixture.discussion.clone());
             writers.spawn(async move {
                 let mut written = Vec::new();
                 while !killed.is_cancelled() {
@@ -181,23 +181,23 @@ async fn what_was_acknowledged_before_a_kill_is_delivered_once_after_it() {
                 written
             });
         }
-        // In the middle of it: as soon as some are written.
+        // Kill it as soon as some comments are written.
         let begun = async {
             let written = 10 * (round + 1);
-            while sqlx::query_scalar::<_, i64>("select count(*) from comments").fetch_one(&place.pool).await.unwrap()
+            while sqlx::query_scalar::<_, i64>("select count(*) from comments").fetch_one(&fixture.pool).await.unwrap()
                 < written
             {}
         };
         tokio::time::timeout(PATIENCE, begun).await.expect("comments are written in time");
-        place.server.kill();
+        fixture.server.kill();
         killed.cancel();
-        place.start_again();
+        fixture.start_again();
         while let Some(written) = writers.join_next().await {
             acknowledged.extend(written.unwrap());
         }
         parked.await.unwrap();
-        queue = place.instead(&queue).await;
-        let kept: i64 = sqlx::query_scalar("select count(*) from comments").fetch_one(&place.pool).await.unwrap();
+        queue = fixture.instead(&queue).await;
+        let kept: i64 = sqlx::query_scalar("select count(*) from comments").fetch_one(&fixture.pool).await.unwrap();
         while (delivered.len() as i64) < kept {
             let events = queue.poll(5.0).await;
             for event in &events {
@@ -222,23 +222,23 @@ fn path(queue: &Queue) -> String {
 
 #[tokio::test]
 async fn sigterm_answers_parked_polls_and_ends_with_status_0() {
-    let mut place = Place::new().await;
+    let mut fixture = Fixture::new().await;
     let mut polls = JoinSet::new();
     for _ in 0..10 {
-        let mut queue = place.ada.register().await;
+        let mut queue = fixture.ada.register().await;
         queue.now().await;
         polls.spawn(async move { queue.poll_raw(30.0).await });
     }
-    place.server.parked(10).await;
+    fixture.server.parked(10).await;
     let start = Instant::now();
-    let pid = place.server.process.id().to_string();
+    let pid = fixture.server.process.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     while let Some(poll) = polls.join_next().await {
         assert_eq!(poll.unwrap().expect(200)["events"], json!([]));
     }
     let ended = async {
         loop {
-            if let Some(status) = place.server.process.try_wait().unwrap() {
+            if let Some(status) = fixture.server.process.try_wait().unwrap() {
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

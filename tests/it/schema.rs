@@ -1,4 +1,4 @@
-//! A schema that a later release has changed: what is added shows nowhere, and an older program goes on.
+//! A schema that a later release has extended. An older program still works, and the additions appear in no answer.
 
 use std::{collections::BTreeSet, fs};
 
@@ -18,8 +18,8 @@ async fn columns(app: &TestApp) -> Vec<(String, String)> {
     .unwrap()
 }
 
-/// Adds to each table a column of every name that any table has, and one that is new: whatever a statement leaves to the order
-/// or the uniqueness of names goes wrong.
+/// Adds to each table a column for every name that any table has, and a new one. A statement that depends on the order or on the
+/// uniqueness of names then fails.
 async fn add_columns_everywhere(app: &TestApp) {
     let columns = columns(app).await;
     let tables: BTreeSet<&String> = columns.iter().map(|(table, _)| table).collect();
@@ -33,7 +33,7 @@ async fn add_columns_everywhere(app: &TestApp) {
     }
 }
 
-/// People in a pseudonymous place and a common one, with something of each kind.
+/// Users with one thing of each kind, on a pseudonymous article and on a normal one.
 struct World {
     ada: Client,
     grace: Client,
@@ -61,7 +61,7 @@ impl World {
         Self { ada, grace, article, hidden, ids }
     }
 
-    /// All that anyone reads.
+    /// The answers of all reading calls.
     async fn shown(&self) -> Vec<Value> {
         let mut shown = Vec::new();
         for client in [&self.ada, &self.grace] {
@@ -79,7 +79,7 @@ impl World {
         shown
     }
 
-    /// One of each kind of change, and the events that tell of them.
+    /// Makes one change of each kind, and returns their events.
     async fn changed(&self, app: &TestApp) -> Vec<Value> {
         let mut queue: Queue = self.grace.register().await;
         for (what, id) in &self.ids {
@@ -95,7 +95,7 @@ impl World {
     }
 }
 
-/// What is shown of people in these answers.
+/// The authors in these answers.
 fn authors(values: &[Value]) -> BTreeSet<String> {
     fn collect(value: &Value, authors: &mut BTreeSet<String>) {
         match value {
@@ -118,7 +118,7 @@ async fn columns_that_a_later_release_adds_show_nowhere() {
     let world = World::new(&app).await;
     let before = world.shown().await;
     let before_events = world.changed(&app).await;
-    // The same again, so that every statement has been prepared before the schema changes.
+    // Read once more, so that every statement is prepared before the schema changes.
     let shown = world.shown().await;
     assert!(authors(&before).is_subset(&authors(&shown)));
 
@@ -146,7 +146,7 @@ async fn a_column_of_another_type_costs_one_retry() {
     let path = format!("/comments/{}", world.ids[3].1);
     let before = world.ada.get(&path).await.expect(200);
     app.sql("alter table users alter column username type varchar(500)").await;
-    // Prepared statements of before have become invalid.
+    // The change has made the prepared statements invalid.
     world.ada.get(&path).await.refused(503, "unavailable");
     assert_eq!(world.ada.get(&path).await.expect(200), before);
 }
@@ -160,7 +160,7 @@ async fn a_program_that_is_older_than_the_schema_starts() {
     let world = World::new(&app).await;
     assert_eq!(world.shown().await.len(), 16);
 
-    // One that is missing in between is of something else.
+    // A missing migration in between means that the schema is of another program.
     sqlx::query(newer).bind(0_i64).execute(&app.pool).await.unwrap();
     let settings = config(&app.database.url);
     let error =
@@ -168,7 +168,7 @@ async fn a_program_that_is_older_than_the_schema_starts() {
     assert!(format!("{error:#}").contains("is it the right database?"), "{error:#}");
 }
 
-/// Statements of the last release that this schema may answer in another way, with the reason.
+/// Statements of the last release that may have other results with this schema, with the reason.
 const CHANGED_ON_PURPOSE: [(&str, &str); 0] = [];
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! SIGTERM at any time: while the program starts, and a second one while it ends.
+//! SIGTERM while the program starts, and a second SIGTERM while it ends.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -13,10 +13,10 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use crate::app::{PATIENCE, SECRET, TestDatabase};
 
-/// What the program has to end within, at a signal that is to end it at once.
+/// The time within which a signal that ends the program at once must do so.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// The program, and the lines that it logs.
+/// The program and its log lines.
 struct Program {
     process: Child,
     lines: mpsc::Receiver<Value>,
@@ -46,7 +46,7 @@ impl Program {
         Self { process, lines: said }
     }
 
-    /// Waits for a line that begins so.
+    /// Waits for a line that begins with `start`.
     fn says(&self, message: &str) -> Value {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -63,7 +63,7 @@ impl Program {
         assert!(Command::new("kill").args(arguments).status().unwrap().success());
     }
 
-    /// Waits until it has ended, which must be soon.
+    /// Waits until it has ended. Fails if that takes too long.
     fn ends_at_once(&mut self) -> ExitStatus {
         let since = Instant::now();
         loop {
@@ -86,7 +86,7 @@ impl Drop for Program {
 #[test]
 fn sigterm_ends_a_start_that_waits_for_postgresql() {
     for (signal, name) in [("-TERM", "SIGTERM"), ("-INT", "SIGINT")] {
-        // Nobody listens on port 1.
+        // No program listens on port 1.
         let mut program = Program::start("postgres://nobody@127.0.0.1:1/nothing");
         program.says("waiting for PostgreSQL");
         program.signal(signal);
@@ -102,7 +102,7 @@ async fn sigterm_ends_a_start_whose_migration_waits_for_a_lock() {
     discussions::db::migrator().run(&mut holder).await.unwrap();
     holder.execute("begin; lock table _sqlx_migrations in access exclusive mode").await.unwrap();
     let mut program = Program::start(&database.url);
-    // Another connection: in a transaction, what the others do is looked at once.
+    // Use another connection, because within a transaction pg_stat_activity is read only once.
     let mut observer = PgConnection::connect(&database.url).await.unwrap();
     let waits = "select exists (select from pg_stat_activity
                  where datname = current_database() and application_name = 'discussions' and wait_event_type = 'Lock')";
@@ -122,7 +122,7 @@ async fn a_second_sigterm_ends_at_once() {
     let database = TestDatabase::create().await;
     let mut program = Program::start(&database.url);
     let addr: SocketAddr = program.says("serving")["addr"].as_str().unwrap().parse().unwrap();
-    // A request whose body is yet to come holds up the end.
+    // A request whose body has not come yet delays the end.
     let mut connection = TcpStream::connect(addr).unwrap();
     let token = discussions::auth::jwt::mint(SECRET, 1.into(), None, 60).unwrap();
     let head = format!(

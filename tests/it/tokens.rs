@@ -1,4 +1,4 @@
-//! Whose tokens are good: audiences, issuers, secrets that change, and a proxy in front with a password of its own.
+//! Which tokens are valid: audiences, issuers, secrets that change, and a proxy in front with its own password.
 
 use discussions::{app, auth::jwt};
 use jsonwebtoken::{EncodingKey, Header};
@@ -26,8 +26,8 @@ async fn who(app: &TestApp, token: String) -> Answer {
 }
 
 #[tokio::test]
-async fn an_audience_and_an_issuer_are_looked_at_where_they_are_set() {
-    let app = TestApp::start_with(|config| config.jwt.jwt_secret = Some(OLD.to_owned())).await;
+async fn audience_and_issuer_are_checked_if_they_are_set() {
+    let app = TestApp::start_with(|config| config.jwt.jwt_secret = Some(OLD.into())).await;
     app.user("ada").await;
     let says = [
         json!({}),
@@ -46,7 +46,7 @@ async fn an_audience_and_an_issuer_are_looked_at_where_they_are_set() {
     }
 
     let app = TestApp::on(app.database.clone(), |config| {
-        config.jwt.jwt_secret = Some(OLD.to_owned());
+        config.jwt.jwt_secret = Some(OLD.into());
         config.jwt.jwt_audience = vec!["discussions".to_owned(), " next".to_owned()];
         config.jwt.jwt_issuer = vec!["https://scicommons.org".to_owned(), "staging".to_owned(), String::new()];
     })
@@ -60,7 +60,7 @@ async fn an_audience_and_an_issuer_are_looked_at_where_they_are_set() {
         }
     }
     assert_eq!(good, says[5..7]);
-    // What this program signs itself is good there.
+    // Tokens that this program signs itself are valid there.
     who(&app, jwt::mint(&app.state.config.jwt, 1.into(), None, 60).unwrap()).await.expect(200);
     who(&app, jwt::mint(OLD, 1.into(), None, 60).unwrap()).await.refused(401, "token_invalid");
     let expired = json!({ "exp": 1, "aud": "discussions", "iss": "staging" });
@@ -77,12 +77,12 @@ async fn a_secret_is_changed_without_a_log_out() {
         (format!("{NEW},"), false, true),
         (NEW.to_owned(), false, true),
     ] {
-        let app = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(setting.clone())).await;
+        let app = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(setting.as_str().into())).await;
         app.sql("insert into users (id, username) values (1, 'ada') on conflict do nothing").await;
         for (secret, is_good) in [(OLD, old), (NEW, new), ("the secret of nobody", false)] {
             let answer = who(&app, signed(secret, json!({}))).await;
             assert_eq!(answer.status, if is_good { 200 } else { 401 }, "{setting}: {secret}");
-            // The direct way in remembers the last token of a connection.
+            // The fast path caches the last valid token of a connection.
             let poll = "/poll?queue_id=00000000-0000-4000-8000-000000000000&last_event_id=0&timeout=0";
             let answer = app.bearer(1, signed(secret, json!({}))).get(poll).await;
             assert_eq!(answer.status, if is_good { 404 } else { 401 }, "{setting}: {secret}");
@@ -92,17 +92,17 @@ async fn a_secret_is_changed_without_a_log_out() {
         // The first secret signs.
         let minted = jwt::mint(&app.state.config.jwt, 1.into(), None, 60).unwrap();
         let first = if setting.starts_with(OLD) { OLD } else { NEW };
-        let only = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(first.to_owned())).await;
+        let only = TestApp::on(database.clone(), |config| config.jwt.jwt_secret = Some(first.into())).await;
         who(&only, minted).await.expect(200);
     }
     let mut config = config(&database.url);
-    config.jwt.jwt_secret = Some(format!("{NEW},short"));
+    config.jwt.jwt_secret = Some(format!("{NEW},short").into());
     let error =
         app::start(config, tokio::runtime::Handle::current()).await.err().expect("a secret that can be guessed");
     assert!(format!("{error:#}").contains("JWT_SECRET"), "{error:#}");
 }
 
-/// Sends as a browser does that a proxy has asked for a password.
+/// Sends a request as a browser that also sends a proxy's password.
 async fn behind_a_proxy(client: &Client, method: Method, path: &str, cookie: &str, body: Option<Value>) -> Answer {
     let mut request = client
         .request(method, path)
@@ -139,7 +139,7 @@ async fn a_proxy_may_ask_for_a_password_of_its_own() {
         behind_a_proxy(&browser, Method::GET, &poll, "", None).await.refused(401, "token_missing");
         let heartbeat = json!({ "queue_id": queue["queue_id"] });
         behind_a_proxy(&browser, Method::POST, "/heartbeat", cookie, Some(heartbeat)).await.expect(204);
-        // A token beside the password counts, wherever it stands.
+        // A token counts even beside the password, in any order.
         behind_a_proxy(&ada, Method::GET, "/session", "", None).await.expect(200);
         let request = browser.request(Method::GET, &poll).header(header::AUTHORIZATION, "Basic YWRhOmFkYQ==");
         browser.send(request.bearer_auth(ada.token.as_deref().unwrap())).await.expect(200);

@@ -1,4 +1,4 @@
-//! A write ends as a whole, whoever hangs up and whenever (I9), and no connection is passed on in the middle of something.
+//! A write ends completely even if its client hangs up at any time (I9), and no connection is reused in the middle of its work.
 
 use std::{
     future::Future,
@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use crate::app::{Client, PATIENCE, TestApp};
 
-/// A future that is given up after it was polled so many times.
+/// Drops a future after it was polled `polls` times.
 struct GivenUpAfter<F> {
     polls: usize,
     inner: Pin<Box<F>>,
@@ -31,7 +31,7 @@ impl<F: Future> Future for GivenUpAfter<F> {
         self.polls = left;
         match self.inner.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            // It was polled for the last time: give it up while what it asked for is on its way.
+            // This was the last poll. Drop the future while its request is under way.
             Poll::Pending if left == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -42,7 +42,7 @@ fn given_up_after<F: Future>(polls: usize, inner: F) -> GivenUpAfter<F> {
     GivenUpAfter { polls, inner: Box::pin(inner) }
 }
 
-/// A community with a discussion, and what is asked of the database about it.
+/// A community with a discussion, and queries about it.
 struct World {
     app: TestApp,
     ada: Client,
@@ -52,7 +52,7 @@ struct World {
 }
 
 impl World {
-    /// With so many connections for requests.
+    /// Starts it with this many connections for requests.
     async fn new(connections: u32) -> Self {
         let app = TestApp::start_with(|config| config.database_connections = connections).await;
         let community = app.community("private").await;
@@ -66,7 +66,7 @@ impl World {
         format!("/discussions/{}/comments", self.discussion["id"])
     }
 
-    /// No session of the application is left in a transaction: rolling back takes a moment.
+    /// Waits until no session of the application is in a transaction. Rolling back takes a moment.
     async fn no_open_transaction(&self) {
         let open =
             "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
@@ -79,7 +79,7 @@ impl World {
         tokio::time::timeout(PATIENCE, waiting).await.expect("no session stays in a transaction");
     }
 
-    /// Every comment has exactly one event that tells of it, every such event has its comment, and they are counted.
+    /// Checks that every comment has exactly one event, every such event has its comment, and the counts are right.
     async fn is_whole(&self) {
         let torn: Vec<(String, i64)> = sqlx::query_as(
             "select 'comments without one event', count(*) from comments k
@@ -97,13 +97,13 @@ impl World {
         assert!(torn.iter().all(|(_, count)| *count == 0), "{torn:?}");
     }
 
-    /// The texts of all comments, as another program sees them: what is committed and nothing else.
+    /// The texts of all committed comments, as another program sees them.
     async fn committed(&self) -> Vec<String> {
         sqlx::query_scalar("select text from comments order by id").fetch_all(&self.app.pool).await.unwrap()
     }
 }
 
-/// A transaction of several statements, as handlers write them.
+/// A transaction of several statements, as in the handlers.
 async fn write_twice(db: &Db, discussion: i64, change: &Change) -> discussions::error::Result<()> {
     let mut write = db.write();
     for _ in 0..2 {
@@ -131,7 +131,7 @@ async fn a_transaction_that_is_given_up_at_any_await_leaves_nothing_behind() {
     let mut markers = 0;
     for polls in 1.. {
         let ended = given_up_after(polls, write_twice(db, discussion, &change)).await;
-        // The next statement is acknowledged, on the only connection: it must be there for everyone.
+        // The next statement uses the only connection. When it is acknowledged, everyone must see its result.
         sqlx::query("update discussions set topic = $2 where id = $1")
             .bind(discussion)
             .bind(format!("marker {polls}"))
@@ -184,12 +184,12 @@ async fn a_request_that_is_given_up_at_any_await_writes_all_or_nothing() {
     world.is_whole().await;
 }
 
-/// Sends a request and hangs up after `pause`, without waiting for the answer.
+/// Sends a request and hangs up after `pause` without waiting for the answer.
 async fn hang_up(addr: SocketAddr, request: String, pause: Duration) {
     let mut socket = TcpStream::connect(addr).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
     tokio::time::sleep(pause).await;
-    // Reset instead of a polite end: whatever the server writes now fails.
+    // Reset the connection, so that the server's writes fail from now on.
     socket.set_zero_linger().unwrap();
 }
 
@@ -245,7 +245,7 @@ async fn clients_that_hang_up_in_the_middle_of_writes_cost_nobody_an_acknowledge
 async fn a_write_outlives_its_client_and_its_time_limit() {
     let world = World::new(4).await;
     let discussion = world.discussion["id"].as_i64().unwrap();
-    // Another program holds the row that every comment counts on, for longer than a request may take.
+    // Another program locks the discussion's row, which every comment updates, for longer than a request may take.
     let mut holder = world.app.pool.begin().await.unwrap();
     sqlx::query("select from discussions where id = $1 for update")
         .bind(discussion)
@@ -267,7 +267,7 @@ async fn a_failed_statement_is_never_followed_by_a_commit_that_looks_good() {
     let db = &world.app.state.db;
     let mut write = db.write();
     sqlx::query("update discussions set topic = 'changed'").execute(&mut write).await.unwrap();
-    // A handler that goes on after an error, by mistake.
+    // A faulty handler continues after an error.
     sqlx::query("update discussions set topic = ''").execute(&mut write).await.unwrap_err();
     write.commit().await.unwrap_err();
     let topic: String = sqlx::query_scalar("select topic from discussions").fetch_one(db).await.unwrap();
@@ -292,7 +292,7 @@ async fn the_last_statement_of_a_transaction_commits_it_only_if_it_found_its_row
 }
 
 #[tokio::test]
-async fn a_lock_that_takes_too_long_is_told_as_unavailable() {
+async fn a_lock_that_takes_too_long_is_answered_503() {
     let app = TestApp::start().await;
     app.sql(&format!("alter database {} set lock_timeout = '50ms'", app.database.url.rsplit('/').next().unwrap()))
         .await;

@@ -1,4 +1,4 @@
-# Plots of what grows with what. The .dat files are in the current folder; the image goes to standard output.
+# Plots how the measured costs grow. The .dat files are in the current folder; the image goes to standard output.
 set terminal svg size 960,720 background "white" font "sans-serif,11"
 set multiplot layout 3,2
 set logscale x

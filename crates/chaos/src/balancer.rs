@@ -22,7 +22,7 @@ use tokio::{
 
 const BUFFER: usize = 16 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// `inter`: the pause between two checks, and the time that one may take.
+/// `inter`: the pause between two checks, and the time limit of a check.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// `fall`: a node is down after this many failed checks in a row. `rise` is 1.
 const FALL: u32 = 2;
@@ -30,8 +30,8 @@ const CHECK: &[u8] = b"GET /health/ready HTTP/1.1\r\nhost: balancer\r\nconnectio
 const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 const NO_NODE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// A round-robin balancer with health checks. Each connection goes to the next node that is up. Where a node refuses the
-/// connection, the balancer goes on to another one. It sends no request twice: a node that fails later makes a 502.
+/// A round-robin balancer with health checks. Each connection goes to the next node that is up. If a node refuses the
+/// connection, the balancer tries another one. It sends no request twice: if a node fails later, the client gets a 502.
 pub struct Balancer {
     pub addr: SocketAddr,
     _tasks: JoinSet<()>,
@@ -49,7 +49,7 @@ struct Backend {
 }
 
 impl Balancer {
-    /// `log` gets a line a connection: what was asked, which node answered, with which status, after how long.
+    /// `log` gets a line for each connection: the request, the node, the status, and the time until the answer.
     pub async fn start(nodes: Vec<SocketAddr>, log: &Path) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
@@ -62,7 +62,7 @@ impl Balancer {
         tasks.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let backends = Arc::clone(&backends);
-                // An error here is a client that is gone.
+                // An error means that the client has gone.
                 drop(tokio::spawn(async move { backends.balance(client).await }));
             }
         });
@@ -70,7 +70,7 @@ impl Balancer {
     }
 }
 
-/// Checks one node for ever.
+/// Checks one node, without end.
 async fn check(backends: Arc<Backends>, index: usize) {
     let backend = &backends.nodes[index];
     let mut failed = 0;
@@ -97,7 +97,7 @@ async fn is_ready(node: SocketAddr) -> io::Result<bool> {
 impl Backends {
     fn log(&self, line: std::fmt::Arguments<'_>) {
         let mut file = self.log.lock().expect("no task panics with it held");
-        // A log that cannot be written is no reason to stop.
+        // An error of the log does not end the run.
         let _ = writeln!(file, "{} {line}", Utc::now().format("%T%.3f"));
     }
 
@@ -135,7 +135,7 @@ impl Backends {
                 return Ok((index, stream));
             }
             refusal = BAD_GATEWAY;
-            // The check will find it down; nobody is to wait for that.
+            // Try the next node now. The health check will mark this one as down.
             sleep(Duration::ZERO).await;
         }
         Err(refusal)

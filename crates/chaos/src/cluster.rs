@@ -1,4 +1,4 @@
-//! Everything that runs: PostgreSQL, Redis, three nodes of the built program, and the network between them.
+//! The processes of a run: PostgreSQL, Redis, three nodes of the built program, and the network between them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -25,18 +25,18 @@ use crate::{
 };
 
 pub const NODES: usize = 3;
-/// What tokens are signed with.
+/// The secret that signs the tokens.
 pub const SECRET: &str = "a secret of the chaos test, of enough bytes for HS256";
-/// Short, so that registrations expire while things are down.
+/// It is short, so that registrations expire during faults.
 pub const QUEUE_TTL: Duration = Duration::from_secs(15);
 
 /// A node of the service under test.
 pub struct Node {
     pub addr: SocketAddr,
     pub metrics: SocketAddr,
-    /// To Redis.
+    /// The link to Redis.
     pub redis: Link,
-    /// To PostgreSQL.
+    /// The link to PostgreSQL.
     pub database: Link,
     server: PathBuf,
     environment: Vec<(&'static str, String)>,
@@ -61,7 +61,7 @@ impl Node {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// Whether the process has ended although nobody ended it.
+    /// Whether the process has ended by itself.
     pub fn ended_by_itself(&mut self) -> Result<bool> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?.is_some()),
@@ -80,7 +80,7 @@ impl Node {
         Ok(())
     }
 
-    /// Whether no fault is on it.
+    /// Whether the node has no fault at present.
     pub fn is_whole(&self) -> bool {
         let links_open = self.redis.is_open() && self.database.is_open();
         self.child.is_some() && links_open && self.paused_until.is_none_or(|until| until < Instant::now())
@@ -102,22 +102,22 @@ impl Node {
     }
 }
 
-/// Everything that runs.
+/// All processes of a run.
 pub struct Cluster {
     pub dir: PathBuf,
     pub database: Database,
     pub redis: Service,
     pub nodes: Vec<Node>,
     pub balancer: Balancer,
-    /// The test's own way to PostgreSQL.
+    /// The run's own link to PostgreSQL.
     link: Link,
-    /// The test's own connections.
+    /// The run's own connections to PostgreSQL.
     pub pool: PgPool,
     pub http: reqwest::Client,
 }
 
 impl Cluster {
-    /// Starts it all, with an empty database. The nodes run the program `server`.
+    /// Starts all processes, with an empty database. The nodes run the program `server`.
     pub async fn start(server: &Path, with_replica: bool) -> Result<Self> {
         let dir = own_folder()?;
         let mut database = Database::start(&dir).await?;
@@ -137,7 +137,7 @@ impl Cluster {
             .connect_lazy(&format!("{}?application_name=chaos", url_by(&database, &link)))?;
         let addrs = nodes.iter().map(|node| node.addr).collect();
         let balancer = Balancer::start(addrs, &dir.join("balancer.log")).await?;
-        // A connection a request: each goes to the next node.
+        // Each request has its own connection, so it goes to the next node.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().build()?;
         let mut cluster = Self { dir, database, redis, nodes, balancer, link, pool, http };
         cluster.reachable().await?;
@@ -162,7 +162,7 @@ impl Cluster {
         bail!("PostgreSQL does not answer; see {:?}", self.dir)
     }
 
-    /// The node whose relay is the leader: it holds the advisory lock.
+    /// The node whose relay is the leader, that is, holds the advisory lock.
     pub async fn leader(&self) -> Option<usize> {
         let sql = "select client_port from pg_stat_activity join pg_locks using (pid)
                    where locktype = 'advisory' and granted and datname = current_database() and classid = 6580595
@@ -172,21 +172,21 @@ impl Cluster {
         self.nodes.iter().position(|node| node.database.owns(port))
     }
 
-    /// Kills the primary; the address leads to the replica from then on.
+    /// Kills the primary. From then on the address leads to the replica.
     pub async fn fail_over(&mut self, old: Old) -> Result<()> {
         let links: Vec<&Link> =
             self.nodes.iter().map(|node| &node.database).chain(std::iter::once(&self.link)).collect();
         self.database.fail_over(&links, old).await
     }
 
-    /// The nodes' transactions that began before `since` and are still open, by process and beginning.
+    /// The nodes' transactions that began before `since` and are still open, by process and start.
     pub async fn open_transactions(&self, since: DateTime<Utc>) -> Result<Vec<(i32, DateTime<Utc>)>> {
         let sql = "select pid, xact_start from pg_stat_activity
                    where application_name = 'discussions' and backend_type = 'client backend' and xact_start < $1";
         Ok(sqlx::query_as(sql).bind(since).fetch_all(&self.pool).await?)
     }
 
-    /// Removes its folder: for a test that has passed. Otherwise the logs in it may say why.
+    /// Ends all processes and removes the folder. After a failed run keep the folder, because its logs may show the cause.
     pub async fn remove(mut self) -> Result<()> {
         for node in &mut self.nodes {
             node.end("TERM").await?;
@@ -232,7 +232,7 @@ async fn node(server: &Path, index: usize, dir: &Path, database: &Database, redi
     })
 }
 
-/// Below the range that the kernel gives to outgoing connections: a node that is down must find its port free.
+/// A free port. It is below the range of outgoing connections, so that it is still free when a node starts again.
 fn free_addr() -> Result<SocketAddr> {
     for _ in 0..100 {
         let addr = SocketAddr::from(([127, 0, 0, 1], rand::rng().random_range(20_000..32_000)));
@@ -243,7 +243,7 @@ fn free_addr() -> Result<SocketAddr> {
     bail!("no free port")
 }
 
-/// A folder of this run; those of runs that were killed are removed.
+/// Creates the folder of this run, and removes the folders of killed runs.
 fn own_folder() -> Result<PathBuf> {
     let parent = repository().join(".data/chaos");
     fs::create_dir_all(&parent)?;
@@ -259,7 +259,7 @@ fn own_folder() -> Result<PathBuf> {
 
 fn remove_folder(dir: &Path) {
     for service in ["postgres", "postgres-2", "redis"] {
-        // Where the service's account cannot reach the checkout, its files are elsewhere.
+        // If the service's account cannot reach the checkout, its files are elsewhere.
         if let Ok(elsewhere) = fs::read_to_string(dir.join(service).join("location")) {
             let _ = fs::remove_dir_all(elsewhere.trim());
         }

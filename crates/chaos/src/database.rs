@@ -22,35 +22,35 @@ use crate::{
     process::{Service, repository},
 };
 
-/// A process that starts, or a replica that is built, has this long.
+/// How long a process may take to start, or a replica to be built.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// What is called a leap, and not a gap.
+/// A jump of the numbers by at least this much is a leap, and a smaller one a gap.
 pub const LEAST_LEAP: i64 = 1 << 31;
 
-/// The one database of the test.
+/// The database of the run.
 pub struct Database {
     pub primary: Service,
     replica: Replica,
-    /// From the replica to the primary.
+    /// The link from the replica to the primary.
     replication: Link,
     failovers: Vec<Failover>,
 }
 
 enum Replica {
-    /// The test has none.
+    /// The run has no replica.
     None,
     Streaming(Box<Service>),
-    /// The dead primary is read, and made a replica of the new one. The result says what was lost.
+    /// The dead primary is being read and made a replica of the new one. The result says what was lost.
     Building(JoinHandle<Result<(Service, Dead)>>),
 }
 
-/// What a dead primary held that the new one does not.
+/// The data of a dead primary that the new one lacks.
 struct Dead {
     numbered: Vec<Event>,
     lost: Vec<Value>,
 }
 
-/// What a promoted replica holds, before anyone writes to it.
+/// The data of a promoted replica, before anyone writes to it.
 struct Kept {
     head: i64,
     waiting: HashSet<i64>,
@@ -77,7 +77,7 @@ impl Database {
         self.primary.url.replace(&self.primary.addr.to_string(), &self.replication.addr.to_string())
     }
 
-    /// Whether the replica has all that the primary has, but for what is on its way.
+    /// Whether the replica has everything that the primary has, except for what is still being sent.
     pub async fn can_fail_over(&mut self) -> Result<bool> {
         let Replica::Streaming(replica) = &mut self.replica else { return Ok(false) };
         let has_leaped = self.failovers.last().is_none_or(|last| last.base.is_some());
@@ -92,16 +92,16 @@ impl Database {
         Ok(asked.await.is_ok_and(|count| count.is_ok_and(|count| count > 0)))
     }
 
-    /// Commits reach the replica no longer.
+    /// From now on no commit reaches the replica.
     pub fn cut_replication(&self) {
         self.replication.set(Flow::Cut);
     }
 
-    /// Kills the primary and promotes the replica, to which the address then leads. `links` are the address.
+    /// Kills the primary, promotes the replica, and redirects `links` to it. The links are the address that clients use.
     pub async fn fail_over(&mut self, links: &[&Link], old: Old) -> Result<()> {
         let from = Utc::now();
         if old == Old::Abandoned {
-            // Nobody is to hear of its end.
+            // The clients must not notice the primary's end.
             links.iter().for_each(|link| link.set(Flow::Silent));
         }
         self.primary.end("KILL").await?;
@@ -115,9 +115,9 @@ impl Database {
         let kept = Kept::read(&mut connection).await?;
         self.failovers.push(Failover { from, to: Utc::now(), kept: kept.head, ..Failover::default() });
         for link in links {
-            link.turn(self.primary.addr, old);
+            link.redirect(self.primary.addr, old);
         }
-        self.replication.turn(self.primary.addr, Old::Closed);
+        self.replication.redirect(self.primary.addr, Old::Closed);
         let url = self.replication_url();
         self.replica = Replica::Building(tokio::spawn(async move {
             let mut dead = dead;
@@ -127,12 +127,12 @@ impl Database {
         Ok(())
     }
 
-    /// Takes the new replica over when it is there, and notes where the numbering went on. Call it now and then.
+    /// Starts to use the new replica when it is built, and records where the numbering continued. Call it regularly.
     pub async fn supervise(&mut self) -> Result<()> {
         if let Some(failover) = self.failovers.last_mut()
             && failover.base.is_none()
         {
-            // The new primary may be paused or killed just now.
+            // The new primary may be paused or killed at this moment.
             let base = timeout(Duration::from_millis(500), base(&self.primary.url, failover.kept)).await;
             failover.base = base.ok().and_then(Result::ok).flatten();
         }
@@ -154,7 +154,7 @@ impl Database {
         Ok(())
     }
 
-    /// What the failovers lost, when the last dead primary has been read.
+    /// What the failovers lost. Waits until the last dead primary has been read.
     pub async fn failovers(&mut self) -> Result<Vec<Failover>> {
         self.supervise().await?;
         timeout(PATIENCE, async {
@@ -187,9 +187,9 @@ impl Kept {
 }
 
 impl Dead {
-    /// Starts the dead primary once more, where nobody else finds it, and reads what it did not pass on.
+    /// Starts the dead primary once more, at an address that nobody else knows, and reads what it did not replicate.
     async fn read(primary: &mut Service, kept: &Kept) -> Result<Self> {
-        // The processes of the killed one may be there for a moment: then it does not start.
+        // It does not start while processes of the killed server still run, so try again.
         let connecting = async {
             loop {
                 if !primary.runs()? {
@@ -232,7 +232,7 @@ pub async fn events(connection: &mut PgConnection, last: i64) -> Result<Vec<Even
     Ok(rows.into_iter().map(event).collect::<sqlx::Result<Vec<Event>>>()?)
 }
 
-/// From where the numbering went on after a failover that kept everything up to `kept`; None where it has not leaped yet.
+/// The number from which the numbering continued after a failover that kept everything up to `kept`. None if it has not leaped yet.
 async fn base(url: &str, kept: i64) -> Result<Option<i64>> {
     let mut connection = PgConnection::connect(url).await?;
     let sql = "select last_assigned, (select min(event_id) from outbox where event_id > $1) from event_head";
@@ -255,7 +255,7 @@ async fn wait_for(url: &str) -> Result<()> {
 async fn build(dir: PathBuf, url: String) -> Result<Service> {
     let script = repository().join("scripts/postgres-replica.sh");
     let building = async {
-        // The primary may be killed meanwhile, and then the copy is of no use.
+        // The primary may be killed meanwhile. The copy is then useless, so try again.
         while !Command::new(&script).arg(&dir).arg(&url).kill_on_drop(true).status().await?.success() {
             sleep(Duration::from_millis(500)).await;
         }

@@ -1,4 +1,4 @@
-//! Makes faults, by a seeded plan, and heals each after a while.
+//! Makes faults according to a seeded plan, and heals each after a while.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,11 +17,11 @@ use crate::{
     link::{Flow, Old},
 };
 
-/// A transaction that is open for so long is one that nobody ends.
+/// A transaction that is open for this long counts as left open.
 const TRANSACTION_PATIENCE: Duration = Duration::from_secs(2);
-/// Alone, a fault is waited for so long: until it can be made, and until everyone has heard something after it.
+/// In a run of single faults: how long to wait until a fault can be made, and until every client has got an answer after it.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// Alone, a fault is followed by so much more, in which silences are looked for.
+/// In a run of single faults: the additional time after each fault in which silences are measured.
 const REST: Duration = Duration::from_secs(3);
 
 /// A fault that was made.
@@ -32,13 +32,13 @@ pub struct Made {
     pub to: DateTime<Utc>,
 }
 
-/// All faults that were made, and what was seen of them at once.
+/// All faults that were made, and their effects that are visible at once.
 #[derive(Default)]
 pub struct Outcome {
     pub made: Vec<Made>,
-    /// Nodes that ended although nobody ended them, and were started again, as a supervisor does.
+    /// The number of nodes that ended by themselves. They were started again, as a supervisor does.
     pub ended: usize,
-    /// Transactions that nobody ended, while or after clients hung up: by process and beginning.
+    /// Transactions that were left open while or after clients hung up, by process and start.
     pub left_open: HashSet<(i32, DateTime<Utc>)>,
 }
 
@@ -49,26 +49,26 @@ enum Heal {
     StartRedis,
     StartPostgres,
     FailOver(Old),
-    /// By then, what the hung-up clients began should have ended.
+    /// Look for open transactions. Those of the clients that hung up should have ended by then.
     LookForTransactions,
-    /// Time alone heals it.
+    /// The fault ends by itself.
     Nothing,
 }
 
-/// What to break, and for how long.
+/// Which faults to make, and for how long.
 pub struct FaultPlan {
     pub seed: u64,
     pub lasting: Duration,
     pub kinds: Vec<Kind>,
-    /// Each kind at least so often.
+    /// The least number of faults of each kind.
     pub each: usize,
-    /// At least so many in all.
+    /// The least number of faults in all.
     pub total: usize,
-    /// One after the other, with a pause between in which everything is whole again.
+    /// Make one fault after the other, each only when everything works again.
     pub alone: bool,
 }
 
-/// Makes faults, and heals them.
+/// Makes and heals faults.
 pub struct Faults<'a> {
     cluster: &'a mut Cluster,
     clients: &'a mut Clients,
@@ -83,7 +83,7 @@ impl<'a> Faults<'a> {
         Self { cluster, clients, random, healing: Vec::new(), outcome: Outcome::default() }
     }
 
-    /// Breaks things as planned, and heals them all in the end.
+    /// Makes the planned faults, and heals all of them at the end.
     pub async fn run(mut self, plan: &FaultPlan) -> Result<Outcome> {
         if plan.alone {
             self.run_alone(plan).await?;
@@ -97,7 +97,7 @@ impl<'a> Faults<'a> {
         Ok(self.outcome)
     }
 
-    /// One every few seconds, up to two at a time.
+    /// Makes a fault every few seconds, up to two at a time.
     async fn run_together(&mut self, plan: &FaultPlan) -> Result<()> {
         let begin = Instant::now();
         let mut deck: Vec<Kind> = Vec::new();
@@ -118,17 +118,17 @@ impl<'a> Faults<'a> {
                 deck.clone_from(&plan.kinds);
                 deck.shuffle(&mut self.random);
             }
-            // One that cannot be made now comes later.
+            // A fault that cannot be made now is made later.
             let mut done = None;
-            for (place, kind) in deck.iter().enumerate().rev() {
+            for (index, kind) in deck.iter().enumerate().rev() {
                 if self.make(*kind).await? {
-                    done = Some(place);
+                    done = Some(index);
                     break;
                 }
             }
             let pause = match done {
-                Some(place) => {
-                    deck.remove(place);
+                Some(index) => {
+                    deck.remove(index);
                     self.random.random_range(1_500..4_500)
                 }
                 None => 200,
@@ -138,7 +138,7 @@ impl<'a> Faults<'a> {
         Ok(())
     }
 
-    /// Each kind by itself: the next one comes when all is whole again and everyone has heard something.
+    /// Makes single faults. The next one comes when everything works again and every client has got an answer.
     async fn run_alone(&mut self, plan: &FaultPlan) -> Result<()> {
         for kind in plan.kinds.repeat(plan.each) {
             let made = async {
@@ -162,7 +162,7 @@ impl<'a> Faults<'a> {
             if let Some(made) = self.outcome.made.last_mut() {
                 made.to = Utc::now();
             }
-            // Who hears nothing for longer than this has a silence that the report complains about.
+            // If a client gets no answer within this time, the report complains about its silence.
             while !self.clients.all_heard(over) && over.elapsed() < PATIENCE {
                 sleep(Duration::from_millis(50)).await;
                 self.supervise().await?;
@@ -170,7 +170,7 @@ impl<'a> Faults<'a> {
             for node in &self.cluster.nodes {
                 node.ready(&self.cluster.http, PATIENCE).await?;
             }
-            // Whoever has caught up loads its lists now, and polls again.
+            // Clients that must catch up load their lists now and poll again.
             sleep(REST).await;
         }
         Ok(())
@@ -185,7 +185,7 @@ impl<'a> Faults<'a> {
         made.len() >= plan.total && plan.kinds.iter().all(|kind| counts.get(kind).is_some_and(|n| *n >= plan.each))
     }
 
-    /// Makes a fault; false where it cannot be made now.
+    /// Makes a fault. Returns false if it cannot be made now.
     async fn make(&mut self, kind: Kind) -> Result<bool> {
         if self.healing.len() >= 2 {
             return Ok(false);
@@ -201,7 +201,7 @@ impl<'a> Faults<'a> {
         Ok(true)
     }
 
-    /// How to heal it; None where it cannot be made now.
+    /// Makes a fault and returns how to heal it. None if it cannot be made now.
     async fn break_it(&mut self, kind: Kind, lasting: Duration) -> Result<Option<Heal>> {
         Ok(Some(match kind {
             Kind::NodeKilled | Kind::NodePaused | Kind::RedisCut | Kind::RedisSilent | Kind::PostgresSilent => {
@@ -219,7 +219,7 @@ impl<'a> Faults<'a> {
                 if !self.cluster.redis.is_whole()? {
                     return Ok(None);
                 }
-                // An error: it is only starting.
+                // An error means that Redis is still starting.
                 return Ok(self.break_redis(kind, lasting).await.ok());
             }
             Kind::PostgresKilled | Kind::PostgresRestarted | Kind::PostgresPaused => {
@@ -287,7 +287,7 @@ impl<'a> Faults<'a> {
         Ok(Heal::Nothing)
     }
 
-    /// Heals what is due at `now`.
+    /// Heals the faults that end by `now`.
     async fn heal(&mut self, now: Instant) -> Result<()> {
         let due = |(at, _): &mut (Instant, Heal)| *at <= now;
         for (at, heal) in self.healing.extract_if(.., due).collect::<Vec<_>>() {
@@ -317,8 +317,8 @@ impl<'a> Faults<'a> {
         Ok(())
     }
 
-    /// Notes the transactions that are open for too long. Other faults leave some behind as well, of a node that is paused
-    /// or cut off, until the time limit of idle transactions ends them: then it does not look.
+    /// Records transactions that are open for too long. A node that is paused or cut off also leaves transactions open, until the
+    /// time limit of idle transactions ends them. So it does not look during other faults.
     async fn look_for_transactions(&mut self) -> Result<()> {
         let now = Utc::now();
         let is_other = |made: &Made| made.kind != Kind::HungUp && made.to + Duration::from_secs(11) > now;
@@ -328,8 +328,8 @@ impl<'a> Faults<'a> {
         Ok(())
     }
 
-    /// Starts again what ended by itself: a node, which is noted, and a PostgreSQL that met the last processes of the one
-    /// that was killed, which is nothing special.
+    /// Starts processes that ended by themselves. A node that did so is recorded. PostgreSQL may do so if processes of the killed
+    /// server were still running, which is normal.
     async fn supervise(&mut self) -> Result<()> {
         for (index, node) in self.cluster.nodes.iter_mut().enumerate() {
             if node.ended_by_itself()? {

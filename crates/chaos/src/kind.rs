@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// What breaks.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
     NodeKilled,
@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// For the report and the log.
+    /// The words for the report and the log.
     pub fn description(self) -> &'static str {
         match self {
             Self::NodeKilled => "a node, kill -9",
@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// How long it lasts, in milliseconds, from and to.
+    /// The shortest and the longest duration in milliseconds.
     pub fn lasts(self) -> (u64, u64) {
         match self {
             Self::RedisFlushed => (0, 1),
@@ -54,13 +54,13 @@ impl Kind {
             Self::PostgresKilled | Self::PostgresRestarted => (0, 2_000),
             Self::PostgresPaused => (500, 4_000),
             Self::PostgresSilent => (200, 5_000),
-            // So long commits do not reach the replica any more before the primary dies.
+            // The time between the end of replication and the death of the primary.
             Self::FailedOver => (500, 2_000),
             Self::HungUp => (1_500, 3_000),
         }
     }
 
-    /// Whether PostgreSQL is away, and the fault is over when it accepts connections again.
+    /// Whether PostgreSQL is down, so that the fault ends when it accepts connections again.
     pub fn ends_with_postgres(self) -> bool {
         matches!(self, Self::PostgresKilled | Self::PostgresRestarted | Self::FailedOver)
     }

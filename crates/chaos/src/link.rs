@@ -1,4 +1,4 @@
-//! Links between processes, which can be cut, silenced and turned to another server.
+//! Links between processes, which can be cut, silenced and redirected to another server.
 
 use std::{
     collections::HashSet,
@@ -16,21 +16,21 @@ use tokio::{
 
 const BUFFER: usize = 16 * 1024;
 
-/// How a link is.
+/// The state of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     Open,
-    /// Connections are closed, and new ones as soon as they are made.
+    /// Connections are closed. New ones are closed at once.
     Cut,
-    /// Nothing comes through, and nobody is told: what a lost cable looks like.
+    /// No data passes, and neither side notices, as with an unplugged cable.
     Silent,
 }
 
-/// What becomes of the connections when a link is turned to another server.
+/// What happens to the old connections when a link is redirected to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Old {
     Closed,
-    /// They stay open and nothing comes through any more: what an address that moves to another machine looks like.
+    /// They stay open but no more data passes, as when an address moves to another machine.
     Abandoned,
 }
 
@@ -38,8 +38,8 @@ pub enum Old {
 struct Course {
     server: SocketAddr,
     flow: Flow,
-    /// Connections of an earlier turn are closed or abandoned.
-    turn: u64,
+    /// Counts redirections. Connections of an earlier epoch are closed or abandoned.
+    epoch: u64,
     old: Old,
 }
 
@@ -47,7 +47,7 @@ struct Course {
 pub struct Link {
     pub addr: SocketAddr,
     course: watch::Sender<Course>,
-    /// The ports from which the link's own connections come.
+    /// The local ports of the link's connections to the server.
     ports: Arc<Mutex<HashSet<u16>>>,
     serving: JoinHandle<()>,
 }
@@ -56,12 +56,12 @@ impl Link {
     pub async fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
-        let course = watch::Sender::new(Course { server, flow: Flow::Open, turn: 0, old: Old::Closed });
+        let course = watch::Sender::new(Course { server, flow: Flow::Open, epoch: 0, old: Old::Closed });
         let ports = Arc::<Mutex<HashSet<u16>>>::default();
         let (follow, known) = (course.subscribe(), Arc::clone(&ports));
         let serving = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // An error is a connection that either side ended.
+                // An error means that one side ended the connection.
                 drop(tokio::spawn(carry(client, follow.clone(), Arc::clone(&known))));
             }
         });
@@ -72,16 +72,16 @@ impl Link {
         self.course.send_modify(|course| course.flow = flow);
     }
 
-    /// From now on connections go to `server`.
-    pub fn turn(&self, server: SocketAddr, old: Old) {
-        self.course.send_modify(|course| *course = Course { server, flow: Flow::Open, turn: course.turn + 1, old });
+    /// Redirects the link: from now on its connections go to `server`.
+    pub fn redirect(&self, server: SocketAddr, old: Old) {
+        self.course.send_modify(|course| *course = Course { server, flow: Flow::Open, epoch: course.epoch + 1, old });
     }
 
     pub fn is_open(&self) -> bool {
         self.course.borrow().flow == Flow::Open
     }
 
-    /// Whether the connection that the server sees from this port comes through here.
+    /// Whether the connection that the server sees from this port is one of this link.
     pub fn owns(&self, port: u16) -> bool {
         self.ports.lock().expect("no task panics with it held").contains(&port)
     }
@@ -98,14 +98,15 @@ async fn carry(
     mut course: watch::Receiver<Course>,
     ports: Arc<Mutex<HashSet<u16>>>,
 ) -> io::Result<()> {
-    // What is begun in silence goes where the link leads afterwards.
+    // A connection that begins during silence goes to the server of the time afterwards.
     let start = *course.wait_for(|course| course.flow != Flow::Silent).await.map_err(io::Error::other)?;
     let mut cut = course.clone();
-    let is_cut = |course: &Course| course.flow == Flow::Cut || (course.turn != start.turn && course.old == Old::Closed);
+    let is_cut =
+        |course: &Course| course.flow == Flow::Cut || (course.epoch != start.epoch && course.old == Old::Closed);
     let forwarding = async {
         let server = TcpStream::connect(start.server).await?;
         let _port = KnownPort::new(ports, server.local_addr()?.port());
-        forward(client, server, course, start.turn).await
+        forward(client, server, course, start.epoch).await
     };
     tokio::select! {
         ended = forwarding => ended,
@@ -113,7 +114,7 @@ async fn carry(
     }
 }
 
-/// A port that is known as the link's for as long as its connection lasts.
+/// A port that belongs to the link while its connection lasts.
 struct KnownPort(Arc<Mutex<HashSet<u16>>>, u16);
 
 impl KnownPort {
@@ -129,13 +130,13 @@ impl Drop for KnownPort {
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, course: watch::Receiver<Course>, turn: u64) -> io::Result<()> {
+async fn forward(client: TcpStream, server: TcpStream, course: watch::Receiver<Course>, epoch: u64) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let ((client_reads, client_writes), (server_reads, server_writes)) = (client.into_split(), server.into_split());
     tokio::select! {
-        ended = copy(client_reads, server_writes, course.clone(), turn) => ended,
-        ended = copy(server_reads, client_writes, course, turn) => ended,
+        ended = copy(client_reads, server_writes, course.clone(), epoch) => ended,
+        ended = copy(server_reads, client_writes, course, epoch) => ended,
     }
 }
 
@@ -143,13 +144,13 @@ async fn copy(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     mut course: watch::Receiver<Course>,
-    turn: u64,
+    epoch: u64,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
-        // A reset is held back like everything else: whoever is at the other end must not be told.
+        // Hold a reset back as well, because the other side must not notice it.
         let read = from.read(&mut buffer).await;
-        let through = |course: &Course| course.flow == Flow::Open && course.turn == turn;
+        let through = |course: &Course| course.flow == Flow::Open && course.epoch == epoch;
         course.wait_for(through).await.map_err(io::Error::other)?;
         let length = read?;
         if length == 0 {

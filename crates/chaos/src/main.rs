@@ -1,5 +1,5 @@
-//! Three nodes, PostgreSQL and Redis are broken in every way while people write and read. Then every client's history is
-//! compared with the order of events. `make test` runs it for a short while, `make chaos` for ten minutes (docs/chaos.md).
+//! Makes faults in three nodes, PostgreSQL and Redis while clients write and read. Then it compares every client's history with
+//! the order of events. `make test` runs it for a short time, `make chaos` for ten minutes (docs/chaos.md).
 
 mod balancer;
 mod checker;
@@ -22,25 +22,25 @@ use tokio::time::timeout;
 
 use crate::{faults::FaultPlan, kind::Kind};
 
-/// From this length on, the run makes at least 100 faults, and 5 of each kind.
+/// A run of at least this length makes at least 100 faults, and 5 of each kind.
 const LONG_SECONDS: u64 = 600;
-/// How long one fault takes in a run of single faults, with what comes after it.
+/// How long one fault takes in a run of single faults, including the pause after it.
 const SINGLE_FAULT_SECONDS: u64 = 12;
 
 /// Breaks nodes, PostgreSQL and Redis under load; exit status 0 if no event was lost, repeated, out of order or leaked
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
-    /// How long faults are made; the default is long enough for one of each kind
+    /// How long to make faults; the default is long enough for one of each kind
     #[arg(long, env = "CHAOS_SECONDS", default_value_t = 46)]
     seconds: u64,
     /// Chooses the faults and their order
     #[arg(long, env = "CHAOS_SEED", default_value_t = 20_261_123)]
     seed: u64,
-    /// The kinds of faults to make, separated by commas; all of them if there is none
+    /// The kinds of faults to make, separated by commas; by default all
     #[arg(long, env = "CHAOS_KINDS", value_enum, value_delimiter = ',')]
     kinds: Vec<Kind>,
-    /// Make each kind of fault twice, one fault after the other; --seconds does not count then
+    /// Make each kind of fault twice, one fault after the other; --seconds then has no effect
     #[arg(long, env = "CHAOS_ALONE")]
     alone: bool,
     /// Where to write the report, as Markdown
@@ -49,7 +49,7 @@ struct Cli {
     /// Keep the logs of a run that passed, in .data/chaos
     #[arg(long, env = "CHAOS_KEEP")]
     keep: bool,
-    /// The server to break; without it, the `discussions` beside this program
+    /// The server to test; by default the `discussions` beside this program
     #[arg(long, env = "DISCUSSIONS_BIN")]
     server: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
-//! Processes that a run starts, pauses and ends.
+//! The processes that a run starts, pauses and ends.
 //!
-//! The kernel kills each of them when the run ends, however it ends. The shell that pauses a process also continues it.
+//! When the run ends for any reason, the kernel kills these processes. The shell that pauses a process also continues it.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The folder of the repository, whose scripts start the services.
+/// The folder of the repository. Its scripts start the services.
 pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
@@ -32,7 +32,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// The one that `scripts/<script>.sh` runs, in a folder of its own below `dir`.
+    /// Prepares the service of `scripts/<script>.sh`, in its own folder below `dir`.
     pub async fn prepare(script: &str, dir: &Path) -> Result<Self> {
         let path = repository().join(format!("scripts/{script}.sh"));
         let dir = dir.join(script);
@@ -41,7 +41,7 @@ impl Service {
         Self::at(script, dir)
     }
 
-    /// One that is prepared.
+    /// A service that is already prepared in `dir`.
     pub fn at(script: &str, dir: PathBuf) -> Result<Self> {
         let script = repository().join(format!("scripts/{script}.sh"));
         let url = fs::read_to_string(dir.join("url"))?.trim().to_owned();
@@ -49,7 +49,7 @@ impl Service {
         Ok(Self { script, dir, child: None, url, addr: ([127, 0, 0, 1], port).into(), paused_until: None })
     }
 
-    /// Starts it, and does not wait until it answers.
+    /// Starts the service. Does not wait until it answers.
     pub fn start(&mut self) -> Result<()> {
         let mut command = Command::new(&self.script);
         command.arg("run").arg(&self.dir).stdin(Stdio::null()).kill_on_drop(true);
@@ -57,7 +57,7 @@ impl Service {
         Ok(())
     }
 
-    /// Whether a process of it runs (it may be starting, or paused).
+    /// Whether its process runs. It may be starting or paused.
     pub fn runs(&mut self) -> Result<bool> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?.is_none()),
@@ -69,13 +69,13 @@ impl Service {
         Ok(self.runs()? && self.paused_until.is_none_or(|until| until < Instant::now()))
     }
 
-    /// `signal` ends it; returns when it has.
+    /// Sends `signal` and waits until the process has ended.
     pub async fn end(&mut self, signal: &str) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         end(&mut child, signal).await
     }
 
-    /// Stops it, children included, and continues it after a while.
+    /// Pauses the process and its children, and continues them after `pause`.
     pub fn pause(&mut self, pause: Duration) -> Result<()> {
         let pid = self.child.as_ref().and_then(Child::id).context("it does not run")?;
         let mut pids = vec![pid];
@@ -104,7 +104,7 @@ pub fn pause_all(pids: &[u32], pause: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Not killed when dropped: a paused process must be continued.
+/// This shell is not killed on drop, because it must continue the paused process.
 fn shell(script: &str) -> Result<Child> {
     Ok(Command::new("sh").args(["-c", script]).stderr(Stdio::null()).spawn()?)
 }
@@ -113,7 +113,7 @@ fn children(parent: u32) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // The name of a process may hold anything, but it ends at the last bracket.
+        // The name of a process may contain anything. It ends at the last bracket.
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         let fields = stat.rsplit(')').next().unwrap_or_default();
         if fields.split_whitespace().nth(1) == Some(&parent.to_string()) {

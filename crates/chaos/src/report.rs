@@ -14,18 +14,18 @@ use clap::ValueEnum;
 
 use crate::{
     checker::{Failover, Truth, Verdict},
-    clients::{POLL_SECONDS, Seen},
+    clients::{Observations, POLL_SECONDS},
     faults::{FaultPlan, Made, Outcome},
     kind::Kind,
     silence::{AFTER_THE_END, Wait, longest},
 };
 
-/// The heading of what `CHAOS_ALONE=true` writes into the document, at its end.
+/// The heading of the last part of the document, which `CHAOS_ALONE=true` writes.
 const ALONE: &str = "## Each kind of fault alone";
-/// So long after a failover somebody may still ask for what it lost.
+/// How long after a failover clients may still request what it lost.
 const FORGETTING: Duration = Duration::from_secs(15);
 
-/// The restart of every node in turn.
+/// The restarts of the nodes, one after the other.
 pub struct Rolling {
     pub restarts: usize,
     /// From SIGTERM to the end of the process.
@@ -34,19 +34,19 @@ pub struct Rolling {
     pub errors: BTreeMap<String, usize>,
 }
 
-/// What a run came to.
+/// The results of a run.
 pub struct Report {
     pub plan: FaultPlan,
     pub lasted: Duration,
     pub rolling: Rolling,
     pub outcome: Outcome,
     pub truth: Truth,
-    pub seen: Seen,
+    pub seen: Observations,
     pub verdict: Verdict,
 }
 
 impl Report {
-    /// What must not be. Empty is success.
+    /// The faults that make the run fail. Empty if it succeeded.
     pub fn complaints(&self) -> Vec<String> {
         let Self { verdict, rolling, seen, outcome, .. } = self;
         let mut complaints = Vec::new();
@@ -69,7 +69,7 @@ impl Report {
         complaints
     }
 
-    /// Things that were not there, although no failover had just lost them.
+    /// Things that did not exist although no failover had just lost them.
     fn missing(&self) -> Vec<&String> {
         let is_lost = |at| {
             let forgets = |failover: &Failover| failover.from <= at && at <= failover.to + FORGETTING;
@@ -78,11 +78,11 @@ impl Report {
         self.seen.missing.iter().filter(|(at, _)| !is_lost(*at)).map(|(_, what)| what).collect()
     }
 
-    /// Writes the document, or its part: the other one stays as it is.
+    /// Writes this run's part of the document. The other part stays as it is.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let old = fs::read_to_string(path).unwrap_or_default();
         let (all, alone) = match old.find(ALONE) {
-            Some(place) => (&old[..place], &old[place..]),
+            Some(start) => (&old[..start], &old[start..]),
             None => (&*old, ""),
         };
         let document = if self.plan.alone {
@@ -119,7 +119,7 @@ impl Report {
         )
     }
 
-    /// The table as a page of the documentation, with how to make it again.
+    /// The report as a page of the documentation, with the command that makes it.
     fn document(&self) -> String {
         let build = if std::env::var_os("DISCUSSIONS_BIN").is_some() { "DISCUSSIONS_BIN" } else { "debug" };
         let (seconds, seed) = (self.lasted.as_secs(), self.plan.seed);

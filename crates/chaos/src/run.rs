@@ -1,4 +1,4 @@
-//! One run: everything starts, faults come under load, and then every client's history is compared with the order of events.
+//! One run: starts everything, makes faults under load, and then compares every client's history with the order of events.
 
 use std::{
     path::Path,
@@ -20,7 +20,7 @@ use crate::{
     report::{Report, Rolling},
 };
 
-/// Everything is whole again within this time after the last fault.
+/// After the last fault everything must work again within this time.
 const HEALING: Duration = Duration::from_secs(30);
 
 /// Runs `plan` against the program `server`. The logs are removed unless the report complains or `keep_logs` is set.
@@ -61,10 +61,10 @@ async fn until_busy(clients: &Clients) -> Result<()> {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(HEALING, busy).await.context("the clients do not get going")
+    timeout(HEALING, busy).await.context("the clients did not start in time")
 }
 
-/// Restarts every node in turn, twice, each as soon as the one before is ready again.
+/// Restarts the nodes one after the other, twice. Each restart begins when the node before is ready again.
 async fn rolling_restart(cluster: &mut Cluster, clients: &Clients) -> Result<Rolling> {
     let (mut restarts, mut slowest) = (0, Duration::ZERO);
     for _ in 0..2 {
@@ -77,21 +77,21 @@ async fn rolling_restart(cluster: &mut Cluster, clients: &Clients) -> Result<Rol
             restarts += 1;
         }
     }
-    // The last of what was under way comes to its end.
+    // Wait for requests that are still under way.
     let writes = clients.writes();
     let more = async {
         while clients.writes() < writes + 20 {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(HEALING, more).await.context("the clients do not go on")?;
+    timeout(HEALING, more).await.context("the clients did not continue in time")?;
     let mut errors = clients.errors();
-    // Whoever is in no community has nothing to register for.
+    // A client without a community cannot register.
     errors.retain(|error, _| !error.contains("no_communities"));
     Ok(Rolling { restarts, slowest, writes, errors })
 }
 
-/// Waits until everything committed is numbered and nothing more comes; returns the head.
+/// Waits until all committed events have numbers and no new ones come. Returns the head.
 async fn settled(cluster: &Cluster) -> Result<i64> {
     let sql = "select last_assigned, (select count(*) from outbox where event_id is null) from event_head";
     let (mut last, mut since) = (-1, Instant::now());
@@ -105,7 +105,7 @@ async fn settled(cluster: &Cluster) -> Result<i64> {
         }
         sleep(Duration::from_millis(50)).await;
     }
-    anyhow::bail!("the outbox does not get empty")
+    anyhow::bail!("the outbox does not become empty")
 }
 
 /// Waits until Redis has the newest event again, and every node reads it there.
@@ -130,7 +130,7 @@ async fn whole_again(cluster: &Cluster, head: i64) -> Result<()> {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(HEALING, whole).await.context("Redis is not filled again, or a node does not return to it")
+    timeout(HEALING, whole).await.context("Redis was not filled again in time, or a node did not return to it")
 }
 
 async fn newest_entry(cluster: &Cluster) -> redis::RedisResult<String> {

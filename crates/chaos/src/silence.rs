@@ -1,4 +1,4 @@
-//! How long clients waited, and why.
+//! Computes how long clients waited, and during which faults.
 
 use std::{collections::HashMap, fmt::Write, time::Duration};
 
@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 
 use crate::{checker::History, clients::NOMAD, faults::Made, report::Report};
 
-/// Alone, everyone hears something so soon after the end of a fault.
+/// In a run of single faults every client must get an answer within this many seconds after the end of a fault.
 pub const AFTER_THE_END: f64 = 5.0;
 
-/// A time in which something was waited for.
+/// A span of time in which a client waited.
 pub struct Wait {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
@@ -29,7 +29,7 @@ pub fn longest<'a>(waits: impl IntoIterator<Item = &'a Wait>) -> f64 {
     waits.into_iter().map(Wait::seconds).fold(0.0, f64::max)
 }
 
-/// The moments at which the client was told something.
+/// The times at which the client got answers.
 fn heard(history: &History) -> impl Iterator<Item = DateTime<Utc>> {
     history.paths.iter().flat_map(|path| path.answers.iter().map(|answer| answer.at).chain(path.caught_up))
 }
@@ -44,7 +44,7 @@ impl Report {
         self.seen.histories.iter().filter(|history| !history.name.starts_with(NOMAD))
     }
 
-    /// From the commit of an event to its arrival, for each delivery.
+    /// For each delivery, the time from the event's commit to its arrival.
     pub fn deliveries(&self) -> Vec<Wait> {
         let numbered = self.truth.failovers.iter().flat_map(|failover| &failover.numbered);
         let written: HashMap<i64, DateTime<Utc>> =
@@ -60,13 +60,13 @@ impl Report {
         waits
     }
 
-    /// From one answer to the next, for each client.
+    /// For each client, the times from one answer to the next.
     pub fn silences(&self) -> Vec<Wait> {
         self.measured().flat_map(silences_of).collect()
     }
 
-    /// How long the client that waited longest heard nothing after the end of a fault, in seconds, up to the next fault, or to
-    /// the end. Lists that were loaded anew count as heard.
+    /// The longest time in seconds that a client got no answer after the end of a fault, up to the next fault or the end of the
+    /// run. Lists that the client loaded again count as answers.
     pub fn after(&self, made: &Made) -> f64 {
         let next = self.outcome.made.iter().map(|made| made.from).find(|from| *from > made.to);
         let longest = |history: &History| {
@@ -80,7 +80,7 @@ impl Report {
         self.measured().map(longest).fold(0.0, f64::max)
     }
 
-    /// Complaints about clients that heard nothing for too long after a fault that was alone.
+    /// Complaints about clients that got no answer for too long after a single fault.
     pub fn long_silences(&self) -> Vec<String> {
         let made = if self.plan.alone { &self.outcome.made[..] } else { &[] };
         let silences = made.iter().map(|made| (made, self.after(made)));
@@ -88,7 +88,7 @@ impl Report {
         long.map(|(made, seconds)| format!("silence of {seconds:.1} s after: {}", made.kind.description())).collect()
     }
 
-    /// The longest silences with what the client tried meanwhile, and the faults that were on.
+    /// The longest silences, with the client's attempts and the faults during each.
     pub fn longest_silences(&self) -> String {
         let named =
             self.measured().flat_map(|history| silences_of(history).into_iter().map(move |wait| (history, wait)));
@@ -97,7 +97,7 @@ impl Report {
         let mut text = String::new();
         for (history, wait) in named.iter().take(5) {
             let time = |at: DateTime<Utc>| at.format("%T%.3f");
-            // Writing to a String does not fail.
+            // Writing to a String never fails.
             let _ = writeln!(text, "{:.1} s: {} from {}", wait.seconds(), history.name, time(wait.from));
             for made in self.outcome.made.iter().filter(|made| wait.meets(made)) {
                 let _ =

@@ -44,7 +44,7 @@ fn a_queue_whose_time_is_up_is_not_served_even_before_it_is_removed() {
 
 #[test]
 fn the_memory_of_expired_queues_is_freed() {
-    // Alone in its process: the other tests would be measured as well.
+    // This test runs in its own process, because it would also measure the memory of other tests.
     if std::env::var_os("HUB_TEST_ALONE").is_none() {
         let name = "hub::expiry::the_memory_of_expired_queues_is_freed";
         let child = std::process::Command::new(std::env::current_exe().unwrap())
@@ -78,12 +78,12 @@ fn the_memory_of_expired_queues_is_freed() {
         }
         assert!(polls.iter_mut().all(|parked| matches!(outcome(parked), Some(ParkedOutcome::Gone))));
         assert_eq!(hub.stats(), discussions::realtime::hub::Stats::default());
-        // By then the allocator has the room that it works in.
+        // After these rounds the allocator has all the memory that it needs.
         if round == 49 {
             after_warming_up = resident_kib();
         }
     }
-    // 100,000 more queues; 40 bytes kept of each would be 3.8 MiB.
+    // The later rounds have 100,000 queues. If 40 bytes of each were kept, that would be 3.8 MiB.
     let grown = resident_kib().saturating_sub(after_warming_up);
     assert!(grown < 2_048, "{grown} KiB more");
 }

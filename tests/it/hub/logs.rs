@@ -14,7 +14,7 @@ fn the_logs_stay_within_their_bounds() {
         most = most.max(stats.events);
     }
     assert!(most > 10);
-    // One event larger than all bounds is not kept either.
+    // An event that is larger than the limit is not kept either.
     hub.append(&event(501, 1, 10_000));
     assert_eq!((hub.stats().events, hub.stats().bytes), (0, 0));
     for event_id in 502..=600 {

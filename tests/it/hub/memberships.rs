@@ -17,18 +17,18 @@ fn events_of_a_member_are_those_between_joining_and_leaving() {
     hub.append(&event(8, 7, 0));
     hub.append(&membership(9, change(1, 8, None, member)));
     hub.append(&event(10, 8, 0));
-    hub.append(&membership(11, change(2, 8, None, member))); // somebody else's
+    hub.append(&membership(11, change(2, 8, None, member))); // another user's
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![2, 3, 4, 5, 6, 8, 9, 10], 11));
     assert_eq!(answered(&hub, queue, 1, 5, now), (vec![6, 8, 9, 10], 11));
     assert_eq!(answered(&hub, queue, 1, 10, now), (vec![], 11));
 }
 
 #[test]
-fn a_parked_poll_gets_its_users_memberships_and_then_waits_for_those_communities() {
+fn a_parked_poll_gets_its_users_memberships_and_waits_in_new_communities() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7]), now);
     let mut poll = parked(&hub, queue, 1, 0, now);
-    assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "nobody is woken for a community of others");
+    assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "an event of another community notifies nobody");
     assert!(outcome(&mut poll).is_none());
     assert_eq!(hub.append(&membership(2, change(1, 8, None, Some(Role::Member)))), Some(1));
     assert_eq!(event_of(&mut poll), (vec![2], 2));
@@ -44,9 +44,9 @@ fn a_parked_poll_gets_its_users_memberships_and_then_waits_for_those_communities
 }
 
 #[test]
-fn a_stale_entry_of_a_waiting_list_wakes_nobody() {
+fn stale_entries_in_a_list_answer_no_poll() {
     let (hub, now) = (hub(), Instant::now());
-    // Enough others in the list of community 7 that it is not cleared of single entries.
+    // With this many others in the list of community 7, the hub does not compact it for single stale entries.
     let others: Vec<_> = (100..110).map(|user| (user, register(&hub, user, &member_of(&[7]), now))).collect();
     let _parked: Vec<_> = others.iter().map(|(user, queue)| parked(&hub, *queue, *user, 0, now)).collect();
     let leaver = register(&hub, 1, &member_of(&[7, 8]), now);
@@ -57,7 +57,7 @@ fn a_stale_entry_of_a_waiting_list_wakes_nobody() {
     hub.append(&membership(1, change(1, 7, Some(Role::Member), None)));
     let mut left = parked(&hub, leaver, 1, 1, now);
     assert!(hub.close(closer, 2));
-    // The next queue has the closed one's slot.
+    // The next queue gets the slot of the closed one.
     let newcomer = register(&hub, 3, &changed(1, &[], &[8]), now);
     let mut new = parked(&hub, newcomer, 3, 1, now);
 
@@ -89,7 +89,7 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
     let (joined, left) = (change(1, 8, None, Some(Role::Member)), change(1, 7, Some(Role::Member), None));
     let history = changed(4, &[(2, joined), (4, left)], &[8]);
     let queue = register(&hub, 1, &history, now);
-    // The hub has yet to come to any of this: neither do its polls.
+    // The hub's head is before these changes, so the polls do not see them yet.
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![], 0));
     let mut poll = parked(&hub, queue, 1, 0, now);
     assert_eq!(hub.append(&event(1, 8, 0)), Some(0), "not a member there yet");
@@ -110,7 +110,7 @@ fn a_registration_meets_a_snapshot_newer_than_the_hub() {
 }
 
 #[test]
-fn a_former_member_gets_nothing_of_before() {
+fn a_former_member_gets_no_older_events() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
     let member = Some(Role::Member);
@@ -118,7 +118,7 @@ fn a_former_member_gets_nothing_of_before() {
     hub.append(&event(2, 7, 0));
     hub.append(&membership(3, change(1, 8, member, None)));
     hub.append(&event(4, 8, 0));
-    // The old queue and a new one, with every cursor: of community 8 the end of the membership alone.
+    // The old and a new queue get, with every cursor, only the end of the membership of community 8.
     let changes = [(3, change(1, 8, member, None))];
     let new = register(&hub, 1, &changed(4, &changes, &[7]), now);
     for queue in [queue, new] {
@@ -126,7 +126,7 @@ fn a_former_member_gets_nothing_of_before() {
             assert_eq!(answered(&hub, queue, 1, cursor, now), (events, 4), "from {cursor}");
         }
     }
-    // After the rejoin: what was theirs, and what comes.
+    // After the user joins again they get the events of both memberships.
     hub.append(&membership(5, change(1, 8, None, member)));
     hub.append(&event(6, 8, 0));
     assert_eq!(answered(&hub, queue, 1, 0, now), (vec![1, 2, 3, 5, 6], 6));
@@ -134,12 +134,12 @@ fn a_former_member_gets_nothing_of_before() {
 }
 
 #[test]
-fn another_registration_that_knows_more_ends_delivery_to_the_first_queue() {
+fn another_registration_that_knows_more_ends_the_first_ones_events() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
     hub.append(&event(1, 8, 0));
     let mut poll = parked(&hub, queue, 1, 1, now);
-    // This node's feed is behind: the database has the removal at 3 already, which the second tab's registration reads.
+    // This node's feed is behind. The second tab's registration reads the removal at 3 from the database.
     let left = change(1, 8, Some(Role::Member), None);
     register(&hub, 1, &changed(3, &[(3, left)], &[7]), now);
     assert_eq!(hub.append(&event(2, 8, 0)), Some(0));
@@ -150,7 +150,7 @@ fn another_registration_that_knows_more_ends_delivery_to_the_first_queue() {
 }
 
 #[test]
-fn lost_events_of_a_former_community_ask_nobody_to_catch_up() {
+fn lost_events_of_a_former_community_require_no_catch_up() {
     let limits = Limits { community_events: 2, ..LIMITS };
     let (hub, now) = (TestHub::new(limits, 0, []), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7, 8]), now);
@@ -166,7 +166,7 @@ fn lost_events_of_a_former_community_ask_nobody_to_catch_up() {
 }
 
 #[test]
-fn more_membership_changes_than_are_kept_ask_for_a_catch_up() {
+fn more_changes_of_membership_than_are_kept_require_a_catch_up() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7]), now);
     for round in 0..50 {
@@ -178,7 +178,7 @@ fn more_membership_changes_than_are_kept_ask_for_a_catch_up() {
 }
 
 #[test]
-fn a_dropped_registration_leaves_nothing() {
+fn a_registration_that_is_given_up_leaves_nothing() {
     let (hub, now) = (hub(), Instant::now());
     let first = hub.begin_registration(1);
     let second = hub.begin_registration(1);
@@ -191,7 +191,7 @@ fn a_dropped_registration_leaves_nothing() {
 }
 
 #[test]
-fn an_event_that_is_not_the_next_is_refused() {
+fn an_event_that_is_not_the_next_one_is_refused() {
     let hub = hub();
     assert_eq!(hub.append(&event(2, 7, 0)), None);
     assert_eq!(hub.append(&event(1, 7, 0)), Some(0));
@@ -212,7 +212,7 @@ fn the_end_of_an_account_ends_its_queues_and_registrations_under_way() {
     assert!(matches!(outcome(&mut poll), Some(ParkedOutcome::Gone)));
     assert!(outcome(&mut others).is_none());
     assert!(matches!(hub.poll(queue, 1, &Scope::default(), 0, true, now), PollOutcome::NotFound));
-    // A registration that read the database before makes no queue; one that read it afterwards does.
+    // A registration that read the database before the end creates no queue. One that read it afterwards does.
     let (before, after) = (QueueId::random(), QueueId::random());
     early.create_queue(before, Scope::default(), &member_of(&[7]), TTL, now);
     assert!(!hub.has_queue(before, 1, now));

@@ -24,7 +24,7 @@ struct ModelParked {
     parked: ParkHandle,
 }
 
-/// How a parked poll must have been answered by a step.
+/// The answer that a parked poll must have got by a step.
 enum Due {
     Event(EventId),
     Released(EventId),
@@ -35,23 +35,23 @@ struct Model {
     hub: TestHub,
     limits: Limits,
     now: Instant,
-    /// What the hub follows.
+    /// The history that the hub follows.
     world: World,
-    /// The database, where it is in another history by now.
+    /// The database's history, if it is another one.
     restored: Option<World>,
-    /// How many histories there were.
+    /// The number of histories so far.
     histories: usize,
     head: EventId,
     start: EventId,
-    /// Events of communities that the hub should still have.
+    /// The community events that the hub should still have.
     kept: BTreeSet<EventId>,
-    /// The hub's window of the order begins after this.
+    /// The hub's window of the order begins after this event.
     window: EventId,
     registrations: Vec<(UserId, RegistrationGuard, Option<History>)>,
     queues: Vec<ModelQueue>,
-    /// How far the memberships of a user are known to the hub by a registration's snapshot: perhaps beyond its head.
+    /// Up to which event the hub knows a user's memberships from a registration. This may be beyond its head.
     known: BTreeMap<UserId, EventId>,
-    /// The newest end of each user's account that the hub has come to.
+    /// The newest end of each user's account up to the hub's head.
     ended: BTreeMap<UserId, EventId>,
     due: BTreeMap<QueueId, Due>,
 }
@@ -88,7 +88,7 @@ impl Model {
         self.world.event(event_id)
     }
 
-    /// The database.
+    /// The database's history.
     fn database(&mut self) -> &mut World {
         self.restored.as_mut().unwrap_or(&mut self.world)
     }
@@ -97,7 +97,7 @@ impl Model {
         self.database().history(user)
     }
 
-    /// What the hub learns of a user, if it is of its own history.
+    /// The hub gets a user's memberships. It ignores them if they are of another history.
     fn learns(&mut self, user: UserId, history: &History) {
         if history.id == self.world.id {
             let known = self.known.entry(user).or_default();
@@ -105,7 +105,7 @@ impl Model {
         }
     }
 
-    /// Whether the user is a member now, by the newest that the hub has been told.
+    /// Whether the user is a member, by the newest memberships that the hub knows.
     fn is_member(&self, user: UserId, community: CommunityId) -> bool {
         let now = self.known.get(&user).map_or(self.head, |known| self.head.max(*known));
         self.world.role_at(now, user, community).is_some()
@@ -126,8 +126,8 @@ impl Model {
             }
     }
 
-    /// Whether an event is gone that came after `cursor`, in a community in which the user is a member now, and was one at
-    /// `cursor` or joined later and before that event.
+    /// Whether an event after `cursor` is gone, in a community of which the user is a member now, and was a member at `cursor` or
+    /// joined before that event.
     fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
         (self.world.id.base.get() + 1..=self.head).any(|event_id| {
             let event = self.event(event_id);
@@ -169,8 +169,8 @@ impl Model {
             }
         }
         let expected = self.due.len();
-        let woken = self.hub.append(&next).unwrap();
-        assert!(woken >= expected, "{woken} woken of {expected}");
+        let notified = self.hub.append(&next).unwrap();
+        assert!(notified >= expected, "{notified} notified of {expected}");
         if let Audience::Account(user) = next.audience {
             self.ended.insert(user.get(), self.head);
             while let Some(which) = self.queues.iter().position(|queue| queue.user == user.get()) {
@@ -205,7 +205,7 @@ impl Model {
         if matches!(polled, PollOutcome::MembershipsUnknown) {
             let user = self.queues[which].user;
             assert!(!self.known.contains_key(&user), "what was known is forgotten");
-            // What the slow path does.
+            // Do what the slow path does.
             let registration = self.hub.begin_registration(user);
             let history = self.history(user);
             registration.update_memberships(&history);
@@ -246,7 +246,7 @@ impl Model {
         }
     }
 
-    /// The database is another one, and has leapt; the hub has yet to hear of it.
+    /// The database has leaped to another history. The hub does not know that yet.
     fn restore(&mut self, lost: usize, base: EventId, changed: Vec<(UserId, CommunityId, bool)>) {
         self.histories += 1;
         let fingerprint = self.histories.to_string();
@@ -266,7 +266,7 @@ impl Model {
         self.restored = Some(World { id: HistoryId { base: base.into(), fingerprint }, members, events: Vec::new() });
     }
 
-    /// The feed finds out, at once or after more was written.
+    /// The feed notices the leap, at once or after more events.
     fn notice(&mut self) {
         let Some(world) = self.restored.take() else { return };
         let base = world.id.base;
@@ -281,7 +281,7 @@ impl Model {
         }
     }
 
-    /// Parked polls are answered if and only if they should be.
+    /// Checks that exactly the right parked polls are answered.
     fn check_due(&mut self) {
         for queue in &mut self.queues {
             let Some(mut waiting) = queue.parked.take() else { continue };

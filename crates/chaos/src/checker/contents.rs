@@ -1,4 +1,4 @@
-//! What there is to read, folded from lists and events.
+//! The discussions and comments that a client shows, folded from lists and events.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 impl Contents {
-    /// Applies an event, or what the outbox has of it. Types that it does not know change nothing.
+    /// Applies an event, or an event's payload from the outbox. Unknown types change nothing.
     pub fn apply(&mut self, event: &Value) {
         self.apply_to_discussions(event);
         self.apply_to_comments(event);
@@ -88,7 +88,7 @@ fn first_difference<T: PartialEq + std::fmt::Debug>(
 }
 
 impl Discussion {
-    /// From an event or an entry of a list.
+    /// Reads it from an event or from an entry of a list.
     fn from_json(value: &Value) -> Self {
         Self {
             community: value["community_id"].as_i64().unwrap_or_default(),
@@ -100,14 +100,14 @@ impl Discussion {
     }
 }
 
-/// What one client shows: the discussions of one community, and the comments of those that it has open.
+/// The page of one client: the discussions of one community, and the comments of its open discussions.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     pub community: i64,
     contents: Contents,
-    /// Events up to here are in the list of discussions.
+    /// The list of discussions has the events up to this one.
     head: i64,
-    /// The discussions that are open; events up to the number are in their lists of comments.
+    /// The open discussions, each with the number of the newest event in its list of comments.
     open: BTreeMap<i64, i64>,
 }
 
@@ -154,7 +154,7 @@ impl Page {
             self.contents.apply_to_discussions(event);
         }
         if event["type"] == "new_discussion" {
-            // Nobody can have written in it before.
+            // A new discussion has no older comments.
             self.open.entry(discussion).or_insert(id);
         }
         if self.open.get(&discussion).is_some_and(|head| id > *head) {
@@ -162,7 +162,7 @@ impl Page {
         }
     }
 
-    /// How it differs from what it should show of `all`.
+    /// How the page differs from what it should show of `all`.
     pub fn difference(&self, all: &Contents) -> Option<String> {
         let is_shown = |comment: &Comment| self.open.contains_key(&comment.discussion);
         let discussions = all.discussions.iter().filter(|(_, discussion)| discussion.community == self.community);

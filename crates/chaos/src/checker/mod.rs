@@ -1,10 +1,11 @@
-//! Says what went wrong, from the order of events as it is in the end and from what each client was told.
+//! Finds faults by comparing the order of events at the end of the run with the events that each client got.
 //!
-//! The outbox is the truth: it says which event came when, and, by its membership events, who was a member at that place.
-//! What a client should have been told between two cursors follows from it, exactly.
+//! The outbox is the truth. It has the order of events, and its membership events say who was a member at each position. So the
+//! events that a client should get between two cursors are known exactly.
 //!
-//! A failover that loses commits divides the truth into eras. Each era has its own order: what was kept before it, and what
-//! was numbered in it, even where the next failover lost that. A path of a client's cursor lies in one era.
+//! A failover that loses commits divides the truth into eras. The order of an era consists of the events that were kept from
+//! before it and those that were numbered in it, including those that the next failover lost. A path of a client's cursor lies
+//! in one era.
 
 mod contents;
 mod order;
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 pub use self::contents::{Comment, Contents, Discussion, Page};
 
-/// Of each kind of fault so many are described, the rest counted.
+/// This many faults of each kind are described. The others are only counted.
 const EXAMPLES: usize = 5;
 
 /// A committed event, as the outbox has it.
@@ -25,31 +26,31 @@ const EXAMPLES: usize = 5;
 pub struct Event {
     pub event_id: i64,
     pub community: i64,
-    /// The one user it is for; None where it is for the whole community.
+    /// The only recipient; None if the event is for the whole community.
     pub user: Option<i64>,
-    /// What clients get.
+    /// The event as clients get it.
     pub content: Value,
     pub written_at: DateTime<Utc>,
 }
 
-/// A failover to a replica that had not got everything.
+/// A failover to a replica that had not received everything.
 #[derive(Clone, Debug, Default)]
 pub struct Failover {
     /// When the primary was killed.
     pub from: DateTime<Utc>,
-    /// When the new primary took its place.
+    /// When the new primary accepted connections.
     pub to: DateTime<Utc>,
     /// The newest number that the new primary had.
     pub kept: i64,
-    /// The numbering went on after this number; None where it has not leaped.
+    /// The base from which the numbering continued; None if it has not leaped.
     pub base: Option<i64>,
-    /// The events that the dead primary had numbered after `kept`, in order. Clients may have been told of them.
+    /// The events that the dead primary had numbered after `kept`, in order. Clients may have got them.
     pub numbered: Vec<Event>,
-    /// The changes that the dead primary had committed and the new one never got, numbered or not.
+    /// The changes that the dead primary had committed and the new one lacks, with or without a number.
     pub lost: Vec<Value>,
 }
 
-/// How things are in the end.
+/// The state at the end of the run.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     /// Ascends by event_id.
@@ -59,28 +60,28 @@ pub struct Truth {
     pub tables: Contents,
 }
 
-/// A change that a client asked for, named by [`mark`].
+/// A change that a client requested, named by [`mark`].
 #[derive(Clone, Debug)]
 pub struct Write {
     pub mark: String,
-    /// When the client was told that it is done. One that was not told may or may not find it done.
+    /// When the client got the acknowledgement. Without one the change may or may not be done.
     pub acknowledged: Option<DateTime<Utc>>,
 }
 
-/// What one client was told.
+/// The history of one client.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub name: String,
     pub user: i64,
-    /// What its token is narrowed to.
+    /// The communities of its token; None for all.
     pub scope: Option<Vec<i64>>,
-    /// A new one begins where the client was told to catch up.
+    /// A new path begins after each `catchup_required`.
     pub paths: Vec<Path>,
-    /// What it shows in the end.
+    /// Its page at the end.
     pub page: Option<Page>,
 }
 
-/// The way of a cursor.
+/// The path of a cursor, from registering to a catch-up or the end.
 #[derive(Clone, Debug, Default)]
 pub struct Path {
     pub start: i64,
@@ -93,52 +94,52 @@ pub struct Path {
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub events: Vec<Value>,
-    /// The cursor from here on.
+    /// The new cursor.
     pub to: i64,
     pub at: DateTime<Utc>,
 }
 
-/// What a client's histories and the order say together. All zeros is how it should be.
+/// The faults found. All counts should be zero.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// Events that a client should have been told, and was not.
+    /// Events that a client should have got and did not.
     pub lost: usize,
-    /// Events that a client was told again.
+    /// Events that a client got again.
     pub repeated: usize,
     /// Events that came after a later one, or after the cursor had passed them.
     pub out_of_order: usize,
-    /// Events that a client was told although not a member at their place, or that never happened.
+    /// Events that a client got although it was no member at their position, or that never happened.
     pub leaked: usize,
-    /// Events that read differently from what was committed.
+    /// Events that differ from the committed ones.
     pub altered: usize,
-    /// Changes that were acknowledged and are not in the order, or not once.
+    /// Acknowledged changes that are not in the order, or more than once.
     pub writes: usize,
     /// Faults of the order itself: a gap in the numbers, an event before one that it depends on.
     pub order: usize,
     /// Rows that differ from what their events say: a row without its event, or an event without its row.
     pub rows: usize,
-    /// Clients whose lists and events come to something else than what is there.
+    /// Clients whose page, folded from lists and events, differs from the database.
     pub pages: usize,
-    /// `catchup_required` although nothing was lost.
+    /// Answers `catchup_required` although nothing was lost.
     pub catch_ups: usize,
-    /// Cursors that went on over a leap as if nothing had happened.
+    /// Cursors that continued across a leap without a catch-up.
     pub crossed: usize,
     /// Failovers with a loss after which the numbering did not leap.
     pub no_leaps: usize,
-    /// Some of them, in words.
+    /// Descriptions of some faults.
     pub examples: Vec<String>,
-    /// No fault: changes that were acknowledged by a primary that died before its replica had them.
+    /// Acknowledged changes that died with a primary before its replica had them. These are no faults.
     pub lost_with_primary: usize,
 }
 
 impl Verdict {
-    /// Whether nothing was found.
+    /// Whether there are no faults.
     #[cfg(test)]
     pub fn is_clean(&self) -> bool {
         self.examples.is_empty()
     }
 
-    /// The counts of faults, with what they count.
+    /// The counts of faults, each with its words.
     pub fn faults(&self) -> [(&'static str, usize); 12] {
         [
             ("events lost", self.lost),
@@ -165,7 +166,7 @@ impl Verdict {
     }
 }
 
-/// What names the change that made an event: unique, as no client writes a text twice.
+/// The name of the change that made an event. It is unique, because no client writes a text twice.
 pub fn mark(content: &Value) -> Option<String> {
     let kind = content["type"].as_str()?;
     match kind {
@@ -175,7 +176,7 @@ pub fn mark(content: &Value) -> Option<String> {
 }
 
 impl Truth {
-    /// The era that a number belongs to.
+    /// The era of a number.
     pub fn era(&self, number: i64) -> usize {
         let is_before = |failover: &&Failover| failover.base.is_some_and(|base| base <= number);
         self.failovers.iter().filter(is_before).count()

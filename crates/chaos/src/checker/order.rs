@@ -1,4 +1,4 @@
-//! The order itself, what became of writes, and the tables beside it.
+//! Checks the order itself, the writes in it, and the tables.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +9,7 @@ pub fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdict) {
     let (mut discussions, mut comments) = (HashSet::new(), HashSet::new());
     let mut last = 0;
     for event in order {
-        // A leap goes from what a failover kept to its base, and nowhere else.
+        // Only a failover may leap, from what it kept to its base.
         let leaps = |failover: &Failover| failover.base == Some(event.event_id - 1) && failover.kept >= last;
         if event.event_id != last + 1 && !failovers.iter().any(leaps) {
             verdict.note(|verdict| &mut verdict.order, || format!("event {} comes after {last}", event.event_id));
@@ -34,8 +34,8 @@ pub fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdict) {
     }
 }
 
-/// An acknowledged write is in the order once. Only a failover excuses its absence: where its dead primary had it, the new
-/// one never got it, and it was acknowledged before the new one was in place.
+/// Checks that an acknowledged write is in the order once. It may be missing only after a failover, if the dead primary had it,
+/// the new one does not, and it was acknowledged before the new primary accepted connections.
 pub fn check_writes(truth: &Truth, writes: &[Write], verdict: &mut Verdict) {
     let mut found: HashMap<String, usize> = HashMap::new();
     for mark in truth.order.iter().filter_map(|event| mark(&event.content)) {
@@ -61,28 +61,28 @@ pub fn check_writes(truth: &Truth, writes: &[Write], verdict: &mut Verdict) {
     }
 }
 
-/// All events together say what is in the tables.
+/// Checks that all events together result in the contents of the tables.
 pub fn check_rows(truth: &Truth, verdict: &mut Verdict) {
-    let mut told = Contents::default();
+    let mut folded = Contents::default();
     for event in &truth.order {
-        told.apply(&event.content);
+        folded.apply(&event.content);
     }
     let tables = &truth.tables;
-    let discussions = told.discussions.keys().chain(tables.discussions.keys()).collect::<HashSet<_>>();
+    let discussions = folded.discussions.keys().chain(tables.discussions.keys()).collect::<HashSet<_>>();
     for id in discussions {
-        let (told, row) = (told.discussions.get(id), tables.discussions.get(id));
-        if told != row {
-            let why = || format!("discussion {id}: its events say {told:?}, its row {row:?}");
+        let (folded, row) = (folded.discussions.get(id), tables.discussions.get(id));
+        if folded != row {
+            let why = || format!("discussion {id}: its events say {folded:?}, its row {row:?}");
             verdict.note(|verdict| &mut verdict.rows, why);
         }
     }
-    let comments = told.comments.keys().chain(tables.comments.keys()).collect::<HashSet<_>>();
+    let comments = folded.comments.keys().chain(tables.comments.keys()).collect::<HashSet<_>>();
     for id in comments {
-        let (told, row) = (told.comments.get(id), tables.comments.get(id));
-        if told != row {
+        let (folded, row) = (folded.comments.get(id), tables.comments.get(id));
+        if folded != row {
             verdict.note(
                 |verdict| &mut verdict.rows,
-                || format!("comment {id}: its events say {told:?}, its row {row:?}"),
+                || format!("comment {id}: its events say {folded:?}, its row {row:?}"),
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What one client was told, beside what it should have been told.
+//! Compares the events that one client got with those that it should have got.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Answer, Event, History, Path, Truth, Verdict};
 
-/// Checks all paths of a client. `orders` are those of the eras.
+/// Checks all paths of a client. `orders` has the order of each era.
 pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &mut Verdict) {
     let name = &history.name;
     let mut eras: HashMap<usize, Era> = HashMap::new();
@@ -15,7 +15,7 @@ pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &
         let number = truth.era(path.start);
         let era = eras.entry(number).or_insert_with(|| Era::new(&orders[number], history));
         let is_last = index + 1 == history.paths.len();
-        // A client that keeps polling gets to the end; one that was told to catch up ended its path there.
+        // A path ends at the end of the run or with a `catchup_required`.
         let end = if is_last { orders[number].last().map(|event| event.event_id) } else { None };
         check_path(name, path, end, era, verdict);
         if path.answers.iter().any(|answer| truth.era(answer.to) != number) || (is_last && number + 1 < orders.len()) {
@@ -25,7 +25,7 @@ pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &
         if let Some(at) = path.caught_up
             && truth.failovers.get(number).is_none_or(|failover| failover.from > at)
         {
-            let why = || format!("{name} was told to catch up from {} at {at}", path.start);
+            let why = || format!("{name} had to catch up from {} at {at}", path.start);
             verdict.note(|verdict| &mut verdict.catch_ups, why);
         }
     }
@@ -34,7 +34,7 @@ pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &
 /// An era as one client sees it.
 struct Era<'a> {
     by_id: HashMap<i64, &'a Event>,
-    /// The events that the client may be told, each with the end of the membership that it was told in.
+    /// The events that the client may get, each with the end of the membership in which it happened.
     visible: BTreeMap<i64, Option<Leave>>,
 }
 
@@ -43,7 +43,7 @@ struct Era<'a> {
 struct Leave {
     event_id: i64,
     at: DateTime<Utc>,
-    /// When the client came back; None where it did not.
+    /// When the client became a member again; None if it did not.
     back: Option<DateTime<Utc>>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Era<'a> {
     fn new(order: &'a [Event], history: &History) -> Self {
         let by_id: HashMap<i64, &Event> = order.iter().map(|event| (event.event_id, event)).collect();
         let allowed = |community| history.scope.as_ref().is_none_or(|scope| scope.contains(&community));
-        // By community: the events since the client came.
+        // By community: the events since the client joined.
         let mut stays: HashMap<i64, Vec<i64>> = HashMap::new();
         let mut left: HashMap<i64, Vec<i64>> = HashMap::new();
         let mut visible: BTreeMap<i64, Option<Leave>> = BTreeMap::new();
@@ -87,8 +87,8 @@ impl<'a> Era<'a> {
         Self { by_id, visible }
     }
 
-    /// The event, where the client may be told it in this answer: it was a member at the event's place, and is one now. (A node
-    /// may know from the database that it is back, before it has the event.)
+    /// The event, if the client may get it in this answer: it was a member at the event's position and is one now. (A node may
+    /// know from the database that the client is a member again, before it has that event.)
     fn get(&self, id: i64, Answer { to, at, .. }: &Answer) -> Option<&'a Event> {
         let leave = self.visible.get(&id)?;
         let is_away = leave.is_some_and(|leave| leave.event_id <= *to && leave.back.is_none_or(|back| back > *at));
@@ -97,28 +97,28 @@ impl<'a> Era<'a> {
 }
 
 fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict: &mut Verdict) {
-    let (mut told, mut newest, mut cursor) = (HashSet::new(), path.start, path.start);
-    // Where each answer got to, and when.
+    let (mut delivered, mut newest, mut cursor) = (HashSet::new(), path.start, path.start);
+    // The cursor and the time of each answer.
     let mut passed = Vec::new();
     for answer in &path.answers {
         let Answer { events, to, at } = answer;
         for event in events {
             let id = event["event_id"].as_i64().unwrap_or_default();
             let Some(committed) = era.get(id, answer) else {
-                verdict.note(|verdict| &mut verdict.leaked, || format!("{name} was told {event}"));
+                verdict.note(|verdict| &mut verdict.leaked, || format!("{name} got {event}"));
                 continue;
             };
-            if id <= path.start || !told.insert(id) {
-                verdict.note(|verdict| &mut verdict.repeated, || format!("{name} was told {id} again"));
+            if id <= path.start || !delivered.insert(id) {
+                verdict.note(|verdict| &mut verdict.repeated, || format!("{name} got {id} again"));
                 continue;
             }
             if id < newest || id <= cursor || id > *to {
-                let why = || format!("{name} was told {id} after {newest}, on the way from {cursor} to {to}");
+                let why = || format!("{name} got {id} after {newest}, on the way from {cursor} to {to}");
                 verdict.note(|verdict| &mut verdict.out_of_order, why);
             }
             newest = newest.max(id);
             if !same(event, &committed.content) {
-                let why = || format!("{name} was told {event}, and committed is {}", committed.content);
+                let why = || format!("{name} got {event}, and committed is {}", committed.content);
                 verdict.note(|verdict| &mut verdict.altered, why);
             }
         }
@@ -130,23 +130,23 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
     }
     let end = end.unwrap_or(cursor).max(cursor);
     for (id, left) in era.visible.range(path.start + 1..).take_while(|(id, _)| **id <= end) {
-        // Who has left by the time of the answer is not told what was before, either. The node may know of it from the
-        // database, before it has the event.
+        // A client that has left by the time of the answer does not get the events before either. The node may know that from
+        // the database, before it has the event.
         let answer = passed.iter().find(|(to, _)| to >= id);
         let has_left = left.zip(answer).is_some_and(|(left, (_, at))| left.at <= *at);
-        if !told.contains(id) && !has_left {
-            let why = || format!("{name} was not told {id}, from {} to {cursor}", path.start);
+        if !delivered.contains(id) && !has_left {
+            let why = || format!("{name} did not get {id}, from {} to {cursor}", path.start);
             verdict.note(|verdict| &mut verdict.lost, why);
         }
     }
 }
 
-/// Whether a client was told what was committed. Times may be written in several ways.
-fn same(told: &Value, committed: &Value) -> bool {
+/// Whether a client's event is the committed one. Times may be written in different ways.
+fn same(delivered: &Value, committed: &Value) -> bool {
     let time = |value: &Value| value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
-    let (Some(told), Some(committed)) = (told.as_object(), committed.as_object()) else { return false };
-    told.len() == committed.len()
-        && committed.iter().all(|(name, value)| match told.get(name) {
+    let (Some(delivered), Some(committed)) = (delivered.as_object(), committed.as_object()) else { return false };
+    delivered.len() == committed.len()
+        && committed.iter().all(|(name, value)| match delivered.get(name) {
             Some(other) if name == "timestamp" => time(other).is_some() && time(other) == time(value),
             other => other == Some(value),
         })

@@ -1,4 +1,4 @@
-//! The checker catches what is planted.
+//! Tests that the checker finds planted faults.
 
 use serde_json::json;
 
@@ -22,11 +22,12 @@ fn comment(event_id: i64, community: i64) -> Event {
     event(event_id, community, None, content)
 }
 
-/// User 7 joins 1 and 2, and leaves 2 for a while: not theirs are 7 (while away) and 9 (of a third community).
+/// User 7 joins communities 1 and 2, and leaves 2 for a while. Event 7 (during the absence) and event 9 (in a third community) are
+/// not for this user.
 fn order() -> Vec<Event> {
-    let discussion = |id, place| {
-        let content = json!({ "type": "new_discussion", "discussion_id": place, "text": format!("text {id}") });
-        event(id, place, None, content)
+    let discussion = |id, discussion_id| {
+        let content = json!({ "type": "new_discussion", "discussion_id": discussion_id, "text": format!("text {id}") });
+        event(id, discussion_id, None, content)
     };
     vec![
         moved(1, 1, Some("member")),
@@ -44,12 +45,12 @@ fn order() -> Vec<Event> {
 }
 
 fn answer(order: &[Event], ids: &[i64], to: i64) -> Answer {
-    let told = |id: &i64| order[*id as usize - 1].content.clone();
-    Answer { events: ids.iter().map(told).collect(), to, at: NOW }
+    let delivered = |id: &i64| order[*id as usize - 1].content.clone();
+    Answer { events: ids.iter().map(delivered).collect(), to, at: NOW }
 }
 
-/// A client that was told these events, each in an answer of its own, and got to the end.
-fn told(ids: &[i64]) -> Verdict {
+/// The verdict on a client that got these events, each in its own answer, and reached the end.
+fn delivered(ids: &[i64]) -> Verdict {
     let order = order();
     let mut answers: Vec<Answer> = ids.iter().map(|id| answer(&order, &[*id], *id)).collect();
     answers.push(answer(&order, &[], 11));
@@ -65,7 +66,7 @@ fn client(paths: Vec<Path>) -> History {
     History { name: "a client".to_owned(), user: 7, paths, ..History::default() }
 }
 
-/// Without failovers, and with tables that are as the events say.
+/// The truth without failovers, with tables that agree with the events.
 fn truth(order: &[Event]) -> Truth {
     let mut tables = Contents::default();
     for event in order {
@@ -74,7 +75,7 @@ fn truth(order: &[Event]) -> Truth {
     Truth { order: order.to_vec(), failovers: Vec::new(), tables }
 }
 
-/// The counts: lost, repeated, out of order, leaked, altered, writes, order. All others are zero.
+/// The counts of lost, repeated, out of order, leaked, altered, writes and order. All other counts are zero.
 fn counts(verdict: &Verdict) -> [usize; 7] {
     assert!(verdict.faults()[7..].iter().all(|(_, count)| *count == 0), "{:?}", verdict.examples);
     first_counts(verdict)
@@ -82,12 +83,12 @@ fn counts(verdict: &Verdict) -> [usize; 7] {
 
 fn first_counts(verdict: &Verdict) -> [usize; 7] {
     assert_eq!(verdict.is_clean(), verdict.faults().iter().all(|(_, count)| *count == 0));
-    std::array::from_fn(|place| verdict.faults()[place].1)
+    std::array::from_fn(|index| verdict.faults()[index].1)
 }
 
 #[test]
 fn what_is_right_is_clean() {
-    assert_eq!(counts(&told(&[3, 4, 5, 6, 8, 10, 11])), [0; 7]);
+    assert_eq!(counts(&delivered(&[3, 4, 5, 6, 8, 10, 11])), [0; 7]);
     let order = order();
     let at_once = vec![answer(&order, &[3, 4, 5], 5), answer(&order, &[6, 8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, at_once)), [0; 7]);
@@ -95,16 +96,16 @@ fn what_is_right_is_clean() {
 
 #[test]
 fn a_lost_event_is_caught() {
-    assert_eq!(counts(&told(&[3, 4, 5, 6, 8, 11])), [1, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&delivered(&[3, 4, 5, 6, 8, 11])), [1, 0, 0, 0, 0, 0, 0]);
     let order = order();
-    // A client that never got to the end lost what is there.
+    // A client that never reached the end lost the events there.
     assert_eq!(counts(&judge(&order, vec![answer(&order, &[3, 4, 5, 6, 8], 9)])), [2, 0, 0, 0, 0, 0, 0]);
 }
 
 #[test]
 fn a_repeated_event_is_caught() {
-    assert_eq!(counts(&told(&[3, 4, 5, 5, 6, 8, 10, 11])), [0, 1, 0, 0, 0, 0, 0]);
-    // From before the client's start.
+    assert_eq!(counts(&delivered(&[3, 4, 5, 5, 6, 8, 10, 11])), [0, 1, 0, 0, 0, 0, 0]);
+    // An event from before the client's start.
     let order = order();
     let answers = vec![answer(&order, &[2, 3, 4, 5, 6, 8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, answers)), [0, 1, 0, 0, 0, 0, 0]);
@@ -130,10 +131,10 @@ fn an_event_out_of_order_is_caught() {
 
 #[test]
 fn a_leaked_event_is_caught() {
-    // While the user was away; and of a community that the user was never in.
-    assert_eq!(counts(&told(&[3, 4, 5, 6, 7, 8, 10, 11])), [0, 0, 0, 1, 0, 0, 0]);
-    assert_eq!(counts(&told(&[3, 4, 5, 6, 8, 9, 10, 11])), [0, 0, 0, 1, 0, 0, 0]);
-    // Outside of what the token is narrowed to.
+    // Event 7 happened while the user was no member, and event 9 in a community that the user was never in.
+    assert_eq!(counts(&delivered(&[3, 4, 5, 6, 7, 8, 10, 11])), [0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(counts(&delivered(&[3, 4, 5, 6, 8, 9, 10, 11])), [0, 0, 0, 1, 0, 0, 0]);
+    // An event in a community that is not in the token.
     let order = order();
     let answers = vec![answer(&order, &[3, 4, 10], 11)];
     let narrow = History { scope: Some(vec![1]), ..client(vec![Path { start: 2, answers, caught_up: None }]) };
@@ -175,7 +176,7 @@ fn a_fault_of_the_order_is_caught() {
 
 #[test]
 fn who_has_left_need_not_be_told_what_was_before() {
-    // 4 and 5 are of the community that the user has left at 6, of which the same answer tells.
+    // 4 and 5 are in the community that the user leaves at 6, and the same answer has event 6.
     let order = order();
     let answers = vec![answer(&order, &[3, 6, 8, 10, 11], 11)];
     assert_eq!(counts(&judge(&order, answers)), [0; 7]);
@@ -183,7 +184,7 @@ fn who_has_left_need_not_be_told_what_was_before() {
     let mut before = vec![answer(&order, &[3, 4], 5), answer(&order, &[6, 8, 10, 11], 11)];
     before[0].at = at(-1);
     assert_eq!(counts(&judge(&order, before)), [1, 0, 0, 0, 0, 0, 0]);
-    // And told with the end of the membership, before the user came back at 8, it is a leak.
+    // If they come with the end of the membership, before the user returns at 8, that is a leak.
     let mut order = order;
     order[7].written_at = at(1);
     let with_the_end = vec![answer(&order, &[3, 5, 6], 7), answer(&order, &[8, 10, 11], 11)];
@@ -218,22 +219,22 @@ fn a_client_that_shows_something_else_is_caught() {
         check(&truth, &[], &[History { page: Some(page), ..History::default() }]).pages
     };
     assert_eq!(shown(&[4, 5, 7, 10, 11]), 0);
-    // One comment less; nothing at all.
+    // A page without one comment, and an empty page.
     assert_eq!(shown(&[4, 5, 11]), 1);
     assert_eq!(shown(&[]), 1);
 }
 
 const LEAP: i64 = 1 << 32;
 
-/// The order of [`order`], of which a failover kept everything up to 8. Its primary had numbered 9, 10 and 11, and had
-/// committed 12. Of these the new one had the rows of 10 only, which got a number after the leap; then came one more.
+/// The order of [`order`], of which a failover kept everything up to 8. The dead primary had numbered 9, 10 and 11, and had
+/// committed 12. The new one had only the row of 10, which got a number after the leap. Then one more event came.
 fn after_a_failover() -> Truth {
     let before = order();
     let mut order = before[..8].to_vec();
     let unnumbered = comment(12, 1);
-    for (place, old) in [(1, &before[9]), (2, &comment(13, 2))] {
+    for (offset, old) in [(1, &before[9]), (2, &comment(13, 2))] {
         let mut event = old.clone();
-        event.event_id = LEAP + place;
+        event.event_id = LEAP + offset;
         event.content["event_id"] = json!(event.event_id);
         order.push(event);
     }
@@ -247,15 +248,15 @@ fn at(seconds: i64) -> DateTime<Utc> {
     NOW + chrono::Duration::seconds(seconds)
 }
 
-/// A client that was told all of the era before and was told to catch up at 12 s.
+/// A client that got all events of the first era and `catchup_required` at 12 s.
 fn path_before(truth: &Truth) -> Path {
-    let told = |ids: &[i64]| {
+    let delivered = |ids: &[i64]| {
         let events = truth.order[..8].iter().chain(&truth.failovers[0].numbered);
         events.filter(|event| ids.contains(&event.event_id)).map(|event| event.content.clone()).collect()
     };
     let answers = vec![
-        Answer { events: told(&[3, 4, 5, 6, 8]), to: 9, at: NOW },
-        Answer { events: told(&[10, 11]), to: 11, at: NOW },
+        Answer { events: delivered(&[3, 4, 5, 6, 8]), to: 9, at: NOW },
+        Answer { events: delivered(&[10, 11]), to: 11, at: NOW },
     ];
     Path { start: 2, answers, caught_up: Some(at(12)) }
 }
@@ -273,7 +274,7 @@ fn judge_failover(truth: &Truth, paths: Vec<Path>) -> Verdict {
 fn a_failover_with_a_loss_is_clean_when_everyone_catches_up() {
     let truth = after_a_failover();
     assert_eq!(counts(&judge_failover(&truth, vec![path_before(&truth), path_after(&truth)])), [0; 7]);
-    // Told to catch up twice: at a node that had not leaped yet, and then.
+    // It had to catch up twice: at a node that had not leaped yet, and again after the leap.
     let between = Path { start: 8, answers: Vec::new(), caught_up: Some(at(12)) };
     assert_eq!(counts(&judge_failover(&truth, vec![path_before(&truth), between, path_after(&truth)])), [0; 7]);
 }
@@ -291,7 +292,7 @@ fn what_was_told_of_the_lost_future_is_checked_too() {
 
 #[test]
 fn a_phantom_after_the_failover_is_caught() {
-    // 11 of the lost future, told after the leap.
+    // Event 11 of the lost part, delivered after the leap.
     let truth = after_a_failover();
     let mut after = path_after(&truth);
     after.answers[0].events.insert(0, truth.failovers[0].numbered[2].content.clone());
@@ -301,7 +302,7 @@ fn a_phantom_after_the_failover_is_caught() {
 #[test]
 fn a_catch_up_that_no_failover_excuses_is_caught() {
     let truth = after_a_failover();
-    // Before the primary died; and once more after the leap.
+    // A catch-up before the primary died, and another one after the leap.
     let early = Path { caught_up: Some(at(9)), ..path_before(&truth) };
     assert_eq!(judge_failover(&truth, vec![early, path_after(&truth)]).catch_ups, 1);
     let again = Path { caught_up: Some(at(14)), ..path_after(&truth) };
@@ -316,9 +317,9 @@ fn a_cursor_that_goes_on_over_a_leap_is_caught() {
     path.caught_up = None;
     path.answers.extend(path_after(&truth).answers);
     let verdict = judge_failover(&truth, vec![path]);
-    // Its events after the leap are none of its era.
+    // The events after the leap do not belong to its era.
     assert_eq!((verdict.crossed, verdict.leaked), (1, 2));
-    // One that never heard of the leap at all.
+    // A client that never noticed the leap.
     let silent = Path { caught_up: None, ..path_before(&truth) };
     assert_eq!(judge_failover(&truth, vec![silent]).crossed, 1);
 }
@@ -331,9 +332,9 @@ fn only_the_dead_primary_excuses_a_lost_write() {
         let verdict = check(&truth, &[write], &[]);
         (verdict.lost_with_primary, verdict.writes)
     };
-    // Numbered or not, it was on the dead primary alone.
+    // With or without a number, only the dead primary had it.
     assert_eq!((judge("11", 9), judge("12", 9)), ((1, 0), (1, 0)));
-    // The new primary was in place already; the dead primary never had it; it was kept.
+    // It was acknowledged by the new primary, or the dead primary never had it, or it was kept.
     assert_eq!((judge("11", 12), judge("99", 9), judge("10", 9)), ((0, 1), (0, 1), (0, 0)));
 }
 
@@ -343,7 +344,7 @@ fn a_failover_without_a_leap_is_caught_and_so_is_a_jump_that_is_no_leap() {
     truth.failovers[0].base = None;
     let verdict = check(&truth, &[], &[]);
     assert_eq!((verdict.no_leaps, verdict.order), (1, 1));
-    // A leap from beyond what was kept.
+    // A leap from an event after the kept ones.
     let mut truth = after_a_failover();
     truth.failovers[0].kept = 7;
     truth.failovers[0].numbered.insert(0, order()[7].clone());

@@ -1,22 +1,23 @@
-//! Who there is, and where.
+//! The users, communities and articles of a run.
 
 use anyhow::Result;
 use sqlx::PgPool;
 
-/// Sometimes in no community, and then told nothing: not measured.
+/// This client is in no community at times and gets no events then, so its silences are not measured.
 pub const NOMAD: &str = "nomad";
 
-/// The directory that the clients live in.
+/// The users of a run and their communities.
 pub struct Directory {
     pub communities: Vec<(i64, i64)>,
     pub residents: Vec<(i64, Vec<(i64, i64)>)>,
-    /// With the communities that they come to and leave; the last is the nomad.
+    /// Users with the communities that they join and leave. The last one is the nomad.
     pub wanderers: Vec<(i64, Vec<i64>)>,
 }
 
 impl Directory {
-    /// Four communities with an article each; residents, who are in two of them for good and write there; wanderers, who
-    /// are in one for good and in the others now and then; and a nomad, who is now and then in one and else in none.
+    /// Creates four communities with an article each, and three kinds of users. Residents are permanently in two communities and
+    /// write there. Wanderers are permanently in one and sometimes in the others. The nomad is sometimes in one, and otherwise in
+    /// none.
     pub async fn create(pool: &PgPool) -> Result<Self> {
         let mut communities = Vec::new();
         for kind in ["public", "private", "hidden", "private"] {

@@ -1,6 +1,6 @@
-//! Clients that hang up in the middle of a write, beside others that write as fast as they are answered.
+//! Clients that hang up in the middle of a write, and others that write as fast as they get answers.
 //!
-//! A write that nobody waits for may be done or not. What others are told is done must not suffer from it.
+//! A write whose client hung up may be done or not. It must not harm the acknowledged writes of others.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use tokio::{
 
 use super::Client;
 
-/// So many of each at a time.
+/// The numbers of both kinds of clients at a time.
 pub const HANG_UPS: usize = 8;
 pub const BUSY_WRITERS: usize = 4;
-/// A client hangs up so long after it has sent its request, at most.
+/// The longest time between a request and hanging up.
 const LONGEST_MICROSECONDS: u64 = 10_000;
 
 impl Client {
     /// Hangs up on every write until `deadline`.
-    pub async fn hang_up(mut self, place: (i64, i64), deadline: Instant) {
-        let Some(discussion) = self.discuss(place, format!("0 of {}", self.name)).await else { return };
+    pub async fn hang_up(mut self, placement: (i64, i64), deadline: Instant) {
+        let Some(discussion) = self.discuss(placement, format!("0 of {}", self.name)).await else { return };
         let mut comments = Vec::new();
         for number in 1.. {
             if Instant::now() >= deadline || self.shared.quiet.is_cancelled() {
@@ -41,7 +41,7 @@ impl Client {
                     let mark = format!("new_comment {text}");
                     let key = mark.replace(' ', "-");
                     self.send_and_hang_up("POST", &path, &body, Some(&key)).await;
-                    // Some come back to it: the key makes one of both.
+                    // Some clients repeat the request. The key makes both one write.
                     if self.random.random_bool(0.5) {
                         self.post(&path, &body, mark).await;
                     } else {
@@ -64,8 +64,8 @@ impl Client {
     }
 
     /// Writes without an Idempotency-Key, one comment after the other, until `deadline`.
-    pub async fn write_fast(mut self, place: (i64, i64), deadline: Instant) {
-        let Some(discussion) = self.discuss(place, format!("0 of {}", self.name)).await else { return };
+    pub async fn write_fast(mut self, placement: (i64, i64), deadline: Instant) {
+        let Some(discussion) = self.discuss(placement, format!("0 of {}", self.name)).await else { return };
         for number in 1.. {
             if Instant::now() >= deadline || self.shared.quiet.is_cancelled() {
                 return;
@@ -86,7 +86,7 @@ impl Client {
             body.len()
         );
         let Ok(mut stream) = TcpStream::connect(self.shared.addr).await else { return };
-        // Refused or broken off: to hang up is what this client wants anyway.
+        // Ignore errors, because this client hangs up anyway.
         let _ = stream.write_all(request.as_bytes()).await;
         sleep(Duration::from_micros(self.random.random_range(0..LONGEST_MICROSECONDS))).await;
     }

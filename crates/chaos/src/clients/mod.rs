@@ -1,4 +1,4 @@
-//! The clients, through the balancer: writers, pollers that follow the protocol, and people who come and go.
+//! The clients, which use the balancer: writers, pollers that follow the protocol, and users who join and leave communities.
 
 mod directory;
 mod hang_up;
@@ -33,30 +33,30 @@ use crate::{
     cluster::{Cluster, SECRET},
 };
 
-/// A poll asks for this long: short, so that a silence is told from a parked poll.
+/// The timeout of polls. It is short, so that a silence differs from a parked poll.
 pub const POLL_SECONDS: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(6);
-/// Waits after errors: half to all of it, doubled each time.
+/// The first and the longest pause after an error. It doubles each time, and half to all of it is waited.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// What the clients saw.
+/// The observations of all clients.
 #[derive(Default)]
-pub struct Seen {
+pub struct Observations {
     pub writes: Vec<Write>,
     pub histories: Vec<History>,
-    /// Answers that were errors, and failures without an answer, by what was asked and what came.
+    /// The counts of error answers and of requests without an answer, by request and error.
     pub errors: BTreeMap<String, usize>,
-    /// The ones among them that no fault excuses.
+    /// The errors that no fault explains.
     pub unexpected: Vec<String>,
-    /// Things that were asked for and are not there. A failover may have lost them.
+    /// Requests for discussions and comments that did not exist. A failover may have lost them.
     pub missing: Vec<(DateTime<Utc>, String)>,
     pub registers: usize,
     pub catch_ups: usize,
-    /// What each poller tried, by its name.
+    /// The attempts of each poller, by its name.
     pub attempts: HashMap<String, Vec<Attempt>>,
 }
 
-/// A request and what came of it.
+/// A request and its result.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub from: DateTime<Utc>,
@@ -69,7 +69,7 @@ pub struct Clients {
     shared: Arc<Shared>,
     writers: JoinSet<()>,
     pollers: JoinSet<(History, Vec<Attempt>)>,
-    /// Who writes, and where.
+    /// The users who write, with their placements (community and article).
     residents: Vec<(i64, Vec<(i64, i64)>)>,
     bursts: usize,
 }
@@ -80,21 +80,21 @@ struct Shared {
     addr: SocketAddr,
     pool: PgPool,
     seed: u64,
-    /// No more writes.
+    /// Cancelled when the writers are to end.
     quiet: CancellationToken,
-    /// Pollers end once they have everything up to here.
+    /// Pollers end when they have everything up to this event.
     end: watch::Sender<Option<i64>>,
-    /// So many failovers were made.
+    /// The number of failovers so far.
     failovers: watch::Sender<usize>,
-    seen: Mutex<Seen>,
-    /// When each poller was last told anything.
+    seen: Mutex<Observations>,
+    /// When each poller last got an answer.
     heard: Mutex<HashMap<String, Instant>>,
 }
 
-/// What a request came to.
+/// The result of a request.
 enum Outcome {
     Answer(u16, Value),
-    /// Nothing, or not a whole answer.
+    /// No answer, or an incomplete one.
     Failed,
 }
 
@@ -113,10 +113,10 @@ impl Clients {
             heard: Mutex::default(),
         });
         let (mut writers, mut pollers) = (JoinSet::new(), JoinSet::new());
-        let mut poller = |name: String, user: i64, scope: Option<Vec<i64>>, place| -> Result<()> {
+        let mut poller = |name: String, user: i64, scope: Option<Vec<i64>>, placement| -> Result<()> {
             let client = Client::new(&shared, &name, user, scope.clone())?;
             let history = History { name, user, scope, ..History::default() };
-            pollers.spawn(Poller::new(client, history, place).run());
+            pollers.spawn(Poller::new(client, history, placement).run());
             Ok(())
         };
         for (index, (user, homes)) in directory.residents.iter().enumerate() {
@@ -138,47 +138,47 @@ impl Clients {
         Ok(Self { shared, writers, pollers, residents: directory.residents.clone(), bursts: 0 })
     }
 
-    /// For a while some clients hang up on their writes, and others write as fast as they can.
+    /// Starts clients that hang up on their writes and others that write as fast as they can, for `lasting`.
     pub fn hang_up(&mut self, lasting: Duration) -> Result<()> {
         let deadline = Instant::now() + lasting;
         self.bursts += 1;
         for index in 0..hang_up::HANG_UPS + hang_up::BUSY_WRITERS {
             let (user, homes) = &self.residents[index % self.residents.len()];
-            let place = homes[index % homes.len()];
+            let placement = homes[index % homes.len()];
             let client = |what: &str| {
                 Client::new(&self.shared, &format!("{what} {index} of burst {}", self.bursts), *user, None)
             };
             if index < hang_up::HANG_UPS {
-                self.writers.spawn(client("hanger-up")?.hang_up(place, deadline));
+                self.writers.spawn(client("hanger-up")?.hang_up(placement, deadline));
             } else {
-                self.writers.spawn(client("busy writer")?.write_fast(place, deadline));
+                self.writers.spawn(client("busy writer")?.write_fast(placement, deadline));
             }
         }
         Ok(())
     }
 
-    /// Tells the writers that what they know may be lost.
+    /// Tells the writers that the things they know may be lost.
     pub fn failed_over(&self) {
         self.shared.failovers.send_modify(|failovers| *failovers += 1);
     }
 
-    /// Whether every poller that is measured was told something since.
+    /// Whether every measured poller has got an answer since `since`.
     pub fn all_heard(&self, since: Instant) -> bool {
         let heard = self.shared.heard.lock().expect("no task panics while it holds the lock");
         heard.iter().all(|(name, at)| name.starts_with(NOMAD) || *at > since)
     }
 
-    /// So many errors the clients have seen up to now.
+    /// The errors that the clients have seen so far.
     pub fn errors(&self) -> BTreeMap<String, usize> {
         self.shared.seen().errors.clone()
     }
 
-    /// So many changes the clients have asked for up to now.
+    /// The number of changes that the clients have requested so far.
     pub fn writes(&self) -> usize {
         self.shared.seen().writes.len()
     }
 
-    /// Ends the writing, after which the order has an end.
+    /// Ends the writers, so that the order gets no new events.
     pub async fn quiet(&mut self) -> Result<()> {
         self.shared.quiet.cancel();
         while let Some(ended) = self.writers.join_next().await {
@@ -187,8 +187,8 @@ impl Clients {
         Ok(())
     }
 
-    /// Lets every poller get to `head`, and returns what all clients saw.
-    pub async fn finish(mut self, head: i64, patience: Duration) -> Result<Seen> {
+    /// Waits until every poller has reached `head`. Returns the observations of all clients.
+    pub async fn finish(mut self, head: i64, patience: Duration) -> Result<Observations> {
         self.shared.end.send_replace(Some(head));
         let finishing = async {
             let (mut histories, mut attempts) = (Vec::new(), HashMap::new());
@@ -200,18 +200,18 @@ impl Clients {
             Ok::<_, anyhow::Error>((histories, attempts))
         };
         let (histories, attempts) =
-            timeout(patience, finishing).await.context("some poller never got to the end of the order")??;
-        Ok(Seen { histories, attempts, ..std::mem::take(&mut *self.shared.seen()) })
+            timeout(patience, finishing).await.context("some poller never reached the end of the order")??;
+        Ok(Observations { histories, attempts, ..std::mem::take(&mut *self.shared.seen()) })
     }
 }
 
 impl Shared {
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Observations> {
         self.seen.lock().expect("no task panics while it holds the lock")
     }
 }
 
-/// Somebody who sends requests.
+/// A user who sends requests.
 struct Client {
     shared: Arc<Shared>,
     name: String,
@@ -272,7 +272,7 @@ impl Client {
         outcome
     }
 
-    /// Notes that it was told something.
+    /// Records that this client got an answer.
     fn hear(&self) {
         let mut heard = self.shared.heard.lock().expect("no task panics while it holds the lock");
         heard.insert(self.name.clone(), Instant::now());

@@ -1,4 +1,4 @@
-//! Clients that follow the events, by the protocol.
+//! Clients that follow the events as the protocol says.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use crate::checker::{Answer, History, Page, Path};
 
 const POLL_PATIENCE: Duration = Duration::from_secs(POLL_SECONDS + 2);
 const HEARTBEAT: Duration = Duration::from_secs(3);
-/// So many of the newest discussions a client has open.
+/// The number of newest discussions that a client has open.
 const OPEN_DISCUSSIONS: usize = 4;
 
 /// A client that follows the events.
 pub struct Poller {
     client: Client,
     history: History,
-    /// The article in a community whose page it shows; None for one that may not always read any.
-    place: Option<(i64, i64)>,
+    /// The community and article of its page. None for a client that may lose its access.
+    placement: Option<(i64, i64)>,
     queue: Option<String>,
-    /// Up to here it has been told everything; None before its first register.
+    /// It has all events up to this one. None before its first registration.
     cursor: Option<i64>,
     beaten: Instant,
 }
 
 impl Poller {
-    pub fn new(client: Client, history: History, place: Option<(i64, i64)>) -> Self {
-        Self { client, history, place, queue: None, cursor: None, beaten: Instant::now() }
+    pub fn new(client: Client, history: History, placement: Option<(i64, i64)>) -> Self {
+        Self { client, history, placement, queue: None, cursor: None, beaten: Instant::now() }
     }
 
-    /// Polls until it has everything. Returns what it was told, and what it tried.
+    /// Polls until it has everything. Returns its history and its attempts.
     pub async fn run(mut self) -> (History, Vec<Attempt>) {
         let mut end = self.client.shared.end.subscribe();
         loop {
@@ -44,7 +44,7 @@ impl Poller {
                 self.register().await;
                 continue;
             };
-            if self.place.is_some() && self.history.page.is_none() {
+            if self.placement.is_some() && self.history.page.is_none() {
                 match self.load().await {
                     Some(page) => self.history.page = Some(page),
                     None => self.client.back_off().await,
@@ -71,7 +71,7 @@ impl Poller {
         if answer["catchup_required"] == true {
             path.caught_up = Some(Utc::now());
             self.client.shared.seen().catch_ups += 1;
-            // A new queue first, the lists after it: so no event falls between.
+            // Register first and load the lists afterwards, so that no event is lost in between.
             (self.queue, self.cursor, self.history.page) = (None, None, None);
             return;
         }
@@ -87,7 +87,7 @@ impl Poller {
         self.cursor = Some(to);
     }
 
-    /// Registers, and goes on from where it was.
+    /// Registers, and continues from its cursor.
     async fn register(&mut self) {
         let request = self.client.request(Method::POST, "/register");
         match self.client.send("register", request, PATIENCE).await {
@@ -104,9 +104,9 @@ impl Poller {
         }
     }
 
-    /// Loads the lists of its page. None where one of them cannot be had.
+    /// Loads the lists of its page. None if a list could not be loaded.
     async fn load(&mut self) -> Option<Page> {
-        let (community, article) = self.place?;
+        let (community, article) = self.placement?;
         let mut page = Page::new(community);
         let list = format!("/articles/{article}/discussions?community_id={community}&limit=100");
         let mut next = list.clone();
@@ -142,7 +142,7 @@ impl Poller {
         match self.client.send("heartbeat", request, PATIENCE).await {
             Outcome::Answer(204, _) => self.beaten = Instant::now(),
             Outcome::Answer(404, _) => self.queue = None,
-            // Polls matter more: the next attempt is a second later.
+            // Polls are more important, so try again a second later.
             _ => self.beaten = Instant::now() - HEARTBEAT + Duration::from_secs(1),
         }
     }

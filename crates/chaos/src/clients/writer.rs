@@ -1,4 +1,4 @@
-//! Writers, and people who come and go.
+//! Clients that write, and users who join and leave communities.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Client, Outcome, PATIENCE, directory::join};
 use crate::checker::Write;
 
 impl Client {
-    /// Writes now and then, until all is to be quiet.
+    /// Writes from time to time until the writers are to end.
     pub async fn write(mut self, places: Vec<(i64, i64)>) {
         let mut discussions: Vec<i64> = Vec::new();
         let mut comments: Vec<(i64, i64)> = Vec::new();
@@ -23,16 +23,16 @@ impl Client {
                 return;
             }
             if failovers.has_changed().unwrap_or_default() {
-                // What it knows may be lost, and its numbers given anew.
+                // A failover may have lost what this client knows, and the ids may be assigned again.
                 failovers.mark_unchanged();
                 discussions.clear();
                 comments.clear();
             }
             let text = format!("{} of {}", number, self.name);
-            let place = places[self.random.random_range(0..places.len())];
+            let placement = places[self.random.random_range(0..places.len())];
             match self.random.random_range(0..100) {
-                _ if discussions.is_empty() => discussions.extend(self.discuss(place, text).await),
-                0..10 => discussions.extend(self.discuss(place, text).await),
+                _ if discussions.is_empty() => discussions.extend(self.discuss(placement, text).await),
+                0..10 => discussions.extend(self.discuss(placement, text).await),
                 10..20 => {
                     let id = discussions[self.random.random_range(0..discussions.len())];
                     self.edit("discussion", id, text).await;
@@ -47,9 +47,12 @@ impl Client {
                 }
                 choice => {
                     let discussion = discussions[self.random.random_range(0..discussions.len())];
-                    // Replies are to roots only, so never too deep.
-                    let parent =
-                        if choice < 60 { comments.iter().find(|(place, _)| *place == discussion) } else { None };
+                    // Reply only to roots, so that no reply is too deep.
+                    let parent = if choice < 60 {
+                        comments.iter().find(|(written_in, _)| *written_in == discussion)
+                    } else {
+                        None
+                    };
                     let parent = parent.map(|(_, id)| *id);
                     if let Some(id) = self.comment(discussion, parent, text).await
                         && parent.is_none()
@@ -71,7 +74,7 @@ impl Client {
         self.post(&format!("/discussions/{discussion}/comments"), &body, format!("new_comment {text}")).await
     }
 
-    /// Posts until it is done, under one Idempotency-Key: a repetition writes nothing.
+    /// Posts until the server acknowledges it. All attempts have one Idempotency-Key, so a repetition writes nothing.
     pub(super) async fn post(&mut self, path: &str, body: &Value, mark: String) -> Option<i64> {
         let key = mark.replace(' ', "-");
         let patience = Instant::now() + Duration::from_secs(60);
@@ -96,7 +99,7 @@ impl Client {
         self.once(outcome, 201, format!("new_comment {text}"));
     }
 
-    /// Edits once: whether it was done is known only where it was acknowledged.
+    /// Edits once. Without an acknowledgement it is not known whether the edit was done.
     async fn edit(&mut self, what: &str, id: i64, text: String) {
         let request = self.request(Method::PATCH, &format!("/{what}s/{id}")).json(&json!({ "text": text }));
         let outcome = self.send("write", request, PATIENCE).await;
@@ -117,12 +120,12 @@ impl Client {
         self.shared.seen().writes.push(Write { mark, acknowledged });
     }
 
-    /// Joins, leaves and changes roles by plain SQL, as Django does. What came of it the outbox will tell.
+    /// Joins, leaves and changes roles by plain SQL, as Django does. The outbox shows the result.
     pub async fn wander(mut self, places: Vec<i64>) {
         loop {
             let pause = Duration::from_millis(self.random.random_range(500..3_000));
             if timeout(pause, self.shared.quiet.cancelled()).await.is_ok() {
-                // Or the nomad could not register, to be told the rest.
+                // Otherwise the nomad could not register and get the rest.
                 while join(&self.shared.pool, self.user, places[0], "member").await.is_err() {
                     self.back_off().await;
                 }

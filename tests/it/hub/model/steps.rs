@@ -2,20 +2,20 @@
 
 use super::*;
 
-/// What a random step does; indices are taken modulo what there is.
+/// A random step. Indices are taken modulo the number of things.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Write {
         community: CommunityId,
         size: usize,
     },
-    /// Joins where they are not a member; else leaves or changes role.
+    /// The user joins if they are no member. Otherwise they leave or change their role.
     Member {
         user: UserId,
         community: CommunityId,
         leaves: bool,
     },
-    /// The account ends, and is in use again at once.
+    /// The account ends and is active again at once.
     EndAccount {
         user: UserId,
     },
@@ -57,13 +57,13 @@ pub(super) enum Step {
         seconds: u64,
     },
     Expire,
-    /// The database is brought back as it was so many events ago, where so much is different in who is a member, and leaps.
+    /// The database is restored to its state `lost` events ago, with `changed` memberships, and leaps to `base`.
     Restore {
         lost: usize,
         base: EventId,
         changed: Vec<(UserId, CommunityId, bool)>,
     },
-    /// The feed finds out.
+    /// The feed notices the restore.
     Notice,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The scope of a token for these communities, or for all.
-fn narrowed(communities: Option<Vec<CommunityId>>) -> Scope {
+fn scope_of(communities: Option<Vec<CommunityId>>) -> Scope {
     Scope::new(communities.map(|communities| communities.into_iter().map(Into::into).collect()))
 }
 
@@ -131,7 +131,7 @@ impl Model {
                 let (user, registration, history) = self.registrations.remove(which);
                 let history = history.unwrap_or_else(|| self.history(user));
                 self.learns(user, &history);
-                let (id, scope) = (QueueId::random(), narrowed(scope));
+                let (id, scope) = (QueueId::random(), scope_of(scope));
                 assert_eq!(registration.create_queue(id, scope.clone(), &history, TTL, self.now), None);
                 if history.id == self.world.id && self.ended.get(&user).is_some_and(|ended| *ended > history.head.get())
                 {
@@ -142,8 +142,8 @@ impl Model {
             }
             Step::Poll { which, token, back, park } => {
                 if let Some(which) = pick(which, self.queues.len()) {
-                    // Now and then from the past of another history.
-                    self.poll(which, narrowed(token), (self.head - back).max(0), park);
+                    // Some of these cursors are of an older history.
+                    self.poll(which, scope_of(token), (self.head - back).max(0), park);
                 }
             }
             Step::PollOfAnother { which } => {
@@ -206,7 +206,7 @@ impl Model {
         }
         let users: BTreeSet<_> =
             self.queues.iter().map(|queue| queue.user).chain(self.registrations.iter().map(|it| it.0)).collect();
-        // Who has no queue here and is about to have none is forgotten.
+        // The hub forgets users who have neither a queue nor a registration under way.
         self.known.retain(|user, _| users.contains(user));
         self.check_due();
         self.check_stats();

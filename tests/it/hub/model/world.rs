@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A history: who was a member at its base, and all that was written since.
+/// A history: the members at its base, and all events since.
 #[derive(Clone, Default)]
 pub(super) struct World {
     pub(super) id: HistoryId,
@@ -19,7 +19,7 @@ impl World {
         &self.events[(event_id - self.id.base.get()) as usize - 1]
     }
 
-    /// The role of a member at a place in the order.
+    /// The role of a member at a position in the order.
     pub(super) fn role_at(&self, at: EventId, user: UserId, community: CommunityId) -> Option<Role> {
         let before = &self.events[..(at - self.id.base.get()) as usize];
         let newest = before.iter().rev().find_map(|event| match event.audience {

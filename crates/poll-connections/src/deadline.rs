@@ -1,9 +1,9 @@
-//! One timer for one deadline after another.
+//! One timer that serves many deadlines.
 //!
-//! To register a timer with tokio and to take it out again costs a lock each time, and a connection that polls would do both
-//! twice for each event, for deadlines that hardly ever come. So a connection has one timer for its life, which is armed for
-//! a deadline *or earlier*: a later deadline leaves it as it is, and when it goes off too soon it is armed anew. That is at
-//! most one needless wake-up in the shortest time that anything waits.
+//! Tokio takes a lock to register a timer and another lock to remove it. A connection that polls would pay for both twice an
+//! event, although its deadlines hardly ever come. So a connection has one timer for its whole life. The timer is armed for
+//! the deadline *or an earlier time*: a later deadline leaves it as it is. When it fires too early, it is armed again. That
+//! costs at most one useless wake-up per shortest wait.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-/// Ready when `deadline` has come. The task is woken for it by `timer`, which need not be armed for it.
+/// Is ready when `deadline` has passed, and has the task woken then. `timer` may be armed for any time.
 pub fn poll_deadline(mut timer: Pin<&mut Sleep>, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
     if timer.deadline() > deadline {
         timer.as_mut().reset(deadline);
@@ -36,18 +36,18 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn deadlines_come_when_they_are_due_in_whatever_order() {
+    async fn one_timer_serves_deadlines_in_any_order() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timer = pin!(sleep_until(at(10)));
         for due in [5, 9, 9, 30, 31, 100] {
-            // Looked at before, as a connection does whose event comes first.
-            let ahead = poll_fn(|context| Poll::Ready(poll_deadline(timer.as_mut(), at(due + 50), context))).await;
-            assert!(ahead.is_pending());
+            // A later deadline is asked about first, as by a connection whose event comes before its deadline.
+            let later = poll_fn(|context| Poll::Ready(poll_deadline(timer.as_mut(), at(due + 50), context))).await;
+            assert!(later.is_pending());
             poll_fn(|context| poll_deadline(timer.as_mut(), at(due), context)).await;
             assert_eq!(Instant::now(), at(due));
         }
-        // One that has passed already.
+        // This one has passed already.
         poll_fn(|context| poll_deadline(timer.as_mut(), at(1), context)).await;
         assert_eq!(Instant::now(), at(100));
     }

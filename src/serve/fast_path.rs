@@ -1,0 +1,114 @@
+//! Polls without hyper and without the router: the application as [`poll_connections`] sees it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    http::{Request, Response},
+    response::IntoResponse,
+};
+use futures_util::FutureExt;
+use poll_connections::{Answer, HeadTemplate, HeaderWriter, PendingPoll, PollHandler, RequestHead, Routes};
+use tokio::time::Sleep;
+use tower::ServiceExt;
+
+use super::{
+    POLL_PATH,
+    poll_head::PollHead,
+    response_headers::{PollResponseHeaders, ResponseHeaders},
+};
+use crate::{
+    auth::{jwt::LastGood, viewer},
+    error::{ApiError, ErrorCode},
+    realtime::poll::{self, PollFuture},
+    state::AppState,
+};
+
+/// Answers polls by the same functions as the router's handler. `POST` requests go to the router.
+pub struct FastPath {
+    state: AppState,
+    router: Router,
+    headers: ResponseHeaders,
+}
+
+/// A poll on the fast path.
+pub struct FastPoll<'a> {
+    poll: PollFuture<'a>,
+    headers: PollResponseHeaders<'a>,
+}
+
+impl FastPath {
+    /// The fast path beside `router`.
+    pub async fn new(state: AppState, router: Router) -> Self {
+        let headers = ResponseHeaders::of(&router, &state.config.allowed_origins).await;
+        Self { state, router, headers }
+    }
+
+    fn begin_poll(&self, head: &PollHead<'_>, last_good: &mut LastGood) -> PollFuture<'_> {
+        let (auth, realtime, request) = (&self.state.auth, &self.state.realtime, head.request);
+        match (head.credentials, head.session) {
+            (Some(credentials), _) => {
+                let viewer =
+                    viewer::token_of(credentials).and_then(|token| auth.verifier.verify_again(token, last_good));
+                viewer.map_or_else(PollFuture::refused, |viewer| poll::begin(realtime, viewer, request))
+            }
+            (None, Some(id)) => PollFuture::SlowPath(Box::pin(async move {
+                let viewer = auth.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
+                poll::wait(realtime, viewer, request).await
+            })),
+            (None, None) => PollFuture::refused(ErrorCode::TokenMissing.into()),
+        }
+    }
+}
+
+impl PollHandler for FastPath {
+    const ROUTES: Routes = Routes { poll: POLL_PATH, posts: &["/register", "/heartbeat"] };
+    type Memory = LastGood;
+    type Pending<'a> = FastPoll<'a>;
+
+    fn begin(&self, head: &RequestHead<'_, '_>, last_good: &mut LastGood) -> Option<FastPoll<'_>> {
+        let head = PollHead::read(head)?;
+        let poll = self.begin_poll(&head, last_good);
+        Some(FastPoll { poll, headers: self.headers.to_poll(head.origin, head.request_id) })
+    }
+
+    async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let Ok(response) = self.router.clone().oneshot(request.map(Body::from)).await;
+        in_memory(response).await
+    }
+}
+
+impl PendingPoll for FastPoll<'_> {
+    fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Answer> {
+        Poll::Ready(match ready!(self.poll.poll_answer(timer, context)) {
+            Ok(body) => Answer::Body(body),
+            Err(error) => {
+                let mut response = error.into_response();
+                self.headers.add_to(&mut response);
+                let response = in_memory(response).now_or_never().expect("the body of an error is in memory");
+                Answer::Response(Box::new(response))
+            }
+        })
+    }
+
+    fn template(&self) -> &HeadTemplate {
+        self.headers.template()
+    }
+
+    fn write_headers(&self, headers: &mut HeaderWriter<'_>) {
+        self.headers.write_id(headers);
+    }
+}
+
+/// A response with its whole body.
+async fn in_memory(response: Response<Body>) -> Response<Bytes> {
+    let (parts, body) = response.into_parts();
+    match to_bytes(body, usize::MAX).await {
+        Ok(body) => Response::from_parts(parts, body),
+        Err(error) => ApiError::internal(error).into_response().map(|_| Bytes::new()),
+    }
+}
