@@ -64,7 +64,7 @@ fn the_memory_of_expired_queues_is_freed() {
     let mut now = Instant::now();
     let mut user = 0;
     let mut after_warming_up = 0;
-    for round in 0..150 {
+    for round in 0..200 {
         let mut polls = Vec::new();
         for _ in 0..1_000 {
             user += 1;
@@ -79,7 +79,7 @@ fn the_memory_of_expired_queues_is_freed() {
         assert!(polls.iter_mut().all(|parked| matches!(outcome(parked), Some(ParkedOutcome::Gone))));
         assert_eq!(hub.stats(), discussions::realtime::hub::Stats::default());
         // After these rounds the allocator has all the memory that it needs.
-        if round == 49 {
+        if round == 99 {
             after_warming_up = resident_kib();
         }
     }
