@@ -38,7 +38,7 @@ use discussions::{
         registry::Registry,
     },
     router,
-    serve::{FastPath, Server},
+    serve::{FastPath, Server, TimeLimits},
     state::{AppState, Shared},
 };
 use measure::{median, resident_bytes};
@@ -134,7 +134,8 @@ async fn measure(count: u32) {
     let shutdown = CancellationToken::new();
     let router = router::router(&state);
     let fast_path = FastPath::new(state.clone(), router.clone()).await;
-    let server = Server::new(router, shutdown, Some(fast_path), Handle::current(), Duration::from_secs(75));
+    let limits = TimeLimits::from(&state.config);
+    let server = Server::new(router, shutdown, Some(fast_path), Handle::current(), limits);
     let round = Rc::new(Round { count, arrived: Cell::new(0), all: Notify::new() });
     let begin = Rc::new(Notify::new());
     let mut ends = Vec::new();

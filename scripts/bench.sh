@@ -37,6 +37,7 @@ mkdir -p "$work"
 chmod 755 .data .data/bench "$work" # for the account that PostgreSQL runs under
 
 # The benchmark must not depend on the developer's settings.
+unset TRUSTED_PROXIES
 unset DATABASE_URL REDIS_URL BIND_ADDR METRICS_ADDR STATIC_DIR DEMO JWT_PUBLIC_KEY JWT_ALGORITHM JWT_AUDIENCE JWT_ISSUER
 say "building the release"
 run_child cargo build --release --locked --bins -p discussions -p discussions-load -p discussions-bench ||

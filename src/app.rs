@@ -22,18 +22,18 @@ use crate::{
     health, idempotency, metrics,
     realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
-    serve::{self, FastPath, Server},
+    serve::{self, FastPath, Server, TimeLimits},
     state::{AppState, Shared},
     telemetry,
 };
 
 /// How often old rows are deleted.
 const HOUSEKEEPING_TICK: Duration = Duration::from_secs(600);
-/// At the end, writes whose clients have gone have this long to finish.
+/// At shutdown, writes without a waiting client have this long to finish.
 const WRITES_TIMEOUT: Duration = Duration::from_secs(5);
-/// At the end, connections to the database have this long to be given back.
+/// At shutdown, requests have this long to give their database connections back.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many numbered batches may wait between this node's relay and its feed.
+/// How many numbered batches may wait between this node's relay and each of its subscribers.
 const RELAYED_BATCHES: usize = 64;
 
 /// A running application.
@@ -50,12 +50,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Asks it to end: parked polls are answered, requests under way finish.
+    /// Asks it to end. Parked polls are answered, and requests under way finish.
     pub fn shutdown(&self) {
         self.shutdown.cancel();
     }
 
-    /// Waits for its end. An error where a background task ended before it was asked to.
+    /// Waits until everything has ended. Returns an error if a background task ended before it was asked to.
     pub async fn ended(self) -> anyhow::Result<()> {
         self.shutdown.cancelled().await;
         self.tasks.wait().await;
@@ -71,7 +71,7 @@ impl Running {
     }
 }
 
-/// Starts everything and returns once requests are accepted. What is not a poll is served on the runtime `requests`.
+/// Starts everything and returns once requests are accepted. The runtime `requests` serves everything but polls.
 pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> {
     let verifier = Verifier::new(&config.jwt)?;
     let metrics_handle = telemetry::metrics();
@@ -81,13 +81,13 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
 
     let options = db::options(&config)?;
     let db = Db::new(&config)?;
-    // The relay's, the publisher's and the feed's; apart from the requests' pool, which may be used up.
+    // The relay, the publisher and the feed must go on when requests have used up their pool.
     let background_db = BackgroundDb::new(options.clone());
     first_connection(&db).await?;
     if !config.skip_migrations {
         db::migrate(&options).await.context("migrating the database")?;
     }
-    // Before the hub is loaded, and before anything in Redis is believed.
+    // This comes before the hub is loaded and before anything in Redis is believed (I10).
     know_history(&background_db).await?;
     let (stream, registry) = shared_by_redis(&config)?;
     if let Some(stream) = &stream {
@@ -145,26 +145,24 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         hub.release();
     });
     background.spawn("housekeeping", housekeeping(state.clone()));
-    let request_timeout = Duration::from_secs(state.config.idle_connection_seconds);
+    let limits = TimeLimits::from(&state.config);
     let router = router::router(&state);
     let fast_path = match state.config.direct_polls {
         true => Some(FastPath::new(state.clone(), router.clone()).await),
         false => None,
     };
-    let server = Server::new(router, shutdown.clone(), fast_path, requests.clone(), request_timeout);
+    let server = Server::new(router, shutdown.clone(), fast_path, requests.clone(), limits);
     background.spawn("server", server.run(listener));
     let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background.spawn(
-        "metrics",
-        Server::new(metrics_router, shutdown.clone(), None, requests, request_timeout).run(metrics_listener),
-    );
+    background
+        .spawn("metrics", Server::new(metrics_router, shutdown.clone(), None, requests, limits).run(metrics_listener));
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;
     Ok(Running { addr, metrics_addr, state, shutdown, tasks, failed })
 }
 
-/// Leaps if the database is another one than that which gave the last number.
+/// Leaps if another database than this one gave the last number.
 async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
     // Undefined function, undefined column, undefined table.
     let is_older = |error: &sqlx::Error| {
@@ -176,8 +174,8 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
         Ok(Some(base)) => {
             tracing::warn!(
                 base = base.get(),
-                "this database is another one than that which numbered the last event (it was restored, or failed over): events \
-                 go on from a new base, and clients are told to catch up"
+                "another database than this one numbered the last event (this one was restored, or failed over): events go on \
+                 from a new base, and clients are told to catch up"
             );
             metrics::LEAPS.increment(1);
             Ok(())
@@ -189,10 +187,10 @@ async fn know_history(db: &BackgroundDb) -> anyhow::Result<()> {
     }
 }
 
-/// What this node shares with others: nothing, where no Redis is set.
+/// The event stream and the registry of queues. Without Redis there is no stream, and the registry is local.
 fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<EventStream>, Registry)> {
     let Some(url) = &config.redis_url else { return Ok((None, Registry::local())) };
-    // The address may hold a password: the error does not repeat it.
+    // The error must not repeat the address, which may hold a password.
     let client = redis::Client::open(url.expose_secret())
         .map_err(|error| anyhow::anyhow!("REDIS_URL is not an address of Redis ({:?})", error.kind()))?;
     let stream = EventStream::new(client.clone(), &config.redis_prefix);
@@ -201,7 +199,7 @@ fn shared_by_redis(config: &Config) -> anyhow::Result<(Option<EventStream>, Regi
     Ok((Some(stream), registry))
 }
 
-/// Tasks without which the application must not go on.
+/// Background tasks. If one of them ends by itself, the application shuts down.
 struct Background {
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -231,7 +229,7 @@ async fn bind(addr: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     socket.listen(serve::BACKLOG).with_context(why)
 }
 
-/// A database that is starting at the same time as this program is waited for, for a while.
+/// Waits up to 20 s for a database that starts at the same time as this program.
 async fn first_connection(db: &Db) -> anyhow::Result<()> {
     let start = Instant::now();
     loop {
@@ -246,7 +244,7 @@ async fn first_connection(db: &Db) -> anyhow::Result<()> {
     }
 }
 
-/// Deletes what is too old, now and then, until the shutdown.
+/// Deletes old rows from time to time, until the shutdown.
 async fn housekeeping(state: AppState) {
     loop {
         if let Err(error) = clean(&state).await {

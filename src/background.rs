@@ -1,4 +1,4 @@
-//! Tasks that run for as long as the process does: how they are tried again, and how fast.
+//! Tasks that run as long as the process does, and how soon they try again after a failure.
 
 use std::{future::Future, time::Duration};
 
@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 /// The first pause after a failure.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
-/// The longest pause. An attempt that lasts for longer has worked, and the next failure begins with the first pause again.
+/// The longest pause. An attempt that lasts longer counts as a success: the next failure starts with the first pause again.
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
-/// A duration between half of `base` and all of it, so that many clients of one thing do not come back together.
+/// A duration between half of `base` and `base`, so that many clients do not come back at the same moment.
 pub fn jittered(base: Duration) -> Duration {
     base.mul_f64(rand::random_range(0.5..=1.0))
 }
 
-/// Pauses that double from [`FIRST_DELAY`] to [`LONGEST_DELAY`], each with its jitter.
+/// Pauses that double from [`FIRST_DELAY`] to [`LONGEST_DELAY`], with jitter.
 #[derive(Debug)]
 pub struct Backoff(Duration);
 
@@ -26,29 +26,29 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The next pause.
+    /// Returns the next pause and doubles the one after it.
     pub fn next_delay(&mut self) -> Duration {
         let delay = self.0;
         self.0 = (2 * delay).min(LONGEST_DELAY);
         jittered(delay)
     }
 
-    /// The attempt has worked: begin with the first pause again.
+    /// Starts again with the first pause, after a success.
     pub fn reset(&mut self) {
         self.0 = FIRST_DELAY;
     }
 }
 
-/// Work that goes on until it fails, and then begins anew.
+/// Work that runs until it fails, and is then started again.
 pub trait BackgroundTask {
-    /// What the log says of a failure.
+    /// The log message of a failure.
     const FAILURE: &'static str;
 
-    /// Works until something fails. Dropped at any await, it can be called again.
+    /// Works until something fails. It can be called again, also after it was dropped at any await.
     fn attempt(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// Runs `task` until `shutdown`, with a pause after each failure.
+/// Runs `task` until `shutdown`, and pauses after each failure.
 pub async fn supervise<T: BackgroundTask>(mut task: T, shutdown: CancellationToken) {
     let mut backoff = Backoff::default();
     loop {

@@ -1,11 +1,16 @@
-//! Settings: flags, or environment variables of the same name. Wrong ones end the program at its start.
+//! Settings: flags, or environment variables of the same name. A wrong setting ends the program at its start.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::{
     Args, ValueEnum,
     builder::{BoolishValueParser, TypedValueParser},
 };
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 /// All settings of `serve`.
@@ -17,28 +22,28 @@ pub struct Config {
     /// Connections to PostgreSQL for requests (a few more serve the relay and the feed)
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
-    /// Redis, as redis://user:password@host:port/number or rediss://; without it this node works alone
+    /// Redis, as redis://user:password@host:port/number or rediss://. Without it this node works alone
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<SecretString>,
-    /// What every key in Redis starts with
+    /// The prefix of every key in Redis
     #[arg(long, env = "REDIS_PREFIX", default_value = "discussions:")]
     pub redis_prefix: String,
-    /// Where requests are accepted
+    /// The address that accepts requests
     #[arg(long, env = "BIND_ADDR", default_value = "127.0.0.1:8000")]
     pub bind_addr: SocketAddr,
-    /// Where /metrics is served; keep it away from the public
+    /// The address that serves /metrics. Keep it away from the public
     #[arg(long, env = "METRICS_ADDR", default_value = "127.0.0.1:9000")]
     pub metrics_addr: SocketAddr,
-    /// Who signs tokens
+    /// How tokens are checked
     #[command(flatten)]
     pub jwt: JwtConfig,
-    /// How long a session cookie is good, in seconds
+    /// How long a session cookie is valid, in seconds
     #[arg(long, env = "SESSION_TTL_SECONDS", default_value_t = 604_800, value_parser = clap::value_parser!(i64).range(60..))]
     pub session_ttl_seconds: i64,
-    /// Mark the session cookie Secure: set it wherever the service is reached by https
+    /// Mark the session cookie Secure. Set this wherever browsers reach the service by https
     #[arg(long, env = "SESSION_COOKIE_SECURE", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub session_cookie_secure: bool,
-    /// Origins of the pages that may call with cookies and from other hosts, separated by commas
+    /// Origins of the pages that may call with cookies or from another host, separated by commas
     #[arg(
         long,
         env = "ALLOWED_ORIGINS",
@@ -47,37 +52,43 @@ pub struct Config {
         default_value = "http://127.0.0.1:8000,http://localhost:8000,http://127.0.0.1:3000,http://localhost:3000"
     )]
     pub allowed_origins: Vec<String>,
-    /// A queue with no heartbeat for this long is deleted, in seconds
+    /// A queue without a heartbeat for this many seconds is deleted
     #[arg(long, env = "QUEUE_TTL_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub queue_ttl_seconds: u64,
-    /// The longest a poll is parked, in seconds; keep it below the time limit of any proxy in front
+    /// The longest time that a poll is parked, in seconds. Keep it below the time limit of any proxy in front
     #[arg(long, env = "POLL_TIMEOUT_SECONDS", default_value_t = 55, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub poll_timeout_seconds: u64,
-    /// Serve polls without hyper, in a tenth of the memory; false if that should ever be the cause of trouble
+    /// Serve polls without hyper, in a tenth of the memory. Set false if you suspect it of causing trouble
     #[arg(long, env = "DIRECT_POLLS", default_value_t = true, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub direct_polls: bool,
-    /// Threads that deliver events, beside those that serve all else; without it half as many as there are cores
+    /// Threads that deliver events, besides those that serve everything else. The default is half the number of cores
     #[arg(long, env = "POLL_THREADS", value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub poll_threads: Option<u32>,
-    /// A connection without a request is closed after so many seconds; keep it above what the balancer in front has
+    /// A connection without a request is closed after this many seconds. Keep it above the balancer's own idle limit
     #[arg(long, env = "IDLE_CONNECTION_SECONDS", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_connection_seconds: u64,
-    /// The events of one community that a node keeps
+    /// A connection is closed when its client reads nothing of an answer for this many seconds
+    #[arg(long, env = "WRITE_TIMEOUT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub write_timeout_seconds: u64,
+    /// How many events of one community a node keeps in memory
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,
-    /// The newest events of all communities that a node keeps
+    /// How many events of all communities a node keeps in memory
     #[arg(long, env = "TOTAL_LOG_EVENTS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub total_log_events: u32,
-    /// The bytes of all events that a node keeps
+    /// How many bytes of events a node keeps in memory
     #[arg(long, env = "TOTAL_LOG_BYTES", default_value_t = 268_435_456)]
     pub total_log_bytes: usize,
     /// Events are deleted from the outbox this many hours after they were written
     #[arg(long, env = "OUTBOX_RETENTION_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..))]
     pub outbox_retention_hours: u32,
-    /// Do not bring the schema up to date at start
+    /// How often clients may do what
+    #[command(flatten)]
+    pub limits: LimitConfig,
+    /// Do not run the migrations at start
     #[arg(long, env = "SKIP_MIGRATIONS", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub skip_migrations: bool,
-    /// Offer the demo's sign-in, with which anyone can be anyone: never in production
+    /// Offer the demo's sign-in, with which anyone can be any user. Never in production
     #[arg(long, env = "DEMO", default_value_t = false, value_parser = BoolishValueParser::new().try_map(|demo| demo_setting(demo, cfg!(feature = "demo"))), action = clap::ArgAction::Set)]
     pub demo: bool,
     /// A folder of files to serve at /
@@ -85,7 +96,48 @@ pub struct Config {
     pub static_dir: Option<PathBuf>,
 }
 
-/// The algorithms that tokens may be signed with. The configuration decides, never the token.
+/// Limits on requests. Each node counts for itself; a third of each number may come at once.
+#[derive(Args, Clone, Debug)]
+pub struct LimitConfig {
+    /// How often a user may write in a minute; 0 is no limit
+    #[arg(long, env = "WRITES_PER_MINUTE", default_value_t = 60)]
+    pub writes_per_minute: u32,
+    /// How often a user may register a queue or begin a session in a minute; 0 is no limit
+    #[arg(long, env = "REGISTERS_PER_MINUTE", default_value_t = 60)]
+    pub registers_per_minute: u32,
+    /// How many requests an address may send in a minute without signing in; 0 is no limit
+    #[arg(long, env = "ANONYMOUS_READS_PER_MINUTE", default_value_t = 600)]
+    pub anonymous_reads_per_minute: u32,
+    /// The proxies whose X-Forwarded-For is believed: addresses or networks, such as 10.0.0.0/8,::1, separated by commas
+    #[arg(long, env = "TRUSTED_PROXIES", default_value = "")]
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// The networks of proxies whose word is taken for whom they ask for.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Whether a trusted proxy has this address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl FromStr for TrustedProxies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let network = |entry: &str| entry.parse().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from));
+        let networks = entries.map(|entry| {
+            network(entry).map_err(|_| format!("{entry} is not an address or a network, such as 10.0.0.0/8"))
+        });
+        networks.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// The algorithms that tokens may be signed with. The configuration chooses one; the token never does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum JwtAlgorithm {
     /// HMAC with a shared secret, as Django's simplejwt does by default
@@ -105,34 +157,34 @@ pub enum JwtAlgorithm {
 /// How tokens are checked.
 #[derive(Args, Clone, Debug)]
 pub struct JwtConfig {
-    /// The secret shared with the issuer (HS256); Django's SECRET_KEY during the migration. Several, separated by commas, while
-    /// the secret is changed: all are good, the first signs
+    /// The secret shared with the issuer (HS256): Django's SECRET_KEY during the migration. While you change it, list the new and
+    /// the old one, separated by a comma: all are accepted, the first signs
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<SecretString>,
-    /// The issuer's public key in PEM, or a path of a file with it (RS256, ES256, EdDSA)
+    /// The issuer's public key in PEM, or the path of a file with it (RS256, ES256, EdDSA)
     #[arg(long, env = "JWT_PUBLIC_KEY")]
     pub jwt_public_key: Option<String>,
     /// The algorithm of the tokens
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", ignore_case = true)]
     pub jwt_algorithm: JwtAlgorithm,
-    /// The audiences (`aud`) of which a token must name one, separated by commas; without it `aud` is not looked at
+    /// A token must name one of these audiences (`aud`), separated by commas. Without it `aud` is not checked
     #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',')]
     pub jwt_audience: Vec<String>,
-    /// The issuers (`iss`) of which a token must be, separated by commas; without it `iss` is not looked at
+    /// A token must name one of these issuers (`iss`), separated by commas. Without it `iss` is not checked
     #[arg(long, env = "JWT_ISSUER", value_delimiter = ',')]
     pub jwt_issuer: Vec<String>,
 }
 
-/// How commands sign tokens, as the settings of `serve` say.
+/// How commands sign tokens: the same settings as those of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct SigningConfig {
-    /// The secret that tokens are signed with; of several, separated by commas, the first
+    /// The secret that signs tokens. Of several, separated by commas, the first signs
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: SecretString,
-    /// The audience (`aud`) that they are for; of several, separated by commas, the first
+    /// The audience (`aud`) of the tokens. Of several, separated by commas, the first is used
     #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',')]
     pub jwt_audience: Vec<String>,
-    /// The issuer (`iss`) that they name; of several, separated by commas, the first
+    /// The issuer (`iss`) of the tokens. Of several, separated by commas, the first is used
     #[arg(long, env = "JWT_ISSUER", value_delimiter = ',')]
     pub jwt_issuer: Vec<String>,
 }
@@ -156,7 +208,7 @@ impl std::fmt::Display for DemoError {
     }
 }
 
-/// An origin as browsers send it. Nothing stands for "none": compose files and shells make such.
+/// An origin as browsers send it. An empty text means no origin: compose files and shells produce it.
 fn origin(text: &str) -> Result<String, String> {
     let text = text.trim();
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -197,6 +249,21 @@ mod tests {
         assert_eq!(parse("true").is_ok(), cfg!(feature = "demo"));
         assert!(demo_setting(true, true).unwrap() && !demo_setting(false, false).unwrap());
         assert!(demo_setting(true, false).unwrap_err().to_string().contains("Unset DEMO"));
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let proxies: TrustedProxies = "10.0.0.0/8, 192.0.2.7,::1,".parse().unwrap();
+        for inside in ["10.200.0.1", "192.0.2.7", "::1"] {
+            assert!(proxies.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["11.0.0.1", "192.0.2.8", "::2"] {
+            assert!(!proxies.contains(outside.parse().unwrap()), "{outside}");
+        }
+        assert!(!"".parse::<TrustedProxies>().unwrap().contains("127.0.0.1".parse().unwrap()));
+        for bad in ["localhost", "10.0.0.0/33", "10.0.0", "*"] {
+            assert!(bad.parse::<TrustedProxies>().is_err(), "{bad}");
+        }
     }
 
     #[test]

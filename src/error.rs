@@ -1,8 +1,8 @@
 //! The one error of the API and its one body: `{ "code", "message", "fields"? }`.
 //!
-//! Causes inside (SQL, Redis) go to the log, where the request id finds them, and never to the client.
+//! Internal causes (SQL, Redis) go to the log with the request id, and never to the client.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use axum::{
     Json,
@@ -14,10 +14,10 @@ use utoipa::ToSchema;
 
 use crate::db;
 
-/// What handlers return.
+/// The result of a handler.
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
-/// The calls of which OpenAPI describes the refusals in one way.
+/// The kinds of calls in OpenAPI. All calls of a kind describe their refusals in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Read,
@@ -25,7 +25,7 @@ pub(crate) enum Call {
     Write,
 }
 
-/// Makes [`ErrorCode`] and what belongs to each code out of one table.
+/// Makes [`ErrorCode`] and the properties of each code from one table.
 macro_rules! error_codes {
     ($($code:ident, $status:ident, [$($call:ident),*], $message:literal;)*) => {
         /// Every code that an error body can carry. Clients match on these, never on the message.
@@ -52,7 +52,7 @@ macro_rules! error_codes {
                 }
             }
 
-            /// The calls whose description in OpenAPI names this code.
+            /// The calls that name this code in OpenAPI.
             pub(crate) fn named_by(self) -> &'static [Call] {
                 match self {
                     $(Self::$code => &[$(Call::$call),*],)*
@@ -90,11 +90,12 @@ error_codes! {
     CommentTooDeep,        UNPROCESSABLE_ENTITY,    [Write],               "replies nest at most three deep";
     ParentNotFound,        UNPROCESSABLE_ENTITY,    [Write],               "the parent is not a comment of this discussion";
     IdempotencyKeyReused,  UNPROCESSABLE_ENTITY,    [Write],               "this Idempotency-Key was used for another request";
+    RateLimited,           TOO_MANY_REQUESTS,       [Read, Write],         "too many requests: wait a little";
     Unavailable,           SERVICE_UNAVAILABLE,     [Read, Poll, Write],   "a service this server needs does not answer: try again soon";
     Internal,              INTERNAL_SERVER_ERROR,   [Read, Poll, Write],   "this server made a mistake; it has been logged";
 }
 
-/// As on the wire.
+/// Writes the code as it is on the wire.
 impl std::fmt::Display for ErrorCode {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.serialize(formatter)
@@ -107,6 +108,8 @@ pub struct ApiError {
     code: ErrorCode,
     message: Option<String>,
     fields: BTreeMap<String, String>,
+    /// Small, because each parked poll has room for an error.
+    retry_after_seconds: Option<NonZeroU32>,
 }
 
 /// The body of every error answer.
@@ -129,7 +132,7 @@ pub struct ErrorBody {
 
 impl From<ErrorCode> for ApiError {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, fields: BTreeMap::new() }
+        Self { code, message: None, fields: BTreeMap::new(), retry_after_seconds: None }
     }
 }
 
@@ -139,13 +142,19 @@ impl ApiError {
         self.code
     }
 
-    /// With a message that says more than the code's own.
+    /// Replaces the code's own message by one that says more.
     pub fn message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
         self
     }
 
-    /// With a field to blame.
+    /// Sets the seconds after which the same request may be sent again.
+    pub fn retry_after(mut self, seconds: NonZeroU32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// Adds a field and what is wrong with it.
     pub fn field(mut self, name: impl Into<String>, problem: impl Into<String>) -> Self {
         self.fields.insert(name.into(), problem.into());
         self
@@ -161,19 +170,19 @@ impl ApiError {
         Self::from(ErrorCode::InvalidParameter).field(name, problem)
     }
 
-    /// 500; the cause goes to the log only.
+    /// 500. The cause goes to the log only.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "request failed inside");
         ErrorCode::Internal.into()
     }
 }
 
-/// How a database error looks from outside: constraints by their names, connection trouble as 503, the rest as 500.
+/// A broken constraint becomes the code of its name, a connection that fails 503, and everything else 500.
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         match &error {
-            // The schema has changed under a prepared statement, which is made anew on another connection.
+            // The schema has changed since the statement was prepared. The next connection prepares it again.
             _ if db::has_stale_plan(&error) => {}
             E::Database(database) => match database.constraint() {
                 Some("comments_depth") => return ErrorCode::CommentTooDeep.into(),
@@ -181,13 +190,13 @@ impl From<sqlx::Error> for ApiError {
                     return ErrorCode::ParentNotFound.into();
                 }
                 Some("discussions_place") => return ErrorCode::ArticleNotFound.into(),
-                // The user of a valid token is not (or no longer) in the directory.
+                // The token is valid, but its user is not in the directory (any more).
                 Some("discussions_author_id_fkey" | "comments_author_id_fkey" | "idempotency_keys_user_id_fkey") => {
                     return ErrorCode::TokenInvalid.into();
                 }
-                // 57P0x: shutting down or starting; 53xxx: no connections or memory left; 08xxx: connection lost;
-                // 28xxx, 3D000, 55000: no new connection is let in, for the password, a renamed database, or at all;
-                // 57014, 55P03: ran into the limit of a statement's time or of a lock's; 40001, 40P01: would succeed if tried again.
+                // 57P0x: the server shuts down or starts. 53xxx: no connections or memory left. 08xxx: connection lost.
+                // 28xxx, 3D000, 55000: no new connection is accepted. 25006: a standby, which only reads.
+                // 57014, 55P03: the time limit of a statement or a lock. 40001, 40P01: a retry would succeed.
                 _ => match database.code().as_deref() {
                     Some(code)
                         if code.starts_with("57")
@@ -218,8 +227,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+        if let Some(seconds) = self.retry_after_seconds.or(is_unavailable.then_some(NonZeroU32::MIN)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

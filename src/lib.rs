@@ -7,29 +7,30 @@
 
 pub mod app; // wires state, background tasks, shutdown
 pub mod auth; // who is asking, and what they may do
-pub mod authors; // who wrote something, as others may know it
-pub mod background; // tasks that are tried again
-pub mod comments; // comments of a discussion
+mod authors; // who wrote something, as others may know it
+mod background; // tasks that are tried again
+mod comments; // comments of a discussion
 pub mod config; // settings
 pub mod db; // the pool and the migrations
 #[cfg(feature = "demo")]
 pub mod demo; // the demo's sign-in, in demo mode only
 pub mod directory; // who people and communities are
-pub mod discussions; // topics on an article inside a community
+mod discussions; // topics on an article inside a community
 pub mod error; // the one error of the API
 pub mod events; // the one definition of events, their outbox and relay
-pub mod extract; // extractors that refuse with our errors
-pub(crate) mod feed; // a node's ordered reader of events
-pub mod health; // liveness, readiness, metrics
-pub mod idempotency; // a repeated POST writes once
+mod extract; // extractors that refuse with our errors
+mod feed; // a node's ordered reader of events
+mod health; // liveness, readiness, metrics
+mod idempotency; // a repeated POST writes once
 pub mod ids; // a type for each kind of id
+mod limits; // how often clients may send requests
 pub mod metrics; // the names of all metrics
-pub mod openapi; // the document
-pub mod page; // cursors and limits
+mod openapi; // the document
+mod page; // cursors and limits
 pub mod realtime; // register, poll, heartbeat; the hub
-pub(crate) mod request_id; // the id of a request
+mod request_id; // the id of a request
 pub mod router; // all routes, and what is around them
 pub mod serve; // connections
 pub mod state; // what handlers share
 pub mod telemetry; // logs and metrics
-pub mod text; // what people may write
+mod text; // what people may write

@@ -39,7 +39,7 @@ enum Command {
     Serve(Box<Config>),
     /// Bring the schema up to date
     Migrate(Database),
-    /// Number events anew after an older state of the database was brought back: clients are told to catch up
+    /// Continue the numbering from a new base, after an older state of the database was restored. Clients load their pages again
     Leap(Database),
     /// Fill an empty database with a small demo
     #[cfg(feature = "demo")]
@@ -61,23 +61,23 @@ struct Database {
 
 #[derive(clap::Args)]
 struct Token {
-    /// Whom it is for
+    /// The user it is for
     #[arg(long)]
     user: UserId,
-    /// Narrow it to these communities, separated by commas
+    /// Limit it to these communities, separated by commas
     #[arg(long, value_delimiter = ',')]
     communities: Option<Vec<CommunityId>>,
-    /// How long it is good, in seconds
+    /// How long it is valid, in seconds
     #[arg(long, default_value_t = 3600)]
     ttl_seconds: i64,
-    /// What it is signed with
+    /// How it is signed
     #[command(flatten)]
     signing: SigningConfig,
 }
 
 #[derive(clap::Args)]
 struct Health {
-    /// Where the server accepts requests
+    /// The address at which the server accepts requests
     #[arg(long, env = "BIND_ADDR", default_value = "127.0.0.1:8000")]
     bind_addr: std::net::SocketAddr,
 }
@@ -87,7 +87,7 @@ fn main() -> anyhow::Result<()> {
     let mut runtime = Builder::new_multi_thread();
     let mut requests = None;
     if let Command::Serve(config) = &cli.command {
-        // Deliveries apart from all other requests: they cost least on few threads, and those that write want all cores.
+        // Deliveries have their own threads: they cost least on few threads, while other requests need all cores.
         let half = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         runtime.worker_threads(config.poll_threads.map_or(half, |threads| threads as usize)).thread_name("polls");
         let threads = Builder::new_multi_thread().thread_name("requests").enable_all().build();
@@ -131,7 +131,7 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
 }
 
 async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<()> {
-    // An empty variable is one that is not set: compose files and shells make such.
+    // Compose files and shells produce empty variables. An empty one counts as not set.
     config.redis_url = config.redis_url.filter(|url| !url.expose_secret().is_empty());
     let mut signals = Signals::new()?;
     let starting = app::start(config, requests.cloned().unwrap_or_else(Handle::current));
@@ -139,7 +139,7 @@ async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<
         running = starting => running?,
         name = signals.next() => {
             tracing::info!(signal = name, "asked to end before the start was over: ending at once");
-            // Not by returning: that waits for threads that may hang in a look-up of a name.
+            // Returning would wait for threads, which may hang in a look-up of a name.
             std::process::exit(0);
         }
     };
@@ -158,7 +158,7 @@ async fn serve(mut config: Config, requests: Option<&Handle>) -> anyhow::Result<
     }
 }
 
-/// The signals that ask this process to end.
+/// SIGTERM and SIGINT, which ask this process to end.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -169,7 +169,7 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The name of the next one.
+    /// Waits for the next one and returns its name.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -184,7 +184,7 @@ async fn connect(database: &Database) -> anyhow::Result<sqlx::PgPool> {
         .context("cannot reach PostgreSQL at DATABASE_URL")
 }
 
-/// Says what it did: where the numbers were, and from where they go on.
+/// Leaps, and prints the head before and after it.
 async fn leap(pool: &sqlx::PgPool) -> anyhow::Result<()> {
     let too_old = "cannot leap: is the schema that of this program (`discussions migrate`)?";
     let old = history::position(pool).await.context(too_old)?;

@@ -8,6 +8,10 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 #[derive(Debug)]
 pub(crate) struct Counter(&'static str);
 
+/// A counter that is kept apart by the value of one label.
+#[derive(Debug)]
+pub(crate) struct LabelledCounter(&'static str);
+
 /// Goes up and down.
 #[derive(Debug)]
 pub(crate) struct Gauge(&'static str);
@@ -33,7 +37,7 @@ macro_rules! metrics {
 
         /// All of them.
         pub const ALL: &[Description] =
-            &[$(Description { name: $name, kind: stringify!($kind), text: $text },)*];
+            &[$(Description { name: $name, kind: $kind::KIND, text: $text },)*];
 
         /// Describes each metric to the recorder.
         pub(crate) fn describe() {
@@ -61,10 +65,14 @@ metrics! {
     Counter QUEUES_EXPIRED = "discussions_queues_expired_total", "Queues deleted because no heartbeat came";
     Counter RELAYED_EVENTS = "discussions_relayed_events_total", "Events numbered by this node's relay";
     Counter LEAPS = "discussions_leaps_total", "Times that this node went on in another history of events";
+    LabelledCounter REFUSALS = "discussions_refusals_total", "Requests refused with 429, by limit";
+    Counter SLOW_READERS = "discussions_slow_readers_total", "Connections closed because their clients did not read";
     Counter FEED_GAP_FILLS = "discussions_feed_gap_fills_total", "Times that the feed read from PostgreSQL what its source left out";
 }
 
 impl Counter {
+    const KIND: &str = "Counter";
+
     pub(crate) fn increment(&self, by: u64) {
         counter!(self.0).increment(by);
     }
@@ -75,7 +83,22 @@ impl Counter {
     }
 }
 
+impl LabelledCounter {
+    const KIND: &str = "Counter";
+
+    /// Increments the counter with this label. An increment by 0 makes it appear.
+    pub(crate) fn increment(&self, label: &'static str, value: &'static str, by: u64) {
+        counter!(self.0, label => value).increment(by);
+    }
+
+    fn describe(&self, text: &'static str) {
+        describe_counter!(self.0, text);
+    }
+}
+
 impl Gauge {
+    const KIND: &str = "Gauge";
+
     pub(crate) fn set(&self, value: f64) {
         gauge!(self.0).set(value);
     }
@@ -86,6 +109,8 @@ impl Gauge {
 }
 
 impl Histogram {
+    const KIND: &str = "Histogram";
+
     pub(crate) fn record(&self, value: f64) {
         histogram!(self.0).record(value);
     }

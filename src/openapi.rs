@@ -1,4 +1,4 @@
-//! The OpenAPI document: made from the code, committed under `openapi/`, compared by a test.
+//! The OpenAPI document. It is made from the code and committed in `openapi/`, and a test compares the two.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use crate::{
     events,
 };
 
-/// The refusals of what reads.
+/// The refusals of calls that read.
 pub struct ReadErrors;
 /// The refusals of a poll.
 pub struct PollErrors;
-/// The refusals of what writes.
+/// The refusals of calls that write.
 pub struct WriteErrors;
 
 impl IntoResponses for ReadErrors {
@@ -41,7 +41,7 @@ impl IntoResponses for WriteErrors {
 
 type Responses = BTreeMap<String, RefOr<utoipa::openapi::Response>>;
 
-/// What each status means, and the codes that `call` names for it. Where none is named, the status is not given.
+/// The responses of `call`: what each status means, and its codes. A status without a code is left out.
 fn refusals(call: Call) -> Responses {
     let not_found = match call {
         Call::Poll => "Register again, and poll on from the same cursor",
@@ -56,6 +56,7 @@ fn refusals(call: Call) -> Responses {
         (StatusCode::PAYLOAD_TOO_LARGE, "The body is over 256 KiB"),
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not `application/json`"),
         (StatusCode::UNPROCESSABLE_ENTITY, "Fields are invalid"),
+        (StatusCode::TOO_MANY_REQUESTS, "Too many requests: try again after `Retry-After` seconds"),
         (StatusCode::INTERNAL_SERVER_ERROR, "A fault of the server"),
         (StatusCode::SERVICE_UNAVAILABLE, "Something the server needs is down: try again after `Retry-After` seconds"),
     ];
@@ -64,7 +65,7 @@ fn refusals(call: Call) -> Responses {
         let is_named = |code: &&ErrorCode| code.status() == status && code.named_by().contains(&call);
         let codes: Vec<String> = ErrorCode::ALL.iter().filter(is_named).map(|code| format!("`{code}`")).collect();
         let description = match codes.as_slice() {
-            // Which thing is missing depends on the call.
+            // The codes depend on what the call looks for, so none is listed.
             [] if status == StatusCode::NOT_FOUND => meaning.to_owned(),
             [] => continue,
             codes => format!("{meaning}: {}", codes.join(", ")),
@@ -94,7 +95,7 @@ fn refusals(call: Call) -> Responses {
 )]
 struct Base;
 
-/// The document without its paths, to nest the routers in.
+/// The document without paths. The routers are merged into it.
 pub fn base() -> utoipa::openapi::OpenApi {
     use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
     let mut document = Base::openapi();
@@ -109,8 +110,8 @@ pub fn base() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// The document as it is served and committed: with the event as a union of named schemas and their discriminator, which
-/// generators need and derives do not make.
+/// The document as it is served and committed. Here the event becomes a union of named schemas with a discriminator, which
+/// generators need and the derives do not make.
 pub fn finish(document: utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(document).expect("the document is plain data");
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
@@ -161,8 +162,7 @@ fn name_events(schemas: &mut Map<String, Value>) {
         union.push(json!({ "$ref": reference }));
         mapping.insert(tag, json!(reference));
     }
-    let description =
-        "A committed change at its place in the total order. Apply it by what it says is, not by what it adds.";
+    let description = "A committed change, with its place in the total order. Events carry absolute state, so applying one twice is safe.";
     let discriminator = json!({ "propertyName": "type", "mapping": mapping });
     schemas.insert(
         "Event".to_owned(),
@@ -172,7 +172,7 @@ fn name_events(schemas: &mut Map<String, Value>) {
     schemas.remove("MembershipChange");
 }
 
-/// What an event's property looks like in an example; a name means the same in every event.
+/// The example of an event's property. A name means the same in every event.
 fn example_of(property: &str, tag: &str) -> Value {
     match property {
         "event_id" => json!(12346),
@@ -190,7 +190,7 @@ fn example_of(property: &str, tag: &str) -> Value {
         "user_id" => json!(9),
         "role" => json!("member"),
         "timestamp" => json!("2025-08-09T12:34:56Z"),
-        // parent_id and previous_role; a test finds the example that this does not suit.
+        // parent_id and previous_role. If null does not suit another property, a test fails.
         _ => Value::Null,
     }
 }
@@ -201,7 +201,7 @@ struct Flat {
     required: Vec<Value>,
 }
 
-/// The properties of a schema, of what it refers to, and of all its parts.
+/// All properties of a schema, those of its references and parts included.
 fn flatten(schema: &Value, schemas: &Map<String, Value>) -> Flat {
     let mut flat = Flat::default();
     if let Some(reference) = schema["$ref"].as_str() {

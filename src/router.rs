@@ -29,6 +29,7 @@ use crate::{
     discussions,
     error::{ApiError, ErrorCode},
     health,
+    limits::{self, Limits},
     metrics::{self, Label},
     openapi,
     realtime::{self, RealtimeState},
@@ -73,15 +74,15 @@ pub fn router(state: &AppState) -> Router {
     // Sessions are read and written around these routes only.
     let sessions = sessions.layer(state.auth.sessions.layer(&state.config)).with_state(state.auth.clone());
     let rest = features.merge(sessions).merge(realtime.with_state(state.realtime.clone()));
+    #[cfg(feature = "demo")]
+    let rest = if state.config.demo { rest.merge(crate::demo::routes()) } else { rest };
+    let limits = Arc::new(Limits::new(state.auth.clone(), &state.config.limits));
+    let rest = rest.layer(middleware::from_fn_with_state(limits, limits::enforce));
     let poll: Router<AppState> = poll.with_state(state.realtime.clone());
     // What one person may read is nothing for a cache, above all where a cookie says who asks.
     let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let mut rest = rest.layer(no_store);
-    rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
-    #[cfg(feature = "demo")]
-    if state.config.demo {
-        rest = rest.merge(crate::demo::routes());
-    }
+    let rest = rest.layer(no_store);
+    let rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
     let rest = match &state.config.static_dir {
         Some(dir) => {
             let missing =

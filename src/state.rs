@@ -7,23 +7,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{auth::AuthState, config::Config, db::Db, realtime::RealtimeState};
 
-/// The state of the application; cheap to clone.
+/// The state of the application. It is cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<Shared>);
 
 /// What [`AppState`] points to.
 pub struct Shared {
-    /// The settings.
+    /// The settings, as they were at the start.
     pub config: Config,
-    /// Connections to the database.
+    /// The requests' connections to the database. Background tasks have their own.
     pub db: Db,
-    /// Who is asking.
+    /// What finds out who is asking.
     pub auth: AuthState,
-    /// Delivery of events.
+    /// What delivers events.
     pub realtime: RealtimeState,
-    /// Requests that write, which go on even if their client has gone.
+    /// Requests that may write. They run to their end even if the client hangs up (I9).
     pub writes: TaskTracker,
-    /// Cancelled when this process is to end: parked polls are answered.
+    /// Cancelled when this process must end. Then parked polls are answered.
     pub shutdown: CancellationToken,
 }
 

@@ -5,20 +5,20 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{config::LogFormat, metrics};
 
-/// Starts logging to stderr. `RUST_LOG` chooses what; info and above without it.
+/// Starts logging to stderr. `RUST_LOG` chooses the lines; the default is info and above.
 pub fn log(format: LogFormat) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx::postgres::notice=warn"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    // An error here is a second call in one process (tests): the first one's choice stands.
+    // This fails for a second call in one process, as in tests. The first call's choice stays.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
 }
 
-/// The metrics of this process, installed once.
+/// The metrics of this process. The first call installs the recorder.
 pub fn metrics() -> PrometheusHandle {
     static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
     let start = || {

@@ -1,7 +1,15 @@
 //! Browser sessions: an HttpOnly cookie in exchange for a bearer token, by tower-sessions.
 //!
-//! The store is our own forty lines because the ready-made one for Postgres switches sqlx to the `time` crate for the whole
-//! build, and every timestamp of every checked query with it.
+//! tower-sessions makes the ids, sets and removes the cookie, and defines what a session is. Its layer is only around the three
+//! routes of `/session`, and the store is our own, for these reasons:
+//!
+//! * The ready-made store for PostgreSQL (tower-sessions-sqlx-store 0.15) switches sqlx to the `time` crate: the statements of
+//!   this crate then fail with 25 type errors. It brings its own table, migration and connection pool, so it has neither the time limits nor
+//!   the rollbacks of `src/db`, and a session's user is inside a binary value, where no statement finds it.
+//! * The one for Redis (tower-sessions-redis-store 0.16) adds 15 crates, a second Redis client among them. Redis is optional
+//!   here and may lose everything, which would sign everybody out.
+//! * All other requests only read a session. [`Sessions::viewer`] does so by one statement of the same store, and the layer would
+//!   run the same one. But the connections of polls pass no layer, so with it there would be two ways to read.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -31,12 +39,12 @@ use crate::{
 
 const COOKIE: &str = "discussions_session";
 const KEY: &str = "viewer";
-/// How long the store may take: no other time limit is around a poll, which waits on purpose.
+/// How long the store may take. A poll has no other time limit, because it waits on purpose.
 const LOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
-/// A session that was read is good for polls for this long without another look. One that is ended at another node may poll
-/// here for so much longer.
+/// For this long a poll needs no second look at a session that was read. A session that another node ended can poll here for
+/// as long.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(2);
-/// Sessions that are remembered for that long.
+/// How many sessions are remembered for that long.
 const REMEMBERED: usize = 20_000;
 
 /// What a session remembers.
@@ -86,6 +94,13 @@ impl Sessions {
             Some((viewer, _)) => Ok(Some(viewer)),
             None => self.read(id).await,
         }
+    }
+
+    /// The user of the session of the request's cookie, if it was read a moment ago.
+    pub fn remembered(&self, headers: &HeaderMap) -> Option<UserId> {
+        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let (viewer, read) = self.store.read.get(&session_of(values)?)?;
+        (read.elapsed() < FRESH).then_some(viewer.user_id)
     }
 
     async fn read(&self, id: Id) -> Result<Option<Viewer>> {

@@ -43,17 +43,54 @@ where
 {
     type Rejection = ApiError;
 
-    /// A bearer token, if there is an Authorization header of that scheme; else the session of the cookie.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let state = AuthState::from_ref(state);
-        if let Some(token) = bearer(&parts.headers)? {
-            return Ok(Self(Some(state.verifier.verify(token)?)));
+        if let Some(Authenticated::Checked(outcome)) = parts.extensions.get() {
+            return outcome.clone().map(Self).map_err(ApiError::from);
         }
-        let Some(viewer) = state.sessions.viewer(&parts.headers).await? else {
-            return Ok(Self(None));
-        };
-        check_origin(&parts.method, &parts.headers, &state.allowed_origins)?;
-        Ok(Self(Some(viewer)))
+        authenticate(&AuthState::from_ref(state), parts).await.map(Self)
+    }
+}
+
+/// A bearer token, if there is an Authorization header of that scheme; else the session of the cookie.
+async fn authenticate(state: &AuthState, parts: &Parts) -> Result<Option<Viewer>> {
+    if let Some(token) = bearer(&parts.headers)? {
+        return state.verifier.verify(token).map(Some);
+    }
+    let Some(viewer) = state.sessions.viewer(&parts.headers).await? else {
+        return Ok(None);
+    };
+    check_origin(&parts.method, &parts.headers, &state.allowed_origins)?;
+    Ok(Some(viewer))
+}
+
+/// Who sends a request, as a layer around the handlers has to know it. As an extension of the request it saves the extractors
+/// the same work.
+#[derive(Clone, Debug)]
+pub enum Authenticated {
+    /// What an extractor finds.
+    Checked(Result<Option<Viewer>, ErrorCode>),
+    /// The user of a session that was read a moment ago. It may have ended since: the extractors look again.
+    Remembered(UserId),
+}
+
+impl Authenticated {
+    /// Finds out who sends a request.
+    pub async fn of(state: &AuthState, parts: &Parts) -> Self {
+        let has_token = matches!(bearer(&parts.headers), Ok(Some(_)) | Err(_));
+        match state.sessions.remembered(&parts.headers).filter(|_| !has_token) {
+            Some(user) => Self::Remembered(user),
+            None => Self::Checked(authenticate(state, parts).await.map_err(|error| error.code())),
+        }
+    }
+
+    /// Who it is, nobody, or why that is not known.
+    pub fn user_id(&self) -> Result<Option<UserId>, ErrorCode> {
+        match self {
+            Self::Checked(outcome) => {
+                outcome.as_ref().map(|viewer| viewer.as_ref().map(|viewer| viewer.user_id)).map_err(|code| *code)
+            }
+            Self::Remembered(user) => Ok(Some(*user)),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
-//! The database as the relay, the feed and the publisher use it: each question has a time limit.
+//! The database as the relay, the feed and the publisher use it. Each statement has a time limit on this side.
 //!
-//! A database can be gone without a word: its machine has lost its power, or its address has moved to another one. Then
-//! nothing is answered and no connection is closed, and TCP gives up after a quarter of an hour. The time limits that are set
-//! in the server end with the server, so these tasks have their own. They have no other way to ask.
+//! A database can vanish without closing its connections: its machine loses power, or its address moves to another machine.
+//! Then no answer comes, and TCP gives up after a quarter of an hour. The server's own time limits vanish with it. So these
+//! tasks have their own limits, and no way to the database without one.
 
 use std::{fmt, io, time::Duration};
 
@@ -22,14 +22,14 @@ use super::{
 
 /// The database has this long to answer, and then again for each row.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
-/// For a question of which one knows that it may take longer: as long as the server lets it.
+/// The limit of statements that are known to take longer. It is a little more than the server allows.
 const PATIENT_LIMIT: Duration = Duration::from_secs(12);
-/// A connection is waited for this long.
+/// How long a task waits for a connection.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
-/// The feed, the publisher, and what starts a node.
+/// Enough for the feed, the publisher and the start of a node.
 const CONNECTIONS: u32 = 6;
 
-/// What `question` comes to, or an error where that is not known within `limit`.
+/// The result of `question`, or an error if it does not come within `limit`.
 pub async fn answered<T>(
     limit: Duration,
     question: impl Future<Output = Result<T, sqlx::Error>>,
@@ -41,7 +41,7 @@ fn no_answer() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
 }
 
-/// Connections of the background tasks, apart from the requests' pool, which may be used up.
+/// Connections of the background tasks. They are separate from the requests' pool, which may be used up.
 #[derive(Clone)]
 pub struct BackgroundDb {
     pool: PgPool,
@@ -61,13 +61,13 @@ impl fmt::Debug for BackgroundDb {
 pub struct BackgroundConnection(PgConnection);
 
 impl BackgroundDb {
-    /// Connections with these options. They are made when they are first used.
+    /// Makes no connection yet: each is made when it is first needed.
     pub fn new(options: PgConnectOptions) -> Self {
         let pool = pool_options().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_LIMIT);
         Self { pool: pool.connect_lazy_with(options.clone()), options, limit: ANSWER_LIMIT }
     }
 
-    /// The same connections, for questions that may take their time.
+    /// The same connections, with a longer limit for each statement.
     pub fn patient(&self) -> Self {
         Self { limit: PATIENT_LIMIT, ..self.clone() }
     }
@@ -77,9 +77,9 @@ impl BackgroundDb {
         answered(ANSWER_LIMIT, connect(&self.options)).await.map(BackgroundConnection)
     }
 
-    /// A connection that hears what is told to `channel`. It is a hint only: of a database that is gone it hears nothing.
+    /// A connection that receives the notifications of `channel`. They are only hints: none comes from a database that is gone.
     pub async fn listen(&self, channel: &str) -> Result<PgListener, sqlx::Error> {
-        // A pool of its own: a listener that is dropped waits for an answer before it gives its connection back.
+        // It needs its own pool: a dropped listener waits for an answer before it returns its connection.
         let pool = pool_options().max_connections(1).acquire_timeout(ACQUIRE_LIMIT);
         let pool = pool.connect_lazy_with(self.options.clone());
         answered(ANSWER_LIMIT, async {
@@ -91,7 +91,7 @@ impl BackgroundDb {
     }
 }
 
-/// All that a statement gives. A long answer may take its time as long as it goes on.
+/// All rows of a statement. The limit applies to each row, so a long answer may take longer.
 async fn collect(
     limit: Duration,
     mut answer: BoxStream<'_, Result<Step, sqlx::Error>>,

@@ -1,4 +1,4 @@
-//! A connection in use, and what becomes of it afterwards.
+//! A connection in use, and what happens to it afterwards.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use super::{Db, executor::Step, meter};
 /// How long an interrupted connection has to roll back before it is closed instead.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection for as long as somebody needs it.
+/// A connection that one request uses.
 ///
-/// [`Lease::finish`] and [`Lease::end`] pass it on. Dropped without one of them, its work was interrupted: it is rolled back
-/// in the background, and closed where that fails. Its permit stays taken until then.
+/// [`Lease::finish`] and [`Lease::end`] give it to the next request. A lease that is dropped without one of them was
+/// interrupted. Then the connection is rolled back in the background, or closed if that fails, and its permit stays taken
+/// until then.
 #[derive(Debug)]
 pub(super) struct Lease {
-    /// None only while it is being dropped.
+    /// None only while the lease is being dropped.
     in_use: Option<InUse>,
 }
 
@@ -49,23 +50,23 @@ impl Lease {
         in_use.connection.fetch_many(query).try_collect().await
     }
 
-    /// No transaction is open and nothing is under way: the next request may have the connection.
+    /// Gives the connection to the next request. No transaction may be open.
     pub(super) fn finish(mut self) {
         if let Some(in_use) = self.in_use.take() {
-            in_use.hand_on();
+            in_use.recycle();
         }
     }
 
-    /// One statement outside of a transaction has ended, with this error if there was one.
+    /// Call this when a statement outside of a transaction has ended, with its error if there was one.
     pub(super) fn end(mut self, error: Option<&sqlx::Error>) {
         let Some(in_use) = self.in_use.take() else { return };
         match error {
             Some(error) if !leaves_usable(error) => in_use.close(error),
-            _ => in_use.hand_on(),
+            _ => in_use.recycle(),
         }
     }
 
-    /// The connection is not to be used again, because of `error`.
+    /// Closes the connection because of `error`.
     pub(super) fn close(mut self, error: &sqlx::Error) {
         if let Some(in_use) = self.in_use.take() {
             in_use.close(error);
@@ -78,14 +79,14 @@ impl Drop for Lease {
         let Some(in_use) = self.in_use.take() else { return };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(in_use.roll_back())),
-            // Without a runtime nothing can be asked of it. Detached, it closes its socket.
+            // There is no runtime to roll it back on. A detached connection closes its socket.
             Err(_) => drop(in_use.connection.detach()),
         }
     }
 }
 
 impl InUse {
-    fn hand_on(self) {
+    fn recycle(self) {
         let Self { db, mut connection, opened_at, permit } = self;
         if db.has_valid_plans(opened_at) {
             db.push_recently_used(connection, opened_at);
@@ -93,7 +94,7 @@ impl InUse {
             connection.close_on_drop();
             drop(connection);
         }
-        // Only now, so that whoever gets the permit finds the connection.
+        // This comes last, so that the next holder of the permit finds the connection.
         drop(permit);
     }
 
@@ -104,18 +105,18 @@ impl InUse {
         self.connection.close_on_drop();
     }
 
-    /// Brings an interrupted connection into a known state. What was under way when it was interrupted is waited for first,
-    /// by sqlx; so a BEGIN that nobody has seen answered is rolled back too.
+    /// Brings an interrupted connection into a known state. sqlx first waits for the statement that was interrupted, so even a
+    /// BEGIN whose answer nobody read is rolled back.
     async fn roll_back(mut self) {
         match timeout(ROLLBACK_TIMEOUT, self.connection.execute("rollback")).await {
-            Ok(Ok(_)) => self.hand_on(),
+            Ok(Ok(_)) => self.recycle(),
             _ => self.connection.close_on_drop(),
         }
     }
 }
 
-/// Whether a connection can be used again after a statement ended with this error. Only errors that are about the statement's
-/// data or its time leave it usable; after all others a new one is safer.
+/// Whether a connection can be used again after this error. It can after an error about the data or the time of a statement.
+/// After any other error a new connection is safer.
 pub(super) fn leaves_usable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
@@ -127,8 +128,8 @@ pub(super) fn leaves_usable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// "cached plan must not change result type": the schema has changed since the statement was prepared. PostgreSQL has no code
-/// of its own for it.
+/// Whether this is "cached plan must not change result type": the schema has changed since the statement was prepared. The
+/// error has no code of its own.
 pub(crate) fn has_stale_plan(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     let routine = error.try_downcast_ref::<PgDatabaseError>().and_then(|error| error.routine());

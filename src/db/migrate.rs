@@ -5,16 +5,16 @@ use sqlx::{Connection, Executor, PgConnection, migrate::Migrator, postgres::PgCo
 
 use super::connect;
 
-/// The schema, built into the binary: what brings a database up to it.
+/// The migrations, which are built into the binary.
 pub fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!();
-    // Newer ones are looked at below.
+    // `check_newer` looks at newer ones.
     migrator.set_ignore_missing(true);
     migrator
 }
 
-/// Brings the schema up to date. A schema that is newer than this binary is left as it is: so a node can restart in the middle
-/// of a rolling update, and a release can be rolled back.
+/// Brings the schema up to date. A schema that is newer than this binary stays as it is, so that a node can restart during a
+/// rolling update and a release can be rolled back.
 pub async fn migrate(options: &PgConnectOptions) -> anyhow::Result<()> {
     let mut connection = connect(options).await?;
     // A migration may take its time on a large table.
@@ -26,8 +26,8 @@ pub async fn migrate(options: &PgConnectOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Warns of migrations that this binary does not know. They must be newer than all that it knows: an unknown one in between is
-/// of another program or another branch.
+/// Warns about migrations that this binary does not know. It is an error if one of them is not newer than all known ones: then
+/// it comes from another program or another branch.
 async fn check_newer(migrator: &Migrator, connection: &mut PgConnection) -> anyhow::Result<()> {
     let applied: Vec<i64> = sqlx::query_scalar("select version from _sqlx_migrations").fetch_all(connection).await?;
     let newest_known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);

@@ -3,9 +3,9 @@
 //! * `&Db` runs one statement. The connection goes back by itself when the statement has ended.
 //! * [`Db::write`] is a transaction. It ends by [`Write::commit`] or by its last statement ([`Write::last`]); both wake the relay.
 //!
-//! A connection is handed to the next request only if its work has come to an end that is known. A future that is dropped
-//! half-way (a client that hangs up, a time limit, a panic) can leave anything behind, an open transaction included, and sqlx
-//! does not notice that. So [`Lease`] rolls such a connection back before anyone else gets it, and closes it if that fails.
+//! The next request gets a connection only if the work on it has ended in a known way. A future can be dropped half-way, by a
+//! client that hangs up, a time limit or a panic. It can leave an open transaction behind, and sqlx does not notice. So
+//! [`Lease`] rolls back such a connection before it is used again, and closes it if that fails.
 
 mod background;
 mod connect;
@@ -36,33 +36,33 @@ pub use self::{
 pub(crate) use self::{lease::has_stale_plan, meter::Meter};
 use crate::config::Config;
 
-/// How long a request waits for a connection: with what follows it stays within the 5 s in which a 503 is promised.
+/// How long a request waits for a connection. It leaves time for the rest, as a 503 is promised within 5 s.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection that was idle for longer is tried before it is used.
+/// A connection that was idle for longer is pinged before it is used.
 const PING_AFTER: Duration = Duration::from_millis(500);
 
-/// The connections of the request handlers: sqlx's pool, and in front of it those that were in use a moment ago.
+/// The connections of the request handlers: sqlx's pool, and in front of it the connections that were used a moment ago.
 ///
-/// sqlx's pool pings each connection that comes back, a round trip that costs half as much again as a small request. A
-/// connection whose last statement has ended well needs no ping. The next request gets the one used last, as that has all it
-/// needs in its caches.
+/// sqlx's pool pings each connection that is returned. That round trip costs half as much as a small request, and a connection
+/// whose last statement ended well does not need it. The next request gets the connection that was used last, as its caches
+/// are warm.
 #[derive(Clone, Debug)]
 pub struct Db(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     pool: PgPool,
-    /// As many as there may be connections: whoever has one finds a connection here or in the pool.
+    /// One permit for each connection. Its holder finds a connection in `recently_used` or in the pool.
     permits: Arc<Semaphore>,
     connections: usize,
-    /// The connections used last, the newest at the end. A std mutex: it is held for a push or a pop.
+    /// The connections used last, the newest at the end. The mutex is held for a push or a pop only, so a std one is enough.
     recently_used: Mutex<Vec<Idle>>,
-    /// Connections from before this moment have prepared statements that the schema has made invalid.
+    /// A change of the schema has made the prepared statements of older connections invalid.
     plans_valid_since: Arc<Mutex<Option<Instant>>>,
     relay: Arc<RelayNotifier>,
 }
 
-/// A connection that waits for its next use.
+/// A connection in `recently_used`.
 #[derive(Debug)]
 struct Idle {
     connection: PoolConnection<Postgres>,
@@ -71,24 +71,25 @@ struct Idle {
     idle_since: Instant,
 }
 
-/// Wakes this node's relay after a commit. Many wake-ups in a row are one. It only saves time: the relay also looks by itself.
+/// Wakes this node's relay after a commit. Several notifications in a row count as one. Losing one only costs time, as the
+/// relay also looks by itself.
 #[derive(Debug, Default)]
 pub struct RelayNotifier(Notify);
 
 impl RelayNotifier {
-    /// Says that a transaction with an outbox row is committed.
+    /// Call this after the commit of a transaction with an outbox row.
     pub fn notify(&self) {
         self.0.notify_one();
     }
 
-    /// Waits for a notification since the last wait.
+    /// Waits for a notification. One that came since the last wait counts.
     pub async fn notified(&self) {
         self.0.notified().await;
     }
 }
 
 impl Db {
-    /// The connections that the settings allow. They are made when they are first used.
+    /// Makes no connection yet: each is made when it is first needed.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let connections = config.database_connections as usize;
         let plans_valid_since = Arc::new(Mutex::new(None));
@@ -102,29 +103,29 @@ impl Db {
         })))
     }
 
-    /// A transaction. It takes a connection and begins with its first statement.
+    /// A new transaction. Its first statement takes a connection and begins it.
     pub fn write(&self) -> Write {
         Write::new(self.clone())
     }
 
-    /// Wakes this node's relay: [`Write`] does so by itself.
+    /// The notifier of this node's relay. [`Write`] notifies it after each commit.
     pub fn relay(&self) -> &Arc<RelayNotifier> {
         &self.0.relay
     }
 
-    /// How many connections there are, and how many of them nobody uses.
+    /// The number of connections, and of the idle ones among them.
     pub fn size(&self) -> (usize, usize) {
         let recently_used = self.recently_used().len();
         (self.0.pool.size() as usize, self.0.pool.num_idle() + recently_used)
     }
 
-    /// Whether the database accepts a connection. The error says why not.
+    /// Checks that a connection can be had. The error says why not.
     pub async fn is_reachable(&self) -> Result<(), sqlx::Error> {
         self.lease().await?.finish();
         Ok(())
     }
 
-    /// Closes all connections. Waits, for `patience` at most, until nobody uses them.
+    /// Closes all connections. Waits for their users first, but not longer than `patience`.
     pub async fn close(&self, patience: Duration) {
         let all = u32::try_from(self.0.connections).unwrap_or(u32::MAX);
         if timeout(patience, self.0.permits.acquire_many(all)).await.is_err() {
@@ -135,7 +136,7 @@ impl Db {
         let _ = timeout(patience, self.0.pool.close()).await;
     }
 
-    /// A connection. `PoolTimedOut` where none is to be had in time.
+    /// Takes a connection, or returns `PoolTimedOut` if none is free in time.
     async fn lease(&self) -> Result<Lease, sqlx::Error> {
         let _waiting = meter::waiting();
         let permit = timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.0.permits).acquire_owned()).await;
@@ -157,7 +158,7 @@ impl Db {
         if newest.idle_since.elapsed() < PING_AFTER {
             return Some(newest);
         }
-        // The others have waited for longer still: the pool pings all of them.
+        // The others were idle for even longer. Dropped here, they return to the pool, which pings them.
         idle.clear();
         None
     }
@@ -167,12 +168,12 @@ impl Db {
         self.recently_used().push(Idle { connection, opened_at, idle_since });
     }
 
-    /// Whether a connection of that moment has prepared statements that are still valid.
+    /// Whether the prepared statements of a connection that was opened then are still valid.
     fn has_valid_plans(&self, opened_at: Instant) -> bool {
         has_valid_plans(&self.0.plans_valid_since, opened_at)
     }
 
-    /// The schema has changed under the prepared statements: no connection of before is used again.
+    /// Closes all connections of before: their prepared statements do not fit the new schema.
     fn invalidate_plans(&self) {
         *self.0.plans_valid_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.recently_used().retain_mut(|idle| {

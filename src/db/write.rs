@@ -11,15 +11,15 @@ use super::{
     lease::leaves_usable,
 };
 
-/// Longer than the server lets a statement run: then the server is gone without a word. A write has no other limit on this
-/// side, as it goes on when its request is given up.
+/// The server stops a statement after 10 s, so a statement that takes longer means that the server is gone. A write has no
+/// other limit on this side, because it goes on after the time limit of its request.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(12);
 
-/// A transaction, and an executor for its statements. Dropped before its end, it is rolled back.
+/// A transaction, and the executor of its statements. If it is dropped before its end, it is rolled back.
 ///
-/// BEGIN is sent before the first statement, so a transaction of one statement ([`Write::last`] alone) costs one round trip.
-/// After a statement has failed, every later statement and the commit fail too: PostgreSQL would answer such a COMMIT with a
-/// rollback that looks like success.
+/// BEGIN is sent before the first statement. A transaction of one statement ([`Write::last`] alone) needs no BEGIN and costs
+/// one round trip. After a failed statement every later statement and the commit fail too, because PostgreSQL answers such a
+/// COMMIT with a rollback that looks like success.
 #[derive(Debug)]
 pub struct Write {
     db: Db,
@@ -28,21 +28,21 @@ pub struct Write {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing has been asked of the database.
+    /// No statement was sent yet.
     New,
     /// A transaction is open on this connection.
     Open(Lease),
-    /// It has failed, and its connection is gone.
+    /// A statement has failed, or the transaction has ended. The connection is gone.
     Failed,
 }
 
-/// The last statement of a transaction. Once it has run, the transaction is committed, or, where the statement failed or
-/// returned no row, rolled back.
+/// The executor of a transaction's last statement. After it the transaction is committed. It is rolled back if the statement
+/// fails or, in an open transaction, returns no row.
 #[derive(Debug)]
 pub struct LastStatement(Write);
 
-/// One statement that reads before the transaction's first write. It begins no transaction where none is open, and takes no
-/// second connection where one is.
+/// The executor of one statement that reads before the transaction's first write. It begins no transaction if none is open,
+/// and takes no second connection if one is.
 #[derive(Debug)]
 pub struct ReadBefore<'w>(&'w mut Write);
 
@@ -61,7 +61,7 @@ impl Write {
         LastStatement(self)
     }
 
-    /// Commits, and wakes the relay. An error leaves open whether the transaction is committed.
+    /// Commits, and wakes the relay. After an error it is unknown whether the transaction is committed.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::New => Ok(()),
@@ -84,11 +84,11 @@ impl Write {
         }
     }
 
-    /// The connection, with a transaction open on it.
+    /// Returns the connection, and begins the transaction if that has not happened yet.
     async fn open(&mut self) -> Result<&mut Lease, sqlx::Error> {
         if matches!(self.state, State::New) {
             let mut lease = self.db.lease().await?;
-            // The level is ours to say: a database or a role may have another default.
+            // A database or a role may have another default level.
             let begin = lease.run("begin isolation level read committed");
             if let Err(error) = answered(STATEMENT_LIMIT, begin).await {
                 lease.close(&error);
@@ -102,8 +102,8 @@ impl Write {
         }
     }
 
-    /// Gives the connection up where a statement has failed. It is rolled back, or closed after an error that may have left
-    /// it in any state.
+    /// Gives the connection up if the statement has failed. It is rolled back, or closed if the error may have left it in any
+    /// state.
     fn note<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         if let Err(error) = &result
             && let State::Open(lease) = std::mem::replace(&mut self.state, State::Failed)

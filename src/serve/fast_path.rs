@@ -1,6 +1,7 @@
 //! Polls without hyper and without the router: the application as [`poll_connections`] sees it.
 
 use std::{
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -24,6 +25,7 @@ use super::{
 use crate::{
     auth::{jwt::LastGood, viewer},
     error::{ApiError, ErrorCode},
+    limits::Peer,
     realtime::poll::{self, PollFuture},
     state::AppState,
 };
@@ -76,7 +78,8 @@ impl PollHandler for FastPath {
         Some(FastPoll { poll, headers: self.headers.to_poll(head.origin, head.request_id) })
     }
 
-    async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn respond(&self, mut request: Request<Bytes>, peer: Option<SocketAddr>) -> Response<Bytes> {
+        request.extensions_mut().insert(Peer(peer));
         let Ok(response) = self.router.clone().oneshot(request.map(Body::from)).await;
         in_memory(response).await
     }

@@ -7,7 +7,7 @@ mod fast_path;
 mod poll_head;
 mod response_headers;
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -19,7 +19,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use poll_connections::{PollConnections, Rewind, Served, Settings};
+use poll_connections::{PollConnections, Rewind, Served, Settings, Transport, WriteLimits, WriteTimeout};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -30,11 +30,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 pub use self::{fast_path::FastPath, poll_head::PollHead};
+use crate::{config::Config, limits::Peer, metrics};
 
 /// The path of polls.
 const POLL_PATH: &str = "/poll";
-/// A client has this long to take more of an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that reads an answer more slowly is closed after a while. It is the speed of the slowest mobile networks.
+const READ_BYTES_PER_SECOND: u32 = 2 * 1024;
 /// How long a connection without a request stays open after the shutdown is announced. A load balancer may have sent a
 /// request on it already, and that request would be lost.
 const LINGER: Duration = Duration::from_millis(300);
@@ -48,10 +49,29 @@ pub const BACKLOG: u32 = 4096;
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLimits {
+    /// From the beginning of a connection, or the last answer, to a whole request.
+    pub request: Duration,
+    /// Without reading anything of an answer.
+    pub write: Duration,
+}
+
+impl From<&Config> for TimeLimits {
+    fn from(config: &Config) -> Self {
+        Self {
+            request: Duration::from_secs(config.idle_connection_seconds),
+            write: Duration::from_secs(config.write_timeout_seconds),
+        }
+    }
+}
+
 struct Inner {
     builder: http1::Builder,
     router: Router,
     polls: Option<PollConnections<FastPath>>,
+    write_limits: Arc<WriteLimits>,
     /// The runtime of hyper's connections. Polls are served on the runtime that calls [`Server::serve`].
     requests: Handle,
     /// The shutdown is announced.
@@ -63,25 +83,27 @@ struct Inner {
 
 impl Server {
     /// A server of `router`. `fast_path` serves the connections that only poll. All other connections are served on the
-    /// runtime `requests`. A connection ends if it has no whole request for as long as `request_timeout`.
+    /// runtime `requests`.
     pub fn new(
         router: Router,
         shutdown: CancellationToken,
         fast_path: Option<FastPath>,
         requests: Handle,
-        request_timeout: Duration,
+        limits: TimeLimits,
     ) -> Self {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(request_timeout).max_buf_size(64 * 1024);
+        builder.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(64 * 1024);
         let (close_idle, connections) = (CancellationToken::new(), TaskTracker::new());
-        let settings = Settings {
-            request_timeout,
-            write_timeout: WRITE_TIMEOUT,
-            shutdown: shutdown.clone(),
-            close_idle: close_idle.clone(),
-        };
+        let settings =
+            Settings { request_timeout: limits.request, shutdown: shutdown.clone(), close_idle: close_idle.clone() };
         let polls = fast_path.map(|handler| PollConnections::new(handler, settings));
-        Self(Arc::new(Inner { builder, router, polls, requests, shutdown, close_idle, connections }))
+        let write_limits = Arc::new(WriteLimits {
+            timeout: limits.write,
+            bytes_per_second: READ_BYTES_PER_SECOND,
+            on_timeout: || metrics::SLOW_READERS.increment(1),
+        });
+        let inner = Inner { builder, router, polls, write_limits, requests, shutdown, close_idle, connections };
+        Self(Arc::new(inner))
     }
 
     /// Accepts connections until the shutdown is announced, and then lets the requests under way finish.
@@ -126,6 +148,7 @@ impl Server {
     pub fn serve<S: Connection>(&self, stream: S) {
         let inner = Arc::clone(&self.0);
         self.0.connections.spawn(async move {
+            let stream = WriteTimeout::new(stream, Arc::clone(&inner.write_limits));
             let (stream, read) = match &inner.polls {
                 None => (stream, Vec::new()),
                 Some(polls) => match polls.serve(stream).await {
@@ -136,8 +159,11 @@ impl Server {
             // On another task: one task for both would have the size of the larger one.
             let server = Arc::clone(&inner);
             let served = async move {
+                let stream = stream.into_inner();
+                let peer = stream.peer();
                 if let Ok(stream) = stream.into_current_runtime() {
-                    server.serve_by_hyper(Rewind::new(read, stream)).await;
+                    let stream = WriteTimeout::new(stream, Arc::clone(&server.write_limits));
+                    server.serve_by_hyper(Rewind::new(read, stream), peer).await;
                 }
             };
             inner.connections.spawn_on(served, &inner.requests);
@@ -146,7 +172,7 @@ impl Server {
 }
 
 /// The transport of a connection: a socket, or memory.
-pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
+pub trait Connection: Transport + Sized + 'static {
     /// Registers the connection with the runtime that calls this, and not with the one that made it.
     fn into_current_runtime(self) -> io::Result<Self> {
         Ok(self)
@@ -162,7 +188,11 @@ impl Connection for TcpStream {
 impl Connection for DuplexStream {}
 
 impl Inner {
-    async fn serve_by_hyper(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn serve_by_hyper(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Option<SocketAddr>,
+    ) {
         let shutdown = self.shutdown.clone();
         let service =
             ServiceExt::<Request<Incoming>>::map_response(self.router.clone(), move |mut response: Response| {
@@ -172,6 +202,10 @@ impl Inner {
                 }
                 response
             });
+        let service = ServiceExt::<Request<Incoming>>::map_request(service, move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request
+        });
         let service = TowerToHyperService::new(service);
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {

@@ -17,7 +17,7 @@ pub const PLAIN: &[u8] =
     b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=7 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Headers with a meaning for polls, valid and invalid.
-pub const PIECES: [&str; 12] = [
+pub const PIECES: [&str; 13] = [
     "Authorization: Bearer abc\r\n",
     "authorization:Bearer  d e\r\n",
     "Authorization: Basic YWRhOmFkYQ==\r\n",
@@ -29,6 +29,7 @@ pub const PIECES: [&str; 12] = [
     "Origin: http://localhost:3000\r\n",
     "Origin: \t null \r\n",
     "X-Request-Id: mine\r\n",
+    "x-request-id: another\r\n",
     "X: \u{80}\u{ff}\r\n",
 ];
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 use axum::http::{HeaderName, HeaderValue};
-use discussions::serve::{FastPath, Server};
+use discussions::serve::{FastPath, Server, TimeLimits};
 use futures_util::future::join_all;
-use poll_connections::{PollConnections, Settings};
+use poll_connections::{PollConnections, Settings, WriteLimits, WriteTimeout};
 use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -323,7 +323,8 @@ async fn a_new_header_of_the_router_is_in_the_answers_of_the_fast_path() {
     // The handlers already set the second header.
     let router = router.layer(layer("x-new", "yes")).layer(layer("cache-control", "max-age=1"));
     let fast_path = FastPath::new(app.state.clone(), router.clone()).await;
-    let server = Server::new(router, app.state.shutdown.clone(), Some(fast_path), Handle::current(), PATIENCE);
+    let limits = TimeLimits::from(&app.state.config);
+    let server = Server::new(router, app.state.shutdown.clone(), Some(fast_path), Handle::current(), limits);
     for (token, status) in [(member.token.as_deref().unwrap(), "200 OK"), ("x", "401 Unauthorized")] {
         let (mut client, end) = duplex(4_096);
         server.serve(end);
@@ -349,13 +350,14 @@ async fn the_future_of_a_connection_is_small() {
     let fast_path = FastPath::new(app.state.clone(), discussions::router::router(&app.state)).await;
     let settings = Settings {
         request_timeout: PATIENCE,
-        write_timeout: PATIENCE,
         shutdown: CancellationToken::new(),
         close_idle: CancellationToken::new(),
     };
     let connections = PollConnections::new(fast_path, settings);
-    let size = size_of_val(&connections.serve(duplex(1).1));
-    assert!(size <= 640, "{size} bytes");
+    let limits = WriteLimits { timeout: PATIENCE, bytes_per_second: 1, on_timeout: || () };
+    let stream = WriteTimeout::new(duplex(1).1, Arc::new(limits));
+    let size = size_of_val(&connections.serve(stream));
+    assert!(size <= 664, "{size} bytes");
 }
 
 #[test]

@@ -372,6 +372,37 @@ async fn an_answer_has_500_events_at_the_most() {
     assert_eq!(queue.cursor, head);
 }
 
+// 9a. An answer ends near 1 MiB as well.
+
+#[tokio::test]
+async fn an_answer_ends_near_1_mib_and_the_next_one_continues() {
+    let app = TestApp::start().await;
+    let (north, south) = (app.community("public").await, app.community("public").await);
+    let ada = app.member("ada", north).await;
+    app.join(ada.user, south, "member").await;
+    app.settled().await;
+    let mut queue = ada.register().await;
+    let first = queue.cursor + 1;
+    // Each is 200 kB, but for one that is larger than an answer.
+    for (index, community) in [north, south, north, south, north, south, north, north, south].into_iter().enumerate() {
+        let text = "x".repeat(if index == 6 { 2 << 20 } else { 200_000 });
+        sqlx::query("insert into outbox (community_id, type, payload) values ($1, 'new_comment', $2)")
+            .bind(community)
+            .bind(json!({ "type": "new_comment", "community_id": community, "text": text }))
+            .execute(&app.pool)
+            .await
+            .unwrap();
+    }
+    let head = app.settled().await;
+    let mut answers = Vec::new();
+    while queue.cursor < head {
+        answers.push(ids(&queue.now().await));
+    }
+    let lengths: Vec<usize> = answers.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [5, 1, 1, 2], "the large event has an answer of its own");
+    assert_eq!(answers.concat(), (first..=head).collect::<Vec<_>>());
+}
+
 // 10. Cache-Control: no-store. A client that goes away frees its slot. No connection and no session write while parked.
 
 #[tokio::test]

@@ -32,6 +32,7 @@ impl Server {
             .env("JWT_SECRET", SECRET)
             .env("BIND_ADDR", addr.to_string())
             .env("METRICS_ADDR", "127.0.0.1:0")
+            .env("WRITES_PER_MINUTE", "0")
             .env("DATABASE_CONNECTIONS", "8")
             .env("LOG_FORMAT", "json")
             .stdout(Stdio::null())

@@ -31,6 +31,7 @@ impl Program {
             .env("JWT_SECRET", SECRET)
             .env("BIND_ADDR", "127.0.0.1:0")
             .env("METRICS_ADDR", "127.0.0.1:0")
+            .env("WRITES_PER_MINUTE", "0")
             .env("LOG_FORMAT", "json")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

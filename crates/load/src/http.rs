@@ -79,6 +79,14 @@ impl Default for Buffer {
     }
 }
 
+/// An unwelcome status, for the report.
+pub(crate) fn refusal(status: u16) -> String {
+    match status {
+        429 => "429: the server limits its users. Start it with WRITES_PER_MINUTE=0 REGISTERS_PER_MINUTE=0".to_owned(),
+        _ => status.to_string(),
+    }
+}
+
 /// A connection that is used for many requests.
 pub(crate) struct Connection {
     stream: TcpStream,

@@ -137,7 +137,7 @@ impl Reader {
         let request = http::post("/register", &self.head, "{}");
         let registered = connection.ask(&worker.buffer, &request, |answer| match answer.status {
             200 => serde_json::from_slice::<Registered>(answer.body).context("register's answer"),
-            status => Err(anyhow::anyhow!("register answered {status}")),
+            status => Err(anyhow::anyhow!("register answered {}", http::refusal(status))),
         });
         let registered = registered.await??;
         if !self.was_parked || self.catchup_required {

@@ -91,7 +91,7 @@ async fn client(worker: Rc<Worker>, what: Requests, index: u32) -> anyhow::Resul
         ensure!(!connection.is_over, "the server closed the connection after status {status}");
         let ended = scenario.now();
         if status != good {
-            worker.fail(&format!("answered {status}"));
+            worker.fail(&format!("answered {}", http::refusal(status)));
         } else if began >= from && ended <= until {
             let mut tally = worker.tally.borrow_mut();
             tally.written += 1;

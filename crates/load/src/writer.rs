@@ -62,7 +62,7 @@ async fn on_one_connection(worker: &Worker, index: u32) -> anyhow::Result<()> {
             tally.written += 1;
             tally.request.saturating_record(began.elapsed().as_micros() as u64);
         } else {
-            worker.fail(&format!("writer: a comment was answered {status}"));
+            worker.fail(&format!("writer: a comment was answered {}", http::refusal(status)));
         }
         worker.state.count_under_way(-1);
         if status != 201 {

@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,7 +13,8 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,7 @@ use crate::{
     head::{HEAD_BYTES, HeaderSlots, ParsedHead, RequestHead, Routes, parse_head},
     response::{self, HeadTemplate, HeaderWriter, Unsent},
     scratch,
+    write_timeout::WriteTimeout,
 };
 
 thread_local! {
@@ -43,9 +46,32 @@ pub trait PollHandler: Send + Sync {
     /// Begins to answer a poll. `None` gives the request to the fallback, and the connection with it.
     fn begin(&self, head: &RequestHead<'_, '_>, memory: &mut Self::Memory) -> Option<Self::Pending<'_>>;
 
-    /// Answers one of the `POST` requests. It must end by itself: the client is not watched meanwhile.
-    fn respond(&self, request: Request<Bytes>) -> impl Future<Output = Response<Bytes>> + Send;
+    /// Answers one of the `POST` requests of the client at the address `peer`. It must end by itself: the client is not watched
+    /// meanwhile.
+    fn respond(
+        &self,
+        request: Request<Bytes>,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = Response<Bytes>> + Send;
 }
+
+/// What a connection is served over.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The address of the client. `None` where the transport has none, or where the client has gone already.
+    ///
+    /// It is asked for when it is needed, because an address that is kept would make each parked poll larger.
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
+impl Transport for TcpStream {
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer_addr().ok()
+    }
+}
+
+impl Transport for DuplexStream {}
 
 /// A poll that is not answered yet. It is dropped when its client goes away.
 pub trait PendingPoll {
@@ -74,8 +100,6 @@ pub enum Answer {
 pub struct Settings {
     /// How long a client may take to send a request, from the connection's beginning or the last answer on.
     pub request_timeout: Duration,
-    /// A connection ends when its client takes nothing of an answer for this long.
-    pub write_timeout: Duration,
     /// Once this is cancelled, each answer is the last of its connection.
     pub shutdown: CancellationToken,
     /// Once this is cancelled, connections without a request end.
@@ -89,8 +113,8 @@ pub enum Served<S> {
     Closed,
     /// The next request is for the fallback, and all later ones of this connection too.
     HandedOver {
-        /// The connection.
-        stream: S,
+        /// The connection. Its client may be as slow for the fallback.
+        stream: WriteTimeout<S>,
         /// What was read of the request. [`Rewind`](crate::Rewind) puts it in front of the stream again.
         read: Vec<u8>,
     },
@@ -119,11 +143,8 @@ impl<H: PollHandler> PollConnections<H> {
     /// Serves `stream` until it ends or a request for the fallback comes.
     ///
     /// The future is the memory that a parked poll takes, so everything rare in it is boxed.
-    pub async fn serve<S>(&self, mut stream: S) -> Served<S>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        let Settings { request_timeout, write_timeout, close_idle, .. } = &self.settings;
+    pub async fn serve<S: Transport>(&self, mut stream: WriteTimeout<S>) -> Served<S> {
+        let Settings { request_timeout, close_idle, .. } = &self.settings;
         // Bytes that were read and do not belong to an answered request.
         let mut unread = Vec::new();
         let mut memory = H::Memory::default();
@@ -154,7 +175,7 @@ impl<H: PollHandler> PollConnections<H> {
                     }
                 }
                 Next::Post(request) => {
-                    let response = Box::pin(self.handler.respond(*request)).await;
+                    let response = Box::pin(self.handler.respond(*request, stream.get_ref().peer())).await;
                     Ok(Some(Box::new(Unsent::new(response, self.is_shutting_down()))))
                 }
                 Next::HandOver => return Served::HandedOver { stream, read: unread },
@@ -162,7 +183,7 @@ impl<H: PollHandler> PollConnections<H> {
             };
             let is_sent = match sent {
                 Ok(None) => true,
-                Ok(Some(rest)) => Box::pin(response::send_rest(&mut stream, *rest, *write_timeout)).await.is_ok(),
+                Ok(Some(rest)) => Box::pin(response::send_rest(&mut stream, *rest)).await.is_ok(),
                 Err(_) => false,
             };
             if !is_sent || self.is_shutting_down() {

@@ -15,7 +15,7 @@
 //! costs no dynamic call and no box.
 //!
 //! ```
-//! use std::{convert::Infallible, future::Future, pin::{Pin, pin}, task::{Context, Poll, ready}, time::Duration};
+//! use std::{convert::Infallible, future::Future, net::SocketAddr, pin::{Pin, pin}, task::{Context, Poll, ready}, time::Duration};
 //! use bytes::Bytes;
 //! use http::{HeaderMap, Request, Response, StatusCode};
 //! use http_body_util::Full;
@@ -23,7 +23,7 @@
 //! use hyper_util::rt::TokioIo;
 //! use poll_connections::{
 //!     Answer, HeadTemplate, PendingPoll, PollConnections, PollHandler, RequestHead, Rewind, Routes, Served, Settings,
-//!     poll_deadline,
+//!     WriteLimits, WriteTimeout, poll_deadline,
 //! };
 //! use tokio::{io::{AsyncReadExt, AsyncWriteExt, duplex}, sync::oneshot, time::{Instant, Sleep}};
 //!
@@ -47,7 +47,7 @@
 //!         Some(Alarm { alarms: self, due: Instant::now() + Duration::from_millis(milliseconds) })
 //!     }
 //!
-//!     async fn respond(&self, _: Request<Bytes>) -> Response<Bytes> {
+//!     async fn respond(&self, _: Request<Bytes>, _: Option<SocketAddr>) -> Response<Bytes> {
 //!         unreachable!("the routes have no POST request")
 //!     }
 //! }
@@ -68,12 +68,13 @@
 //! let template = HeadTemplate::new(StatusCode::OK, &HeaderMap::new());
 //! let settings = Settings {
 //!     request_timeout: Duration::from_secs(75),
-//!     write_timeout: Duration::from_secs(10),
 //!     shutdown: Default::default(),
 //!     close_idle: Default::default(),
 //! };
 //! let connections = PollConnections::new(Alarms { template }, settings);
 //! let (mut client, server) = duplex(1024); // a TcpStream in real life
+//! let limits = WriteLimits { timeout: Duration::from_secs(20), bytes_per_second: 2048, on_timeout: || () };
+//! let server = WriteTimeout::new(server, limits.into()); // clients that do not read are cut off
 //! tokio::spawn(async move {
 //!     if let Served::HandedOver { stream, read } = connections.serve(server).await {
 //!         let hello = service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hyper answers the rest"))));
@@ -99,11 +100,13 @@ mod head;
 mod response;
 mod rewind;
 mod scratch;
+mod write_timeout;
 
 pub use self::{
-    connection::{Answer, PendingPoll, PollConnections, PollHandler, Served, Settings},
+    connection::{Answer, PendingPoll, PollConnections, PollHandler, Served, Settings, Transport},
     deadline::poll_deadline,
     head::{HEAD_BYTES, HeaderSlots, ParsedHead, RequestHead, Routes, parse_head},
     response::{HeadTemplate, HeaderWriter},
     rewind::Rewind,
+    write_timeout::{WriteLimits, WriteTimeout},
 };

@@ -5,15 +5,12 @@ use std::{
     io::{self, IoSlice, Write},
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
-    time::timeout,
-};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::scratch;
 
@@ -115,19 +112,10 @@ pub(crate) fn send(
     })
 }
 
-/// Writes the rest of a response. An error if the client takes none of it for as long as `patience`.
-pub(crate) async fn send_rest(
-    stream: &mut (impl AsyncWrite + Unpin),
-    rest: Unsent,
-    patience: Duration,
-) -> io::Result<()> {
-    let mut rest = rest.head.as_slice().chain(rest.body);
-    while rest.has_remaining() {
-        if timeout(patience, stream.write_buf(&mut rest)).await?? == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-    }
-    Ok(())
+/// Sends the rest of a response.
+pub(crate) async fn send_rest(stream: &mut (impl AsyncWrite + Unpin), rest: Unsent) -> io::Result<()> {
+    stream.write_all_buf(&mut rest.head.chain(rest.body)).await?;
+    stream.flush().await
 }
 
 fn write_status(head: &mut Vec<u8>, status: StatusCode) {

@@ -1,6 +1,6 @@
 //! The log of one community: its newest events, shared by all its queues.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, vec_deque};
 
 use bytes::Bytes;
 
@@ -58,8 +58,9 @@ impl CommunityLog {
     }
 
     /// The events after `after` and before `before`, oldest first.
-    pub(super) fn between(&self, after: EventId, before: EventId) -> impl Iterator<Item = &LogEntry> {
+    pub(super) fn between(&self, after: EventId, before: EventId) -> vec_deque::Iter<'_, LogEntry> {
         let start = self.entries.partition_point(|entry| entry.event_id <= after);
-        self.entries.range(start..).take_while(move |entry| entry.event_id < before)
+        let end = self.entries.partition_point(|entry| entry.event_id < before);
+        self.entries.range(start..end.max(start))
     }
 }

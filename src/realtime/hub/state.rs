@@ -149,6 +149,7 @@ impl HubState {
     }
 
     /// Puts a queue into the lists of its communities.
+    #[inline]
     fn enter_lists(&mut self, slot: QueueSlot) {
         if !self.lists.enter(slot) {
             let Some(queue) = self.queues.at(slot) else { return };

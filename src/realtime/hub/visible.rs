@@ -1,45 +1,94 @@
 //! The events that a queue may see after a cursor.
 
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque, vec_deque},
+    iter::Peekable,
+};
+
 use bytes::Bytes;
 
 use super::{
-    communities::Communities, community_log::LogEntry, event_logs::EventLogs, limits::ANSWER_EVENTS,
+    communities::Communities,
+    community_log::LogEntry,
+    event_logs::EventLogs,
+    limits::{ANSWER_BYTES, ANSWER_EVENTS},
     timeline::MembershipTimeline,
 };
-use crate::ids::{CommunityId, EventId};
+use crate::{
+    ids::{CommunityId, EventId},
+    realtime::body,
+};
 
-/// The events after `cursor` of the communities that are `allowed`, in order: of each community one more than fits into an
-/// answer at most. None where some are gone.
+/// The events of one answer.
+#[derive(Debug, Default)]
+pub(super) struct VisibleEvents {
+    events: Vec<LogEntry>,
+    /// There are more, for the next answer.
+    is_cut: bool,
+}
+
+impl VisibleEvents {
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The cursor after these events. `head` is where the queue is if these are all.
+    pub(super) fn cursor(&self, head: EventId) -> EventId {
+        self.events.last().filter(|_| self.is_cut).map_or(head, |event| event.event_id)
+    }
+
+    /// The body of the answer. It may be large, so the hub's lock must be released.
+    pub(super) fn body(&self, cursor: EventId) -> Bytes {
+        body::events(self.events.iter().map(|event| &event.json), cursor)
+    }
+}
+
+/// The events after `cursor` of the communities that are `allowed`, in order, as many as fit into one answer. None where some
+/// are gone.
+///
+/// This runs under the hub's lock. The logs are merged through a heap and read no further than the answer reaches, so the
+/// work is bounded by the number of communities and by the answer, and not by what the logs hold.
 pub(super) fn events_after(
     cursor: EventId,
     logs: &EventLogs,
     communities: &Communities,
     timeline: &MembershipTimeline,
     allowed: impl Fn(CommunityId) -> bool,
-) -> Option<Vec<LogEntry>> {
-    let mut events = Vec::new();
-    let mut sources = 0;
+) -> Option<VisibleEvents> {
+    let own: VecDeque<LogEntry> = timeline
+        .own_events(cursor, logs.head(), &allowed)?
+        .iter()
+        .map(|event| {
+            let json = serde_json::to_vec(event).expect("an event of numbers and names serialises");
+            LogEntry { event_id: event.event_id, json: Bytes::from(json) }
+        })
+        .collect();
+    let mut sources = vec![own.iter().peekable()];
     for span in timeline.spans(cursor).filter(|span| allowed(span.community)) {
         let Some(log) = communities.slot(span.community).and_then(|slot| logs.log(slot)) else { continue };
         let after = cursor.max(span.joined);
         if log.has_lost_after(after) {
             return None;
         }
-        let before = events.len();
-        events.extend(log.between(after, span.left).take(ANSWER_EVENTS + 1).cloned());
-        sources += usize::from(events.len() > before);
+        sources.push(log.between(after, span.left).peekable());
     }
-    let own = timeline.own_events(cursor, logs.head(), allowed)?;
-    if !own.is_empty() {
-        sources += 2;
-        events.extend(own.iter().map(|event| {
-            let json = serde_json::to_vec(event).expect("an event of numbers and names serialises");
-            LogEntry { event_id: event.event_id, json: Bytes::from(json) }
-        }));
+
+    let mut found = VisibleEvents::default();
+    let mut bytes = 0;
+    let next = |source: usize, sources: &mut [Peekable<vec_deque::Iter<'_, LogEntry>>]| {
+        sources[source].peek().map(|event| Reverse((event.event_id, source)))
+    };
+    let mut heap: BinaryHeap<_> = (0..sources.len()).filter_map(|source| next(source, &mut sources)).collect();
+    while let Some(Reverse((_, source))) = heap.pop() {
+        let Some(event) = sources[source].next() else { continue };
+        bytes += event.json.len();
+        if found.events.len() == ANSWER_EVENTS || (bytes > ANSWER_BYTES && !found.is_empty()) {
+            found.is_cut = true;
+            break;
+        }
+        found.events.push(event.clone());
+        heap.extend(next(source, &mut sources));
     }
-    // One log is in order already.
-    if sources > 1 {
-        events.sort_unstable_by_key(|event| event.event_id);
-    }
-    Some(events)
+    Some(found)
 }

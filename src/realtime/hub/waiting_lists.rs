@@ -71,6 +71,7 @@ impl WaitingList {
 
 impl WaitingLists {
     /// Whether it is known which communities the queue waits for.
+    #[inline]
     pub(super) fn has_communities(&self, queue: QueueSlot) -> bool {
         self.queues.get(queue.index()).is_some_and(|queue| queue.communities.is_some())
     }
@@ -96,6 +97,7 @@ impl WaitingLists {
     }
 
     /// Puts a queue into the lists of its communities in which it is not yet. False where these communities are not known.
+    #[inline]
     pub(super) fn enter(&mut self, queue: QueueSlot) -> bool {
         let Some(listings) = self.queues.get_mut(queue.index()) else { return false };
         let Some(communities) = &mut listings.communities else { return false };

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use poll_connections::{
     Answer, HeadTemplate, HeaderWriter, PendingPoll, PollConnections, PollHandler, RequestHead, Routes, Served,
-    Settings,
+    Settings, WriteLimits, WriteTimeout,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -79,7 +80,7 @@ impl PollHandler for Gate {
         Some(Pending { gate: self, answer, count: *count })
     }
 
-    async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn respond(&self, request: Request<Bytes>, _: Option<SocketAddr>) -> Response<Bytes> {
         let mut response = Response::new(request.into_body());
         if response.body().is_empty() {
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -121,12 +122,10 @@ impl Fixture {
         let headers = HeaderMap::from_iter([(HeaderName::from_static("x-always"), HeaderValue::from_static("yes"))]);
         let waiting = Arc::default();
         let gate = Gate { opens, waiting: Arc::clone(&waiting), template: HeadTemplate::new(StatusCode::OK, &headers) };
-        let settings = Settings {
-            request_timeout: REQUEST_TIMEOUT,
-            write_timeout: WRITE_TIMEOUT,
-            shutdown: shutdown.clone(),
-            close_idle: close_idle.clone(),
-        };
+        let settings =
+            Settings { request_timeout: REQUEST_TIMEOUT, shutdown: shutdown.clone(), close_idle: close_idle.clone() };
+        let limits = WriteLimits { timeout: WRITE_TIMEOUT, bytes_per_second: 1, on_timeout: || () };
+        let server = WriteTimeout::new(server, Arc::new(limits));
         let connections = PollConnections::new(gate, settings);
         let served = tokio::spawn(async move { connections.serve(server).await });
         Self { client, served, open, waiting, shutdown, close_idle }

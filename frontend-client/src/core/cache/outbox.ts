@@ -51,7 +51,7 @@ export class Outbox {
     const { pending, status } = this.options;
     const unsubscribes = [
       status.subscribe(() => {
-        if (status.get().state === "live") this.wake();
+        if (status.get().state === "live") this.#wake();
       }),
       pending.subscribe(() => this.#save()),
     ];
@@ -71,9 +71,10 @@ export class Outbox {
     return () => unsubscribes.forEach((unsubscribe) => unsubscribe());
   }
 
-  /** Sends all waiting operations at once. */
-  wake(): void {
-    for (const end of [...this.#waiting.values()]) end();
+  /** Sends the waiting operations at once. One that the server refused because of a limit waits for as long as the server said. */
+  #wake(): void {
+    for (const [key, end] of [...this.#waiting])
+      if (!isApiError(this.options.pending.get(key)?.error, "rate_limited")) end();
   }
 
   /** Sends an operation, after `holdMs`. A second call with the same key returns the same promise and ends a wait. */

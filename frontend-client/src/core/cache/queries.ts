@@ -1,6 +1,6 @@
 import type { DataTag, InfiniteData } from "@tanstack/react-query";
 import type { ApiConfig } from "../api/config.js";
-import { isTransient, WrongViewerError } from "../api/error.js";
+import { ApiError, isTransient, WrongViewerError } from "../api/error.js";
 import { callOptions, type RequestOptions } from "../api/request.js";
 import {
   getDiscussion,
@@ -33,6 +33,23 @@ export interface PagesQuery<P extends Page> {
   refetchOnReconnect: false;
   networkMode: "always";
   retry: false | ((failures: number, error: Error) => boolean);
+  retryDelay: (failures: number, error: Error) => number;
+}
+
+/** A fetch that must wait for longer than this fails at once, so that the page can say so. */
+const LONGEST_RETRY_MS = 60_000;
+
+function retryAfterMs(error: Error): number {
+  return error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
+}
+
+function isWorthRetrying(failures: number, error: Error): boolean {
+  return failures < 4 && isTransient(error) && retryAfterMs(error) <= LONGEST_RETRY_MS;
+}
+
+/** Waits for as long as the server says, and then with back-off and jitter, so that clients do not return all at once. */
+function retryDelay(failures: number, error: Error): number {
+  return retryAfterMs(error) + (0.5 + Math.random() / 2) * Math.min(30_000, 1_000 * 2 ** failures);
 }
 
 /** Rendering a page on a server must not wait for an API that is down. */
@@ -58,7 +75,8 @@ function pagesQuery<P extends Page>(
     refetchOnWindowFocus: false,
     refetchOnReconnect: false,
     networkMode: "always",
-    retry: rendersOnServer ? false : (failures, error) => failures < 4 && isTransient(error),
+    retry: rendersOnServer ? false : isWorthRetrying,
+    retryDelay,
   };
 }
 

@@ -339,12 +339,13 @@ export const ErrorCode = {
   comment_too_deep: 'comment_too_deep',
   parent_not_found: 'parent_not_found',
   idempotency_key_reused: 'idempotency_key_reused',
+  rate_limited: 'rate_limited',
   unavailable: 'unavailable',
   internal: 'internal',
 } as const;
 
 /**
- * A committed change at its place in the total order. Apply it by what it says is, not by what it adds.
+ * A committed change, with its place in the total order. Events carry absolute state, so applying one twice is safe.
  */
 export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | MembershipChangedEvent;
 

@@ -74,7 +74,7 @@ export const getListDiscussionsQueryKey = (id?: number,
     }
 
     
-export const getListDiscussionsQueryOptions = <TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
+export const getListDiscussionsQueryOptions = <TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
     params?: ListDiscussionsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listDiscussions>>, TError, TData>>, request?: SecondParameter<typeof request>}
 ) => {
 
@@ -94,10 +94,10 @@ const {query: queryOptions, request: requestOptions} = options ?? {};
 }
 
 export type ListDiscussionsQueryResult = NonNullable<Awaited<ReturnType<typeof listDiscussions>>>
-export type ListDiscussionsQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+export type ListDiscussionsQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
 
-export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
     params: undefined |  ListDiscussionsParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listDiscussions>>, TError, TData>> & Pick<
         DefinedInitialDataOptions<
@@ -108,7 +108,7 @@ export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscuss
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
     params?: ListDiscussionsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listDiscussions>>, TError, TData>> & Pick<
         UndefinedInitialDataOptions<
@@ -119,7 +119,7 @@ export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscuss
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
     params?: ListDiscussionsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listDiscussions>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
@@ -128,7 +128,7 @@ export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscuss
  * @summary The discussions of an article, newest first
  */
 
-export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscussions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
     params?: ListDiscussionsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listDiscussions>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient 
@@ -146,7 +146,7 @@ export function useListDiscussions<TData = Awaited<ReturnType<typeof listDiscuss
 
 
 
-export const getCreateDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getCreateDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof createDiscussion>>, TError,{id: number;data: NewDiscussion}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof createDiscussion>>, TError,{id: number;data: NewDiscussion}, TContext> => {
 
@@ -173,12 +173,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type CreateDiscussionMutationResult = NonNullable<Awaited<ReturnType<typeof createDiscussion>>>
     export type CreateDiscussionMutationBody = NewDiscussion
-    export type CreateDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type CreateDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Begin a discussion
  */
-export const useCreateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useCreateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof createDiscussion>>, TError,{id: number;data: NewDiscussion}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof createDiscussion>>,
@@ -195,7 +195,7 @@ export const useCreateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody |
 
 
 
-export const getDeleteCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getDeleteCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof deleteComment>>, TError,{id: number}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof deleteComment>>, TError,{id: number}, TContext> => {
 
@@ -222,12 +222,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type DeleteCommentMutationResult = NonNullable<Awaited<ReturnType<typeof deleteComment>>>
     
-    export type DeleteCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type DeleteCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Delete a comment
  */
-export const useDeleteComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useDeleteComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof deleteComment>>, TError,{id: number}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof deleteComment>>,
@@ -252,7 +252,7 @@ export const getGetCommentQueryKey = (id?: number,) => {
     }
 
     
-export const getGetCommentQueryOptions = <TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getComment>>, TError, TData>>, request?: SecondParameter<typeof request>}
+export const getGetCommentQueryOptions = <TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getComment>>, TError, TData>>, request?: SecondParameter<typeof request>}
 ) => {
 
 const {query: queryOptions, request: requestOptions} = options ?? {};
@@ -271,10 +271,10 @@ const {query: queryOptions, request: requestOptions} = options ?? {};
 }
 
 export type GetCommentQueryResult = NonNullable<Awaited<ReturnType<typeof getComment>>>
-export type GetCommentQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+export type GetCommentQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
 
-export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof getComment>>, TError, TData>> & Pick<
         DefinedInitialDataOptions<
           Awaited<ReturnType<typeof getComment>>,
@@ -284,7 +284,7 @@ export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TE
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getComment>>, TError, TData>> & Pick<
         UndefinedInitialDataOptions<
           Awaited<ReturnType<typeof getComment>>,
@@ -294,7 +294,7 @@ export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TE
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getComment>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
@@ -302,7 +302,7 @@ export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TE
  * @summary A comment
  */
 
-export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getComment>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient 
  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
@@ -319,7 +319,7 @@ export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TE
 
 
 
-export const getUpdateCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getUpdateCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateComment>>, TError,{id: number;data: CommentPatch}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof updateComment>>, TError,{id: number;data: CommentPatch}, TContext> => {
 
@@ -346,12 +346,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type UpdateCommentMutationResult = NonNullable<Awaited<ReturnType<typeof updateComment>>>
     export type UpdateCommentMutationBody = CommentPatch
-    export type UpdateCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type UpdateCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Change a comment
  */
-export const useUpdateComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useUpdateComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateComment>>, TError,{id: number;data: CommentPatch}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof updateComment>>,
@@ -368,7 +368,7 @@ export const useUpdateComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
 
 
-export const getDeleteDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getDeleteDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof deleteDiscussion>>, TError,{id: number}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof deleteDiscussion>>, TError,{id: number}, TContext> => {
 
@@ -395,12 +395,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type DeleteDiscussionMutationResult = NonNullable<Awaited<ReturnType<typeof deleteDiscussion>>>
     
-    export type DeleteDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type DeleteDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Delete a discussion
  */
-export const useDeleteDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useDeleteDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof deleteDiscussion>>, TError,{id: number}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof deleteDiscussion>>,
@@ -425,7 +425,7 @@ export const getGetDiscussionQueryKey = (id?: number,) => {
     }
 
     
-export const getGetDiscussionQueryOptions = <TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getDiscussion>>, TError, TData>>, request?: SecondParameter<typeof request>}
+export const getGetDiscussionQueryOptions = <TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getDiscussion>>, TError, TData>>, request?: SecondParameter<typeof request>}
 ) => {
 
 const {query: queryOptions, request: requestOptions} = options ?? {};
@@ -444,10 +444,10 @@ const {query: queryOptions, request: requestOptions} = options ?? {};
 }
 
 export type GetDiscussionQueryResult = NonNullable<Awaited<ReturnType<typeof getDiscussion>>>
-export type GetDiscussionQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+export type GetDiscussionQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
 
-export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof getDiscussion>>, TError, TData>> & Pick<
         DefinedInitialDataOptions<
           Awaited<ReturnType<typeof getDiscussion>>,
@@ -457,7 +457,7 @@ export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getDiscussion>>, TError, TData>> & Pick<
         UndefinedInitialDataOptions<
           Awaited<ReturnType<typeof getDiscussion>>,
@@ -467,7 +467,7 @@ export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getDiscussion>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
@@ -475,7 +475,7 @@ export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion
  * @summary A discussion
  */
 
-export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getDiscussion>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient 
  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
@@ -492,7 +492,7 @@ export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion
 
 
 
-export const getUpdateDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getUpdateDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateDiscussion>>, TError,{id: number;data: DiscussionPatch}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof updateDiscussion>>, TError,{id: number;data: DiscussionPatch}, TContext> => {
 
@@ -519,12 +519,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type UpdateDiscussionMutationResult = NonNullable<Awaited<ReturnType<typeof updateDiscussion>>>
     export type UpdateDiscussionMutationBody = DiscussionPatch
-    export type UpdateDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type UpdateDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Change a discussion, or resolve it
  */
-export const useUpdateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useUpdateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateDiscussion>>, TError,{id: number;data: DiscussionPatch}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof updateDiscussion>>,
@@ -550,7 +550,7 @@ export const getListCommentsQueryKey = (id?: number,
     }
 
     
-export const getListCommentsQueryOptions = <TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
+export const getListCommentsQueryOptions = <TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
     params?: ListCommentsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listComments>>, TError, TData>>, request?: SecondParameter<typeof request>}
 ) => {
 
@@ -570,10 +570,10 @@ const {query: queryOptions, request: requestOptions} = options ?? {};
 }
 
 export type ListCommentsQueryResult = NonNullable<Awaited<ReturnType<typeof listComments>>>
-export type ListCommentsQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+export type ListCommentsQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
 
-export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
     params: undefined |  ListCommentsParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listComments>>, TError, TData>> & Pick<
         DefinedInitialDataOptions<
@@ -584,7 +584,7 @@ export function useListComments<TData = Awaited<ReturnType<typeof listComments>>
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
     params?: ListCommentsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listComments>>, TError, TData>> & Pick<
         UndefinedInitialDataOptions<
@@ -595,7 +595,7 @@ export function useListComments<TData = Awaited<ReturnType<typeof listComments>>
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
     params?: ListCommentsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listComments>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
@@ -604,7 +604,7 @@ export function useListComments<TData = Awaited<ReturnType<typeof listComments>>
  * @summary The comments of a discussion as trees, oldest first
  */
 
-export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListComments<TData = Awaited<ReturnType<typeof listComments>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
     params?: ListCommentsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listComments>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient 
@@ -622,7 +622,7 @@ export function useListComments<TData = Awaited<ReturnType<typeof listComments>>
 
 
 
-export const getCreateCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getCreateCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof createComment>>, TError,{id: number;data: NewComment}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof createComment>>, TError,{id: number;data: NewComment}, TContext> => {
 
@@ -649,12 +649,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type CreateCommentMutationResult = NonNullable<Awaited<ReturnType<typeof createComment>>>
     export type CreateCommentMutationBody = NewComment
-    export type CreateCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type CreateCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Write a comment
  */
-export const useCreateComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useCreateComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof createComment>>, TError,{id: number;data: NewComment}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof createComment>>,
@@ -671,7 +671,7 @@ export const useCreateComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
 
 
-export const getHeartbeatMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getHeartbeatMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof heartbeat>>, TError,{data: Heartbeat}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof heartbeat>>, TError,{data: Heartbeat}, TContext> => {
 
@@ -698,12 +698,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type HeartbeatMutationResult = NonNullable<Awaited<ReturnType<typeof heartbeat>>>
     export type HeartbeatMutationBody = Heartbeat
-    export type HeartbeatMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type HeartbeatMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Keep a queue alive
  */
-export const useHeartbeat = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useHeartbeat = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof heartbeat>>, TError,{data: Heartbeat}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof heartbeat>>,
@@ -795,7 +795,7 @@ export function usePoll<TData = Awaited<ReturnType<typeof poll>>, TError = Error
 
 
 
-export const getCloseQueueMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getCloseQueueMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof closeQueue>>, TError,{queueId: string}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof closeQueue>>, TError,{queueId: string}, TContext> => {
 
@@ -822,12 +822,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type CloseQueueMutationResult = NonNullable<Awaited<ReturnType<typeof closeQueue>>>
     
-    export type CloseQueueMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type CloseQueueMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Close a queue
  */
-export const useCloseQueue = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useCloseQueue = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof closeQueue>>, TError,{queueId: string}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof closeQueue>>,
@@ -844,7 +844,7 @@ export const useCloseQueue = <TError = ErrorBody | ErrorBody | ErrorBody | Error
 
 
 
-export const getCloseQueueByBeaconMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getCloseQueueByBeaconMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof closeQueueByBeacon>>, TError,{queueId: string}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof closeQueueByBeacon>>, TError,{queueId: string}, TContext> => {
 
@@ -871,12 +871,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type CloseQueueByBeaconMutationResult = NonNullable<Awaited<ReturnType<typeof closeQueueByBeacon>>>
     
-    export type CloseQueueByBeaconMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type CloseQueueByBeaconMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Close a queue, as `navigator.sendBeacon` can
  */
-export const useCloseQueueByBeacon = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useCloseQueueByBeacon = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof closeQueueByBeacon>>, TError,{queueId: string}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof closeQueueByBeacon>>,
@@ -893,7 +893,7 @@ export const useCloseQueueByBeacon = <TError = ErrorBody | ErrorBody | ErrorBody
 
 
 
-export const getRegisterMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getRegisterMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,void, TContext> => {
 
@@ -920,12 +920,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type RegisterMutationResult = NonNullable<Awaited<ReturnType<typeof register>>>
     
-    export type RegisterMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type RegisterMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Register for events
  */
-export const useRegister = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useRegister = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof register>>,
@@ -942,7 +942,7 @@ export const useRegister = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBo
 
 
 
-export const getEndSessionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getEndSessionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,void, TContext> => {
 
@@ -969,12 +969,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type EndSessionMutationResult = NonNullable<Awaited<ReturnType<typeof endSession>>>
     
-    export type EndSessionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type EndSessionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Log out
  */
-export const useEndSession = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useEndSession = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof endSession>>,
@@ -999,7 +999,7 @@ export const getGetSessionQueryKey = () => {
     }
 
     
-export const getGetSessionQueryOptions = <TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>( options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSession>>, TError, TData>>, request?: SecondParameter<typeof request>}
+export const getGetSessionQueryOptions = <TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>( options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSession>>, TError, TData>>, request?: SecondParameter<typeof request>}
 ) => {
 
 const {query: queryOptions, request: requestOptions} = options ?? {};
@@ -1018,10 +1018,10 @@ const {query: queryOptions, request: requestOptions} = options ?? {};
 }
 
 export type GetSessionQueryResult = NonNullable<Awaited<ReturnType<typeof getSession>>>
-export type GetSessionQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+export type GetSessionQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
 
-export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
   options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSession>>, TError, TData>> & Pick<
         DefinedInitialDataOptions<
           Awaited<ReturnType<typeof getSession>>,
@@ -1031,7 +1031,7 @@ export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TE
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
   options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSession>>, TError, TData>> & Pick<
         UndefinedInitialDataOptions<
           Awaited<ReturnType<typeof getSession>>,
@@ -1041,7 +1041,7 @@ export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TE
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
   options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSession>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
@@ -1049,7 +1049,7 @@ export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TE
  * @summary Who am I
  */
 
-export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
   options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSession>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient 
  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
@@ -1066,7 +1066,7 @@ export function useGetSession<TData = Awaited<ReturnType<typeof getSession>>, TE
 
 
 
-export const getBeginSessionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getBeginSessionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof beginSession>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof beginSession>>, TError,void, TContext> => {
 
@@ -1093,12 +1093,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type BeginSessionMutationResult = NonNullable<Awaited<ReturnType<typeof beginSession>>>
     
-    export type BeginSessionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type BeginSessionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Exchange a bearer token for a session cookie
  */
-export const useBeginSession = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useBeginSession = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof beginSession>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof beginSession>>,

@@ -1,0 +1,182 @@
+//! Limits on requests: how often a user may write and register, and how often an address may ask without signing in.
+//!
+//! [`enforce`] is a layer around every route of the API but `/poll`. It decides by the request's method and path, before the
+//! body is read, so a new route is limited without anybody thinking of it. A node counts in its own memory: behind a balancer
+//! a client may do as much on each node.
+
+mod address;
+mod limiter;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{Method, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use self::{address::Network, limiter::Limiter};
+use crate::{
+    auth::{AuthState, viewer::Authenticated},
+    config::{LimitConfig, TrustedProxies},
+    error::{ApiError, ErrorCode},
+    ids::UserId,
+    metrics,
+};
+
+const WRITES: &str = "writes";
+const REGISTERS: &str = "registers";
+const ANONYMOUS_READS: &str = "anonymous_reads";
+
+/// What requests are counted for, in limits that users have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    Writes,
+    Registers,
+}
+
+/// The address of the client's end of a connection, as an extension of its requests. None where that is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<SocketAddr>);
+
+/// The limits, and what tells whom a request counts for.
+pub struct Limits {
+    auth: AuthState,
+    trusted_proxies: TrustedProxies,
+    writes: Limiter<UserId>,
+    registers: Limiter<UserId>,
+    anonymous: Limiter<Network>,
+    warned_of_proxy: AtomicBool,
+}
+
+impl Limits {
+    /// The limits of the settings.
+    pub fn new(auth: AuthState, config: &LimitConfig) -> Self {
+        for limit in [WRITES, REGISTERS, ANONYMOUS_READS] {
+            metrics::REFUSALS.increment("limit", limit, 0);
+        }
+        Self {
+            auth,
+            trusted_proxies: config.trusted_proxies.clone(),
+            writes: Limiter::new(config.writes_per_minute),
+            registers: Limiter::new(config.registers_per_minute),
+            anonymous: Limiter::new(config.anonymous_reads_per_minute),
+            warned_of_proxy: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts a request, and says who sends it as far as that had to be found out.
+    async fn check(&self, path: &str, parts: &Parts) -> Result<Authenticated, ApiError> {
+        let authenticated = Authenticated::of(&self.auth, parts).await;
+        match authenticated.user_id() {
+            Ok(Some(user)) => self.check_user(user, counted(&parts.method, path))?,
+            // Nobody is to blame for the database: the handler answers 503.
+            Err(ErrorCode::Unavailable) => {}
+            Ok(None) | Err(_) => self.check_address(parts)?,
+        }
+        Ok(authenticated)
+    }
+
+    fn check_user(&self, user: UserId, counted: Option<Counted>) -> Result<(), ApiError> {
+        let (limit, limiter, actions) = match counted {
+            None => return Ok(()),
+            Some(Counted::Writes) => (WRITES, &self.writes, "write"),
+            Some(Counted::Registers) => (REGISTERS, &self.registers, "register or sign in"),
+        };
+        limiter
+            .check(&user)
+            .map_err(|wait| refused(limit, wait, format!("you may {actions} {} times a minute", limiter.per_minute())))
+    }
+
+    fn check_address(&self, parts: &Parts) -> Result<(), ApiError> {
+        let network = Network::of(self.client_address(parts));
+        self.anonymous.check(&network).map_err(|wait| {
+            let limit =
+                format!("without signing in, an address may send {} requests a minute", self.anonymous.per_minute());
+            refused(ANONYMOUS_READS, wait, limit)
+        })
+    }
+
+    fn client_address(&self, parts: &Parts) -> IpAddr {
+        let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.0).map_or(address::UNKNOWN, |peer| peer.ip());
+        let forwarded = address::forwarded(&parts.headers);
+        let (client, is_trusted) = address::client(peer, forwarded, &self.trusted_proxies);
+        if !is_trusted
+            && parts.headers.contains_key(address::FORWARDED_FOR)
+            && !self.warned_of_proxy.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "a request with X-Forwarded-For comes from an address that TRUSTED_PROXIES does not list: if that is your proxy, \
+                 all who read through it without signing in share one limit"
+            );
+        }
+        client
+    }
+}
+
+/// What a user's request counts as. Every method that may write counts as a write, but for what is listed here.
+fn counted(method: &Method, path: &str) -> Option<Counted> {
+    match (method.as_str(), path) {
+        ("POST", "/register" | "/session") => Some(Counted::Registers),
+        // A page that is still open, one that closes, and a log-out.
+        ("POST", "/heartbeat" | "/queues/{queue_id}/close") | ("DELETE", "/queues/{queue_id}" | "/session") => None,
+        _ => (!method.is_safe()).then_some(Counted::Writes),
+    }
+}
+
+fn refused(limit: &'static str, wait: Duration, reason: String) -> ApiError {
+    metrics::REFUSALS.increment("limit", limit, 1);
+    // Rounded up: a client that comes back after that is not refused again.
+    let seconds = NonZeroU32::new(wait.as_secs_f64().ceil() as u32).unwrap_or(NonZeroU32::MIN);
+    let unit = if seconds == NonZeroU32::MIN { "second" } else { "seconds" };
+    ApiError::from(ErrorCode::RateLimited)
+        .message(format!("{reason}: try again in {seconds} {unit}"))
+        .retry_after(seconds)
+}
+
+/// The layer: refuses with 429 what is over a limit. The body of such a request is not read.
+pub async fn enforce(State(limits): State<std::sync::Arc<Limits>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.extensions.get::<MatchedPath>().cloned();
+    match limits.check(path.as_ref().map_or("", MatchedPath::as_str), &parts).await {
+        Ok(authenticated) => {
+            parts.extensions.insert(authenticated);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_that_may_write_counts() {
+        for path in ["/comments/{id}", "/articles/{id}/discussions", "/of/a/later/release", ""] {
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                assert_eq!(counted(&method, path), Some(Counted::Writes), "{method} {path}");
+            }
+            assert_eq!(counted(&Method::GET, path), None, "{path}");
+        }
+        assert_eq!(counted(&Method::POST, "/register"), Some(Counted::Registers));
+        assert_eq!(counted(&Method::DELETE, "/register"), Some(Counted::Writes));
+        assert_eq!(counted(&Method::POST, "/heartbeat"), None);
+    }
+
+    #[test]
+    fn a_refusal_says_how_long_to_wait_in_whole_seconds() {
+        let waits = [(1, "1"), (999, "1"), (1_000, "1"), (1_001, "2"), (20_000, "20")];
+        for (milliseconds, header) in waits {
+            let answer = refused(WRITES, Duration::from_millis(milliseconds), String::new()).into_response();
+            assert_eq!(answer.status(), 429);
+            assert_eq!(answer.headers()["retry-after"], header, "{milliseconds}");
+        }
+    }
+}
