@@ -55,7 +55,7 @@ pub struct PollQuery {
     pub timeout: Option<f64>,
 }
 
-/// A [`PollQuery`] that is valid.
+/// A valid [`PollQuery`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PollRequest {
     /// The queue.

@@ -31,6 +31,7 @@ mod nodes;
 mod openapi;
 mod permissions;
 mod pgbouncer;
+mod poll_heads;
 mod poll_rules;
 mod postgres;
 mod readme;
