@@ -1,12 +1,30 @@
 //! Reads events from Postgres, the log of record.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::{
-    OutboxRow,
-    history::{HistoryId, Position},
+use super::history::{HistoryId, Position};
+use crate::{
+    db::composite,
+    ids::{CommunityId, EventId, UserId},
 };
-use crate::ids::{CommunityId, EventId, UserId};
+
+composite! {
+    /// A numbered outbox row, as Postgres and Redis hold it.
+    #[derive(Clone)]
+    pub struct OutboxRow in query_outbox_row! {
+        /// Its number in the order.
+        pub event_id: EventId = "event_id",
+        /// The community in which it happened.
+        pub community_id: CommunityId = "community_id",
+        /// The only user who gets it. None where it is for the community.
+        pub user_id: Option<UserId> = "user_id",
+        /// The change as JSON.
+        pub payload: String = "payload::text",
+        /// When it was written.
+        pub created_at: DateTime<Utc> = "created_at",
+    }
+}
 
 /// How many rows are read at a time.
 pub(crate) const BATCH: i64 = 1_000;
@@ -21,14 +39,13 @@ pub(crate) struct Batch {
 
 /// Up to [`BATCH`] events after `last`, in order.
 pub(crate) async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
-    let found = sqlx::query!(
+    let found = query_outbox_row!(
         r#"select h.base as "base: EventId", coalesce(h.fingerprint, '') as "fingerprint!",
-                  h.last_assigned as "last_assigned: EventId",
-                  o.event_id as "event_id?: EventId", o.community_id as "community_id?: CommunityId",
-                  o.user_id as "user_id?: UserId", o.payload as "payload?", o.created_at as "created_at?"
+                  h.last_assigned as "last_assigned: EventId", o.event as "event?: OutboxRow"
            from event_head h
            left join lateral (
-               select event_id, community_id, user_id, payload::text as payload, created_at
+               select event_id, "#,
+        r#" as event
                from outbox where event_id > $1 order by event_id limit $2
            ) o on true
            order by o.event_id"#,
@@ -37,18 +54,10 @@ pub(crate) async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batc
     )
     .fetch_all(db)
     .await?;
-    let mut rows = Vec::with_capacity(found.len());
-    let mut position = None;
-    for row in found {
-        if let (Some(event_id), Some(community_id), Some(payload), Some(created_at)) =
-            (row.event_id, row.community_id, row.payload, row.created_at)
-        {
-            rows.push(OutboxRow { event_id, community_id, user_id: row.user_id, payload, created_at });
-        }
-        let history = HistoryId { base: row.base, fingerprint: row.fingerprint };
-        position = Some(Position { history, head: row.last_assigned });
-    }
-    Ok(Batch { position: position.ok_or(sqlx::Error::RowNotFound)?, rows })
+    let head = found.first().ok_or(sqlx::Error::RowNotFound)?;
+    let history = HistoryId { base: head.base, fingerprint: head.fingerprint.clone() };
+    let position = Position { history, head: head.last_assigned };
+    Ok(Batch { position, rows: found.into_iter().filter_map(|row| row.event).collect() })
 }
 
 /// Where a node that keeps `total` events starts: the database's history and head, and the event before the first to load.

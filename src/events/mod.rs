@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::log::OutboxRow;
 use crate::{
     authors::Author,
     directory::Role,
@@ -41,6 +42,38 @@ pub struct DiscussionState {
     pub timestamp: DateTime<Utc>,
 }
 
+/// A comment as it is after the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CommentState {
+    /// The community it is in.
+    pub community_id: CommunityId,
+    /// The article it is about.
+    pub article_id: ArticleId,
+    /// The discussion it is in.
+    pub discussion_id: DiscussionId,
+    /// The comment.
+    pub comment_id: CommentId,
+    /// The comment it replies to; null at the first level.
+    #[schema(required)]
+    pub parent_id: Option<CommentId>,
+    /// Its text, in Markdown.
+    pub text: String,
+    /// Who wrote it.
+    pub author: Author,
+    /// When the change was made.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// A comment that was written now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WrittenComment {
+    /// The comment.
+    #[serde(flatten)]
+    pub comment: CommentState,
+    /// Its level, 1 to 3.
+    pub depth: i16,
+}
+
 /// A change without its place in the order: what a handler appends to the outbox.
 ///
 /// Every event says what is, not what is added: applying one twice, or one that a snapshot already shows, changes nothing.
@@ -64,48 +97,14 @@ pub enum Change {
     },
     /// A comment was written.
     NewComment {
-        /// The community it is in.
-        community_id: CommunityId,
-        /// The article it is about.
-        article_id: ArticleId,
-        /// The discussion it is in.
-        discussion_id: DiscussionId,
         /// The comment.
-        comment_id: CommentId,
-        /// The comment it replies to; null at the first level.
-        #[schema(required)]
-        parent_id: Option<CommentId>,
-        /// Its level, 1 to 3.
-        depth: i16,
-        /// Its text, in Markdown.
-        text: String,
-        /// Who wrote it.
-        author: Author,
-        /// How many comments now live in the discussion.
+        #[serde(flatten)]
+        written: WrittenComment,
+        /// The number of comments in the discussion that are not deleted.
         comment_count: i64,
-        /// When it was written.
-        timestamp: DateTime<Utc>,
     },
     /// A comment's text changed.
-    UpdatedComment {
-        /// The community it is in.
-        community_id: CommunityId,
-        /// The article it is about.
-        article_id: ArticleId,
-        /// The discussion it is in.
-        discussion_id: DiscussionId,
-        /// The comment.
-        comment_id: CommentId,
-        /// The comment it replies to; null at the first level.
-        #[schema(required)]
-        parent_id: Option<CommentId>,
-        /// Its text, in Markdown.
-        text: String,
-        /// Who wrote it.
-        author: Author,
-        /// When it was changed.
-        timestamp: DateTime<Utc>,
-    },
+    UpdatedComment(CommentState),
     /// A comment was deleted: a tombstone stays, and so do its replies.
     DeletedComment {
         /// The community it is in.
@@ -170,9 +169,10 @@ impl Change {
     pub fn community_id(&self) -> CommunityId {
         match self {
             Self::NewDiscussion(state) | Self::UpdatedDiscussion(state) => state.community_id,
+            Self::NewComment { written: WrittenComment { comment, .. }, .. } | Self::UpdatedComment(comment) => {
+                comment.community_id
+            }
             Self::DeletedDiscussion { community_id, .. }
-            | Self::NewComment { community_id, .. }
-            | Self::UpdatedComment { community_id, .. }
             | Self::DeletedComment { community_id, .. }
             | Self::AuthorChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
@@ -186,7 +186,7 @@ impl Change {
             Self::UpdatedDiscussion(_) => "updated_discussion",
             Self::DeletedDiscussion { .. } => "deleted_discussion",
             Self::NewComment { .. } => "new_comment",
-            Self::UpdatedComment { .. } => "updated_comment",
+            Self::UpdatedComment(_) => "updated_comment",
             Self::DeletedComment { .. } => "deleted_comment",
             Self::AuthorChanged { .. } => "author_changed",
             Self::MembershipChanged(_) => "membership_changed",
@@ -230,21 +230,6 @@ const NO_COMMUNITY: CommunityId = CommunityId::new(0);
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {
     AccountChanged { user_id: UserId },
-}
-
-/// A numbered outbox row, as Postgres and Redis hold it.
-#[derive(Clone, Debug)]
-pub struct OutboxRow {
-    /// Its number in the order.
-    pub event_id: EventId,
-    /// The community in which it happened.
-    pub community_id: CommunityId,
-    /// The only user who gets it. None where it is for the community.
-    pub user_id: Option<UserId>,
-    /// The change as JSON.
-    pub payload: String,
-    /// When it was written.
-    pub created_at: DateTime<Utc>,
 }
 
 impl OutboxRow {

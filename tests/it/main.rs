@@ -40,6 +40,7 @@ mod refusals;
 mod renames;
 mod rest;
 mod restart;
+mod rows;
 mod schema;
 mod signals;
 mod slow_readers;
