@@ -168,7 +168,9 @@ fn name_events(schemas: &mut Map<String, Value>) {
         "Event".to_owned(),
         json!({ "description": description, "oneOf": union, "discriminator": discriminator }),
     );
-    schemas.remove("DiscussionState");
+    for part in ["DiscussionState", "CommentState", "WrittenComment"] {
+        schemas.remove(part);
+    }
     schemas.remove("MembershipChange");
 }
 

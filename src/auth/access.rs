@@ -8,28 +8,28 @@ use sqlx::PgExecutor;
 
 use super::viewer::Viewer;
 use crate::{
-    authors::{Author, Identity, store::Signature},
+    authors::{Author, Identity, store::ResolvedAuthor},
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, PseudonymId, UserId},
 };
 
-/// Where a viewer stands in a community. `role` is null where the token's scope leaves the community out.
+/// What decides on a viewer's access to a community.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct CommunityAccess {
     /// How open the community is.
-    pub kind: Visibility,
-    /// The viewer's role, where there is one.
+    pub visibility: Visibility,
+    /// The viewer's role. None for who is no member, and where the token's scope leaves the community out.
     pub role: Option<Role>,
     /// Whether the viewer's account is in use: None where nobody is signed in or the account is deleted. Every statement that
     /// decides on access reads it anew, so that no token or session outlives the account.
     pub viewer_is_active: Option<bool>,
 }
 
-impl Standing {
+impl CommunityAccess {
     /// That the viewer may read. `missing` is what a hidden community's thing answers to those outside.
     pub fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
-        match (self.role, self.kind) {
+        match (self.role, self.visibility) {
             // To those outside it is not there, whatever their account: another answer would tell that it is.
             (None, Visibility::Hidden) => Err(missing.into()),
             _ if viewer.is_some() && self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
@@ -41,7 +41,7 @@ impl Standing {
 
     /// The viewer's role, which writing takes.
     pub fn may_write(&self, missing: ErrorCode) -> Result<Role> {
-        match (self.role, self.kind) {
+        match (self.role, self.visibility) {
             (None, Visibility::Hidden) => Err(missing.into()),
             _ if self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
             (Some(role), _) => Ok(role),
@@ -78,7 +78,7 @@ pub async fn place_to_write(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommunityNotFound)?;
-    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+    CommunityAccess { visibility: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
         .may_write(ErrorCode::CommunityNotFound)?;
     let is_pseudonymous = row.is_pseudonymous.ok_or(ErrorCode::ArticleNotFound)?;
     Ok(PlaceAccess { is_pseudonymous })
@@ -117,7 +117,7 @@ pub async fn discussion_to_write(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    let role = Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+    let role = CommunityAccess { visibility: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
         .may_write(ErrorCode::DiscussionNotFound)?;
     Ok(DiscussionAccess { community_id: row.community_id, article_id: row.article_id, author_id: row.author_id, role })
 }
@@ -131,7 +131,7 @@ pub struct CommentingAccess {
     /// Whether new contributions here are signed with a pseudonym.
     pub is_pseudonymous: bool,
     /// How the viewer signs here; None where they need a pseudonym and have none yet.
-    pub signature: Option<Signature>,
+    pub author: Option<ResolvedAuthor>,
     /// The id of the new comment. It is taken from the sequence here, so that the write is one statement.
     pub comment_id: CommentId,
     /// The database's clock.
@@ -164,7 +164,7 @@ pub async fn discussion_to_comment_in(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+    CommunityAccess { visibility: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
         .may_write(ErrorCode::DiscussionNotFound)?;
     let (username, avatar_url) = (row.username.ok_or(ErrorCode::TokenInvalid)?, row.avatar_url);
     let identity = Identity { user_id: viewer.user_id, username, avatar_url, pseudonym: row.pseudonym };
@@ -173,7 +173,7 @@ pub async fn discussion_to_comment_in(
         community_id: row.community_id,
         article_id: row.article_id,
         is_pseudonymous: row.is_pseudonymous,
-        signature: is_signed.then(|| Signature { pseudonym_id: row.pseudonym_id, author: Author::of(identity) }),
+        author: is_signed.then(|| ResolvedAuthor { pseudonym_id: row.pseudonym_id, author: Author::of(identity) }),
         comment_id: row.comment_id.ok_or_else(|| ApiError::internal("a member's comment was given no id"))?,
         now: row.now,
     })
@@ -204,7 +204,7 @@ pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: Comm
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommentNotFound)?;
-    let role = Standing { kind: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+    let role = CommunityAccess { visibility: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
         .may_write(ErrorCode::CommentNotFound)?;
     Ok(CommentAccess { author_id: row.author_id, role })
 }

@@ -61,10 +61,10 @@ pub struct Verifier {
     validation: Validation,
 }
 
-/// The last good token of a connection: its SHA-256 and whom it is for. A client polls with one token again and again, and to
-/// check a signature and read JSON costs several times a hash.
+/// The last valid token of a connection: its SHA-256 and its viewer. A client polls with the same token again and again, and
+/// a hash costs a fraction of checking a signature and parsing JSON.
 #[derive(Default)]
-pub struct LastGood(Option<([u8; 32], Viewer)>);
+pub struct TokenCache(Option<([u8; 32], Viewer)>);
 
 impl Verifier {
     /// The verifier that the settings describe, or what is wrong with them.
@@ -117,17 +117,17 @@ impl Verifier {
         Ok(Self { keys, validation })
     }
 
-    /// As [`Verifier::verify`], with less work where it is the token that was good last. Its end is noticed all the same.
-    pub fn verify_again(&self, token: &str, last: &mut LastGood) -> Result<Viewer> {
+    /// As [`Verifier::verify`], with less work if `cache` has the token. An expired token is refused all the same.
+    pub fn verify_again(&self, token: &str, cache: &mut TokenCache) -> Result<Viewer> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let now = chrono::Utc::now().timestamp();
-        match &last.0 {
+        match &cache.0 {
             Some((good, viewer)) if *good == hash && viewer.expires_at.is_some_and(|end| end > now) => {
                 Ok(viewer.clone())
             }
             _ => {
                 let viewer = self.verify(token)?;
-                last.0 = Some((hash, viewer.clone()));
+                cache.0 = Some((hash, viewer.clone()));
                 Ok(viewer)
             }
         }
@@ -271,7 +271,7 @@ mod tests {
         let verifier = Verifier::new(&config(&setting)).unwrap();
         let (old, new) = (mint(old, ADA, None, 60).unwrap(), mint(new, GRACE, None, 60).unwrap());
         let other = mint("the secret of others", ADA, None, 60).unwrap();
-        let mut last = LastGood::default();
+        let mut last = TokenCache::default();
         for (token, user) in [(&old, ADA), (&old, ADA), (&new, GRACE), (&old, ADA), (&new, GRACE), (&new, GRACE)] {
             assert_eq!(verifier.verify_again(token, &mut last).unwrap().user_id, user);
             assert_eq!(verifier.verify_again(&other, &mut last).unwrap_err().code(), ErrorCode::TokenInvalid);
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_remembered_token_ends_when_it_ends() {
-        let (verifier, mut last) = (verifier(), LastGood::default());
+        let (verifier, mut last) = (verifier(), TokenCache::default());
         let token = mint(SECRET, ADA, None, 1).unwrap();
         assert_eq!(verifier.verify_again(&token, &mut last).unwrap().user_id, ADA);
         let start = Instant::now();
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn only_the_same_token_is_remembered() {
-        let (verifier, mut last) = (verifier(), LastGood::default());
+        let (verifier, mut last) = (verifier(), TokenCache::default());
         let ada = mint(SECRET, ADA, None, 60).unwrap();
         let grace = mint(SECRET, GRACE, Some(vec![CommunityId::new(3)]), 60).unwrap();
         // Grace's claims under Ada's signature.

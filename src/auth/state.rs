@@ -1,11 +1,11 @@
-//! What tells who is asking.
+//! What authentication needs, for the handlers of this folder and for [`super::Viewer`].
 
 use std::{ops::Deref, sync::Arc};
 
 use super::{jwt::Verifier, session::Sessions};
 use crate::db::Db;
 
-/// The state of authentication; cheap to clone. A router whose state gives this one can use [`super::Viewer`].
+/// The state of authentication; cheap to clone. [`super::Viewer`] can be extracted with every state that gives this one.
 #[derive(Clone)]
 pub struct AuthState(Arc<Shared>);
 
@@ -17,12 +17,12 @@ pub struct Shared {
     pub sessions: Sessions,
     /// The origins whose pages may write with a session.
     pub allowed_origins: Vec<String>,
-    /// Where the directory is read.
+    /// For the directory.
     pub db: Db,
 }
 
 impl AuthState {
-    /// A state to share.
+    /// Shares these.
     pub fn new(shared: Shared) -> Self {
         Self(Arc::new(shared))
     }

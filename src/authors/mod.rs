@@ -37,6 +37,16 @@ pub struct Identity {
 }
 
 impl Author {
+    /// The name that others see.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// The picture that others see.
+    pub fn avatar_url(&self) -> Option<&str> {
+        self.avatar_url.as_deref()
+    }
+
     /// Somebody under a pseudonym, of whom nothing else is known here.
     pub fn under(pseudonym: String) -> Self {
         Self { id: None, username: pseudonym, avatar_url: None }

@@ -11,7 +11,7 @@ use crate::{
 
 /// Whose name a new row carries.
 #[derive(Clone, Debug)]
-pub struct Signature {
+pub struct ResolvedAuthor {
     /// The pseudonym's id for the row, where there is one.
     pub pseudonym_id: Option<PseudonymId>,
     /// What others see.
@@ -68,13 +68,13 @@ fn random_name() -> String {
 
 /// How `user` signs on an article of a community; a first contribution where pseudonyms are used makes the pseudonym.
 /// `token_invalid` where the directory does not know the user.
-pub async fn sign(
+pub async fn resolve(
     write: &mut Write,
     user: UserId,
     community: CommunityId,
     article: ArticleId,
     pseudonymous: bool,
-) -> Result<Signature> {
+) -> Result<ResolvedAuthor> {
     if !pseudonymous {
         // Held until the commit: a rename waits for the event that carries this name, see migration 0010.
         let row = sqlx::query!("select username, avatar_url from users where id = $1 for share", user as _)
@@ -82,7 +82,7 @@ pub async fn sign(
             .await?
             .ok_or(crate::error::ErrorCode::TokenInvalid)?;
         let identity = Identity { user_id: user, username: row.username, avatar_url: row.avatar_url, pseudonym: None };
-        return Ok(Signature { pseudonym_id: None, author: Author::of(identity) });
+        return Ok(ResolvedAuthor { pseudonym_id: None, author: Author::of(identity) });
     }
     // A taken name inserts nothing, and so does a pseudonym that another request of the same user has just made.
     for _ in 0..20 {
@@ -96,7 +96,7 @@ pub async fn sign(
         .await?;
         if let Some(row) = found {
             let author = Author::under(row.name);
-            return Ok(Signature { pseudonym_id: Some(row.id), author });
+            return Ok(ResolvedAuthor { pseudonym_id: Some(row.id), author });
         }
         sqlx::query!(
             "insert into pseudonyms (community_id, article_id, user_id, name) values ($1, $2, $3, $4) on conflict do nothing",

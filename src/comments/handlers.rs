@@ -13,7 +13,7 @@ use crate::{
     },
     authors,
     error::{ErrorCode, Result},
-    events::Change,
+    events::{Change, WrittenComment, outbox::UncountedChange},
     extract::{Json, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{CommentId, DiscussionId},
@@ -75,7 +75,7 @@ async fn try_create(
     new: &NewComment,
 ) -> Result<Option<Response>> {
     let access = access::discussion_to_comment_in(&state.db, viewer, discussion).await?;
-    let CommentingAccess { community_id, article_id, is_pseudonymous, comment_id, now, signature } = access;
+    let CommentingAccess { community_id, article_id, is_pseudonymous, comment_id, now, author } = access;
 
     // Without a key and with a known author, this is a transaction of one statement.
     let mut write = state.db.write();
@@ -88,36 +88,16 @@ async fn try_create(
         Some(parent) => Some(store::parent(write.read_before(), discussion, parent).await?),
         None => None,
     };
-    let signature = match signature {
-        Some(signature) => signature,
-        None => authors::store::sign(&mut write, viewer.user_id, community_id, article_id, is_pseudonymous).await?,
+    let author = match author {
+        Some(author) => author,
+        None => authors::store::resolve(&mut write, viewer.user_id, community_id, article_id, is_pseudonymous).await?,
     };
-    let comment = Comment {
-        id: comment_id,
-        discussion_id: discussion,
-        parent_id: new.parent_id,
-        depth: parent.as_ref().map_or(1, |parent| parent.depth),
-        text: Some(new.text.clone()),
-        author: Some(signature.author.clone()),
-        created_at: now,
-        updated_at: now,
-        deleted_at: None,
-    };
+    let depth = parent.as_ref().map_or(1, |parent| parent.depth);
+    let comment = Comment::new(comment_id, discussion, depth, new, author.author.clone(), now);
     ticket.keep(&mut write, &comment).await?;
-    let event = Change::NewComment {
-        community_id,
-        article_id,
-        discussion_id: discussion,
-        comment_id,
-        parent_id: new.parent_id,
-        depth: comment.depth,
-        text: new.text.clone(),
-        author: signature.author,
-        comment_count: store::COUNTED_BY_THE_STATEMENT,
-        timestamp: now,
-    };
-    let root_id = parent.map(|parent| parent.root_id);
-    match store::insert(write.last(), &comment, root_id, viewer.user_id, signature.pseudonym_id, &event).await? {
+    let event =
+        UncountedChange::NewComment(WrittenComment { comment: comment.state(community_id, article_id)?, depth });
+    match store::insert(write.last(), &comment, parent.as_ref(), viewer.user_id, &author, &event).await? {
         Inserted::Done => Ok(Some(idempotency::created(&comment))),
         Inserted::Nothing if store::is_live(&state.db, discussion).await? => Ok(None),
         Inserted::Nothing => Err(ErrorCode::DiscussionDeleted.into()),
@@ -156,17 +136,7 @@ pub async fn update(
     let mut write = state.db.write();
     let changed = store::update(&mut write, id, &text).await?.ok_or(ErrorCode::CommentDeleted)?;
     let comment = changed.comment;
-    let change = Change::UpdatedComment {
-        community_id: changed.community_id,
-        article_id: changed.article_id,
-        discussion_id: comment.discussion_id,
-        comment_id: comment.id,
-        parent_id: comment.parent_id,
-        text,
-        author: comment.author.clone().ok_or(ErrorCode::CommentDeleted)?,
-        timestamp: comment.updated_at,
-    };
-    write.emit(&change).await?;
+    write.emit(&Change::UpdatedComment(comment.state(changed.community_id, changed.article_id)?)).await?;
     write.commit().await?;
     Ok(Answer(comment))
 }

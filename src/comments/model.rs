@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 use crate::{
     authors::Author,
     discussions::model::ViewerInfo,
-    error::Result,
-    ids::{CommentId, DiscussionId, EventId},
+    error::{ErrorCode, Result},
+    events::CommentState,
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId},
     text,
 };
 
@@ -45,6 +46,47 @@ pub struct Comment {
     /// When it was deleted, if it was.
     #[schema(required)]
     pub deleted_at: Option<DateTime<Utc>>,
+}
+
+impl Comment {
+    /// A comment that is written now.
+    pub fn new(
+        id: CommentId,
+        discussion_id: DiscussionId,
+        depth: i16,
+        new: &NewComment,
+        author: Author,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            discussion_id,
+            parent_id: new.parent_id,
+            depth,
+            text: Some(new.text.clone()),
+            author: Some(author),
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        }
+    }
+
+    /// The comment as its events show it. `comment_deleted` if it is a tombstone, of which no event shows anything.
+    pub fn state(&self, community_id: CommunityId, article_id: ArticleId) -> Result<CommentState> {
+        let (Some(text), Some(author)) = (&self.text, &self.author) else {
+            return Err(ErrorCode::CommentDeleted.into());
+        };
+        Ok(CommentState {
+            community_id,
+            article_id,
+            discussion_id: self.discussion_id,
+            comment_id: self.id,
+            parent_id: self.parent_id,
+            text: text.clone(),
+            author: author.clone(),
+            timestamp: self.updated_at,
+        })
+    }
 }
 
 /// A comment with its replies.
@@ -118,10 +160,10 @@ pub struct CommentPatch {
 
 impl CommentTree {
     /// Hangs comments below their parents. `comments` ascend by id, so that a parent comes before its replies.
-    pub fn grow(comments: Vec<Comment>) -> Vec<Self> {
+    pub fn grow(comments: impl DoubleEndedIterator<Item = Comment>) -> Vec<Self> {
         let mut replies: std::collections::HashMap<Option<CommentId>, Vec<Self>> = Default::default();
         // From the end: when a comment comes, all its replies are there, in reverse.
-        for comment in comments.into_iter().rev() {
+        for comment in comments.rev() {
             let mut own = replies.remove(&Some(comment.id)).unwrap_or_default();
             own.reverse();
             replies.entry(comment.parent_id).or_default().push(Self { comment, replies: own });

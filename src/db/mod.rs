@@ -8,6 +8,7 @@
 //! [`Lease`] rolls back such a connection before it is used again, and closes it if that fails.
 
 mod background;
+pub(crate) mod composite;
 mod connect;
 mod executor;
 mod lease;
@@ -26,6 +27,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub(crate) use self::composite::composite;
 use self::lease::Lease;
 pub use self::{
     background::{BackgroundConnection, BackgroundDb},

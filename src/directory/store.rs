@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::{Role, Scope, Visibility};
 use crate::{
+    db::composite,
     error::{ErrorCode, Result},
     ids::{CommunityId, UserId},
 };
@@ -22,19 +23,21 @@ pub struct User {
     pub avatar_url: Option<String>,
 }
 
-/// A community of the user.
-#[derive(Serialize, ToSchema)]
-pub struct Membership {
-    /// The community.
-    pub id: CommunityId,
-    /// Its name.
-    pub name: String,
-    /// Its name in addresses.
-    pub slug: String,
-    /// How open it is.
-    pub kind: Visibility,
-    /// The user's role in it.
-    pub role: Role,
+composite! {
+    /// A community of the user.
+    #[derive(Serialize, ToSchema)]
+    pub struct Membership in query_membership! {
+        /// The community.
+        pub id: CommunityId = "c.id",
+        /// Its name.
+        pub name: String = "c.name",
+        /// Its name in addresses.
+        pub slug: String = "c.slug",
+        /// How open it is.
+        pub kind: Visibility = "c.kind",
+        /// The user's role in it.
+        pub role: Role = "m.role",
+    }
 }
 
 /// That the account of `user` is in use, for calls that find nothing else to ask the database. `token_invalid` otherwise.
@@ -48,28 +51,19 @@ pub async fn check_active(db: impl PgExecutor<'_>, user: UserId) -> Result<()> {
 
 /// Who `user` is, and their memberships as far as `scope` goes. `token_invalid` where the account is not in use.
 pub async fn who_is(db: impl PgExecutor<'_>, user: UserId, scope: &Scope) -> Result<(User, Vec<Membership>)> {
-    let rows = sqlx::query!(
-        r#"select u.id as "id: UserId", u.username, u.avatar_url, c.id as "community_id?: CommunityId", c.name as "name?", c.slug as "slug?",
-                  c.kind as "kind?: Visibility", m.role as "role?: Role"
+    let found = query_membership!(
+        r#"select u.id as "id: UserId", u.username, u.avatar_url, array(select "#,
+        r#" from memberships m
+                         join communities c on c.id = m.community_id
+                         where m.user_id = u.id and ($2::bigint[] is null or c.id = any($2))
+                         order by c.id) as "memberships!: Vec<Membership>"
            from users u
-           left join memberships m on m.user_id = u.id and ($2::bigint[] is null or m.community_id = any($2))
-           left join communities c on c.id = m.community_id
-           where u.id = $1 and u.is_active
-           order by c.id"#,
+           where u.id = $1 and u.is_active"#,
         user as _,
         scope.as_sql() as _
     )
-    .fetch_all(db)
-    .await?;
-    let mut found = None;
-    let mut memberships = Vec::new();
-    for row in rows {
-        found.get_or_insert(User { id: row.id, username: row.username, avatar_url: row.avatar_url });
-        if let (Some(id), Some(name), Some(slug), Some(kind), Some(role)) =
-            (row.community_id, row.name, row.slug, row.kind, row.role)
-        {
-            memberships.push(Membership { id, name, slug, kind, role });
-        }
-    }
-    Ok((found.ok_or(ErrorCode::TokenInvalid)?, memberships))
+    .fetch_optional(db)
+    .await?
+    .ok_or(ErrorCode::TokenInvalid)?;
+    Ok((User { id: found.id, username: found.username, avatar_url: found.avatar_url }, found.memberships))
 }

@@ -71,11 +71,9 @@ pub async fn create(
         Claim::Repeat(answer) => return Ok(answer),
     };
     let user = viewer.user_id;
-    let signature = authors::store::sign(&mut write, user, new.community_id, article, place.is_pseudonymous).await?;
-    let discussion = store::insert(&mut write, user, article, &new, signature).await?;
-    if let Some(discussion) = discussion.state() {
-        write.emit(&Change::NewDiscussion(discussion)).await?;
-    }
+    let author = authors::store::resolve(&mut write, user, new.community_id, article, place.is_pseudonymous).await?;
+    let discussion = store::insert(&mut write, user, article, &new, author).await?;
+    write.emit(&Change::NewDiscussion(discussion.state()?)).await?;
     ticket.keep(&mut write, &discussion).await?;
     write.commit().await?;
     Ok(idempotency::created(&discussion))
@@ -117,9 +115,7 @@ pub async fn update(
     }
     let mut write = state.db.write();
     let discussion = store::update(&mut write, id, &patch).await?.ok_or(ErrorCode::DiscussionDeleted)?;
-    if let Some(discussion) = discussion.state() {
-        write.emit(&Change::UpdatedDiscussion(discussion)).await?;
-    }
+    write.emit(&Change::UpdatedDiscussion(discussion.state()?)).await?;
     write.commit().await?;
     Ok(Answer(discussion))
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     authors::Author,
     directory::Role,
-    error::{ApiError, Result},
+    error::{ApiError, ErrorCode, Result},
     events::DiscussionState,
     ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
     text,
@@ -50,15 +50,41 @@ pub struct Discussion {
 }
 
 impl Discussion {
-    /// What an event tells of it: none of a tombstone.
-    pub fn state(&self) -> Option<DiscussionState> {
-        Some(DiscussionState {
+    /// A discussion that is written now.
+    pub fn new(
+        id: DiscussionId,
+        article_id: ArticleId,
+        new: &NewDiscussion,
+        author: Author,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            community_id: new.community_id,
+            article_id,
+            topic: Some(new.topic.clone()),
+            text: Some(new.text.clone()),
+            author: Some(author),
+            is_resolved: false,
+            comment_count: 0,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        }
+    }
+
+    /// The discussion as its events show it. `discussion_deleted` if it is a tombstone, of which no event shows anything.
+    pub fn state(&self) -> Result<DiscussionState> {
+        let (Some(topic), Some(text), Some(author)) = (&self.topic, &self.text, &self.author) else {
+            return Err(ErrorCode::DiscussionDeleted.into());
+        };
+        Ok(DiscussionState {
             community_id: self.community_id,
             article_id: self.article_id,
             discussion_id: self.id,
-            topic: self.topic.clone()?,
-            text: self.text.clone()?,
-            author: self.author.clone()?,
+            topic: topic.clone(),
+            text: text.clone(),
+            author: author.clone(),
             is_resolved: self.is_resolved,
             comment_count: self.comment_count,
             timestamp: self.updated_at,

@@ -1,34 +1,51 @@
-//! Reading the order from Postgres, the log of record.
+//! Reads events from Postgres, the log of record.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::{
-    OutboxRow,
-    history::{HistoryId, Position},
+use super::history::{HistoryId, Position};
+use crate::{
+    db::composite,
+    ids::{CommunityId, EventId, UserId},
 };
-use crate::ids::{CommunityId, EventId, UserId};
 
-/// Rows read at a time.
-pub const BATCH: i64 = 1_000;
+composite! {
+    /// A numbered outbox row, as Postgres and Redis hold it.
+    #[derive(Clone)]
+    pub struct OutboxRow in query_outbox_row! {
+        /// Its number in the order.
+        pub event_id: EventId = "event_id",
+        /// The community in which it happened.
+        pub community_id: CommunityId = "community_id",
+        /// The only user who gets it. None where it is for the community.
+        pub user_id: Option<UserId> = "user_id",
+        /// The change as JSON.
+        pub payload: String = "payload::text",
+        /// When it was written.
+        pub created_at: DateTime<Utc> = "created_at",
+    }
+}
 
-/// Rows, and the history that they are of: read together, so that neither is ever taken for another's.
-pub struct Batch {
-    /// How far the database is.
-    pub position: Position,
+/// How many rows are read at a time.
+pub(crate) const BATCH: i64 = 1_000;
+
+/// Rows and their history. Both are read in one statement, so they belong together.
+pub(crate) struct Batch {
+    /// The database's history and head.
+    pub(crate) position: Position,
     /// Up to [`BATCH`] rows, in order.
-    pub rows: Vec<OutboxRow>,
+    pub(crate) rows: Vec<OutboxRow>,
 }
 
 /// Up to [`BATCH`] events after `last`, in order.
-pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
-    let found = sqlx::query!(
+pub(crate) async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
+    let found = query_outbox_row!(
         r#"select h.base as "base: EventId", coalesce(h.fingerprint, '') as "fingerprint!",
-                  h.last_assigned as "last_assigned: EventId",
-                  o.event_id as "event_id?: EventId", o.community_id as "community_id?: CommunityId",
-                  o.user_id as "user_id?: UserId", o.payload as "payload?", o.created_at as "created_at?"
+                  h.last_assigned as "last_assigned: EventId", o.event as "event?: OutboxRow"
            from event_head h
            left join lateral (
-               select event_id, community_id, user_id, payload::text as payload, created_at
+               select event_id, "#,
+        r#" as event
                from outbox where event_id > $1 order by event_id limit $2
            ) o on true
            order by o.event_id"#,
@@ -37,22 +54,14 @@ pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx
     )
     .fetch_all(db)
     .await?;
-    let mut rows = Vec::with_capacity(found.len());
-    let mut position = None;
-    for row in found {
-        if let (Some(event_id), Some(community_id), Some(payload), Some(created_at)) =
-            (row.event_id, row.community_id, row.payload, row.created_at)
-        {
-            rows.push(OutboxRow { event_id, community_id, user_id: row.user_id, payload, created_at });
-        }
-        let history = HistoryId { base: row.base, fingerprint: row.fingerprint };
-        position = Some(Position { history, head: row.last_assigned });
-    }
-    Ok(Batch { position: position.ok_or(sqlx::Error::RowNotFound)?, rows })
+    let head = found.first().ok_or(sqlx::Error::RowNotFound)?;
+    let history = HistoryId { base: head.base, fingerprint: head.fingerprint.clone() };
+    let position = Position { history, head: head.last_assigned };
+    Ok(Batch { position, rows: found.into_iter().filter_map(|row| row.event).collect() })
 }
 
-/// Where a node that keeps `total` events starts: how far the database is, and the event before the first that is loaded.
-pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
+/// Where a node that keeps `total` events starts: the database's history and head, and the event before the first to load.
+pub(crate) async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
     let row = sqlx::query!(
         r#"select base as "base: EventId", coalesce(fingerprint, '') as "fingerprint!",
                   last_assigned as "last_assigned: EventId",
@@ -66,8 +75,11 @@ pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, Eve
     Ok((Position { history, head: row.last_assigned }, row.start))
 }
 
-/// For each community with events up to `start`: the newest of them.
-pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
+/// For each community with events up to `start`, the newest of these.
+pub(crate) async fn evicted(
+    db: impl PgExecutor<'_>,
+    start: EventId,
+) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.id as "id!: CommunityId", greatest(p.last_event_id, o.last_event_id) as "last_event_id!: EventId"
            from communities c
@@ -84,9 +96,10 @@ pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(Com
     Ok(rows.into_iter().map(|row| (row.id, row.last_event_id)).collect())
 }
 
-/// Deletes events older than `hours`, but for those that a starting node loads and the memberships' (which say who was
-/// where, and are few), and notes for each community how far that went. Up to 10,000 at a time; returns how many.
-pub async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
+/// Deletes up to 10,000 events that are older than `hours`, and records for each community the newest one that is gone. Returns
+/// how many. Keeps the newest `total` events, which a starting node loads, and the users' own events, which say who was a
+/// member and are few.
+pub(crate) async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with gone as (
                delete from outbox where id in (

@@ -1,17 +1,18 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
 pub mod history;
-pub mod log;
-pub mod outbox;
-pub mod publisher;
+pub(crate) mod log;
+pub(crate) mod outbox;
+pub(crate) mod publisher;
 pub mod relay;
-pub mod stream;
+pub(crate) mod stream;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::log::OutboxRow;
 use crate::{
     authors::Author,
     directory::Role,
@@ -41,6 +42,38 @@ pub struct DiscussionState {
     pub timestamp: DateTime<Utc>,
 }
 
+/// A comment as it is after the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CommentState {
+    /// The community it is in.
+    pub community_id: CommunityId,
+    /// The article it is about.
+    pub article_id: ArticleId,
+    /// The discussion it is in.
+    pub discussion_id: DiscussionId,
+    /// The comment.
+    pub comment_id: CommentId,
+    /// The comment it replies to; null at the first level.
+    #[schema(required)]
+    pub parent_id: Option<CommentId>,
+    /// Its text, in Markdown.
+    pub text: String,
+    /// Who wrote it.
+    pub author: Author,
+    /// When the change was made.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// A comment that was written now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WrittenComment {
+    /// The comment.
+    #[serde(flatten)]
+    pub comment: CommentState,
+    /// Its level, 1 to 3.
+    pub depth: i16,
+}
+
 /// A change without its place in the order: what a handler appends to the outbox.
 ///
 /// Every event says what is, not what is added: applying one twice, or one that a snapshot already shows, changes nothing.
@@ -64,48 +97,14 @@ pub enum Change {
     },
     /// A comment was written.
     NewComment {
-        /// The community it is in.
-        community_id: CommunityId,
-        /// The article it is about.
-        article_id: ArticleId,
-        /// The discussion it is in.
-        discussion_id: DiscussionId,
         /// The comment.
-        comment_id: CommentId,
-        /// The comment it replies to; null at the first level.
-        #[schema(required)]
-        parent_id: Option<CommentId>,
-        /// Its level, 1 to 3.
-        depth: i16,
-        /// Its text, in Markdown.
-        text: String,
-        /// Who wrote it.
-        author: Author,
-        /// How many comments now live in the discussion.
+        #[serde(flatten)]
+        written: WrittenComment,
+        /// The number of comments in the discussion that are not deleted.
         comment_count: i64,
-        /// When it was written.
-        timestamp: DateTime<Utc>,
     },
     /// A comment's text changed.
-    UpdatedComment {
-        /// The community it is in.
-        community_id: CommunityId,
-        /// The article it is about.
-        article_id: ArticleId,
-        /// The discussion it is in.
-        discussion_id: DiscussionId,
-        /// The comment.
-        comment_id: CommentId,
-        /// The comment it replies to; null at the first level.
-        #[schema(required)]
-        parent_id: Option<CommentId>,
-        /// Its text, in Markdown.
-        text: String,
-        /// Who wrote it.
-        author: Author,
-        /// When it was changed.
-        timestamp: DateTime<Utc>,
-    },
+    UpdatedComment(CommentState),
     /// A comment was deleted: a tombstone stays, and so do its replies.
     DeletedComment {
         /// The community it is in.
@@ -170,9 +169,10 @@ impl Change {
     pub fn community_id(&self) -> CommunityId {
         match self {
             Self::NewDiscussion(state) | Self::UpdatedDiscussion(state) => state.community_id,
+            Self::NewComment { written: WrittenComment { comment, .. }, .. } | Self::UpdatedComment(comment) => {
+                comment.community_id
+            }
             Self::DeletedDiscussion { community_id, .. }
-            | Self::NewComment { community_id, .. }
-            | Self::UpdatedComment { community_id, .. }
             | Self::DeletedComment { community_id, .. }
             | Self::AuthorChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
@@ -186,7 +186,7 @@ impl Change {
             Self::UpdatedDiscussion(_) => "updated_discussion",
             Self::DeletedDiscussion { .. } => "deleted_discussion",
             Self::NewComment { .. } => "new_comment",
-            Self::UpdatedComment { .. } => "updated_comment",
+            Self::UpdatedComment(_) => "updated_comment",
             Self::DeletedComment { .. } => "deleted_comment",
             Self::AuthorChanged { .. } => "author_changed",
             Self::MembershipChanged(_) => "membership_changed",
@@ -194,12 +194,12 @@ impl Change {
     }
 }
 
-/// A relayed outbox row on its way to the hubs: JSON that nobody needs to parse again, but for memberships.
+/// An event on its way from the feed to the hub. Its JSON is not parsed again, except for memberships.
 #[derive(Clone, Debug)]
 pub struct SequencedEvent {
-    /// Its place in the order.
+    /// Its number in the order.
     pub event_id: EventId,
-    /// Where it happened.
+    /// The community in which it happened.
     pub community_id: CommunityId,
     /// Who gets it.
     pub audience: Audience,
@@ -212,49 +212,34 @@ pub struct SequencedEvent {
 /// Who gets an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Everybody who is in the community at that place in the order.
+    /// The community's members, as of this event.
     Community,
-    /// One user, whose membership it changes.
+    /// The user whose membership it changes.
     Member(MembershipChange),
-    /// Nobody: it tells the nodes that this user's account has ended, and their queues with it.
+    /// No client. It tells the nodes that this user's account has ended, and so their queues end.
     Account(UserId),
-    /// Nobody: it only takes its place in the order.
+    /// Nobody. It only has a number in the order.
     Nobody,
 }
 
-/// The community of rows that no client gets: they tell the nodes something.
+/// The community of rows that are for the nodes and for no client.
 const NO_COMMUNITY: CommunityId = CommunityId::new(0);
 
-/// What such a row says (migration 0009).
+/// What a row of [`NO_COMMUNITY`] says (migration 0009).
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {
     AccountChanged { user_id: UserId },
 }
 
-/// A relayed row as Postgres and Redis hold it.
-#[derive(Clone, Debug)]
-pub struct OutboxRow {
-    /// Its place in the order.
-    pub event_id: EventId,
-    /// Where it happened.
-    pub community_id: CommunityId,
-    /// The only user to get it, where it is not for the community.
-    pub user_id: Option<UserId>,
-    /// The change as JSON.
-    pub payload: String,
-    /// When it was written.
-    pub created_at: DateTime<Utc>,
-}
-
 impl OutboxRow {
-    /// Ready for the hub. A row for one user that is not a membership's is not of this program's making: nobody gets it,
-    /// but the order goes on.
-    pub fn into_event(self) -> SequencedEvent {
+    /// The event for the hub. This program writes rows for one user only about memberships. Nobody gets any other such row, but
+    /// it has its number in the order.
+    pub(crate) fn into_event(self) -> SequencedEvent {
         let audience = match self.user_id {
             None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
                 Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
-                // Of a later release: what it means is not known here, and it is for nobody.
+                // A later release wrote it. This one does not know what it means.
                 Err(_) => Audience::Nobody,
             },
             None => Audience::Community,
@@ -269,7 +254,7 @@ impl OutboxRow {
                 }
             },
         };
-        // The event_id goes in front of the change's own fields, which are never none.
+        // The event_id goes in front of the change's fields. A change always has fields.
         let fields = self.payload.trim_start().trim_start_matches('{');
         let json = format!("{{\"event_id\":{},{}", self.event_id, fields.trim_start());
         SequencedEvent {

@@ -1,19 +1,22 @@
 //! The outbox: events written in the transaction of their change (I1).
 
-use super::Change;
+use serde::Serialize;
+
+use super::{Change, WrittenComment};
 use crate::{
     db::Write,
     error::{ApiError, Result},
+    ids::CommunityId,
 };
 
 impl Write {
-    /// Adds `change` to the outbox of this transaction: it is delivered if and only if the transaction commits.
+    /// Writes `change` into the outbox. It is delivered if and only if this transaction commits.
     pub async fn emit(&mut self, change: &Change) -> Result<()> {
         sqlx::query!(
             "insert into outbox (community_id, type, payload) values ($1, $2, $3::text::json)",
             change.community_id() as _,
             change.kind(),
-            payload(change)?
+            serde_json::to_string(change).map_err(ApiError::internal)?
         )
         .execute(self)
         .await?;
@@ -21,7 +24,65 @@ impl Write {
     }
 }
 
-/// The change as the outbox holds it, for statements that write their own row.
-pub fn payload(change: &Change) -> Result<String> {
-    serde_json::to_string(change).map_err(ApiError::internal)
+/// A [`Change`] without its `comment_count`, for a statement that changes the count and writes the outbox row at once. Only the
+/// statement knows the count, and adds it to the payload.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum UncountedChange {
+    /// See [`Change::NewComment`].
+    NewComment(WrittenComment),
+}
+
+impl UncountedChange {
+    /// The community in which it happened.
+    pub fn community_id(&self) -> CommunityId {
+        match self {
+            Self::NewComment(written) => written.comment.community_id,
+        }
+    }
+
+    /// Its `type`, as clients see it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NewComment(_) => "new_comment",
+        }
+    }
+
+    /// What the outbox row holds, as JSON, but for the `comment_count`.
+    pub fn payload(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(ApiError::internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{authors::Author, events::CommentState};
+
+    #[test]
+    fn an_uncounted_change_lacks_the_count_and_nothing_else() {
+        let comment = CommentState {
+            community_id: 42.into(),
+            article_id: 789.into(),
+            discussion_id: 77.into(),
+            comment_id: 456.into(),
+            parent_id: None,
+            text: "Nice article!".to_owned(),
+            author: Author::under("Quiet Heron 123".to_owned()),
+            timestamp: DateTime::<Utc>::UNIX_EPOCH,
+        };
+        let written = WrittenComment { comment, depth: 1 };
+        let uncounted = UncountedChange::NewComment(written.clone());
+        let mut payload: Value = serde_json::from_str(&uncounted.payload().unwrap()).unwrap();
+        assert!(serde_json::from_value::<Change>(payload.clone()).is_err());
+        payload["comment_count"] = json!(3);
+
+        let change = Change::NewComment { written, comment_count: 3 };
+        assert_eq!(payload, serde_json::to_value(&change).unwrap());
+        assert_eq!(serde_json::from_value::<Change>(payload).unwrap(), change);
+        assert_eq!((uncounted.kind(), uncounted.community_id()), (change.kind(), change.community_id()));
+    }
 }

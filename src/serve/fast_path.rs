@@ -23,7 +23,7 @@ use super::{
     response_headers::{PollResponseHeaders, ResponseHeaders},
 };
 use crate::{
-    auth::{jwt::LastGood, viewer},
+    auth::{jwt::TokenCache, viewer},
     error::{ApiError, ErrorCode},
     limits::Peer,
     realtime::poll::{self, PollFuture},
@@ -50,12 +50,11 @@ impl FastPath {
         Self { state, router, headers }
     }
 
-    fn begin_poll(&self, head: &PollHead<'_>, last_good: &mut LastGood) -> PollFuture<'_> {
+    fn begin_poll(&self, head: &PollHead<'_>, cache: &mut TokenCache) -> PollFuture<'_> {
         let (auth, realtime, request) = (&self.state.auth, &self.state.realtime, head.request);
         match (head.credentials, head.session) {
             (Some(credentials), _) => {
-                let viewer =
-                    viewer::token_of(credentials).and_then(|token| auth.verifier.verify_again(token, last_good));
+                let viewer = viewer::token_of(credentials).and_then(|token| auth.verifier.verify_again(token, cache));
                 viewer.map_or_else(PollFuture::refused, |viewer| poll::begin(realtime, viewer, request))
             }
             (None, Some(id)) => PollFuture::SlowPath(Box::pin(async move {
@@ -69,12 +68,12 @@ impl FastPath {
 
 impl PollHandler for FastPath {
     const ROUTES: Routes = Routes { poll: POLL_PATH, posts: &["/register", "/heartbeat"] };
-    type Memory = LastGood;
+    type Memory = TokenCache;
     type Pending<'a> = FastPoll<'a>;
 
-    fn begin(&self, head: &RequestHead<'_, '_>, last_good: &mut LastGood) -> Option<FastPoll<'_>> {
+    fn begin(&self, head: &RequestHead<'_, '_>, cache: &mut TokenCache) -> Option<FastPoll<'_>> {
         let head = PollHead::read(head)?;
-        let poll = self.begin_poll(&head, last_good);
+        let poll = self.begin_poll(&head, cache);
         Some(FastPoll { poll, headers: self.headers.to_poll(head.origin, head.request_id) })
     }
 

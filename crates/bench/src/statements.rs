@@ -19,8 +19,7 @@ impl Scripts {
     /// The scripts for the queries in the folder `.sqlx` of `root`.
     pub(crate) fn new(root: &Path) -> anyhow::Result<Self> {
         let text = "Some words of a comment. ".repeat(9);
-        // The author must be that of `database::seed`, because the handler's statement compares the two. The colons have spaces
-        // around them, because pgbench takes :2 for a variable.
+        // The colons have spaces around them, because pgbench takes :2 for a variable.
         let author = r#"{"id" : 1, "username" : "writer", "avatar_url" : null}"#;
         let payload = format!(
             r#"{{"type" : "new_comment", "community_id" : 2, "article_id" : 2, "text" : "{text}", "author" : {author}}}"#
@@ -29,11 +28,12 @@ impl Scripts {
         let set_both = "\\set user 1\n\\set discussion 1000000000 + random(0, 199)";
         let queries = queries(root)?;
 
-        let list = queries.statement("with places as (", &["2", "2", ":user", "null", "null", "20"])?;
+        let list = queries.statement("with placements as (", &["2", "2", ":user", "null", "null", "20"])?;
         // This statement reserves the comment's id, and the second one uses it.
         let access = "nextval(pg_get_serial_sequence('comments', 'id'))";
         let access = queries.statement(access, &[":discussion", ":user", "null"])?;
         let (quoted_text, quoted_payload) = (format!("'{text}'"), format!("'{payload}'"));
+        // The name and picture must be those that `database::seed` gives the author, because the statement compares them.
         let insert = [
             ":discussion",
             ":comment_id",
@@ -44,6 +44,8 @@ impl Scripts {
             "null",
             &quoted_text,
             ":now",
+            "'writer'",
+            "null",
             "2",
             "'new_comment'",
             &quoted_payload,

@@ -448,7 +448,7 @@ export interface NewCommentEvent {
   article_id: number;
   /** Who wrote it. */
   author: Author;
-  /** How many comments now live in the discussion. */
+  /** The number of comments in the discussion that are not deleted. */
   comment_count: number;
   /** The comment. */
   comment_id: number;
@@ -463,7 +463,7 @@ export interface NewCommentEvent {
   parent_id: NewCommentEventParentId;
   /** Its text, in Markdown. */
   text: string;
-  /** When it was written. */
+  /** When the change was made. */
   timestamp: string;
   type: NewCommentEventType;
 }
@@ -620,7 +620,7 @@ export interface UpdatedCommentEvent {
   parent_id: UpdatedCommentEventParentId;
   /** Its text, in Markdown. */
   text: string;
-  /** When it was changed. */
+  /** When the change was made. */
   timestamp: string;
   type: UpdatedCommentEventType;
 }
