@@ -3,6 +3,7 @@
 pub mod access;
 pub mod jwt;
 pub mod routes;
+mod secrets;
 pub mod session;
 mod state;
 pub mod viewer;
