@@ -73,6 +73,9 @@ impl Running {
 
 /// Starts everything and returns once requests are accepted. The runtime `requests` serves everything but polls.
 pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let verifier = Verifier::new(&config.jwt)?;
     let metrics_handle = telemetry::metrics();
     let listener = bind(config.bind_addr, "BIND_ADDR").await?;

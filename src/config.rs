@@ -96,6 +96,20 @@ pub struct Config {
     pub static_dir: Option<PathBuf>,
 }
 
+impl Config {
+    /// What is dangerous about these settings, in words for the log.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let mut warnings = Vec::new();
+        if self.demo && !self.bind_addr.ip().to_canonical().is_loopback() {
+            warnings.push(
+                "DEMO IS ON AND THE SERVER LISTENS ON A PUBLIC ADDRESS: whoever reaches BIND_ADDR can be any user and enter any \
+                 community. Unset DEMO, or set BIND_ADDR to a loopback address",
+            );
+        }
+        warnings
+    }
+}
+
 /// Limits on requests. Each node counts for itself; a third of each number may come at once.
 #[derive(Args, Clone, Debug)]
 pub struct LimitConfig {
@@ -249,6 +263,23 @@ mod tests {
         assert_eq!(parse("true").is_ok(), cfg!(feature = "demo"));
         assert!(demo_setting(true, true).unwrap() && !demo_setting(false, false).unwrap());
         assert!(demo_setting(true, false).unwrap_err().to_string().contains("Unset DEMO"));
+    }
+
+    #[test]
+    #[cfg(feature = "demo")]
+    fn a_demo_that_others_can_reach_is_warned_of() {
+        for (demo, address, warnings) in [
+            ("true", "127.0.0.1:8000", 0),
+            ("true", "[::1]:8000", 0),
+            ("true", "[::ffff:127.0.0.2]:8000", 0),
+            ("true", "0.0.0.0:8000", 1),
+            ("true", "[::]:8000", 1),
+            ("true", "192.0.2.1:8000", 1),
+            ("false", "0.0.0.0:8000", 0),
+        ] {
+            let arguments = ["test", "--database-url", "postgres://localhost", "--demo", demo, "--bind-addr", address];
+            assert_eq!(Cli::parse_from(arguments).config.warnings().len(), warnings, "{demo} {address}");
+        }
     }
 
     #[test]

@@ -32,5 +32,6 @@ mod request_id; // the id of a request
 pub mod router; // all routes, and what is around them
 pub mod serve; // connections
 pub mod state; // what handlers share
+mod static_files; // the files of STATIC_DIR
 pub mod telemetry; // logs and metrics
 mod text; // validation of topics and texts

@@ -123,7 +123,8 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
             Ok(writeln!(std::io::stdout(), "{document}")?)
         }
         Command::Token(token) => {
-            let token = jwt::mint(&token.signing, token.user, token.communities, token.ttl_seconds)?;
+            let token =
+                jwt::mint(jwt::Signing::try_from(&token.signing)?, token.user, token.communities, token.ttl_seconds)?;
             Ok(writeln!(std::io::stdout(), "{token}")?)
         }
         Command::Health(health) => ask_health(health).await,

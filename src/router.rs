@@ -15,7 +15,6 @@ use tokio_util::task::TaskTracker;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
-    services::ServeDir,
     set_header::SetResponseHeaderLayer,
 };
 use tracing::Instrument;
@@ -35,6 +34,7 @@ use crate::{
     realtime::{self, RealtimeState},
     request_id::{self, REQUEST_ID},
     state::AppState,
+    static_files::{self, StaticFiles},
 };
 
 /// The largest body of a request, in bytes.
@@ -84,10 +84,9 @@ pub fn router(state: &AppState) -> Router {
     let rest = rest.layer(no_store);
     let rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
     let rest = match &state.config.static_dir {
-        Some(dir) => {
-            let missing =
-                tower::service_fn(async |_| Ok::<_, std::convert::Infallible>(not_found().await.into_response()));
-            rest.fallback_service(ServeDir::new(dir).call_fallback_on_method_not_allowed(true).fallback(missing))
+        Some(folder) => {
+            let files = StaticFiles::new(folder);
+            rest.fallback(async move |request: Request| files.serve(request).await)
         }
         None => rest.fallback(not_found),
     };
@@ -108,11 +107,11 @@ pub fn router(state: &AppState) -> Router {
 
 /// The document as a page to browse, out of this binary alone.
 fn docs() -> Router<AppState> {
-    let page = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    let page = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
     // It has its own answers for a file that it does not have, and for a path that is not UTF-8.
     let refuse = async |response: Response| match response.status() {
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => not_found().await.into_response(),
-        _ => response,
+        _ => static_files::with_page_headers(response, b""),
     };
     Router::from(page).layer(middleware::map_response(refuse))
 }

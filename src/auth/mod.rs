@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub mod jwt;
 pub(crate) mod routes;
+mod secrets;
 pub mod session;
 mod state;
 pub mod viewer;

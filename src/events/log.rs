@@ -1,4 +1,4 @@
-//! Reading the order from Postgres, the log of record.
+//! Reads events from Postgres, the log of record.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -10,14 +10,14 @@ use crate::{
 };
 
 composite! {
-    /// A relayed row as Postgres and Redis hold it.
+    /// A numbered outbox row, as Postgres and Redis hold it.
     #[derive(Clone)]
     pub struct OutboxRow in query_outbox_row! {
-        /// Its place in the order.
+        /// Its number in the order.
         pub event_id: EventId = "event_id",
-        /// Where it happened.
+        /// The community in which it happened.
         pub community_id: CommunityId = "community_id",
-        /// The only user to get it, where it is not for the community.
+        /// The only user who gets it. None where it is for the community.
         pub user_id: Option<UserId> = "user_id",
         /// The change as JSON.
         pub payload: String = "payload::text",
@@ -26,19 +26,19 @@ composite! {
     }
 }
 
-/// Rows read at a time.
-pub const BATCH: i64 = 1_000;
+/// How many rows are read at a time.
+pub(crate) const BATCH: i64 = 1_000;
 
-/// Rows, and the history that they are of: read together, so that neither is ever taken for another's.
-pub struct Batch {
-    /// How far the database is.
-    pub position: Position,
+/// Rows and their history. Both are read in one statement, so they belong together.
+pub(crate) struct Batch {
+    /// The database's history and head.
+    pub(crate) position: Position,
     /// Up to [`BATCH`] rows, in order.
-    pub rows: Vec<OutboxRow>,
+    pub(crate) rows: Vec<OutboxRow>,
 }
 
 /// Up to [`BATCH`] events after `last`, in order.
-pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
+pub(crate) async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx::Error> {
     let found = query_outbox_row!(
         r#"select h.base as "base: EventId", coalesce(h.fingerprint, '') as "fingerprint!",
                   h.last_assigned as "last_assigned: EventId", o.event as "event?: OutboxRow"
@@ -60,8 +60,8 @@ pub async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batch, sqlx
     Ok(Batch { position, rows: found.into_iter().filter_map(|row| row.event).collect() })
 }
 
-/// Where a node that keeps `total` events starts: how far the database is, and the event before the first that is loaded.
-pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
+/// Where a node that keeps `total` events starts: the database's history and head, and the event before the first to load.
+pub(crate) async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
     let row = sqlx::query!(
         r#"select base as "base: EventId", coalesce(fingerprint, '') as "fingerprint!",
                   last_assigned as "last_assigned: EventId",
@@ -75,8 +75,11 @@ pub async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, Eve
     Ok((Position { history, head: row.last_assigned }, row.start))
 }
 
-/// For each community with events up to `start`: the newest of them.
-pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
+/// For each community with events up to `start`, the newest of these.
+pub(crate) async fn evicted(
+    db: impl PgExecutor<'_>,
+    start: EventId,
+) -> Result<Vec<(CommunityId, EventId)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.id as "id!: CommunityId", greatest(p.last_event_id, o.last_event_id) as "last_event_id!: EventId"
            from communities c
@@ -93,9 +96,10 @@ pub async fn evicted(db: impl PgExecutor<'_>, start: EventId) -> Result<Vec<(Com
     Ok(rows.into_iter().map(|row| (row.id, row.last_event_id)).collect())
 }
 
-/// Deletes events older than `hours`, but for those that a starting node loads and the memberships' (which say who was
-/// where, and are few), and notes for each community how far that went. Up to 10,000 at a time; returns how many.
-pub async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
+/// Deletes up to 10,000 events that are older than `hours`, and records for each community the newest one that is gone. Returns
+/// how many. Keeps the newest `total` events, which a starting node loads, and the users' own events, which say who was a
+/// member and are few.
+pub(crate) async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with gone as (
                delete from outbox where id in (

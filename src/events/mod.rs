@@ -1,11 +1,11 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
 pub mod history;
-pub mod log;
-pub mod outbox;
-pub mod publisher;
+pub(crate) mod log;
+pub(crate) mod outbox;
+pub(crate) mod publisher;
 pub mod relay;
-pub mod stream;
+pub(crate) mod stream;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -194,12 +194,12 @@ impl Change {
     }
 }
 
-/// A relayed outbox row on its way to the hubs: JSON that nobody needs to parse again, but for memberships.
+/// An event on its way from the feed to the hub. Its JSON is not parsed again, except for memberships.
 #[derive(Clone, Debug)]
 pub struct SequencedEvent {
-    /// Its place in the order.
+    /// Its number in the order.
     pub event_id: EventId,
-    /// Where it happened.
+    /// The community in which it happened.
     pub community_id: CommunityId,
     /// Who gets it.
     pub audience: Audience,
@@ -212,20 +212,20 @@ pub struct SequencedEvent {
 /// Who gets an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Everybody who is in the community at that place in the order.
+    /// The community's members, as of this event.
     Community,
-    /// One user, whose membership it changes.
+    /// The user whose membership it changes.
     Member(MembershipChange),
-    /// Nobody: it tells the nodes that this user's account has ended, and their queues with it.
+    /// No client. It tells the nodes that this user's account has ended, and so their queues end.
     Account(UserId),
-    /// Nobody: it only takes its place in the order.
+    /// Nobody. It only has a number in the order.
     Nobody,
 }
 
-/// The community of rows that no client gets: they tell the nodes something.
+/// The community of rows that are for the nodes and for no client.
 const NO_COMMUNITY: CommunityId = CommunityId::new(0);
 
-/// What such a row says (migration 0009).
+/// What a row of [`NO_COMMUNITY`] says (migration 0009).
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {
@@ -233,13 +233,13 @@ enum ForNodes {
 }
 
 impl OutboxRow {
-    /// Ready for the hub. A row for one user that is not a membership's is not of this program's making: nobody gets it,
-    /// but the order goes on.
-    pub fn into_event(self) -> SequencedEvent {
+    /// The event for the hub. This program writes rows for one user only about memberships. Nobody gets any other such row, but
+    /// it has its number in the order.
+    pub(crate) fn into_event(self) -> SequencedEvent {
         let audience = match self.user_id {
             None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
                 Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
-                // Of a later release: what it means is not known here, and it is for nobody.
+                // A later release wrote it. This one does not know what it means.
                 Err(_) => Audience::Nobody,
             },
             None => Audience::Community,
@@ -254,7 +254,7 @@ impl OutboxRow {
                 }
             },
         };
-        // The event_id goes in front of the change's own fields, which are never none.
+        // The event_id goes in front of the change's fields. A change always has fields.
         let fields = self.payload.trim_start().trim_start_matches('{');
         let json = format!("{{\"event_id\":{},{}", self.event_id, fields.trim_start());
         SequencedEvent {

@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Write {
-    /// Adds `change` to the outbox of this transaction: it is delivered if and only if the transaction commits.
+    /// Writes `change` into the outbox. It is delivered if and only if this transaction commits.
     pub async fn emit(&mut self, change: &Change) -> Result<()> {
         sqlx::query!(
             "insert into outbox (community_id, type, payload) values ($1, $2, $3::text::json)",

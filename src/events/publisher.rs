@@ -1,9 +1,11 @@
-//! Publishing numbered rows to Redis. Apart from the relay, so that a Redis that is slow or down holds up no numbering.
+//! The publisher writes numbered rows to the stream in Redis. It is apart from the relay, so that a slow or failed Redis does
+//! not delay the numbering.
 //!
-//! Redis is only the fan-out: what it misses, the nodes read from Postgres. What it has lost (it was flushed, or failed over
-//! without its tail) shows in its newest entry, and is filled in from Postgres as far back as Redis keeps events at all.
-//! What the stream has and the database does not know, the database has lost: then the numbering leaps (see [`history`]).
-//! Every node does this; the stream refuses what it has, so that several at once are harmless.
+//! Redis only spreads events. The nodes read from Postgres what it misses. If Redis loses events (it was flushed, or failed
+//! over without its newest entries), its newest entry shows it, and the publisher fills them in from Postgres, as far back as
+//! Redis keeps events. If the stream has events that the database does not know, the database has lost them, and the numbering
+//! leaps (see [`history`]). Every node has a publisher. Several at once are harmless, because the stream refuses entries that
+//! it has.
 
 use std::time::Duration;
 
@@ -21,24 +23,24 @@ use super::{
 };
 use crate::{background::BackgroundTask, db::BackgroundDb, ids::EventId};
 
-/// How often the stream is compared with the order when nothing comes.
+/// How often the stream is compared with the database when no rows come.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Keeps the stream in Redis up with the order.
-pub struct Publisher {
+/// Keeps the stream in Redis complete.
+pub(crate) struct Publisher {
     stream: EventStream,
     db: BackgroundDb,
-    /// What this node's relay numbers; what is lost on the way is read from Postgres.
+    /// Rows from this node's relay. Those that do not fit into the channel are read from Postgres.
     relayed: mpsc::Receiver<Vec<OutboxRow>>,
-    /// The history whose stream is kept up; None before the first look.
+    /// The history whose stream is written. None before the first look.
     history: Option<HistoryId>,
     /// The newest event known to be in that stream.
     published: EventId,
 }
 
 impl Publisher {
-    /// A publisher of what comes by `relayed` and of all that the stream lacks.
-    pub fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<OutboxRow>>) -> Self {
+    /// A publisher of the rows from `relayed`, and of all others that the stream lacks.
+    pub(crate) fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<OutboxRow>>) -> Self {
         Self { stream, db, relayed, history: None, published: EventId::START }
     }
 }
@@ -48,7 +50,7 @@ impl BackgroundTask for Publisher {
 
     async fn attempt(&mut self) -> anyhow::Result<()> {
         let mut redis = self.stream.connect().await?;
-        self.stream.let_go_of_nameless(&mut redis).await?;
+        self.stream.expire_unnamed(&mut redis).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -67,7 +69,7 @@ impl BackgroundTask for Publisher {
 impl Publisher {
     async fn publish(&mut self, redis: &mut MultiplexedConnection, rows: &[OutboxRow]) -> anyhow::Result<()> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
-        // The next after the stream's last: in no other history is there an event of that number to come.
+        // It is the event after the stream's last. No other history has an event of that number to come.
         if let Some(history) = &self.history
             && self.stream.last(redis, history).await? == first.event_id.minus(1)
         {
@@ -78,7 +80,7 @@ impl Publisher {
         self.refill(redis).await
     }
 
-    /// Brings the stream from where it is up to the head.
+    /// Adds what the stream lacks, up to the head.
     async fn refill(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
         let history = history::position(&self.db).await?.history;
         let last = self.stream.last(redis, &history).await?;
@@ -104,12 +106,12 @@ impl Publisher {
             after = newest.event_id;
             self.stream.add(redis, &history, &batch.rows).await?;
         }
-        self.stream.keep(redis, &history).await?;
+        self.stream.renew(redis, &history).await?;
         (self.history, self.published) = (Some(history), position.head);
         Ok(())
     }
 
-    /// Writes down how far the stream is, for people who look.
+    /// Records how far the stream is, for people who look at the database.
     async fn record(&self) -> Result<(), sqlx::Error> {
         let Some(history) = &self.history else { return Ok(()) };
         sqlx::query!(

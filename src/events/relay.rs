@@ -1,10 +1,14 @@
-//! The relay: gives committed outbox rows their places in the one total order, and hands them on.
+//! The relay gives committed outbox rows their event_ids and hands them on.
 //!
-//! Invariants: an event_id is given once, after the commit of its row, in the order of the rows' ids, without gaps (I2); and
-//! it is committed before anyone is told of it (I7); and in the history that the database is in ([`super::history`]). All of
-//! that is `assign_event_ids` in the database. The advisory lock only keeps the nodes from doing the same work: two relays at
-//! once are harmless, and so a node that sees rows wait although another holds the lock (a paused process does that) numbers
-//! them itself.
+//! Invariants:
+//!
+//! * An event_id is given once, after the commit of its row, in the order of the rows' ids, without gaps (I2).
+//! * An event_id is committed before anyone hears of the event (I7).
+//! * It belongs to the history that the database is in ([`super::history`]).
+//!
+//! `assign_event_ids` in the database guarantees all of this. The advisory lock only keeps the nodes from doing the same work:
+//! two relays at once are harmless. So a node numbers rows itself if they wait although another node holds the lock, as a
+//! paused process does.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,56 +29,55 @@ use crate::{
     metrics,
 };
 
-/// Rows numbered at a time.
+/// How many rows are numbered at a time.
 const BATCH: i32 = 1_000;
-/// The leader looks this often without being woken: the net below the wake-ups, and for rows that other programs write into the
-/// outbox itself. (A change of memberships by SQL wakes the relay through a trigger.) Each look costs an idle node some 0.3 ms.
+/// The leader looks this often without a notification, in case one is lost or another program writes into the outbox. (A change
+/// of memberships by SQL notifies the relay by a trigger.) Each look costs an idle node about 0.3 ms.
 const LEADER_TICK: Duration = Duration::from_millis(200);
 /// A follower tries this often to become the leader.
 const FOLLOWER_TICK: Duration = Duration::from_millis(500);
-/// What the lock is called. Advisory locks are per database.
+/// The key of the advisory lock. Advisory locks are per database.
 const LOCK: i64 = 0x64_69_73_63_75_73_73;
 
-/// How far this node has come, for [`history::leap_if_lost`].
-pub type Seen = Box<dyn Fn() -> Position + Send + Sync>;
+/// Says how far this node has come, for [`history::leap_if_lost`].
+pub(crate) type NodePosition = Box<dyn Fn() -> Position + Send + Sync>;
 
-/// Where numbered rows go.
-pub struct Relay {
+/// Numbers outbox rows, as the leader or as a follower that waits to become the leader.
+pub(crate) struct Relay {
     db: BackgroundDb,
     notifier: Arc<RelayNotifier>,
-    seen: Seen,
-    /// This node's feed and, where there is Redis, its publisher. They may take rows from here or read them themselves:
-    /// what does not fit is dropped.
+    node_position: NodePosition,
+    /// This node's feed and, where there is Redis, its publisher. A channel that is full gets nothing: its reader then reads
+    /// the rows from Postgres.
     subscribers: Vec<mpsc::Sender<Vec<OutboxRow>>>,
 }
 
 impl Relay {
     /// A relay on a connection of its own.
-    pub fn new(
+    pub(crate) fn new(
         db: BackgroundDb,
         notifier: Arc<RelayNotifier>,
-        seen: Seen,
+        node_position: NodePosition,
         subscribers: Vec<mpsc::Sender<Vec<OutboxRow>>>,
     ) -> Self {
-        Self { db, notifier, seen, subscribers }
+        Self { db, notifier, node_position, subscribers }
     }
 }
 
 impl BackgroundTask for Relay {
     const FAILURE: &'static str = "the relay lost its database connection; trying again";
 
-    /// Relays, or waits to become the leader.
     async fn attempt(&mut self) -> anyhow::Result<()> {
         let mut connection = self.db.connect().await?;
-        // Before any number is given: this may be another database by now, or an older state of it.
+        // Before any number is given: this may be another database now, or an older state of it.
         history::leap_if_new(&mut connection).await?;
-        let seen = (self.seen)();
+        let seen = (self.node_position)();
         history::leap_if_lost(&mut connection, &seen.history, seen.head).await?;
         let mut tick = interval(FOLLOWER_TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // Tell the leader, wherever it is.
+                // Notify the leader, on whichever node it is.
                 () = self.notifier.notified() => {
                     sqlx::query!("select pg_notify('outbox', '')").fetch_one(&mut connection).await?;
                 }
@@ -95,23 +98,23 @@ impl BackgroundTask for Relay {
 impl Relay {
     async fn lead(&self, mut connection: BackgroundConnection) -> Result<(), sqlx::Error> {
         tracing::info!("this node's relay is the leader");
-        // Listen first, look afterwards: nothing that comes in between is missed.
+        // Listen before the first look, so that nothing in between is missed.
         let mut listener = self.db.listen("outbox").await?;
-        let mut listening = true;
+        let mut is_listening = true;
         loop {
             self.drain(&mut connection).await?;
             tokio::select! {
                 () = self.notifier.notified() => {}
-                woken = listener.try_recv(), if listening => {
-                    // Without the listener the timer is left; the connection that matters is the lock's.
-                    listening = woken.is_ok();
+                notification = listener.try_recv(), if is_listening => {
+                    // Without the listener, the timer remains. The lock is on the other connection.
+                    is_listening = notification.is_ok();
                 }
                 () = sleep(LEADER_TICK) => {}
             }
         }
     }
 
-    /// Numbers all that waits and hands it on.
+    /// Numbers all waiting rows and hands them on.
     async fn drain(&self, connection: &mut BackgroundConnection) -> Result<(), sqlx::Error> {
         loop {
             let rows = number(&mut *connection, BATCH).await?;
@@ -121,7 +124,7 @@ impl Relay {
             }
             metrics::RELAYED_EVENTS.increment(count as u64);
             for subscriber in &self.subscribers {
-                // Full or closed: it reads from Postgres what it did not get here.
+                // A subscriber whose channel is full or closed reads the rows from Postgres.
                 let _ = subscriber.try_send(rows.clone());
             }
             if count < BATCH as usize {
@@ -148,7 +151,7 @@ async fn try_lock(connection: &mut BackgroundConnection) -> Result<bool, sqlx::E
     sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK).fetch_one(connection).await
 }
 
-/// Whether rows wait for longer than a leader that is alive lets them.
+/// Whether rows wait longer than they would with a leader that is alive.
 async fn overdue(connection: &mut BackgroundConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (

@@ -1,12 +1,12 @@
-//! The fan-out by Redis: a stream of relayed rows, each under the entry id `<event_id>-0`.
+//! The stream in Redis, which brings numbered rows to all nodes. Each row has the entry id `<event_id>-0`.
 //!
-//! A stream's key names the history that its events are of, so that one of another history, or of another database, is never
-//! read or written. It is gone an hour after the last node has used it.
+//! The stream's key names the history of its events, so no node reads or writes the stream of another history or database. The
+//! key expires an hour after the last node used it.
 //!
-//! Redis refuses an entry id that is not above the last, so that writing a row again is harmless and the stream can skip but
-//! never reorder. It may lose everything: readers fill gaps from Postgres, and the relay refills the stream.
+//! Redis refuses an entry id that is not above the last. So writing a row again is harmless, and the stream may skip events but
+//! never reorders them. It may lose everything: readers fill gaps from Postgres, and the publisher refills the stream.
 //!
-//! A second, small stream tells the nodes of queues that were closed.
+//! A second, small stream tells the nodes which queues were closed.
 
 use std::time::Duration;
 
@@ -22,64 +22,64 @@ use tokio::{sync::Mutex, time::Instant};
 use super::{OutboxRow, history::HistoryId};
 use crate::ids::{EventId, QueueId, UserId};
 
-/// Events that the stream keeps, about: what a node is behind further it reads from Postgres.
-pub const STREAM_EVENTS: usize = 10_000;
-/// Closed queues that are kept.
+/// About how many events the stream keeps. A node that is further behind reads Postgres.
+pub(crate) const STREAM_EVENTS: usize = 10_000;
+/// About how many closed queues are kept.
 const CLOSED_QUEUES: usize = 1_000;
-/// A read waits this long for something new before it is sent again: so a dead Redis is noticed although nothing happens.
+/// A read waits this long for a new entry before it is repeated. So a dead Redis is noticed even if no events come.
 const BLOCK: Duration = Duration::from_millis(500);
-/// Redis has this long to answer (a read: on top of [`BLOCK`]).
+/// Redis has this long to answer. A read has this on top of [`BLOCK`].
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(700);
 /// Redis has this long to accept a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
-/// Entries read at a time.
+/// How many entries are read at a time.
 const BATCH: usize = 500;
-/// A stream that no node uses is gone after this.
+/// A stream that no node uses expires after this.
 const STREAM_TTL: Duration = Duration::from_secs(3_600);
 /// A reader makes sure this often that it reads from the primary.
 const PRIMARY_CHECK: Duration = Duration::from_secs(1);
 
-/// Whether the connection is of no use any more: it is broken, or what is at its other end is no primary that serves. The
-/// address may lead to the right one by now, so it is worth connecting anew.
-pub fn is_lost(error: &RedisError) -> bool {
+/// Whether to connect anew: the connection is broken, or its other end is not a primary that serves. The address may lead to the
+/// primary by now.
+pub(crate) fn is_lost(error: &RedisError) -> bool {
     use ServerErrorKind as Server;
     let lost = [Server::ReadOnly, Server::BusyLoading, Server::MasterDown].map(ErrorKind::Server);
     error.is_io_error() || error.is_unrecoverable_error() || lost.contains(&error.kind())
 }
 
-/// Adds a command that changes nothing and that only a primary accepts: a replica would answer a read with what it has, and
-/// nobody would notice that it is one.
-fn only_at_primary(pipe: &mut Pipeline, prefix: &str) {
+/// Adds a command that changes nothing and that only a primary accepts. Without it, a replica would answer reads with old data,
+/// and nobody would notice.
+fn require_primary(pipe: &mut Pipeline, prefix: &str) {
     pipe.cmd("PERSIST").arg(format!("{prefix}primary")).ignore();
 }
 
-/// A connection that is made when it is needed, and anew when it is lost.
-pub struct Link {
+/// A connection that is made when it is needed, and again when it is lost.
+pub(crate) struct ReconnectingClient {
     client: Client,
     prefix: String,
-    patience: Duration,
+    timeout: Duration,
     current: Mutex<Current>,
 }
 
 #[derive(Default)]
 struct Current {
-    /// Counts the connections.
+    /// How many connections there were so far.
     number: u64,
     connection: Option<MultiplexedConnection>,
-    /// When the last attempt failed, and why.
+    /// When the last attempt to connect failed, and why.
     failed: Option<(Instant, RedisError)>,
 }
 
-impl Link {
-    /// To `client`, which has `patience` to accept a connection and to answer; keys start with `prefix`.
-    pub fn new(client: Client, prefix: &str, patience: Duration) -> Self {
-        Self { client, prefix: prefix.to_owned(), patience, current: Mutex::default() }
+impl ReconnectingClient {
+    /// Redis has `timeout` to accept a connection, and as long to answer. Keys start with `prefix`.
+    pub(crate) fn new(client: Client, prefix: &str, timeout: Duration) -> Self {
+        Self { client, prefix: prefix.to_owned(), timeout, current: Mutex::default() }
     }
 
-    /// The answer of the primary. Where the connection turns out to be lost (it may have been closed while nobody used it), the
-    /// commands are sent once more on a new one: they must be such that this does no harm.
-    pub async fn query<T: FromRedisValue>(&self, mut pipe: Pipeline) -> RedisResult<T> {
-        only_at_primary(&mut pipe, &self.prefix);
+    /// The primary's answer. If the connection is lost (it may have been closed while nobody used it), the commands are sent once
+    /// more on a new one. So it must be harmless to repeat them.
+    pub(crate) async fn query<T: FromRedisValue>(&self, mut pipe: Pipeline) -> RedisResult<T> {
+        require_primary(&mut pipe, &self.prefix);
         let (number, mut connection) = self.connection(None).await?;
         match pipe.query_async(&mut connection).await {
             Err(error) if is_lost(&error) => {
@@ -101,20 +101,20 @@ impl Link {
         }
     }
 
-    /// The connection and its number; a new one where the present one is `lost`.
+    /// The connection and its number. Connects anew if the present connection has the number `lost`.
     async fn connection(&self, lost: Option<u64>) -> RedisResult<(u64, MultiplexedConnection)> {
         let since = Instant::now();
         let mut current = self.current.lock().await;
         if let Some(connection) = current.connection.as_ref().filter(|_| lost != Some(current.number)) {
             return Ok((current.number, connection.clone()));
         }
-        // Who has waited while somebody else tried in vain does not try in turn, each for so long.
+        // Another task tried in vain while this one waited for the lock. Do not wait for the same error again.
         if let Some((_, error)) = current.failed.as_ref().filter(|(at, _)| *at > since) {
             return Err(error.clone());
         }
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.patience))
-            .set_response_timeout(Some(self.patience));
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
         current.connection = None;
         match self.client.get_multiplexed_async_connection_with_config(&config).await {
             Ok(connection) => {
@@ -130,37 +130,39 @@ impl Link {
     }
 }
 
-/// The streams of one installation.
+/// The streams of one installation, which all its nodes share.
 #[derive(Clone, Debug)]
-pub struct EventStream {
+pub(crate) struct EventStream {
     client: Client,
     prefix: String,
     closed: String,
 }
 
-/// What a read brought.
+/// What a read returns.
 #[derive(Debug, Default)]
-pub struct StreamBatch {
-    /// Rows in the stream's order, which may leave some out.
-    pub rows: Vec<OutboxRow>,
+pub(crate) struct StreamBatch {
+    /// Rows in order. Some may be missing in between.
+    pub(crate) rows: Vec<OutboxRow>,
     /// Queues that were closed at another node.
-    pub closed: Vec<QueueId>,
+    pub(crate) closed: Vec<QueueId>,
 }
 
-/// A connection that reads on, and where it is.
-pub struct StreamReader {
+/// A connection that reads the streams.
+pub(crate) struct StreamReader {
     connection: MultiplexedConnection,
     stream: EventStream,
-    /// Whose events are read.
+    /// The history whose events are read.
     history: HistoryId,
     events: String,
+    /// The newest entry that was read of closed queues.
     closed: String,
+    /// When the connection was last known to be the primary's.
     checked: Option<Instant>,
 }
 
 impl EventStream {
     /// The streams at `client` under keys that start with `prefix`.
-    pub fn new(client: Client, prefix: &str) -> Self {
+    pub(crate) fn new(client: Client, prefix: &str) -> Self {
         Self { client, prefix: prefix.to_owned(), closed: format!("{prefix}closed") }
     }
 
@@ -170,7 +172,7 @@ impl EventStream {
     }
 
     /// A connection to write with.
-    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+    pub(crate) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         self.connect_with(RESPONSE_TIMEOUT).await
     }
 
@@ -181,36 +183,40 @@ impl EventStream {
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// A connection to read the events of `history` with. Of closed queues it tells those that are closed from now on.
-    pub async fn reader(&self, history: HistoryId) -> RedisResult<StreamReader> {
+    /// A reader of the events of `history` and of the queues that are closed from now on.
+    pub(crate) async fn reader(&self, history: HistoryId) -> RedisResult<StreamReader> {
         let mut connection = self.connect_with(BLOCK + RESPONSE_TIMEOUT).await?;
         let closed = newest(&mut connection, &self.closed).await?.map_or("0-0".to_owned(), |entry| entry.id);
         let events = self.events(&history);
         Ok(StreamReader { connection, stream: self.clone(), history, events, closed, checked: None })
     }
 
-    /// The newest event in the stream of `history`; 0 where it is empty.
-    pub async fn last(&self, connection: &mut MultiplexedConnection, history: &HistoryId) -> RedisResult<EventId> {
+    /// The newest event in the stream of `history`, 0 where it is empty.
+    pub(crate) async fn last(
+        &self,
+        connection: &mut MultiplexedConnection,
+        history: &HistoryId,
+    ) -> RedisResult<EventId> {
         newest(connection, &self.events(history)).await?.map_or(Ok(EventId::START), |entry| event_id(&entry.id))
     }
 
-    /// Keeps the stream of `history` for another while.
-    pub async fn keep(&self, connection: &mut MultiplexedConnection, history: &HistoryId) -> RedisResult<()> {
+    /// Restarts the time to live of the stream of `history`.
+    pub(crate) async fn renew(&self, connection: &mut MultiplexedConnection, history: &HistoryId) -> RedisResult<()> {
         let mut pipe = redis::pipe();
-        only_at_primary(&mut pipe, &self.prefix);
+        require_primary(&mut pipe, &self.prefix);
         pipe.cmd("EXPIRE").arg(self.events(history)).arg(STREAM_TTL.as_secs()).ignore();
         pipe.query_async(connection).await
     }
 
-    /// Lets the stream go that older nodes use, whose key names no history: in an hour, as they may still run.
-    pub async fn let_go_of_nameless(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    /// Lets the stream of older releases expire, whose key names no history. Nodes of these releases may still run for an hour.
+    pub(crate) async fn expire_unnamed(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let key = format!("{}events", self.prefix);
         redis::cmd("EXPIRE").arg(key).arg(STREAM_TTL.as_secs()).query_async(connection).await
     }
 
-    /// Adds rows of `history`, ascending, in one round trip. Those that the stream has, or has gone past, are refused by it, and that is
-    /// no error.
-    pub async fn add(
+    /// Adds rows of `history`, in ascending order, in one round trip. It is no error if the stream refuses a row because it has
+    /// this or a newer one.
+    pub(crate) async fn add(
         &self,
         connection: &mut MultiplexedConnection,
         history: &HistoryId,
@@ -231,10 +237,10 @@ impl EventStream {
         }
         pipe.ignore_errors();
         let answers: Vec<Value> = pipe.query_async(connection).await?;
-        let refused = |error: &RedisError| error.to_string().contains("equal or smaller");
+        let is_old = |error: &RedisError| error.to_string().contains("equal or smaller");
         for answer in answers {
             if let Err(error) = answer.extract_error()
-                && !refused(&error)
+                && !is_old(&error)
             {
                 return Err(error);
             }
@@ -242,8 +248,8 @@ impl EventStream {
         Ok(())
     }
 
-    /// The commands that tell all nodes that a queue is closed.
-    pub fn tell_closed(&self, pipe: &mut redis::Pipeline, queue: QueueId) {
+    /// Adds the command that tells all nodes that a queue is closed.
+    pub(crate) fn publish_closed(&self, pipe: &mut redis::Pipeline, queue: QueueId) {
         pipe.cmd("XADD")
             .arg(&self.closed)
             .arg("MAXLEN")
@@ -257,27 +263,27 @@ impl EventStream {
 }
 
 impl StreamReader {
-    /// The newest event in the stream that is read; 0 where it is empty.
-    pub async fn last(&mut self) -> RedisResult<EventId> {
+    /// The newest event in the stream, 0 where it is empty.
+    pub(crate) async fn last(&mut self) -> RedisResult<EventId> {
         newest(&mut self.connection, &self.events).await?.map_or(Ok(EventId::START), |entry| event_id(&entry.id))
     }
 
-    /// Whose events are read.
-    pub fn history(&self) -> &HistoryId {
+    /// The history whose events are read.
+    pub(crate) fn history(&self) -> &HistoryId {
         &self.history
     }
 
-    /// Reads the events of another history from now on.
-    pub fn switch_to(&mut self, history: HistoryId) {
+    /// From now on, reads the events of another history.
+    pub(crate) fn switch_to(&mut self, history: HistoryId) {
         self.events = self.stream.events(&history);
         self.history = history;
     }
 
-    /// What comes after `last`, at once or within half a second; nothing where nothing comes.
-    pub async fn read(&mut self, last: EventId) -> RedisResult<StreamBatch> {
+    /// What comes after `last`, at once or within half a second. The batch is empty if nothing comes.
+    pub(crate) async fn read(&mut self, last: EventId) -> RedisResult<StreamBatch> {
         if self.checked.is_none_or(|at| at.elapsed() > PRIMARY_CHECK) {
             let mut pipe = redis::pipe();
-            only_at_primary(&mut pipe, &self.stream.prefix);
+            require_primary(&mut pipe, &self.stream.prefix);
             pipe.query_async::<()>(&mut self.connection).await?;
             self.checked = Some(Instant::now());
         }
@@ -285,19 +291,19 @@ impl StreamReader {
         read.arg("COUNT").arg(BATCH).arg("BLOCK").arg(BLOCK.as_millis() as u64).arg("STREAMS");
         read.arg(&self.events).arg(&self.stream.closed).arg(format!("{last}-0")).arg(&self.closed);
         let reply: Option<StreamReadReply> = read.query_async(&mut self.connection).await?;
-        let mut news = StreamBatch::default();
+        let mut batch = StreamBatch::default();
         for stream in reply.map(|reply| reply.keys).unwrap_or_default() {
             if stream.key == self.events {
-                news.rows = stream.ids.into_iter().map(row).collect::<RedisResult<_>>()?;
+                batch.rows = stream.ids.into_iter().map(row).collect::<RedisResult<_>>()?;
             } else {
                 let queues = stream.ids.iter().filter_map(|entry| entry.get::<String>("q")?.parse().ok());
-                news.closed = queues.collect();
+                batch.closed = queues.collect();
                 if let Some(entry) = stream.ids.last() {
                     self.closed.clone_from(&entry.id);
                 }
             }
         }
-        Ok(news)
+        Ok(batch)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The feed: a node's ordered reader of events.
 //!
-//! Whatever hints at an event (this node's relay, LISTEN, Redis), it goes to the hub only as the one after the last; what is
-//! missing in between is read from Postgres. So no source needs to be complete, and none can reorder.
+//! Events come from this node's relay, from Redis, or from Postgres after a NOTIFY. Whatever the source, the hub gets an event
+//! only if it is the one after its head. The feed reads from Postgres what is missing in between. So no source needs to be
+//! complete, and none can reorder events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,26 +24,26 @@ use crate::{
     realtime::hub::{Hub, Limits, Start},
 };
 
-/// The net below all wake-ups.
+/// The feed looks into Postgres this often, in case a notification is lost.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A hub with the recent tail of the order, as it was before a restart: nobody needs to catch up.
-pub async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error> {
+/// A hub with the newest events, as it was before a restart. So a restart makes nobody catch up.
+pub(crate) async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error> {
     let hub = Hub::starting_at(limits, start(db, limits).await?);
     catch_up(db, &hub).await?;
     Ok(hub)
 }
 
 async fn start(db: &BackgroundDb, limits: Limits) -> Result<Start, sqlx::Error> {
-    // These look at all communities, and at a start nothing is in the database's memory.
+    // These statements look at all communities, and after a start the database has nothing in its caches.
     let db = &db.patient();
     let (position, head) = log::start(db, limits.total_events as i64).await?;
     let evicted = log::evicted(db, head).await?;
     Ok(Start { floor: position.history.base, history: position.history, head, evicted })
 }
 
-/// Reads from Postgres what comes after the hub's head, to the end. Where that is not in the hub's history, or not next to its
-/// head, the hub leaps: no gap holds the feed up.
+/// Reads from Postgres all events after the hub's head. If they are in another history, or do not follow the head, the hub
+/// leaps, so that a gap does not stop the feed.
 async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
     let seen = hub.position();
     loop {
@@ -59,7 +60,7 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
             leap(db, hub, batch.position.head).await?;
             continue;
         }
-        // The hub has only what the database gave it: what that does not know any more, it has lost.
+        // The hub has only events that the database gave it. If the database does not know them any more, it has lost them.
         if batch.position.history == seen.history && batch.position.head < seen.head {
             if history::leap_if_lost(db, &seen.history, seen.head).await?.is_some() {
                 tracing::error!(
@@ -92,29 +93,30 @@ async fn catch_up(db: &BackgroundDb, hub: &Hub) -> Result<(), sqlx::Error> {
     }
 }
 
-/// Takes the hub to where the database is. Where the numbers do not tell the two apart, everything up to `here` counts as gone.
-async fn leap(db: &BackgroundDb, hub: &Hub, here: EventId) -> Result<(), sqlx::Error> {
+/// Moves the hub to where the database is. If both have the same base, so that numbers do not tell their events apart, all events
+/// up to `head` are gone.
+async fn leap(db: &BackgroundDb, hub: &Hub, head: EventId) -> Result<(), sqlx::Error> {
     let mut start = start(db, hub.limits()).await?;
     if start.history.base == hub.history().base {
-        (start.head, start.floor) = (here, here);
+        (start.head, start.floor) = (head, head);
     }
     metrics::LEAPS.increment(1);
     hub.leap(start);
     Ok(())
 }
 
-/// Hands a row to the hub; false where it is not the next.
+/// Hands a row to the hub. False where it is not the next.
 fn append(hub: &Hub, row: OutboxRow) -> bool {
     let event = row.into_event();
-    let Some(woken) = hub.append(&event) else { return false };
+    let Some(answered) = hub.append(&event) else { return false };
     let waited = chrono::Utc::now().signed_duration_since(event.written_at);
     metrics::WRITE_TO_WAKE.record(waited.as_seconds_f64().max(0.0));
-    metrics::DELIVERIES.increment(woken as u64);
+    metrics::DELIVERIES.increment(answered as u64);
     true
 }
 
-/// Resolves when Redis answers: never, where there is none.
-async fn answering(stream: Option<EventStream>, hub: Arc<Hub>) -> StreamReader {
+/// Connects to Redis, as soon as it answers. Without Redis, this never resolves.
+async fn connect_reader(stream: Option<EventStream>, hub: Arc<Hub>) -> StreamReader {
     let Some(stream) = stream else { return std::future::pending().await };
     let mut backoff = Backoff::default();
     loop {
@@ -127,12 +129,12 @@ async fn answering(stream: Option<EventStream>, hub: Arc<Hub>) -> StreamReader {
 }
 
 async fn read(mut reader: StreamReader, last: EventId) -> (StreamReader, redis::RedisResult<StreamBatch>) {
-    let news = reader.read(last).await;
-    (reader, news)
+    let batch = reader.read(last).await;
+    (reader, batch)
 }
 
-/// Feeds `hub` with all events, in order.
-pub struct Feed {
+/// Gives the hub all events, in order.
+pub(crate) struct Feed {
     db: BackgroundDb,
     hub: Arc<Hub>,
     relayed: mpsc::Receiver<Vec<OutboxRow>>,
@@ -140,9 +142,9 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed that takes what this node's relay numbers from `relayed`, and all else from the stream in Redis, where there
-    /// is one and it answers, or from Postgres.
-    pub fn new(
+    /// A feed that takes rows of this node's relay from `relayed`. It reads all other rows from Redis, if there is one and it
+    /// answers, and else from Postgres.
+    pub(crate) fn new(
         db: BackgroundDb,
         hub: Arc<Hub>,
         relayed: mpsc::Receiver<Vec<OutboxRow>>,
@@ -155,7 +157,7 @@ impl Feed {
 impl BackgroundTask for Feed {
     const FAILURE: &'static str = "the feed cannot read the database; trying again";
 
-    /// Follows Postgres until Redis answers, then Redis until it does not.
+    /// Follows Postgres until Redis answers, and then Redis until it does not.
     async fn attempt(&mut self) -> anyhow::Result<()> {
         metrics::FEED_ON_REDIS.set(0.0);
         let Some(reader) = self.follow_postgres().await? else { return Ok(()) };
@@ -168,10 +170,10 @@ impl BackgroundTask for Feed {
 }
 
 impl Feed {
-    /// Until Redis fails; why is the result. Postgres is asked now and then whether there is more: the relay may be cut off
-    /// from Redis, or Redis may have lost what it was given.
+    /// Reads Redis until it fails, and returns why. Also compares itself with Postgres now and then: the leader may be cut off from
+    /// Redis, or Redis may have lost events.
     async fn follow_redis(&mut self, mut reader: StreamReader) -> Result<redis::RedisError, sqlx::Error> {
-        if let Err(error) = self.agree(&mut reader).await? {
+        if let Err(error) = self.compare_with_database(&mut reader).await? {
             return Ok(error);
         }
         let mut tick = interval(TICK / 2);
@@ -180,25 +182,25 @@ impl Feed {
         loop {
             tokio::select! {
                 biased;
-                Some(rows) = self.relayed.recv() => self.take(rows).await?,
-                (mut reader, news) = &mut reading => {
-                    let news = match news {
-                        Ok(news) => news,
+                Some(rows) = self.relayed.recv() => self.append(rows).await?,
+                (mut reader, batch) = &mut reading => {
+                    let batch = match batch {
+                        Ok(batch) => batch,
                         Err(error) => return Ok(error),
                     };
-                    for queue in news.closed {
+                    for queue in batch.closed {
                         self.hub.closed_elsewhere(queue);
                     }
-                    // The hub may have leapt while this was read.
+                    // The hub may have leapt during the read.
                     if *reader.history() == self.hub.history() {
-                        self.take(news.rows).await?;
+                        self.append(batch.rows).await?;
                     }
                     if *reader.history() != self.hub.history()
-                        && let Err(error) = self.agree(&mut reader).await?
+                        && let Err(error) = self.compare_with_database(&mut reader).await?
                     {
                         return Ok(error);
                     }
-                    // Read on from here only now: a read under way is never given up, or its answer would be lost.
+                    // A read under way is never dropped, or its answer would be lost. So the next read starts here.
                     reading = Box::pin(read(reader, self.hub.head()));
                 }
                 _ = tick.tick() => {
@@ -211,11 +213,14 @@ impl Feed {
         }
     }
 
-    /// Compares the stream with the database before anything in it is believed, and has the reader read the hub's history.
-    /// What the stream has and the database does not know, the database has lost: then the numbering leaps.
-    async fn agree(&mut self, reader: &mut StreamReader) -> Result<redis::RedisResult<()>, sqlx::Error> {
+    /// Makes the reader read the hub's history, and compares that stream with the database before its events count. If the stream
+    /// has events that the database does not know, the database has lost them, and the numbering leaps.
+    async fn compare_with_database(
+        &mut self,
+        reader: &mut StreamReader,
+    ) -> Result<redis::RedisResult<()>, sqlx::Error> {
         loop {
-            // What came between the last look at Postgres and the reader.
+            // Events may have come between the last read of Postgres and the reader's connection.
             catch_up(&self.db, &self.hub).await?;
             reader.switch_to(self.hub.history());
             let last = match reader.last().await {
@@ -228,22 +233,23 @@ impl Feed {
         }
     }
 
-    /// Until Redis answers, if there is one.
+    /// Reads Postgres until Redis answers, if there is one.
     async fn follow_postgres(&mut self) -> Result<Option<StreamReader>, sqlx::Error> {
-        // Listen first, read afterwards: nothing that comes in between is missed.
+        // Listen before the first read, so that nothing in between is missed.
         let mut listener: PgListener = self.db.listen("events").await?;
         catch_up(&self.db, &self.hub).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut redis = std::pin::pin!(answering(self.stream.clone(), Arc::clone(&self.hub)));
+        let mut redis = std::pin::pin!(connect_reader(self.stream.clone(), Arc::clone(&self.hub)));
         loop {
             tokio::select! {
                 biased;
-                Some(rows) = self.relayed.recv() => self.take(rows).await?,
+                Some(rows) = self.relayed.recv() => self.append(rows).await?,
                 reader = &mut redis => return Ok(Some(reader)),
-                heard = listener.try_recv() => {
-                    // What is announced may have come by the relay already. A lost connection may have lost announcements.
-                    let newest = heard?.and_then(|heard| heard.payload().parse::<EventId>().ok());
+                notification = listener.try_recv() => {
+                    // The event may have come from this node's relay already. None means that the connection was lost, and
+                    // perhaps notifications with it.
+                    let newest = notification?.and_then(|notification| notification.payload().parse::<EventId>().ok());
                     if newest.is_none_or(|newest| newest > self.hub.head()) {
                         catch_up(&self.db, &self.hub).await?;
                     }
@@ -253,7 +259,8 @@ impl Feed {
         }
     }
 
-    async fn take(&mut self, rows: Vec<OutboxRow>) -> Result<(), sqlx::Error> {
+    /// Appends rows. Reads from Postgres what is missing before one.
+    async fn append(&mut self, rows: Vec<OutboxRow>) -> Result<(), sqlx::Error> {
         for row in rows {
             let event_id = row.event_id;
             if event_id > self.hub.head() && !append(&self.hub, row) {

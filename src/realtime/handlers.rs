@@ -26,10 +26,10 @@ use crate::{
     openapi::{PollErrors, WriteErrors},
 };
 
-/// How often clients should send heartbeats.
+/// How often clients should send heartbeats, unless the time to live of queues is shorter.
 const HEARTBEAT_INTERVAL_SECONDS: u64 = 60;
-/// How long a register waits for the relay to place what has just changed.
-const RELAY_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a register waits until the relay has numbered changes of the user's memberships.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Register for events
 ///
@@ -37,22 +37,22 @@ const RELAY_PATIENCE: Duration = Duration::from_secs(2);
 #[utoipa::path(post, path = "/register", tag = "realtime", operation_id = "register",
     security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The new queue", body = Registration), WriteErrors))]
-pub async fn register(State(state): State<RealtimeState>, viewer: Viewer) -> Result<Response> {
-    // PollFuture before the snapshot is taken, so that no change of membership falls between.
+pub(crate) async fn register(State(state): State<RealtimeState>, viewer: Viewer) -> Result<Response> {
+    // This begins before the memberships are read, so that no change is missed in between.
     let registration = state.hub.begin_registration(viewer.user_id);
-    let history = up_to_date(&state, &viewer).await?;
+    let history = read_numbered(&state, &viewer).await?;
     let communities: Vec<CommunityId> =
         history.communities.iter().copied().filter(|community| viewer.scope.allows(*community)).collect();
     if communities.is_empty() {
         return Err(ErrorCode::NoCommunities.into());
     }
     let queue_id = QueueId::random();
-    let registered = QueueRecord { user_id: viewer.user_id, scope: viewer.scope.clone() };
+    let record = QueueRecord { user_id: viewer.user_id, scope: viewer.scope.clone() };
     let ttl = state.hub.limits().queue_ttl;
-    let dropped = registration.create_queue(queue_id, viewer.scope, &history, ttl, Instant::now());
-    state.registry.save(queue_id, &registered).await;
-    if let Some(dropped) = dropped {
-        state.registry.remove(dropped, viewer.user_id).await;
+    let replaced = registration.create_queue(queue_id, viewer.scope, &history, ttl, Instant::now());
+    state.registry.save(queue_id, &record).await;
+    if let Some(replaced) = replaced {
+        state.registry.remove(replaced, viewer.user_id).await;
     }
     let answer = Registration {
         queue_id,
@@ -64,20 +64,20 @@ pub async fn register(State(state): State<RealtimeState>, viewer: Viewer) -> Res
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
-/// The user's memberships, with those that have just changed: the relay is given a moment to place these in the order, so
-/// that whoever has just joined is not told that they are nowhere.
-async fn up_to_date(state: &RealtimeState, viewer: &Viewer) -> Result<MembershipHistory> {
-    let deadline = Instant::now() + RELAY_PATIENCE;
+/// The user's memberships. Gives the relay a moment to number the newest changes, so that someone who has just joined their
+/// first community is not refused.
+async fn read_numbered(state: &RealtimeState, viewer: &Viewer) -> Result<MembershipHistory> {
+    let deadline = Instant::now() + RELAY_TIMEOUT;
     let mut heads = state.hub.watch_head();
     loop {
         heads.mark_unchanged();
         let history = memberships::read(&state.db, viewer.user_id).await?;
-        if !history.is_behind || Instant::now() >= deadline {
+        if !history.has_unnumbered || Instant::now() >= deadline {
             return Ok(history);
         }
         state.db.relay().notify();
-        // Whichever is first: this node hears of an event, or it is time to look again (the relay may be elsewhere).
-        let _ = timeout(RELAY_PATIENCE / 20, heads.changed()).await;
+        // Look again after the next event, or soon: the relay may be on another node.
+        let _ = timeout(RELAY_TIMEOUT / 20, heads.changed()).await;
     }
 }
 
@@ -87,7 +87,7 @@ async fn up_to_date(state: &RealtimeState, viewer: &Viewer) -> Result<Membership
 #[utoipa::path(post, path = "/heartbeat", tag = "realtime", operation_id = "heartbeat",
     request_body = Heartbeat, security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is good for another while"), WriteErrors))]
-pub async fn heartbeat(
+pub(crate) async fn heartbeat(
     State(state): State<RealtimeState>,
     viewer: Viewer,
     JsonBody(heartbeat): JsonBody<Heartbeat>,
@@ -98,8 +98,8 @@ pub async fn heartbeat(
         load_from_registry(&state, &viewer, queue).await?;
         scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     }
-    let registered = QueueRecord { user_id: viewer.user_id, scope: scope.ok_or(ErrorCode::QueueNotFound)? };
-    state.registry.save(queue, &registered).await;
+    let record = QueueRecord { user_id: viewer.user_id, scope: scope.ok_or(ErrorCode::QueueNotFound)? };
+    state.registry.save(queue, &record).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -108,7 +108,7 @@ pub async fn heartbeat(
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
-pub async fn close(
+pub(crate) async fn close(
     State(state): State<RealtimeState>,
     viewer: Viewer,
     PathQueue(queue): PathQueue,
@@ -128,7 +128,11 @@ pub async fn close(
     params(("queue_id" = Uuid, Path, description = "The queue")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The queue is closed"), WriteErrors))]
-pub async fn close_by_beacon(state: State<RealtimeState>, viewer: Viewer, queue: PathQueue) -> Result<StatusCode> {
+pub(crate) async fn close_by_beacon(
+    state: State<RealtimeState>,
+    viewer: Viewer,
+    queue: PathQueue,
+) -> Result<StatusCode> {
     close(state, viewer, queue).await
 }
 
@@ -139,7 +143,7 @@ pub async fn close_by_beacon(state: State<RealtimeState>, viewer: Viewer, queue:
 #[utoipa::path(get, path = "/poll", tag = "realtime", operation_id = "poll",
     params(PollQuery), security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "What happened, or that it is too long ago to tell", body = PollAnswer), PollErrors))]
-pub async fn poll(
+pub(crate) async fn poll(
     State(state): State<RealtimeState>,
     viewer: Viewer,
     Query(query): Query<PollQuery>,

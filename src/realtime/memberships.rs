@@ -1,4 +1,4 @@
-//! A user's memberships at a place in the order of events: what a queue starts from.
+//! Reads a user's memberships as of the database's head. A queue starts from these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,33 +16,32 @@ pub(super) const MAX_CHANGES: usize = 64;
 /// A user's memberships at `head`, and how they came about.
 #[derive(Clone, Debug, Default)]
 pub struct MembershipHistory {
-    /// The history of events that the place is in.
+    /// The history of events that `head` is in.
     pub id: HistoryId,
-    /// The place in the order at which this holds.
+    /// The event after which this holds.
     pub head: EventId,
-    /// The communities the user is in at `head`.
+    /// The communities that the user is a member of at `head`.
     pub communities: BTreeSet<CommunityId>,
-    /// The relayed changes, ascending, the newest ones only.
+    /// The newest numbered changes, in ascending order.
     pub changes: Vec<(EventId, MembershipChange)>,
-    /// The newest change that is not in `changes`; 0 where there is none.
+    /// The newest change that is no longer in `changes`, 0 for none.
     pub forgotten_through: EventId,
-    /// Whether changes are committed that have no place in the order yet.
-    pub is_behind: bool,
+    /// Whether changes are committed that have no event_id yet.
+    pub has_unnumbered: bool,
 }
 
-/// Reads a user's history in one statement, so in one snapshot.
+/// Reads a user's memberships in one statement, and so in one snapshot. `token_invalid` where the account is not in use.
 ///
-/// The memberships table may be ahead of the order: a change is in it from its commit on, its event gets a place a moment
-/// later. Such waiting changes are taken back, so that the result holds exactly at `head`. `token_invalid` where the account is
-/// not in use.
-pub async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHistory> {
+/// The table of memberships may be ahead of the head: it has a change from its commit on, and the change's event gets its
+/// number a moment later. This undoes such waiting changes, so that the result holds exactly at `head`.
+pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHistory> {
     let rows = sqlx::query!(
         r#"select h.last_assigned as "head!: EventId", h.base as "base!: EventId", coalesce(h.fingerprint, '') as "fingerprint!",
                   (select is_active from users where id = $1) as is_active, r.event_id as "event_id: EventId",
                   r.payload as "payload: Json<Change>", r.community_id as "community_id: CommunityId"
            from event_head h
            left join lateral (
-               select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as place
+               select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as ordinal
                from memberships m where m.user_id = $1
                union all
                select o.community_id, null, o.payload, 1, o.id
@@ -52,7 +51,7 @@ pub async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHis
                 from outbox o where o.user_id = $1 and o.event_id is not null and o.type = 'membership_changed'
                 order by o.event_id desc limit $2::bigint + 1)
            ) r on true
-           order by r.part, r.place"#,
+           order by r.part, r.ordinal"#,
         user as _,
         MAX_CHANGES as i64
     )
@@ -70,18 +69,18 @@ pub async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHis
         let Some(community) = row.community_id else { continue };
         match (row.event_id, row.payload) {
             (Some(event_id), Some(Json(Change::MembershipChanged(change)))) => history.changes.push((event_id, change)),
-            // Of several waiting changes the first tells how it was before.
+            // The first of several waiting changes says how it was before them.
             (None, Some(Json(Change::MembershipChanged(change)))) => {
                 waiting.entry(community).or_insert(change.previous_role.is_some());
             }
             (None, None) => {
                 history.communities.insert(community);
             }
-            // Not of this program's making; it makes nobody a member.
+            // Another program wrote this row. It makes nobody a member.
             _ => {}
         }
     }
-    history.is_behind = !waiting.is_empty();
+    history.has_unnumbered = !waiting.is_empty();
     for (community, was_member) in waiting {
         if was_member {
             history.communities.insert(community);

@@ -1,11 +1,11 @@
-//! Delivery: register, poll, heartbeat; the hub behind them.
+//! Delivery of events: register, heartbeat, poll and close, and the hub behind them.
 
 mod body;
 mod handlers;
 pub mod hub;
 pub mod memberships;
 pub mod model;
-pub mod poll;
+pub(crate) mod poll;
 pub mod registry;
 mod slow_path;
 mod state;
@@ -19,11 +19,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use self::state::{RealtimeState, Shared};
 use crate::metrics;
 
-/// How often queues are looked at whose time may be up.
+/// How often to look for expired queues.
 const EXPIRY_TICK: Duration = Duration::from_secs(1);
 
-/// The routes of delivery.
-pub fn routes() -> OpenApiRouter<RealtimeState> {
+/// The routes of delivery but the poll.
+pub(crate) fn routes() -> OpenApiRouter<RealtimeState> {
     OpenApiRouter::new()
         .routes(routes!(handlers::register))
         .routes(routes!(handlers::heartbeat))
@@ -31,12 +31,12 @@ pub fn routes() -> OpenApiRouter<RealtimeState> {
         .routes(routes!(handlers::close_by_beacon))
 }
 
-/// The route of the poll, apart from the others for what is not wrapped around it: time limits and logs.
-pub fn poll_route() -> OpenApiRouter<RealtimeState> {
+/// The route of the poll. It is apart from the others because it has no time limit and no line in the log.
+pub(crate) fn poll_route() -> OpenApiRouter<RealtimeState> {
     OpenApiRouter::new().routes(routes!(handlers::poll))
 }
 
-/// Deletes queues that have had no heartbeat for too long (I6), until `shutdown`.
+/// Deletes expired queues until `shutdown` (I6).
 pub async fn expire(hub: Arc<hub::Hub>, registry: Arc<registry::Registry>, shutdown: CancellationToken) {
     loop {
         tokio::select! {

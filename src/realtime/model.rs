@@ -1,4 +1,4 @@
-//! What register, heartbeat and poll take and give.
+//! The requests and answers of register, heartbeat and poll.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -58,15 +58,15 @@ pub struct PollQuery {
 /// A valid [`PollQuery`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PollRequest {
-    /// Whose events.
+    /// The queue.
     pub queue: QueueId,
-    /// Those after this one.
+    /// The events after this one are asked for.
     pub cursor: EventId,
-    /// Seconds to wait at the most.
+    /// How many seconds to wait at most.
     pub timeout: Option<f64>,
 }
 
-/// What is no queue id is the id of no queue.
+/// Parses the id of a queue. An id that does not parse cannot belong to a queue, so the error is `queue_not_found`.
 pub fn queue_id(text: &str) -> Result<QueueId> {
     text.parse().map_err(|_| ErrorCode::QueueNotFound.into())
 }
@@ -84,15 +84,15 @@ impl TryFrom<PollQuery> for PollRequest {
 }
 
 impl PollRequest {
-    /// Reads the query of an address as nearly all clients write it, without copying anything: known names, each once,
-    /// plain digits, nothing escaped. None for everything else, good or bad: it takes the way through [`PollQuery`].
+    /// Parses a query as nearly all clients write it, without copying: known names, each once, plain digits, nothing escaped.
+    /// None for every other query, valid or not. [`PollQuery`] then decides.
     pub fn plain(query: &str) -> Option<Self> {
         let (mut queue, mut cursor, mut timeout) = (None, None, None);
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=')?;
             let is_digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-            let is_again = match name {
-                // Of the forms in which uuid reads an id only the usual one.
+            let is_repeated = match name {
+                // Only the usual form of a uuid has this length.
                 "queue_id" if value.len() == 36 => {
                     queue.replace(Uuid::try_parse_ascii(value.as_bytes()).ok()?.into()).is_some()
                 }
@@ -102,7 +102,7 @@ impl PollRequest {
                 }
                 _ => return None,
             };
-            if is_again {
+            if is_repeated {
                 return None;
             }
         }

@@ -28,12 +28,12 @@ use crate::{
 };
 
 /// Waits for what there is for `viewer` after the cursor. Returns the body of the answer.
-pub async fn wait(state: &RealtimeState, viewer: Viewer, request: PollRequest) -> Result<Bytes> {
+pub(crate) async fn wait(state: &RealtimeState, viewer: Viewer, request: PollRequest) -> Result<Bytes> {
     begin(state, viewer, request).answer().await
 }
 
 /// A poll after the first look at what there is.
-pub enum PollFuture<'a> {
+pub(crate) enum PollFuture<'a> {
     /// It has its answer. The first [`PollFuture::poll_answer`] takes it.
     Ready(Option<Result<Bytes>>),
     /// It waits for an event. This variant must be small, because there may be 100,000 of them.
@@ -43,7 +43,7 @@ pub enum PollFuture<'a> {
 }
 
 /// Looks for what there is for `viewer` after the cursor, and parks the poll where that is nothing.
-pub fn begin(state: &RealtimeState, viewer: Viewer, request: PollRequest) -> PollFuture<'_> {
+pub(crate) fn begin(state: &RealtimeState, viewer: Viewer, request: PollRequest) -> PollFuture<'_> {
     let deadline = match poll_limit(state.poll_timeout, request.timeout, viewer.expires_at) {
         Ok(limit) => Instant::now() + limit,
         Err(error) => return PollFuture::refused(error),
@@ -87,12 +87,12 @@ fn poll_limit(most: Duration, asked_seconds: Option<f64>, expires_at: Option<i64
 
 impl PollFuture<'_> {
     /// A poll that is answered with an error.
-    pub fn refused(error: ApiError) -> Self {
+    pub(crate) fn refused(error: ApiError) -> Self {
         Self::Ready(Some(Err(error)))
     }
 
     /// The answer, once it is there. `timer` is the caller's and may be armed for any time.
-    pub fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Result<Bytes>> {
+    pub(crate) fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Result<Bytes>> {
         match self {
             Self::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
             Self::Parked(parked) => parked.poll_answer(timer, context),
@@ -107,8 +107,8 @@ impl PollFuture<'_> {
     }
 }
 
-/// A poll that waits for an event. Dropped before its answer, as when its client goes away, it frees its place.
-pub struct ParkedPoll<'a> {
+/// A poll that waits for an event. If it is dropped before its answer, because its client went away, it leaves the hub.
+pub(crate) struct ParkedPoll<'a> {
     hub: &'a Hub,
     handle: ParkHandle,
     deadline: Instant,
@@ -151,6 +151,6 @@ pub(super) fn catchup() -> Bytes {
 }
 
 /// 200 with this body.
-pub fn respond(body: Bytes) -> Response {
+pub(crate) fn respond(body: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
 }

@@ -1,8 +1,8 @@
-//! Where the registrations of queues are kept.
+//! The registry of queues that all nodes share.
 //!
-//! Alone, a node's hub is all there is: a queue that it does not know does not exist. With Redis, registrations are there
-//! under their time to live, and any node serves any queue. The loss of Redis costs a new register at most: what a node has
-//! in its hub it goes on serving, and the next heartbeat writes the registration again.
+//! Without Redis there is one node, and a queue that its hub does not know does not exist. With Redis, each queue has a record
+//! there with a time to live, and any node can serve any queue. If Redis loses its data, a node still serves the queues in its
+//! hub, and their next heartbeats write the records again. Other queues must register anew.
 
 use std::time::Duration;
 
@@ -13,56 +13,55 @@ use super::hub::USER_QUEUES;
 use crate::{
     directory::Scope,
     error::{ErrorCode, Result},
-    events::stream::{EventStream, Link},
+    events::stream::{EventStream, ReconnectingClient},
     ids::{QueueId, UserId},
 };
 
-/// Redis has this long for an answer: a request waits for no longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Redis has this long to accept a connection, and as long to answer a request.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What another node needs to serve a queue.
+/// What a node needs to serve a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueRecord {
-    /// Whose it is.
-    pub user_id: UserId,
-    /// What the token that registered it was narrowed to.
-    pub scope: Scope,
+pub(crate) struct QueueRecord {
+    /// The user.
+    pub(crate) user_id: UserId,
+    /// The scope of the token that registered it.
+    pub(crate) scope: Scope,
 }
 
-/// The registrations that all nodes share, if they share any.
+/// The records of queues, if nodes share any.
 pub struct Registry(Option<Shared>);
 
 struct Shared {
-    redis: Link,
+    redis: ReconnectingClient,
     stream: EventStream,
     prefix: String,
     ttl: Duration,
 }
 
 impl Registry {
-    /// For a node that is alone.
+    /// For a node without others.
     pub fn local() -> Self {
         Self(None)
     }
 
-    /// In Redis, under keys that start with `prefix`. Connects when first used, and again when need be.
-    pub fn shared(client: Client, stream: EventStream, prefix: &str, ttl: Duration) -> Self {
-        let redis = Link::new(client, prefix, PATIENCE);
+    /// In Redis, under keys that start with `prefix`. Connects when it is first used.
+    pub(crate) fn shared(client: Client, stream: EventStream, prefix: &str, ttl: Duration) -> Self {
+        let redis = ReconnectingClient::new(client, prefix, REDIS_TIMEOUT);
         Self(Some(Shared { redis, stream, prefix: prefix.to_owned(), ttl }))
     }
 
-    /// Makes a queue known to all nodes, or keeps it known for another time to live. Where Redis does not answer the queue
-    /// is known to this node alone until the next heartbeat.
-    pub async fn save(&self, queue: QueueId, registered: &QueueRecord) {
+    /// Makes a queue known to all nodes, or restarts its time to live there. If Redis does not answer, only this node knows the
+    /// queue until the next heartbeat.
+    pub(crate) async fn save(&self, queue: QueueId, record: &QueueRecord) {
         let Some(shared) = &self.0 else { return };
-        if let Err(error) = shared.save(queue, registered).await {
+        if let Err(error) = shared.save(queue, record).await {
             tracing::warn!(cause = %error, "Redis does not answer: a queue is known to this node only");
         }
     }
 
-    /// The queue's registration and how long it has left. `unavailable` where Redis does not answer: not knowing is not the
-    /// same as its being gone.
-    pub async fn find(&self, queue: QueueId) -> Result<Option<(QueueRecord, Duration)>> {
+    /// The queue's record and how long it has left. `unavailable` where Redis does not answer: the queue may exist.
+    pub(crate) async fn find(&self, queue: QueueId) -> Result<Option<(QueueRecord, Duration)>> {
         let Some(shared) = &self.0 else { return Ok(None) };
         match shared.find(queue).await {
             Ok(found) => Ok(found),
@@ -73,21 +72,21 @@ impl Registry {
         }
     }
 
-    /// Makes the queue unknown, and has all nodes drop it.
-    pub async fn remove(&self, queue: QueueId, user: UserId) {
+    /// Deletes the queue's record and makes all nodes drop the queue.
+    pub(crate) async fn remove(&self, queue: QueueId, user: UserId) {
         let Some(shared) = &self.0 else { return };
         if let Err(error) = shared.remove(queue, user).await {
             tracing::warn!(cause = %error, "Redis does not answer: a closed queue is forgotten when its time is up");
         }
     }
 
-    /// How long each queue has left: None where it is gone, or nobody knows.
-    pub async fn time_left(&self, queues: &[QueueId]) -> Vec<Option<Duration>> {
-        let nothing = vec![None; queues.len()];
-        let Some(shared) = &self.0 else { return nothing };
-        shared.left(queues).await.unwrap_or_else(|error| {
+    /// How long each queue has left. None where it is gone, or Redis does not answer.
+    pub(crate) async fn time_left(&self, queues: &[QueueId]) -> Vec<Option<Duration>> {
+        let unknown = vec![None; queues.len()];
+        let Some(shared) = &self.0 else { return unknown };
+        shared.time_left(queues).await.unwrap_or_else(|error| {
             tracing::warn!(cause = %error, "Redis does not answer: queues without a heartbeat at this node are dropped");
-            nothing
+            unknown
         })
     }
 }
@@ -97,15 +96,15 @@ impl Shared {
         format!("{}queue:{queue}", self.prefix)
     }
 
-    /// The queues of a user, scored by their last sign of life.
+    /// The queues of a user, scored by the time of their last heartbeat.
     fn user_key(&self, user: UserId) -> String {
         format!("{}user:{user}", self.prefix)
     }
 
-    async fn save(&self, queue: QueueId, registered: &QueueRecord) -> RedisResult<()> {
-        let json = serde_json::to_string(registered).expect("numbers serialise");
+    async fn save(&self, queue: QueueId, record: &QueueRecord) -> RedisResult<()> {
+        let json = serde_json::to_string(record).expect("numbers serialise");
         let (ttl, now) = (self.ttl.as_millis() as i64, chrono::Utc::now().timestamp_millis());
-        let user = self.user_key(registered.user_id);
+        let user = self.user_key(record.user_id);
         let mut pipe = redis::pipe();
         pipe.cmd("SET")
             .arg(self.key(queue))
@@ -122,7 +121,7 @@ impl Shared {
             .zrange(&user, 0, -(USER_QUEUES as isize) - 1);
         let (surplus,): (Vec<String>,) = self.redis.query(pipe).await?;
         for queue in surplus.iter().filter_map(|queue| queue.parse().ok()) {
-            self.remove(queue, registered.user_id).await?;
+            self.remove(queue, record.user_id).await?;
         }
         Ok(())
     }
@@ -132,18 +131,18 @@ impl Shared {
         let mut pipe = redis::pipe();
         pipe.get(&key).cmd("PTTL").arg(&key);
         let (json, left): (Option<String>, i64) = self.redis.query(pipe).await?;
-        let registered = json.and_then(|json| serde_json::from_str(&json).ok());
-        Ok(registered.zip(u64::try_from(left).ok().map(Duration::from_millis)))
+        let record = json.and_then(|json| serde_json::from_str(&json).ok());
+        Ok(record.zip(u64::try_from(left).ok().map(Duration::from_millis)))
     }
 
     async fn remove(&self, queue: QueueId, user: UserId) -> RedisResult<()> {
         let mut pipe = redis::pipe();
         pipe.del(self.key(queue)).ignore().zrem(self.user_key(user), queue.to_string()).ignore();
-        self.stream.tell_closed(&mut pipe, queue);
+        self.stream.publish_closed(&mut pipe, queue);
         self.redis.query(pipe).await
     }
 
-    async fn left(&self, queues: &[QueueId]) -> RedisResult<Vec<Option<Duration>>> {
+    async fn time_left(&self, queues: &[QueueId]) -> RedisResult<Vec<Option<Duration>>> {
         let mut pipe = redis::pipe();
         for queue in queues {
             pipe.cmd("PTTL").arg(self.key(*queue));

@@ -1,4 +1,4 @@
-//! What the handlers of this folder share.
+//! What the handlers of delivery share.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -14,22 +14,22 @@ pub struct RealtimeState(Arc<Shared>);
 
 /// What [`RealtimeState`] points to.
 pub struct Shared {
-    /// Who is asking.
+    /// For the viewer.
     pub auth: AuthState,
-    /// Where memberships are read.
+    /// For the viewer's memberships.
     pub db: Db,
     /// This node's queues and events.
     pub hub: Arc<Hub>,
-    /// What nodes know of each other's queues.
+    /// The queues that all nodes share.
     pub registry: Arc<Registry>,
     /// The longest that a poll waits.
     pub poll_timeout: Duration,
-    /// Cancelled when this process is to end: parked polls are answered.
+    /// Cancelled when this process is to end.
     pub shutdown: CancellationToken,
 }
 
 impl RealtimeState {
-    /// A state to share.
+    /// Shares these.
     pub fn new(shared: Shared) -> Self {
         Self(Arc::new(shared))
     }

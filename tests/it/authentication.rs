@@ -99,7 +99,17 @@ async fn tokens_are_what_simplejwt_makes() {
         assert_eq!((refused.status, &refused.body["code"]), (401, &json!("token_invalid")), "{bad}");
     }
     who(&app, &hs256(&claims(json!({ "user_id": 2 })))).await.refused(401, "token_invalid");
-    who(&app, &hs256(&claims(json!({ "exp": in_seconds(-1) })))).await.refused(401, "token_expired");
+    // `exp` is the first second in which the token is no longer valid.
+    for exp in [-1, 0] {
+        who(&app, &hs256(&claims(json!({ "exp": in_seconds(exp) })))).await.refused(401, "token_expired");
+    }
+    // The issuer's clock may be a little fast. `iat` may be missing.
+    for iat in [json!(in_seconds(-9_999)), json!(in_seconds(30)), json!(0.5), Value::Null] {
+        who(&app, &hs256(&claims(json!({ "iat": iat })))).await.expect(200);
+    }
+    for iat in [json!(in_seconds(120)), json!(1e300), json!("yesterday")] {
+        who(&app, &hs256(&claims(json!({ "iat": iat })))).await.refused(401, "token_invalid");
+    }
     let expired_and_forged = signed(
         Algorithm::HS256,
         &EncodingKey::from_secret(b"another secret"),
@@ -116,6 +126,13 @@ async fn only_the_shared_secret_and_its_algorithm_sign() {
     who(&app, &good).await.expect(200);
 
     let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    // An issuer may say which parts of the header must be understood. This program understands none.
+    for critical in [&["exp"][..], &["b64"], &[]] {
+        let crit = Some(critical.iter().map(|&name| name.to_owned()).collect());
+        let header = Header { crit, ..Header::new(Algorithm::HS256) };
+        let token = jsonwebtoken::encode(&header, &claims(json!({})), &secret).unwrap();
+        who(&app, &token).await.refused(401, "token_invalid");
+    }
     let rsa = EncodingKey::from_rsa_pem(keys::RSA.as_bytes()).unwrap();
     let parts: Vec<_> = good.split('.').collect();
     // {"alg":"none","typ":"JWT"} and {"alg":"None"}
@@ -194,6 +211,7 @@ async fn a_public_key_may_be_a_file_or_one_line_and_a_wrong_setting_ends_the_sta
     let wrong = [
         (JwtAlgorithm::Hs256, None, None, "JWT_SECRET"),
         (JwtAlgorithm::Hs256, Some(""), Some(keys::RSA_PUBLIC), "JWT_SECRET"),
+        (JwtAlgorithm::Hs256, Some("31 bytes are one fewer than due"), None, "JWT_SECRET has 31 bytes"),
         (JwtAlgorithm::Rs256, Some(SECRET), None, "JWT_PUBLIC_KEY"),
         (JwtAlgorithm::Rs256, None, Some(keys::ED_PUBLIC), "JWT_PUBLIC_KEY"),
         (JwtAlgorithm::Es256, None, Some("/no/such/file.pem"), "JWT_PUBLIC_KEY"),

@@ -29,6 +29,7 @@ mod logs;
 mod lost_redis;
 mod nodes;
 mod openapi;
+mod pages;
 mod permissions;
 mod pgbouncer;
 mod poll_heads;

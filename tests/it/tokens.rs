@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::app::{Answer, Client, TestApp, TestDatabase, config};
 
-const NEW: &str = "the secret of now";
-const OLD: &str = "the secret of before";
+const NEW: &str = "the secret of now that is long enough";
+const OLD: &str = "the secret of before that is long enough";
 
 fn claims(change: Value) -> Value {
     let exp = chrono::Utc::now().timestamp() + 300;

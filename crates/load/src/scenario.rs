@@ -86,7 +86,7 @@ impl Scenario {
 
     /// A token that outlives the run.
     pub(crate) fn token(&self, user: UserId) -> anyhow::Result<String> {
-        jwt::mint(&self.args.signing, user, None, self.args.seconds as i64 + 3_600)
+        jwt::mint(jwt::Signing::try_from(&self.args.signing)?, user, None, self.args.seconds as i64 + 3_600)
     }
 
     /// The server of connection `index`.

@@ -11,6 +11,7 @@ use crate::ids::CommunityId;
 pub(super) struct CommunitySlot(u32);
 
 impl CommunitySlot {
+    #[inline]
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }
@@ -23,6 +24,7 @@ pub(super) struct Communities {
 }
 
 impl Communities {
+    #[inline]
     pub(super) fn slot(&self, id: CommunityId) -> Option<CommunitySlot> {
         self.slots.get(&id).copied()
     }

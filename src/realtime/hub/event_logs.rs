@@ -41,11 +41,13 @@ impl EventLogs {
     }
 
     /// The newest event.
+    #[inline]
     pub(super) fn head(&self) -> EventId {
         self.head
     }
 
     /// Whether events after `cursor` are gone for everyone.
+    #[inline]
     pub(super) fn is_below_floor(&self, cursor: EventId) -> bool {
         cursor < self.floor
     }

@@ -38,6 +38,7 @@ impl Default for Memberships {
 
 impl Member {
     /// The memberships, once they are known.
+    #[inline]
     pub(super) fn timeline(&self) -> Option<&MembershipTimeline> {
         match &self.memberships {
             Memberships::Known(timeline) => Some(timeline),
@@ -45,7 +46,7 @@ impl Member {
         }
     }
 
-    /// Takes a change at its place in the order.
+    /// Takes a change when the order comes to it.
     pub(super) fn apply(&mut self, event_id: EventId, change: MembershipChange) {
         match &mut self.memberships {
             Memberships::Loading(waiting) => waiting.push((event_id, change)),
@@ -108,10 +109,12 @@ impl Members {
         self.members.len()
     }
 
+    #[inline]
     pub(super) fn get(&self, user: UserId) -> Option<&Member> {
         self.members.get(&user).map(|member| &**member)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, user: UserId) -> Option<&mut Member> {
         self.members.get_mut(&user).map(|member| &mut **member)
     }

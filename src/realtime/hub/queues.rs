@@ -37,10 +37,12 @@ impl Queue {
         self.id
     }
 
+    #[inline]
     pub(super) fn user(&self) -> UserId {
         self.user
     }
 
+    #[inline]
     pub(super) fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -50,6 +52,7 @@ impl Queue {
     }
 
     /// Whether the queue may be used by that user: it is theirs, and has not expired.
+    #[inline]
     pub(super) fn is_usable(&self, user: UserId, now: Instant) -> bool {
         self.user == user && self.expires_at > now
     }
@@ -58,25 +61,30 @@ impl Queue {
         self.expires_at = expires_at;
     }
 
+    #[inline]
     pub(super) fn park(&mut self, entry: ParkedEntry) {
         self.parked = Some(entry);
     }
 
+    #[inline]
     pub(super) fn is_parked(&self) -> bool {
         self.parked.is_some()
     }
 
     /// Takes the parked poll out; the caller answers it.
+    #[inline]
     pub(super) fn unpark(&mut self) -> Option<ParkedEntry> {
         self.parked.take()
     }
 
     /// Takes the parked poll out if it is that of `handle`.
+    #[inline]
     pub(super) fn unpark_handle(&mut self, handle: &ParkHandle) -> Option<ParkedEntry> {
         self.parked.take_if(|entry| entry.is_of(handle))
     }
 
     /// Takes the parked poll out if it may get an event of `community`.
+    #[inline]
     pub(super) fn unpark_for(&mut self, community: CommunityId) -> Option<ParkedEntry> {
         self.parked.take_if(|entry| self.scope.allows_both(entry.token(), community))
     }
@@ -87,6 +95,7 @@ impl Queue {
 pub(super) struct QueueSlot(u32);
 
 impl QueueSlot {
+    #[inline]
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }
@@ -115,22 +124,27 @@ impl Queues {
         self.slots.iter_mut().map(|(_, queue)| queue)
     }
 
+    #[inline]
     pub(super) fn slot(&self, id: QueueId) -> Option<QueueSlot> {
         self.ids.get(&id).copied()
     }
 
+    #[inline]
     pub(super) fn at(&self, slot: QueueSlot) -> Option<&Queue> {
         self.slots.get(slot.index())
     }
 
+    #[inline]
     pub(super) fn at_mut(&mut self, slot: QueueSlot) -> Option<&mut Queue> {
         self.slots.get_mut(slot.index())
     }
 
+    #[inline]
     pub(super) fn get(&self, id: QueueId) -> Option<&Queue> {
         self.at(self.slot(id)?)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
         self.at_mut(self.slot(id)?)
     }

@@ -149,14 +149,15 @@ impl HubState {
     }
 
     /// Puts a queue into the lists of its communities.
+    #[inline]
     fn enter_lists(&mut self, slot: QueueSlot) {
-        if !self.lists.has_communities(slot) {
+        if !self.lists.enter(slot) {
             let Some(queue) = self.queues.at(slot) else { return };
             let Some(timeline) = self.members.get(queue.user()).and_then(Member::timeline) else { return };
             let visible = timeline.communities(self.logs.head()).filter(|id| queue.scope().allows(*id));
             self.lists.set_communities(slot, visible.map(|id| self.communities.slot_or_new(id)));
+            self.lists.enter(slot);
         }
-        self.lists.enter(slot);
     }
 }
 

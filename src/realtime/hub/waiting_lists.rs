@@ -71,6 +71,7 @@ impl WaitingList {
 
 impl WaitingLists {
     /// Whether it is known which communities the queue waits for.
+    #[inline]
     pub(super) fn has_communities(&self, queue: QueueSlot) -> bool {
         self.queues.get(queue.index()).is_some_and(|queue| queue.communities.is_some())
     }
@@ -95,17 +96,20 @@ impl WaitingLists {
         self.queues[queue.index()] = Listings { communities: Some(communities), generation: self.last_generation };
     }
 
-    /// Puts a queue into the lists of its communities in which it is not yet.
-    pub(super) fn enter(&mut self, queue: QueueSlot) {
-        let Some(listings) = self.queues.get_mut(queue.index()) else { return };
+    /// Puts a queue into the lists of its communities in which it is not yet. False where these communities are not known.
+    #[inline]
+    pub(super) fn enter(&mut self, queue: QueueSlot) -> bool {
+        let Some(listings) = self.queues.get_mut(queue.index()) else { return false };
+        let Some(communities) = &mut listings.communities else { return false };
         let generation = listings.generation;
-        for listing in listings.communities.iter_mut().flatten() {
+        for listing in communities.iter_mut() {
             let list = &mut self.lists[listing.community.index()];
             if listing.epoch != list.epoch {
                 listing.epoch = list.epoch;
                 list.entries.push(Entry { queue, generation });
             }
         }
+        true
     }
 
     /// Forgets which communities a queue waits for. Its entries are stale from now on.

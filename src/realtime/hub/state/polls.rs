@@ -1,4 +1,4 @@
-//! What a poll gets: events, or a place to wait at.
+//! What a poll gets: an answer now, or a handle to wait for.
 
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{
 
 /// A [`PollOutcome`] whose answer is not put together yet: that takes time, so the hub's lock must be released first.
 #[must_use]
-pub(in crate::realtime::hub) enum Found {
+pub(in crate::realtime::hub) enum Finding {
     /// The events of the answer, and its cursor.
     Events(VisibleEvents, EventId),
     Catchup,
@@ -27,21 +27,22 @@ pub(in crate::realtime::hub) enum Found {
     NotFound,
 }
 
-impl From<Found> for PollOutcome {
-    fn from(found: Found) -> Self {
+impl From<Finding> for PollOutcome {
+    fn from(found: Finding) -> Self {
         match found {
-            Found::Events(events, cursor) => Self::Answer(events.body(cursor)),
-            Found::Catchup => Self::Catchup,
-            Found::Parked(handle) => Self::Parked(handle),
-            Found::Ahead => Self::Ahead,
-            Found::MembershipsUnknown => Self::MembershipsUnknown,
-            Found::NotFound => Self::NotFound,
+            Finding::Events(events, cursor) => Self::Answer(events.body(cursor)),
+            Finding::Catchup => Self::Catchup,
+            Finding::Parked(handle) => Self::Parked(handle),
+            Finding::Ahead => Self::Ahead,
+            Finding::MembershipsUnknown => Self::MembershipsUnknown,
+            Finding::NotFound => Self::NotFound,
         }
     }
 }
 
 impl HubState {
     /// Polls a queue; see [`crate::realtime::hub::Hub::poll`]. The poll that was parked there before is the caller's to release.
+    #[inline]
     pub(in crate::realtime::hub) fn poll(
         &mut self,
         queue: QueueId,
@@ -50,45 +51,47 @@ impl HubState {
         cursor: EventId,
         may_park: bool,
         now: Instant,
-    ) -> (Option<ParkedEntry>, Found) {
-        let Some(slot) = self.queues.slot(queue) else { return (None, Found::NotFound) };
+    ) -> (Option<ParkedEntry>, Finding) {
+        let Some(slot) = self.queues.slot(queue) else { return (None, Finding::NotFound) };
         let older = match self.queues.at_mut(slot) {
             Some(found) if found.is_usable(user, now) => found.unpark(),
-            _ => return (None, Found::NotFound),
+            _ => return (None, Finding::NotFound),
         };
         let found = self.look(slot, token, cursor, may_park && !self.is_closing);
-        (older, found.unwrap_or_else(|| Found::Parked(self.park(slot, queue, token.clone()))))
+        (older, found.unwrap_or_else(|| Finding::Parked(self.park(slot, queue, token.clone()))))
     }
 
     /// What there is for a queue after `cursor`. None where that is nothing and the poll `may_park`.
-    fn look(&self, slot: QueueSlot, token: &Scope, cursor: EventId, may_park: bool) -> Option<Found> {
+    #[inline]
+    fn look(&self, slot: QueueSlot, token: &Scope, cursor: EventId, may_park: bool) -> Option<Finding> {
         let head = self.logs.head();
         if cursor < self.history.base || cursor > head {
-            return Some(Found::Ahead);
+            return Some(Finding::Ahead);
         }
-        let Some(queue) = self.queues.at(slot) else { return Some(Found::NotFound) };
+        let Some(queue) = self.queues.at(slot) else { return Some(Finding::NotFound) };
         if self.logs.is_below_floor(cursor) {
-            return Some(Found::Catchup);
+            return Some(Finding::Catchup);
         }
         let mut events = VisibleEvents::default();
         // A cursor at the head leaves nothing to find. Where the communities are worked out, the memberships are known.
         if cursor < head || !self.lists.has_communities(slot) {
             let Some(timeline) = self.members.get(queue.user()).and_then(Member::timeline) else {
-                return Some(Found::MembershipsUnknown);
+                return Some(Finding::MembershipsUnknown);
             };
             let allowed = |community| queue.scope().allows_both(token, community);
             match visible::events_after(cursor, &self.logs, &self.communities, timeline, allowed) {
                 Some(found) => events = found,
-                None => return Some(Found::Catchup),
+                None => return Some(Finding::Catchup),
             }
         }
         if events.is_empty() && may_park {
             return None;
         }
         let cursor = events.cursor(head);
-        Some(Found::Events(events, cursor))
+        Some(Finding::Events(events, cursor))
     }
 
+    #[inline]
     fn park(&mut self, slot: QueueSlot, queue: QueueId, token: Scope) -> ParkHandle {
         self.parked_polls += 1;
         let (entry, handle) = park(queue, self.parked_polls, self.logs.head(), token);
@@ -100,6 +103,7 @@ impl HubState {
     }
 
     /// Takes out a poll that nobody waits for any longer.
+    #[inline]
     pub(in crate::realtime::hub) fn unpark(&mut self, handle: &ParkHandle) {
         if let Some(queue) = self.queues.get_mut(handle.queue()) {
             queue.unpark_handle(handle);
@@ -107,7 +111,7 @@ impl HubState {
     }
 
     /// Takes out a parked poll whose time is up. Returns what there is for it, or None where it was taken out already.
-    pub(in crate::realtime::hub) fn time_out(&mut self, handle: &ParkHandle) -> Option<Found> {
+    pub(in crate::realtime::hub) fn time_out(&mut self, handle: &ParkHandle) -> Option<Finding> {
         let slot = self.queues.slot(handle.queue())?;
         let entry = self.queues.at_mut(slot)?.unpark_handle(handle)?;
         self.look(slot, entry.token(), handle.seen(), false)

@@ -1,0 +1,338 @@
+//! A model of the hub, which keeps the whole history and answers from first principles. Random steps compare the two.
+
+mod steps;
+mod world;
+
+use steps::{Step, step};
+use world::World;
+
+use super::*;
+
+const USERS: UserId = 3;
+const COMMUNITIES: CommunityId = 4;
+
+struct ModelQueue {
+    id: QueueId,
+    user: UserId,
+    scope: Scope,
+    expires_at: Instant,
+    parked: Option<ModelParked>,
+}
+
+struct ModelParked {
+    token: Scope,
+    parked: ParkHandle,
+}
+
+/// The answer that a parked poll must have got by a step.
+enum Due {
+    Event(EventId),
+    Released(EventId),
+    Leapt,
+}
+
+struct Model {
+    hub: TestHub,
+    limits: Limits,
+    now: Instant,
+    /// The history that the hub follows.
+    world: World,
+    /// The database's history, if it is another one.
+    restored: Option<World>,
+    /// The number of histories so far.
+    histories: usize,
+    head: EventId,
+    start: EventId,
+    /// The community events that the hub should still have.
+    kept: BTreeSet<EventId>,
+    /// The hub's window of the order begins after this event.
+    window: EventId,
+    registrations: Vec<(UserId, RegistrationGuard, Option<History>)>,
+    queues: Vec<ModelQueue>,
+    /// Up to which event the hub knows a user's memberships from a registration. This may be beyond its head.
+    known: BTreeMap<UserId, EventId>,
+    /// The newest end of each user's account up to the hub's head.
+    ended: BTreeMap<UserId, EventId>,
+    due: BTreeMap<QueueId, Due>,
+}
+
+impl Model {
+    fn new(world: World, start: EventId) -> Self {
+        let limits = Limits { community_events: 4, total_events: 15, total_bytes: 1_200, queue_ttl: TTL };
+        let mut evicted = BTreeMap::new();
+        for event in
+            world.events.iter().filter(|event| event.event_id.get() <= start && event.audience == Audience::Community)
+        {
+            evicted.insert(event.community_id.get(), event.event_id.get());
+        }
+        Self {
+            hub: TestHub::new(limits, start, evicted),
+            limits,
+            now: Instant::now(),
+            world,
+            restored: None,
+            histories: 0,
+            head: start,
+            start,
+            kept: BTreeSet::new(),
+            window: start,
+            registrations: Vec::new(),
+            queues: Vec::new(),
+            known: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            due: BTreeMap::new(),
+        }
+    }
+
+    fn event(&self, event_id: EventId) -> &SequencedEvent {
+        self.world.event(event_id)
+    }
+
+    /// The database's history.
+    fn database(&mut self) -> &mut World {
+        self.restored.as_mut().unwrap_or(&mut self.world)
+    }
+
+    fn history(&mut self, user: UserId) -> History {
+        self.database().history(user)
+    }
+
+    /// The hub gets a user's memberships. It ignores them if they are of another history.
+    fn learns(&mut self, user: UserId, history: &History) {
+        if history.id == self.world.id {
+            let known = self.known.entry(user).or_default();
+            *known = history.head.get().max(*known);
+        }
+    }
+
+    /// Whether the user is a member, by the newest memberships that the hub knows.
+    fn is_member(&self, user: UserId, community: CommunityId) -> bool {
+        let now = self.known.get(&user).map_or(self.head, |known| self.head.max(*known));
+        self.world.role_at(now, user, community).is_some()
+    }
+
+    fn sees(&self, queue: &ModelQueue, token: &Scope, event_id: EventId) -> bool {
+        let event = self.event(event_id);
+        let community = event.community_id.get();
+        let allowed = queue.scope.allows(event.community_id) && token.allows(event.community_id);
+        allowed
+            && match event.audience {
+                Audience::Member(change) => change.user_id.get() == queue.user,
+                Audience::Community => {
+                    self.world.role_at(event_id - 1, queue.user, community).is_some()
+                        && self.is_member(queue.user, community)
+                }
+                Audience::Account(_) | Audience::Nobody => false,
+            }
+    }
+
+    /// Whether an event after `cursor` is gone, in a community of which the user is a member now, and was a member at `cursor` or
+    /// joined before that event.
+    fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
+        (self.world.id.base.get() + 1..=self.head).any(|event_id| {
+            let event = self.event(event_id);
+            let community = event.community_id;
+            event.audience == Audience::Community
+                && event_id > cursor
+                && !self.kept.contains(&event_id)
+                && queue.scope.allows(community)
+                && token.allows(community)
+                && self.is_member(queue.user, community.get())
+                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, community.get()).is_some())
+        })
+    }
+
+    fn feed(&mut self) {
+        if self.restored.is_some() || self.head == self.world.head() {
+            return;
+        }
+        let next = self.event(self.head + 1).clone();
+        self.head += 1;
+        if next.audience == Audience::Community {
+            self.kept.insert(next.event_id.get());
+            let own: Vec<_> =
+                self.kept.iter().copied().filter(|id| self.event(*id).community_id == next.community_id).collect();
+            if own.len() > self.limits.community_events {
+                self.kept.remove(&own[0]);
+            }
+        }
+        while (self.head - self.window) as usize > self.limits.total_events || self.bytes() > self.limits.total_bytes {
+            self.window += 1;
+            self.kept.remove(&self.window);
+        }
+        for queue in &self.queues {
+            if let Some(parked) = &queue.parked
+                && self.known.contains_key(&queue.user)
+                && self.sees(queue, &parked.token, self.head)
+            {
+                self.due.insert(queue.id, Due::Event(self.head));
+            }
+        }
+        let expected = self.due.len();
+        let notified = self.hub.append(&next).unwrap();
+        assert!(notified >= expected, "{notified} notified of {expected}");
+        if let Audience::Account(user) = next.audience {
+            self.ended.insert(user.get(), self.head);
+            while let Some(which) = self.queues.iter().position(|queue| queue.user == user.get()) {
+                self.forget(which);
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.kept.iter().map(|id| self.event(*id).json.len()).sum()
+    }
+
+    fn forget(&mut self, which: usize) -> ModelQueue {
+        let mut queue = self.queues.remove(which);
+        if let Some(mut parked) = queue.parked.take() {
+            assert!(matches!(outcome(&mut parked.parked), Some(ParkedOutcome::Gone)));
+        }
+        queue
+    }
+
+    fn poll(&mut self, which: usize, token: Scope, cursor: EventId, park: bool) {
+        let queue = &self.queues[which];
+        let polled = self.hub.poll(queue.id, queue.user, &token, cursor, park, self.now);
+        if queue.expires_at <= self.now {
+            assert!(matches!(polled, PollOutcome::NotFound));
+            return;
+        }
+        if let Some(older) = &queue.parked {
+            self.due.insert(queue.id, Due::Released(older.parked.seen().get()));
+        }
+        self.check_due();
+        if matches!(polled, PollOutcome::MembershipsUnknown) {
+            let user = self.queues[which].user;
+            assert!(!self.known.contains_key(&user), "what was known is forgotten");
+            // Do what the slow path does.
+            let registration = self.hub.begin_registration(user);
+            let history = self.history(user);
+            registration.update_memberships(&history);
+            self.learns(user, &history);
+            if self.known.contains_key(&user) {
+                self.poll(which, token, cursor, park);
+            }
+            return;
+        }
+        let queue = &self.queues[which];
+        if cursor < self.world.id.base.get() || cursor > self.head {
+            assert!(matches!(polled, PollOutcome::Ahead));
+            return;
+        }
+        assert!(self.known.contains_key(&queue.user), "whose memberships are not known is not served");
+        let expected: Vec<_> =
+            (cursor + 1..=self.head).filter(|event_id| self.sees(queue, &token, *event_id)).collect();
+        match polled {
+            PollOutcome::Catchup => assert!(self.lost(queue, &token, cursor), "no event is gone after {cursor}"),
+            PollOutcome::Answer(body) => {
+                assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
+                let (events, last) = read(&body);
+                assert_eq!((ids(&events), last), (expected, self.head));
+                for event in &events {
+                    let written = &self.event(event["event_id"].as_i64().unwrap()).json;
+                    assert_eq!(*event, serde_json::from_slice::<Value>(written).unwrap());
+                }
+                assert!(!park || !events.is_empty());
+            }
+            PollOutcome::Parked(parked) => {
+                assert!(park && cursor <= self.head && expected.is_empty());
+                assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
+                assert_eq!(parked.seen().get(), self.head);
+                self.queues[which].parked = Some(ModelParked { token, parked });
+            }
+            PollOutcome::Ahead | PollOutcome::MembershipsUnknown | PollOutcome::NotFound => {
+                panic!("the queue is not served")
+            }
+        }
+    }
+
+    /// The database has leaped to another history. The hub does not know that yet.
+    fn restore(&mut self, lost: usize, base: EventId, changed: Vec<(UserId, CommunityId, bool)>) {
+        self.histories += 1;
+        let fingerprint = self.histories.to_string();
+        let database = self.database();
+        let at = (database.head() - lost as EventId).max(database.id.base.get());
+        let mut members = BTreeMap::new();
+        for (user, community) in (1..=USERS).flat_map(|user| (1..=COMMUNITIES).map(move |community| (user, community)))
+        {
+            members.extend(database.role_at(at, user, community).map(|role| ((user, community), role)));
+        }
+        for (user, community, is_member) in changed {
+            match is_member {
+                true => members.insert((user, community), Role::Member),
+                false => members.remove(&(user, community)),
+            };
+        }
+        self.restored = Some(World { id: HistoryId { base: base.into(), fingerprint }, members, events: Vec::new() });
+    }
+
+    /// The feed notices the leap, at once or after more events.
+    fn notice(&mut self) {
+        let Some(world) = self.restored.take() else { return };
+        let base = world.id.base;
+        self.hub.leap(Start { history: world.id.clone(), head: base, floor: base, evicted: Vec::new() });
+        self.world = world;
+        (self.head, self.start, self.window) = (base.get(), base.get(), base.get());
+        self.kept.clear();
+        self.known.clear();
+        self.ended.clear();
+        for queue in self.queues.iter().filter(|queue| queue.parked.is_some()) {
+            self.due.insert(queue.id, Due::Leapt);
+        }
+    }
+
+    /// Checks that exactly the right parked polls are answered.
+    fn check_due(&mut self) {
+        for queue in &mut self.queues {
+            let Some(mut waiting) = queue.parked.take() else { continue };
+            match (self.due.remove(&queue.id), outcome(&mut waiting.parked)) {
+                (None, None) => queue.parked = Some(waiting),
+                (Some(Due::Event(event_id)), Some(ParkedOutcome::Event(body))) => {
+                    let (events, last) = read(&body);
+                    assert_eq!((ids(&events), last), (vec![event_id], event_id));
+                }
+                (Some(Due::Released(seen)), Some(ParkedOutcome::Released(at))) => assert_eq!(seen, at.get()),
+                (Some(Due::Leapt), Some(ParkedOutcome::Leapt)) => {}
+                (due, outcome) => panic!("{}: {outcome:?}", if due.is_some() { "wrongly answered" } else { "not due" }),
+            }
+        }
+        assert!(self.due.is_empty(), "a poll that does not wait is due");
+    }
+
+    fn check_stats(&self) {
+        let stats = self.hub.stats();
+        let users: BTreeSet<_> =
+            self.queues.iter().map(|queue| queue.user).chain(self.registrations.iter().map(|it| it.0)).collect();
+        let parked = self.queues.iter().filter(|queue| queue.parked.is_some()).count();
+        assert_eq!((stats.queues, stats.users, stats.parked), (self.queues.len(), users.len(), parked));
+        assert_eq!((stats.events, stats.bytes, stats.head.get()), (self.kept.len(), self.bytes(), self.head));
+        assert!(self.head >= self.start);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_answer_is_that_of_a_model_which_keeps_the_whole_history(
+        past in proptest::collection::vec(step(), 0..40),
+        start in 0.0..1.0_f64,
+        steps in proptest::collection::vec(step(), 1..200),
+    ) {
+        let mut world = World::default();
+        for step in past {
+            match step {
+                Step::Write { community, size } => world.write(community, size),
+                Step::Member { user, community, leaves } => world.change(user, community, leaves),
+                Step::EndAccount { user } => world.end_account(user),
+                _ => {}
+            }
+        }
+        let start = (world.head() as f64 * start) as EventId;
+        let mut model = Model::new(world, start);
+        for step in steps {
+            model.step(step);
+        }
+    }
+}
