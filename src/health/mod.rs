@@ -78,6 +78,7 @@ async fn gauges(state: &AppState) {
     let (connections, idle) = state.db.size();
     metrics::POOL_CONNECTIONS.set(connections as f64);
     metrics::POOL_IDLE.set(idle as f64);
+    metrics::POOL_LIMIT.set(f64::from(state.config.database_connections));
     // With the database down the last values stand; the error is in the log.
     if let Ok(Ok(waiting)) = timeout(PATIENCE, store::waiting(&state.db)).await {
         metrics::OUTBOX_WAITING.set(waiting.rows as f64);
