@@ -1,7 +1,7 @@
 //! The session of a browser: begin, ask, end.
 
 use axum::{
-    Json as Answer,
+    Json,
     extract::State,
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
@@ -37,7 +37,7 @@ pub fn routes() -> OpenApiRouter<AuthState> {
 
 async fn info(state: &AuthState, viewer: &Viewer) -> Result<Response> {
     let (user, communities) = directory::who_is(&state.db, viewer.user_id, &viewer.scope).await?;
-    Ok(([(header::CACHE_CONTROL, "no-store")], Answer(SessionInfo { user, communities })).into_response())
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(SessionInfo { user, communities })).into_response())
 }
 
 /// Exchange a bearer token for a session cookie

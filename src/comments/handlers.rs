@@ -1,6 +1,6 @@
 //! What the routes of comments do.
 
-use axum::{Json as Answer, extract::State, http::StatusCode, response::Response};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 
 use super::{
     model::{Comment, CommentPage, CommentPatch, NewComment},
@@ -14,7 +14,7 @@ use crate::{
     authors,
     error::{ErrorCode, Result},
     events::{Change, WrittenComment, outbox::UncountedChange},
-    extract::{Json, PathId, Query},
+    extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{CommentId, DiscussionId},
     openapi::{ReadErrors, WriteErrors},
@@ -39,9 +39,9 @@ pub async fn list(
     MaybeViewer(viewer): MaybeViewer,
     PathId(discussion): PathId<DiscussionId>,
     Query(page): Query<PageQuery>,
-) -> Result<Answer<CommentPage>> {
+) -> Result<Json<CommentPage>> {
     let (after, limit) = (page.after()?, page.limit()?);
-    Ok(Answer(store::page(&state.db, viewer.as_ref(), discussion, after, limit).await?))
+    Ok(Json(store::page(&state.db, viewer.as_ref(), discussion, after, limit).await?))
 }
 
 /// Write a comment
@@ -55,7 +55,7 @@ pub async fn create(
     viewer: Viewer,
     PathId(discussion): PathId<DiscussionId>,
     key: IdempotencyKey,
-    Json(new): Json<NewComment>,
+    JsonBody(new): JsonBody<NewComment>,
 ) -> Result<Response> {
     let new = new.checked()?;
     for _ in 0..RENAMES {
@@ -113,8 +113,8 @@ pub async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId<CommentId>,
-) -> Result<Answer<Comment>> {
-    Ok(Answer(store::get(&state.db, viewer.as_ref(), id).await?))
+) -> Result<Json<Comment>> {
+    Ok(Json(store::get(&state.db, viewer.as_ref(), id).await?))
 }
 
 /// Change a comment
@@ -126,8 +126,8 @@ pub async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<CommentId>,
-    Json(patch): Json<CommentPatch>,
-) -> Result<Answer<Comment>> {
+    JsonBody(patch): JsonBody<CommentPatch>,
+) -> Result<Json<Comment>> {
     let text = text::text(&patch.text)?;
     let found = access::comment_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
@@ -138,7 +138,7 @@ pub async fn update(
     let comment = changed.comment;
     write.emit(&Change::UpdatedComment(comment.state(changed.community_id, changed.article_id)?)).await?;
     write.commit().await?;
-    Ok(Answer(comment))
+    Ok(Json(comment))
 }
 
 /// Delete a comment

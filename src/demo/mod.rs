@@ -3,7 +3,7 @@
 pub mod store;
 
 use axum::{
-    Json as Answer, Router,
+    Json, Router,
     extract::State,
     http::StatusCode,
     routing::{get, post},
@@ -14,7 +14,7 @@ use crate::{
     auth::jwt,
     directory::Role,
     error::{ApiError, ErrorCode, Result},
-    extract::Json,
+    extract::JsonBody,
     ids::{CommunityId, UserId},
     state::AppState,
 };
@@ -30,8 +30,8 @@ pub fn routes() -> Router<AppState> {
         .route("/demo/membership", post(membership))
 }
 
-async fn directory(State(state): State<AppState>) -> Result<Answer<store::Directory>> {
-    store::directory(&state.db).await.map(Answer)
+async fn directory(State(state): State<AppState>) -> Result<Json<store::Directory>> {
+    store::directory(&state.db).await.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -45,12 +45,12 @@ struct Token {
     token: String,
 }
 
-async fn token(State(state): State<AppState>, Json(sign_in): Json<SignIn>) -> Result<Answer<Token>> {
+async fn token(State(state): State<AppState>, JsonBody(sign_in): JsonBody<SignIn>) -> Result<Json<Token>> {
     if !store::user_exists(&state.db, sign_in.user_id).await? {
         return Err(ErrorCode::UserNotFound.into());
     }
     let token = jwt::mint(&state.config.jwt, sign_in.user_id, None, TOKEN_TTL_SECONDS).map_err(ApiError::internal)?;
-    Ok(Answer(Token { token }))
+    Ok(Json(Token { token }))
 }
 
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ struct Membership {
     role: Option<Role>,
 }
 
-async fn membership(State(state): State<AppState>, Json(new): Json<Membership>) -> Result<StatusCode> {
+async fn membership(State(state): State<AppState>, JsonBody(new): JsonBody<Membership>) -> Result<StatusCode> {
     store::set_membership(state.db.write(), new.user_id, new.community_id, new.role).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,6 @@
 //! What the routes of discussions do.
 
-use axum::{Json as Answer, extract::State, http::StatusCode, response::Response};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,7 +14,7 @@ use crate::{
     directory::Role,
     error::{ErrorCode, Result},
     events::Change,
-    extract::{Json, PathId, Query},
+    extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{ArticleId, CommunityId, DiscussionId},
     openapi::{ReadErrors, WriteErrors},
@@ -43,9 +43,9 @@ pub async fn list(
     PathId(article): PathId<ArticleId>,
     Query(place): Query<PlaceQuery>,
     Query(page): Query<PageQuery>,
-) -> Result<Answer<DiscussionPage>> {
+) -> Result<Json<DiscussionPage>> {
     let (before, limit) = (page.after()?, page.limit()?);
-    Ok(Answer(store::page(&state.db, viewer.as_ref(), article, place.community_id, before, limit).await?))
+    Ok(Json(store::page(&state.db, viewer.as_ref(), article, place.community_id, before, limit).await?))
 }
 
 /// Begin a discussion
@@ -59,7 +59,7 @@ pub async fn create(
     viewer: Viewer,
     PathId(article): PathId<ArticleId>,
     key: IdempotencyKey,
-    Json(new): Json<NewDiscussion>,
+    JsonBody(new): JsonBody<NewDiscussion>,
 ) -> Result<Response> {
     let new = new.checked()?;
     let place = access::place_to_write(&state.db, &viewer, article, new.community_id).await?;
@@ -88,8 +88,8 @@ pub async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId<DiscussionId>,
-) -> Result<Answer<Discussion>> {
-    Ok(Answer(store::get(&state.db, viewer.as_ref(), id).await?))
+) -> Result<Json<Discussion>> {
+    Ok(Json(store::get(&state.db, viewer.as_ref(), id).await?))
 }
 
 /// Change a discussion, or resolve it
@@ -101,8 +101,8 @@ pub async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<DiscussionId>,
-    Json(patch): Json<DiscussionPatch>,
-) -> Result<Answer<Discussion>> {
+    JsonBody(patch): JsonBody<DiscussionPatch>,
+) -> Result<Json<Discussion>> {
     let patch = patch.checked()?;
     let found = access::discussion_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
@@ -117,7 +117,7 @@ pub async fn update(
     let discussion = store::update(&mut write, id, &patch).await?.ok_or(ErrorCode::DiscussionDeleted)?;
     write.emit(&Change::UpdatedDiscussion(discussion.state()?)).await?;
     write.commit().await?;
-    Ok(Answer(discussion))
+    Ok(Json(discussion))
 }
 
 /// Delete a discussion

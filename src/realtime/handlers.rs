@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    Json as Answer,
+    Json,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     auth::Viewer,
     error::{ErrorCode, Result},
-    extract::{Json, PathQueue, Query},
+    extract::{JsonBody, PathQueue, Query},
     ids::{CommunityId, QueueId},
     openapi::{PollErrors, WriteErrors},
 };
@@ -61,7 +61,7 @@ pub(crate) async fn register(State(state): State<RealtimeState>, viewer: Viewer)
         heartbeat_interval_seconds: HEARTBEAT_INTERVAL_SECONDS.min((ttl.as_secs() / 2).max(1)),
         poll_timeout_seconds: state.poll_timeout.as_secs(),
     };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Answer(answer)).into_response())
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
 /// The user's memberships. Gives the relay a moment to number the newest changes, so that someone who has just joined their
@@ -90,7 +90,7 @@ async fn read_numbered(state: &RealtimeState, viewer: &Viewer) -> Result<Members
 pub(crate) async fn heartbeat(
     State(state): State<RealtimeState>,
     viewer: Viewer,
-    Json(heartbeat): Json<Heartbeat>,
+    JsonBody(heartbeat): JsonBody<Heartbeat>,
 ) -> Result<StatusCode> {
     let queue = queue_id(&heartbeat.queue_id)?;
     let mut scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());

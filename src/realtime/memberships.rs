@@ -41,7 +41,7 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<Member
                   r.payload as "payload: Json<Change>", r.community_id as "community_id: CommunityId"
            from event_head h
            left join lateral (
-               select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as place
+               select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as ordinal
                from memberships m where m.user_id = $1
                union all
                select o.community_id, null, o.payload, 1, o.id
@@ -51,7 +51,7 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<Member
                 from outbox o where o.user_id = $1 and o.event_id is not null and o.type = 'membership_changed'
                 order by o.event_id desc limit $2::bigint + 1)
            ) r on true
-           order by r.part, r.place"#,
+           order by r.part, r.ordinal"#,
         user as _,
         MAX_CHANGES as i64
     )

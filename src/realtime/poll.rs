@@ -107,7 +107,7 @@ impl PollFuture<'_> {
     }
 }
 
-/// A poll that waits for an event. Dropped before its answer, as when its client goes away, it frees its place.
+/// A poll that waits for an event. If it is dropped before its answer, because its client went away, it leaves the hub.
 pub(crate) struct ParkedPoll<'a> {
     hub: &'a Hub,
     handle: ParkHandle,

@@ -46,7 +46,7 @@ impl Member {
         }
     }
 
-    /// Takes a change at its place in the order.
+    /// Takes a change when the order comes to it.
     pub(super) fn apply(&mut self, event_id: EventId, change: MembershipChange) {
         match &mut self.memberships {
             Memberships::Loading(waiting) => waiting.push((event_id, change)),

@@ -6,7 +6,7 @@
 //!
 //! * The head moves together with the append. A reader that sees a head sees every event up to it (I3).
 //! * A poll is parked only when there is nothing for it up to the head, in the lists that the next event empties.
-//! * Memberships change at their place among the events, so delivery starts and stops exactly there. A membership whose end is
+//! * Memberships change in order with the other events, so delivery starts and stops exactly there. A membership whose end is
 //!   known delivers nothing any more, not even earlier events (I5).
 //!
 //! Events come one at a time, in order, from the feed. An event costs one push, and one wake for each poll that is parked

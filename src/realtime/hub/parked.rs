@@ -25,7 +25,7 @@ use crate::{
 pub enum ParkedOutcome {
     /// An event came. This is the whole answer, shared by all polls that get the same.
     Event(Bytes),
-    /// A newer poll took the place, or this process ends. The answer is empty, with this cursor.
+    /// A newer poll of the queue came, or this process ends. The answer is empty, with this cursor.
     Released(EventId),
     /// The order of events continues elsewhere. Everything up to now is gone.
     Leapt,

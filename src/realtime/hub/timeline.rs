@@ -68,7 +68,7 @@ impl MembershipTimeline {
         history.changes.last().is_some_and(|(event_id, _)| *event_id > self.through)
     }
 
-    /// Takes a change at its place in the order, unless it is included already.
+    /// Takes a change when the order comes to it, unless it is included already.
     pub(super) fn apply(&mut self, event_id: EventId, change: MembershipChange) {
         if event_id <= self.through {
             return;

@@ -221,13 +221,14 @@ impl Model {
             return;
         }
         assert!(self.known.contains_key(&queue.user), "whose memberships are not known is not served");
-        let news: Vec<_> = (cursor + 1..=self.head).filter(|event_id| self.sees(queue, &token, *event_id)).collect();
+        let expected: Vec<_> =
+            (cursor + 1..=self.head).filter(|event_id| self.sees(queue, &token, *event_id)).collect();
         match polled {
             PollOutcome::Catchup => assert!(self.lost(queue, &token, cursor), "no event is gone after {cursor}"),
             PollOutcome::Answer(body) => {
                 assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
                 let (events, last) = read(&body);
-                assert_eq!((ids(&events), last), (news, self.head));
+                assert_eq!((ids(&events), last), (expected, self.head));
                 for event in &events {
                     let written = &self.event(event["event_id"].as_i64().unwrap()).json;
                     assert_eq!(*event, serde_json::from_slice::<Value>(written).unwrap());
@@ -235,7 +236,7 @@ impl Model {
                 assert!(!park || !events.is_empty());
             }
             PollOutcome::Parked(parked) => {
-                assert!(park && cursor <= self.head && news.is_empty());
+                assert!(park && cursor <= self.head && expected.is_empty());
                 assert!(!self.lost(queue, &token, cursor), "an event is gone after {cursor}");
                 assert_eq!(parked.seen().get(), self.head);
                 self.queues[which].parked = Some(ModelParked { token, parked });

@@ -1,4 +1,4 @@
-//! What a poll gets: events, or a place to wait at.
+//! What a poll gets: an answer now, or a handle to wait for.
 
 use tokio::time::Instant;
 
