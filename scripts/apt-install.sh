@@ -55,3 +55,6 @@ fi
 if [[ -d /run/systemd/system && " ${packages[*]} " == *" haproxy "* ]]; then
     systemctl disable --quiet haproxy || true
 fi
+if [[ -d /run/systemd/system && " ${packages[*]} " == *" prometheus "* ]]; then
+    systemctl disable --quiet prometheus prometheus-node-exporter || true
+fi

@@ -57,6 +57,7 @@ metrics! {
     Gauge OUTBOX_OLDEST = "discussions_outbox_oldest_seconds", "Age of the oldest outbox row not yet relayed";
     Gauge POOL_CONNECTIONS = "discussions_pool_connections", "Connections of the request pool";
     Gauge POOL_IDLE = "discussions_pool_idle", "Connections of the request pool that nobody uses";
+    Gauge POOL_LIMIT = "discussions_pool_limit", "The most connections that the request pool may have";
     Gauge FEED_ON_REDIS = "discussions_feed_on_redis", "1 while the feed reads Redis, 0 while it reads PostgreSQL";
     Histogram WRITE_TO_WAKE = "discussions_write_to_wake_seconds", "From an event's outbox row to its wake-ups on this node";
     Histogram REQUESTS = "discussions_request_seconds", "Requests other than polls, by method, route and status";

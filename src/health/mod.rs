@@ -80,6 +80,7 @@ async fn gauges(state: &AppState) {
     let (connections, idle) = state.db.size();
     metrics::POOL_CONNECTIONS.set(connections as f64);
     metrics::POOL_IDLE.set(idle as f64);
+    metrics::POOL_LIMIT.set(f64::from(state.config.database_connections));
     // If the database is down, the gauges keep their last values.
     if let Ok(Ok(waiting)) = timeout(TIMEOUT, store::waiting(&state.db)).await {
         metrics::OUTBOX_WAITING.set(waiting.rows as f64);
