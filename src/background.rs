@@ -11,13 +11,13 @@ const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
 /// A duration between half of `base` and `base`, so that many clients do not come back at the same moment.
-pub fn jittered(base: Duration) -> Duration {
+pub(crate) fn jittered(base: Duration) -> Duration {
     base.mul_f64(rand::random_range(0.5..=1.0))
 }
 
 /// Pauses that double from [`FIRST_DELAY`] to [`LONGEST_DELAY`], with jitter.
 #[derive(Debug)]
-pub struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
@@ -27,20 +27,20 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Returns the next pause and doubles the one after it.
-    pub fn next_delay(&mut self) -> Duration {
+    pub(crate) fn next_delay(&mut self) -> Duration {
         let delay = self.0;
         self.0 = (2 * delay).min(LONGEST_DELAY);
         jittered(delay)
     }
 
     /// Starts again with the first pause, after a success.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.0 = FIRST_DELAY;
     }
 }
 
 /// Work that runs until it fails, and is then started again.
-pub trait BackgroundTask {
+pub(crate) trait BackgroundTask {
     /// The log message of a failure.
     const FAILURE: &'static str;
 
@@ -49,7 +49,7 @@ pub trait BackgroundTask {
 }
 
 /// Runs `task` until `shutdown`, and pauses after each failure.
-pub async fn supervise<T: BackgroundTask>(mut task: T, shutdown: CancellationToken) {
+pub(crate) async fn supervise<T: BackgroundTask>(mut task: T, shutdown: CancellationToken) {
     let mut backoff = Backoff::default();
     loop {
         let start = Instant::now();

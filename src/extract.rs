@@ -14,7 +14,7 @@ use crate::{
 
 /// A JSON body. 415 without the content type of JSON, 413 if it is too large, 400 if it is not JSON, and 422 for the field that has
 /// another shape.
-pub struct JsonBody<T>(pub T);
+pub(crate) struct JsonBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
@@ -41,7 +41,7 @@ fn body_refusal(rejection: BytesRejection) -> ApiError {
 }
 
 /// Parses `body` as JSON of the type `T`. 400 if it is not JSON, 422 for the field that has another shape.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -65,7 +65,7 @@ fn without_position(error: &serde_json::Error) -> String {
 }
 
 /// The query of the address. 400 if a parameter is missing or has another type, or if `T` denies unknown parameters and one is.
-pub struct Query<T>(pub T);
+pub(crate) struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
@@ -79,7 +79,7 @@ impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequestParts<S> for Quer
 }
 
 /// An id in the path. 400 if it is not a number of 64 bits.
-pub struct PathId<T>(pub T);
+pub(crate) struct PathId<T>(pub T);
 
 impl<S: Send + Sync, T: From<i64>> FromRequestParts<S> for PathId<T> {
     type Rejection = ApiError;
@@ -93,7 +93,7 @@ impl<S: Send + Sync, T: From<i64>> FromRequestParts<S> for PathId<T> {
 }
 
 /// A queue's id in the path. An id that does not parse cannot belong to a queue, so the answer is 404.
-pub struct PathQueue(pub QueueId);
+pub(crate) struct PathQueue(pub QueueId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathQueue {
     type Rejection = ApiError;

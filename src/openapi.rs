@@ -15,11 +15,11 @@ use crate::{
 };
 
 /// The refusals of calls that read.
-pub struct ReadErrors;
+pub(crate) struct ReadErrors;
 /// The refusals of a poll.
-pub struct PollErrors;
+pub(crate) struct PollErrors;
 /// The refusals of calls that write.
-pub struct WriteErrors;
+pub(crate) struct WriteErrors;
 
 impl IntoResponses for ReadErrors {
     fn responses() -> Responses {
@@ -96,7 +96,7 @@ fn refusals(call: Call) -> Responses {
 struct Base;
 
 /// The document without paths. The routers are merged into it.
-pub fn base() -> utoipa::openapi::OpenApi {
+pub(crate) fn base() -> utoipa::openapi::OpenApi {
     use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
     let mut document = Base::openapi();
     let components = document.components.get_or_insert_default();
@@ -112,7 +112,7 @@ pub fn base() -> utoipa::openapi::OpenApi {
 
 /// The document as it is served and committed. Here the event becomes a union of named schemas with a discriminator, which
 /// generators need and the derives do not make.
-pub fn finish(document: utoipa::openapi::OpenApi) -> Value {
+pub(crate) fn finish(document: utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(document).expect("the document is plain data");
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         name_events(schemas);

@@ -24,19 +24,19 @@ use crate::error::{ApiError, ErrorCode};
 
 /// A folder of files.
 #[derive(Clone)]
-pub struct StaticFiles {
+pub(crate) struct StaticFiles {
     folder: Arc<Path>,
     files: ServeDir,
 }
 
 impl StaticFiles {
     /// The files of `folder`, which may itself be a link that leads to another folder later.
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { files: ServeDir::new(folder), folder: folder.into() }
     }
 
     /// Answers a request for a file. What is not a file of the folder is answered 404.
-    pub async fn serve(&self, request: Request) -> Response {
+    pub(crate) async fn serve(&self, request: Request) -> Response {
         let Some(file) = self.find(request.uri().path()).await.filter(|_| request.method().is_safe()) else {
             return ApiError::from(ErrorCode::NotFound).into_response();
         };
@@ -86,7 +86,7 @@ fn is_public(path: &Path) -> bool {
 ///
 /// The page may load nothing from elsewhere but pictures, may not be put into a frame of another page, and does not tell other
 /// servers its address, which has the numbers of what somebody reads.
-pub fn with_page_headers(mut response: Response, page: &[u8]) -> Response {
+pub(crate) fn with_page_headers(mut response: Response, page: &[u8]) -> Response {
     let headers = response.headers_mut();
     let policy = HeaderValue::try_from(content_security_policy(page));
     headers.insert(header::CONTENT_SECURITY_POLICY, policy.expect("hashes in base 64 are text"));

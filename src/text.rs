@@ -5,13 +5,13 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use crate::error::{ApiError, Result};
 
 /// The most characters that a discussion's topic may have.
-pub const TOPIC_CHARACTERS: usize = 200;
+pub(crate) const TOPIC_CHARACTERS: usize = 200;
 /// The most characters that the text of a discussion or a comment may have.
-pub const TEXT_CHARACTERS: usize = 50_000;
+pub(crate) const TEXT_CHARACTERS: usize = 50_000;
 
 /// Validates a topic and returns it trimmed: 1 to [`TOPIC_CHARACTERS`] characters on one line. 422 for the field `topic` if it is
 /// not valid.
-pub fn topic(value: &str) -> Result<String> {
+pub(crate) fn topic(value: &str) -> Result<String> {
     let topic = validate("topic", value, TOPIC_CHARACTERS)?;
     let problem = topic.chars().find_map(|letter| match letter {
         // These would change the order in which the topic, and the text around it in a list, is displayed.
@@ -31,7 +31,7 @@ pub fn topic(value: &str) -> Result<String> {
 
 /// Validates the text of a discussion or comment and returns it trimmed: 1 to [`TEXT_CHARACTERS`] characters. 422 for the field
 /// `text` if it is not valid.
-pub fn text(value: &str) -> Result<String> {
+pub(crate) fn text(value: &str) -> Result<String> {
     validate("text", value, TEXT_CHARACTERS)
 }
 

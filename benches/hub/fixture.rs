@@ -24,13 +24,13 @@ use crate::measure::median;
 const TTL: Duration = Duration::from_secs(3_600);
 
 /// A hub whose communities are numbered from 0.
-pub struct HubFixture {
+pub(crate) struct HubFixture {
     pub hub: Arc<Hub>,
     json: Bytes,
 }
 
 impl HubFixture {
-    pub fn new(communities: i64) -> Self {
+    pub(crate) fn new(communities: i64) -> Self {
         let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 256 << 20, queue_ttl: TTL };
         let fixture = Self { hub: Arc::new(Hub::new(limits, EventId::START, [])), json: Bytes::from(vec![b'x'; 500]) };
         // Put an event into the log of every community.
@@ -39,12 +39,12 @@ impl HubFixture {
     }
 
     /// Registers a queue of `user`, who is in the first `communities`.
-    pub fn register(&self, user: i64, communities: i64) -> (QueueId, UserId) {
+    pub(crate) fn register(&self, user: i64, communities: i64) -> (QueueId, UserId) {
         self.install(user, (0..communities).map(CommunityId::new).collect())
     }
 
     /// Registers a queue of `user`, who is only in this community.
-    pub fn register_in(&self, user: i64, community: i64) -> (QueueId, UserId) {
+    pub(crate) fn register_in(&self, user: i64, community: i64) -> (QueueId, UserId) {
         self.install(user, [CommunityId::new(community)].into())
     }
 
@@ -56,7 +56,7 @@ impl HubFixture {
         (queue, user)
     }
 
-    pub fn append(&self, community: i64) {
+    pub(crate) fn append(&self, community: i64) {
         let event = SequencedEvent {
             event_id: self.hub.head().next(),
             community_id: community.into(),
@@ -67,15 +67,15 @@ impl HubFixture {
         assert!(self.hub.append(&event).is_some(), "it is the next event");
     }
 
-    pub fn poll(&self, (queue, user): (QueueId, UserId), cursor: EventId, park: bool) -> PollOutcome {
+    pub(crate) fn poll(&self, (queue, user): (QueueId, UserId), cursor: EventId, park: bool) -> PollOutcome {
         self.hub.poll(queue, user, &Scope::default(), cursor, park, tokio::time::Instant::now())
     }
 
-    pub fn heartbeat(&self, (queue, user): (QueueId, UserId)) {
+    pub(crate) fn heartbeat(&self, (queue, user): (QueueId, UserId)) {
         assert!(self.hub.heartbeat(queue, user, tokio::time::Instant::now()).is_some(), "the queue is there");
     }
 
-    pub fn park_and_unpark(&self, queue: (QueueId, UserId)) {
+    pub(crate) fn park_and_unpark(&self, queue: (QueueId, UserId)) {
         match self.poll(queue, self.hub.head(), true) {
             PollOutcome::Parked(parked) => self.hub.unpark(&parked),
             _ => panic!("there is nothing new, so it parks"),
@@ -83,7 +83,7 @@ impl HubFixture {
     }
 
     /// Parks the polls of `count` users from `first` on, each in `communities` communities and with a task of its own.
-    pub async fn park_all(&self, first: i64, count: u32, communities: i64) -> ParkedTasks {
+    pub(crate) async fn park_all(&self, first: i64, count: u32, communities: i64) -> ParkedTasks {
         let parked = ParkedTasks { tasks: LocalSet::new(), waits: Rc::default(), count, all: Rc::default() };
         for user in first..first + i64::from(count) {
             let queue = self.register(user, communities);
@@ -112,7 +112,7 @@ impl HubFixture {
 }
 
 /// Many parked polls.
-pub struct ParkedTasks {
+pub(crate) struct ParkedTasks {
     tasks: LocalSet,
     waits: Rc<Cell<u32>>,
     count: u32,
@@ -122,7 +122,7 @@ pub struct ParkedTasks {
 impl ParkedTasks {
     /// Appends events to community 0 and returns two medians in seconds: the time of the append alone, and the time until all
     /// polls have their event and are parked again.
-    pub async fn rounds(&self, fixture: &HubFixture, rounds: u32) -> (f64, f64) {
+    pub(crate) async fn rounds(&self, fixture: &HubFixture, rounds: u32) -> (f64, f64) {
         let mut times = Vec::new();
         for _ in 0..rounds {
             assert_eq!(self.waits.replace(0), self.count);

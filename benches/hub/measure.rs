@@ -5,16 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub fn title(text: &str) {
+pub(crate) fn title(text: &str) {
     println!("\n{text}");
 }
 
-pub fn row(name: &str, value: f64, unit: &str) {
+pub(crate) fn row(name: &str, value: f64, unit: &str) {
     println!("  {name:<36} {value:>10.0} {unit}");
 }
 
 /// The time of one call of `work` in nanoseconds: the median of several batches.
-pub fn nanoseconds(mut work: impl FnMut()) -> f64 {
+pub(crate) fn nanoseconds(mut work: impl FnMut()) -> f64 {
     const BATCH: Duration = Duration::from_millis(40);
     let start = Instant::now();
     let mut calls = 0_u32;
@@ -30,14 +30,14 @@ pub fn nanoseconds(mut work: impl FnMut()) -> f64 {
 }
 
 /// The median of `values`.
-pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 /// The resident memory of this process.
-pub fn resident_bytes() -> f64 {
+pub(crate) fn resident_bytes() -> f64 {
     let status = fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: f64 = status.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
     pages * 4096.0

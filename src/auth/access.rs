@@ -16,7 +16,7 @@ use crate::{
 
 /// What a viewer's access to a community depends on. Each statement that decides on access reads all of it.
 #[derive(Clone, Copy, Debug)]
-pub struct CommunityAccess {
+pub(crate) struct CommunityAccess {
     /// Who may read the community.
     pub visibility: Visibility,
     /// The viewer's role. None if the viewer is not a member, or if the community is not in the token's scope.
@@ -28,7 +28,7 @@ pub struct CommunityAccess {
 
 impl CommunityAccess {
     /// Checks that the viewer may read. `missing` is the refusal for a non-member of a hidden community.
-    pub fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
+    pub(crate) fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
         match (self.role, self.visibility) {
             // Decided before the account is looked at, because any other refusal would reveal that the community exists.
             (None, Visibility::Hidden) => Err(missing.into()),
@@ -40,7 +40,7 @@ impl CommunityAccess {
     }
 
     /// Checks that the viewer may write, and returns their role. `missing` is the refusal for a non-member of a hidden community.
-    pub fn may_write(&self, missing: ErrorCode) -> Result<Role> {
+    pub(crate) fn may_write(&self, missing: ErrorCode) -> Result<Role> {
         match (self.role, self.visibility) {
             (None, Visibility::Hidden) => Err(missing.into()),
             _ if self.viewer_is_active != Some(true) => Err(ErrorCode::TokenInvalid.into()),
@@ -51,13 +51,13 @@ impl CommunityAccess {
 }
 
 /// An article in a community, in which the viewer may begin a discussion.
-pub struct PlacementAccess {
+pub(crate) struct PlacementAccess {
     /// Whether new discussions and comments show a pseudonym.
     pub is_pseudonymous: bool,
 }
 
 /// Checks that `viewer` may begin a discussion on the article in the community.
-pub async fn placement_to_write(
+pub(crate) async fn placement_to_write(
     db: impl PgExecutor<'_>,
     viewer: &Viewer,
     article: ArticleId,
@@ -85,7 +85,7 @@ pub async fn placement_to_write(
 }
 
 /// A discussion in a community of which the viewer is a member. What they may change depends on the author and the role.
-pub struct DiscussionAccess {
+pub(crate) struct DiscussionAccess {
     pub community_id: CommunityId,
     pub article_id: ArticleId,
     pub author_id: UserId,
@@ -93,7 +93,7 @@ pub struct DiscussionAccess {
 }
 
 /// Loads what decides whether `viewer` may change discussion `id`.
-pub async fn discussion_to_write(
+pub(crate) async fn discussion_to_write(
     db: impl PgExecutor<'_>,
     viewer: &Viewer,
     id: DiscussionId,
@@ -119,7 +119,7 @@ pub async fn discussion_to_write(
 }
 
 /// A discussion in which the viewer may comment, and all that the new comment needs.
-pub struct CommentingAccess {
+pub(crate) struct CommentingAccess {
     pub community_id: CommunityId,
     pub article_id: ArticleId,
     /// Whether new discussions and comments show a pseudonym.
@@ -133,7 +133,7 @@ pub struct CommentingAccess {
 }
 
 /// Checks that `viewer` may comment in discussion `id`.
-pub async fn discussion_to_comment_in(
+pub(crate) async fn discussion_to_comment_in(
     db: impl PgExecutor<'_>,
     viewer: &Viewer,
     id: DiscussionId,
@@ -175,13 +175,13 @@ pub async fn discussion_to_comment_in(
 }
 
 /// A comment in a community of which the viewer is a member. What they may change depends on the author and the role.
-pub struct CommentAccess {
+pub(crate) struct CommentAccess {
     pub author_id: UserId,
     pub role: Role,
 }
 
 /// Loads what decides whether `viewer` may change comment `id`.
-pub async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: CommentId) -> Result<CommentAccess> {
+pub(crate) async fn comment_to_write(db: impl PgExecutor<'_>, viewer: &Viewer, id: CommentId) -> Result<CommentAccess> {
     let row = sqlx::query!(
         r#"select k.author_id as "author_id: UserId", c.kind as "kind: Visibility", m.role as "role?: Role",
                   (select is_active from users where id = $2) as viewer_is_active

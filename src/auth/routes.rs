@@ -24,14 +24,14 @@ use crate::{
     "user": { "id": 9, "username": "ada", "avatar_url": null },
     "communities": [{ "id": 42, "name": "Methods", "slug": "methods", "kind": "public", "role": "member" }]
 }))]
-pub struct SessionInfo {
+pub(crate) struct SessionInfo {
     user: User,
     /// The user's communities; if the token is narrowed, only those in it.
     communities: Vec<Membership>,
 }
 
 /// The routes of sessions. Only these need the layer of [`session::Sessions`] around them.
-pub fn routes() -> OpenApiRouter<AuthState> {
+pub(crate) fn routes() -> OpenApiRouter<AuthState> {
     OpenApiRouter::new().routes(routes!(begin, read, end))
 }
 

@@ -4,7 +4,7 @@
 //! pseudonym never has the person's id, name or picture. A trigger writes the event `author_changed` (migration 0010), for what a
 //! person wrote under their own name.
 
-pub mod store;
+pub(crate) mod store;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -11,7 +11,7 @@ use crate::{
 
 /// The author of a new discussion or comment.
 #[derive(Clone, Debug)]
-pub struct ResolvedAuthor {
+pub(crate) struct ResolvedAuthor {
     /// The pseudonym that the new row refers to, if the author has one there.
     pub pseudonym_id: Option<PseudonymId>,
     /// The author as other users see them.
@@ -68,7 +68,7 @@ fn random_name() -> String {
 
 /// Finds out how `user` appears on an article of a community: under their name, or under a pseudonym, which is made when they
 /// write there for the first time. `token_invalid` if there is no such user.
-pub async fn resolve(
+pub(crate) async fn resolve(
     write: &mut Write,
     user: UserId,
     community: CommunityId,

@@ -34,7 +34,7 @@ const MAX_TRIES: usize = 3;
     params(("id" = i64, Path, description = "The discussion's id"), PageQuery),
     security((), ("bearer" = []), ("session" = [])),
     responses((status = 200, description = "A page of comments", body = CommentPage), ReadErrors))]
-pub async fn list(
+pub(super) async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(discussion): PathId<DiscussionId>,
@@ -50,7 +50,7 @@ pub async fn list(
         ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice. If you repeat the request with the same key, the comment is written only once")),
     request_body = NewComment, security(("bearer" = []), ("session" = [])),
     responses((status = 201, description = "The new comment", body = Comment), WriteErrors))]
-pub async fn create(
+pub(super) async fn create(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(discussion): PathId<DiscussionId>,
@@ -109,7 +109,7 @@ async fn try_create(
     params(("id" = i64, Path, description = "The comment's id")),
     security((), ("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The comment", body = Comment), ReadErrors))]
-pub async fn read(
+pub(super) async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId<CommentId>,
@@ -122,7 +122,7 @@ pub async fn read(
     params(("id" = i64, Path, description = "The comment's id")),
     request_body = CommentPatch, security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The changed comment", body = Comment), WriteErrors))]
-pub async fn update(
+pub(super) async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<CommentId>,
@@ -148,7 +148,7 @@ pub async fn update(
     params(("id" = i64, Path, description = "The comment's id")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The comment is deleted"), WriteErrors))]
-pub async fn delete(
+pub(super) async fn delete(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<CommentId>,

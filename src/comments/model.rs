@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The depth of the deepest replies.
-pub const MAX_DEPTH: i16 = 3;
+pub(crate) const MAX_DEPTH: i16 = 3;
 
 /// A comment in a discussion. A deleted comment stays as a tombstone without text and author, and keeps its replies.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -23,7 +23,7 @@ pub const MAX_DEPTH: i16 = 3;
     "author": { "id": 9, "username": "ada", "avatar_url": null },
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
 }))]
-pub struct Comment {
+pub(crate) struct Comment {
     /// The comment's id.
     pub id: CommentId,
     /// The discussion it is in.
@@ -50,7 +50,7 @@ pub struct Comment {
 
 impl Comment {
     /// A comment that is written now.
-    pub fn new(
+    pub(crate) fn new(
         id: CommentId,
         discussion_id: DiscussionId,
         depth: i16,
@@ -72,7 +72,7 @@ impl Comment {
     }
 
     /// The comment as its events show it. `comment_deleted` if it is a tombstone, of which no event shows anything.
-    pub fn state(&self, community_id: CommunityId, article_id: ArticleId) -> Result<CommentState> {
+    pub(crate) fn state(&self, community_id: CommunityId, article_id: ArticleId) -> Result<CommentState> {
         let (Some(text), Some(author)) = (&self.text, &self.author) else {
             return Err(ErrorCode::CommentDeleted.into());
         };
@@ -91,7 +91,7 @@ impl Comment {
 
 /// A comment with its replies.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CommentTree {
+pub(crate) struct CommentTree {
     /// The comment.
     #[serde(flatten)]
     pub comment: Comment,
@@ -116,7 +116,7 @@ pub struct CommentTree {
     "last_event_id": 12345, "next_cursor": null,
     "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null }] }
 }))]
-pub struct CommentPage {
+pub(crate) struct CommentPage {
     /// The comments.
     pub comments: Vec<CommentTree>,
     /// The newest event that the page reflects. Poll from here.
@@ -133,7 +133,7 @@ pub struct CommentPage {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "text": "Nice article!", "parent_id": null }))]
-pub struct NewComment {
+pub(crate) struct NewComment {
     /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: String,
@@ -143,7 +143,7 @@ pub struct NewComment {
 
 impl NewComment {
     /// Checks the text and trims it.
-    pub fn validate(self) -> Result<Self> {
+    pub(crate) fn validate(self) -> Result<Self> {
         Ok(Self { text: text::text(&self.text)?, parent_id: self.parent_id })
     }
 }
@@ -152,7 +152,7 @@ impl NewComment {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "text": "Nice article, and a good appendix." }))]
-pub struct CommentPatch {
+pub(crate) struct CommentPatch {
     /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: String,
@@ -160,7 +160,7 @@ pub struct CommentPatch {
 
 impl CommentTree {
     /// Puts comments below their parents. `comments` must be in ascending order of ids, so that a parent comes before its replies.
-    pub fn build(comments: impl DoubleEndedIterator<Item = Comment>) -> Vec<Self> {
+    pub(crate) fn build(comments: impl DoubleEndedIterator<Item = Comment>) -> Vec<Self> {
         let mut replies: std::collections::HashMap<Option<CommentId>, Vec<Self>> = Default::default();
         // Going backwards, all replies to a comment come before it, in reverse order.
         for comment in comments.rev() {

@@ -59,7 +59,7 @@ impl From<CommentRow> for Comment {
 
 /// Reads a page of the discussion's comments: up to `limit` comments of the first level, with all replies below them. It is one
 /// statement, so the comments and the head are of one snapshot (I4).
-pub async fn page(
+pub(crate) async fn page(
     db: impl PgExecutor<'_>,
     viewer: Option<&Viewer>,
     discussion: DiscussionId,
@@ -113,7 +113,7 @@ pub async fn page(
 }
 
 /// Reads a comment for `viewer`.
-pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
+pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
     let found = query_comment!(
         "select ",
         r#" as "comment!: CommentRow", c.kind as "kind: Visibility", m.role as "role?: Role",
@@ -137,7 +137,7 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId
 }
 
 /// What a reply needs to know of the comment that it replies to.
-pub struct Parent {
+pub(crate) struct Parent {
     /// The comment of the first level above the reply.
     pub root_id: CommentId,
     /// The depth of the reply.
@@ -146,7 +146,7 @@ pub struct Parent {
 
 /// Reads the comment to reply to in `discussion`. `parent_not_found` if it is not in that discussion, `comment_deleted`, or
 /// `comment_too_deep` if it is at the deepest level.
-pub async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: CommentId) -> Result<Parent> {
+pub(crate) async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: CommentId) -> Result<Parent> {
     let row = sqlx::query!(
         r#"select root_id as "root_id: CommentId", depth, deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
         discussion as _,
@@ -167,7 +167,7 @@ pub async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: Comme
 /// Whether [`insert`] has written.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inserted {
+pub(crate) enum Inserted {
     /// It has.
     Done,
     /// It has not: since the handler read them, the discussion was deleted or the author renamed. [`is_live`] says which.
@@ -182,7 +182,7 @@ pub enum Inserted {
 /// The statement locks the discussion's row before it writes the outbox row, so that the events of a discussion are in the order
 /// of its commits. It holds the author's row until the commit, so that a rename comes after the event and sees the comment
 /// (migration 0010).
-pub async fn insert(
+pub(crate) async fn insert(
     last: LastStatement,
     comment: &Comment,
     parent: Option<&Parent>,
@@ -231,7 +231,7 @@ pub async fn insert(
 }
 
 /// Whether the discussion exists and is not deleted.
-pub async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -> Result<bool> {
+pub(crate) async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -> Result<bool> {
     let is_live = sqlx::query_scalar!(
         r#"select exists (select from discussions where id = $1 and deleted_at is null) as "is_live!""#,
         discussion as _
@@ -240,7 +240,7 @@ pub async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -> Resul
 }
 
 /// A changed comment and where it is.
-pub struct Changed {
+pub(crate) struct Changed {
     pub comment: Comment,
     pub community_id: CommunityId,
     pub article_id: ArticleId,
@@ -248,7 +248,7 @@ pub struct Changed {
 
 /// Changes the text of a comment. None if the comment is deleted. The statement holds the author's row until the commit, so that a
 /// rename comes after the event that carries the name.
-pub async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Option<Changed>> {
+pub(crate) async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Option<Changed>> {
     let changed = query_comment!(
         r#"update comments k set text = $2, updated_at = clock_timestamp()
            from discussions d, (
@@ -270,7 +270,7 @@ pub async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Opti
 }
 
 /// What the event of a deleted comment shows.
-pub struct Deleted {
+pub(crate) struct Deleted {
     pub community_id: CommunityId,
     pub article_id: ArticleId,
     pub discussion_id: DiscussionId,
@@ -283,7 +283,7 @@ pub struct Deleted {
 /// Makes a live comment a tombstone and lowers the discussion's count. None if it is a tombstone already.
 ///
 /// It locks the discussion's row first, as [`insert`] does. With the same order everywhere, no two writers wait for each other.
-pub async fn delete(write: &mut Write, id: CommentId) -> Result<Option<Deleted>> {
+pub(crate) async fn delete(write: &mut Write, id: CommentId) -> Result<Option<Deleted>> {
     let discussion = sqlx::query!(
         r#"select d.id as "id: DiscussionId", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId"
          from discussions d

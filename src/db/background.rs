@@ -30,7 +30,7 @@ const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 const CONNECTIONS: u32 = 6;
 
 /// The result of `question`, or an error if it does not come within `limit`.
-pub async fn answered<T>(
+pub(super) async fn answered<T>(
     limit: Duration,
     question: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {

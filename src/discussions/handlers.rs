@@ -25,7 +25,7 @@ use crate::{
 /// Which of an article's discussions to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct CommunityQuery {
+pub(super) struct CommunityQuery {
     /// The community whose discussions to list. Leave it out for those of all communities that you may read.
     community_id: Option<CommunityId>,
 }
@@ -37,7 +37,7 @@ pub struct CommunityQuery {
     params(("id" = i64, Path, description = "The article's id"), CommunityQuery, PageQuery),
     security((), ("bearer" = []), ("session" = [])),
     responses((status = 200, description = "A page of discussions", body = DiscussionPage), ReadErrors))]
-pub async fn list(
+pub(super) async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(article): PathId<ArticleId>,
@@ -54,7 +54,7 @@ pub async fn list(
         ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice. If you repeat the request with the same key, the discussion is written only once")),
     request_body = NewDiscussion, security(("bearer" = []), ("session" = [])),
     responses((status = 201, description = "The new discussion", body = Discussion), WriteErrors))]
-pub async fn create(
+pub(super) async fn create(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(article): PathId<ArticleId>,
@@ -85,7 +85,7 @@ pub async fn create(
     params(("id" = i64, Path, description = "The discussion's id")),
     security((), ("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The discussion", body = Discussion), ReadErrors))]
-pub async fn read(
+pub(super) async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId<DiscussionId>,
@@ -98,7 +98,7 @@ pub async fn read(
     params(("id" = i64, Path, description = "The discussion's id")),
     request_body = DiscussionPatch, security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The changed discussion", body = Discussion), WriteErrors))]
-pub async fn update(
+pub(super) async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<DiscussionId>,
@@ -128,7 +128,7 @@ pub async fn update(
     params(("id" = i64, Path, description = "The discussion's id")),
     security(("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The discussion is deleted"), WriteErrors))]
-pub async fn delete(
+pub(super) async fn delete(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<DiscussionId>,

@@ -1,15 +1,15 @@
 //! Discussions: topics on an article in a community.
 
 mod handlers;
-pub mod model;
-pub mod store;
+pub(crate) mod model;
+pub(crate) mod store;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::state::AppState;
 
 /// The routes of discussions.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(handlers::list, handlers::create)).routes(routes!(
         handlers::read,
         handlers::update,

@@ -20,7 +20,7 @@ use crate::{
     "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
 }))]
-pub struct Discussion {
+pub(crate) struct Discussion {
     /// The discussion's id.
     pub id: DiscussionId,
     /// The community it is in.
@@ -51,7 +51,7 @@ pub struct Discussion {
 
 impl Discussion {
     /// A discussion that is written now.
-    pub fn new(
+    pub(crate) fn new(
         id: DiscussionId,
         article_id: ArticleId,
         new: &NewDiscussion,
@@ -74,7 +74,7 @@ impl Discussion {
     }
 
     /// The discussion as its events show it. `discussion_deleted` if it is a tombstone, of which no event shows anything.
-    pub fn state(&self) -> Result<DiscussionState> {
+    pub(crate) fn state(&self) -> Result<DiscussionState> {
         let (Some(topic), Some(text), Some(author)) = (&self.topic, &self.text, &self.author) else {
             return Err(ErrorCode::DiscussionDeleted.into());
         };
@@ -94,7 +94,7 @@ impl Discussion {
 
 /// The signed-in user, as far as it concerns the list.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ViewerInfo {
+pub(crate) struct ViewerInfo {
     /// The user's id.
     pub user_id: UserId,
     /// The user's memberships in the communities of the list.
@@ -103,7 +103,7 @@ pub struct ViewerInfo {
 
 /// A membership of the signed-in user.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ViewerMembership {
+pub(crate) struct ViewerMembership {
     /// The community.
     pub community_id: CommunityId,
     /// The user's role.
@@ -124,7 +124,7 @@ pub struct ViewerMembership {
     "last_event_id": 12345, "next_cursor": "77",
     "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null }] }
 }))]
-pub struct DiscussionPage {
+pub(crate) struct DiscussionPage {
     /// The discussions.
     pub discussions: Vec<Discussion>,
     /// The newest event that the page reflects. Poll from here.
@@ -141,7 +141,7 @@ pub struct DiscussionPage {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "community_id": 42, "topic": "Sample size", "text": "Is **n = 12** enough?" }))]
-pub struct NewDiscussion {
+pub(crate) struct NewDiscussion {
     /// The community that it is in.
     pub community_id: CommunityId,
     /// 1 to 200 characters after trimming, at least one of them visible; one line.
@@ -154,7 +154,7 @@ pub struct NewDiscussion {
 
 impl NewDiscussion {
     /// Checks topic and text and trims them.
-    pub fn validate(self) -> Result<Self> {
+    pub(crate) fn validate(self) -> Result<Self> {
         Ok(Self { community_id: self.community_id, topic: text::topic(&self.topic)?, text: text::text(&self.text)? })
     }
 }
@@ -163,7 +163,7 @@ impl NewDiscussion {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "is_resolved": true }))]
-pub struct DiscussionPatch {
+pub(crate) struct DiscussionPatch {
     /// 1 to 200 characters after trimming, at least one of them visible; one line. Only the author may change it.
     #[schema(min_length = 1, max_length = 200)]
     pub topic: Option<String>,
@@ -176,7 +176,7 @@ pub struct DiscussionPatch {
 
 impl DiscussionPatch {
     /// Checks that something is to change, and checks and trims topic and text.
-    pub fn validate(self) -> Result<Self> {
+    pub(crate) fn validate(self) -> Result<Self> {
         if self.topic.is_none() && self.text.is_none() && self.is_resolved.is_none() {
             return Err(ApiError::invalid_field("body", "has none of topic, text, is_resolved"));
         }
@@ -188,7 +188,7 @@ impl DiscussionPatch {
     }
 
     /// Whether only the author may make this change.
-    pub fn needs_author(&self) -> bool {
+    pub(crate) fn needs_author(&self) -> bool {
         self.topic.is_some() || self.text.is_some()
     }
 }

@@ -71,7 +71,7 @@ struct Placement {
 
 /// Reads a page of the article's discussions, newest first: those of `community`, or of all communities that the viewer may read.
 /// It is one statement, so the discussions and the head are of one snapshot (I4).
-pub async fn page(
+pub(crate) async fn page(
     db: impl PgExecutor<'_>,
     viewer: Option<&Viewer>,
     article: ArticleId,
@@ -171,7 +171,7 @@ fn viewer_info(viewer: Option<&Viewer>, placements: Vec<Placement>) -> Option<Vi
 }
 
 /// Reads a discussion for `viewer`.
-pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
+pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
     let found = query_discussion!(
         "select ",
         r#" as "discussion!: DiscussionRow", c.kind as "kind: Visibility", m.role as "role?: Role",
@@ -194,7 +194,7 @@ pub async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Discussio
 }
 
 /// Writes a discussion by `user`.
-pub async fn insert(
+pub(crate) async fn insert(
     write: &mut Write,
     user: UserId,
     article: ArticleId,
@@ -219,7 +219,7 @@ pub async fn insert(
 
 /// Changes a discussion. None if it is deleted. The statement holds the author's row until the commit, so that a rename comes
 /// after the event that carries the name.
-pub async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
+pub(crate) async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
     let changed = query_discussion!(
         r#"update discussions d
            set topic = coalesce($2, topic), text = coalesce($3, text), is_resolved = coalesce($4, is_resolved),
@@ -241,7 +241,7 @@ pub async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch
 }
 
 /// Makes a live discussion a tombstone and returns when that was. None if it is a tombstone already.
-pub async fn delete(write: &mut Write, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
+pub(crate) async fn delete(write: &mut Write, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
     let row = sqlx::query!(
         r#"update discussions set topic = '', text = '', deleted_at = clock_timestamp()
            where id = $1 and deleted_at is null

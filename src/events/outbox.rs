@@ -28,28 +28,28 @@ impl Write {
 /// statement knows the count, and adds it to the payload.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum UncountedChange {
+pub(crate) enum UncountedChange {
     /// See [`Change::NewComment`].
     NewComment(WrittenComment),
 }
 
 impl UncountedChange {
     /// The community in which it happened.
-    pub fn community_id(&self) -> CommunityId {
+    pub(crate) fn community_id(&self) -> CommunityId {
         match self {
             Self::NewComment(written) => written.comment.community_id,
         }
     }
 
     /// Its `type`, as clients see it.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::NewComment(_) => "new_comment",
         }
     }
 
     /// What the outbox row holds, as JSON, but for the `comment_count`.
-    pub fn payload(&self) -> Result<String> {
+    pub(crate) fn payload(&self) -> Result<String> {
         serde_json::to_string(self).map_err(ApiError::internal)
     }
 }

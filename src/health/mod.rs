@@ -1,6 +1,6 @@
 //! Liveness, readiness and the gauges of the metrics.
 
-pub mod store;
+pub(crate) mod store;
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The routes for load balancers and supervisors.
-pub fn routes() -> Router<AppState> {
+pub(crate) fn routes() -> Router<AppState> {
     Router::new().route("/health/live", get(async || alive())).route("/health/ready", get(ready))
 }
 
@@ -58,7 +58,7 @@ async fn ready(State(state): State<AppState>) -> Result<impl IntoResponse> {
 }
 
 /// The routes of the metrics listener.
-pub fn metrics_routes(state: AppState, handle: PrometheusHandle) -> Router {
+pub(crate) fn metrics_routes(state: AppState, handle: PrometheusHandle) -> Router {
     let metrics = move |State(state): State<AppState>| {
         let handle = handle.clone();
         async move {

@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 use crate::error::Result;
 
 /// The outbox rows without an event_id.
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// How many there are.
     pub rows: i64,
     /// The age of the oldest one; 0 if there is none.
@@ -13,7 +13,7 @@ pub struct Waiting {
 }
 
 /// Counts the outbox rows that the relay has not numbered yet.
-pub async fn waiting(db: impl PgExecutor<'_>) -> Result<Waiting> {
+pub(crate) async fn waiting(db: impl PgExecutor<'_>) -> Result<Waiting> {
     Ok(sqlx::query_as!(
         Waiting,
         r#"select count(*) as "rows!",

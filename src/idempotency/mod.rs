@@ -4,7 +4,7 @@
 //! A request claims its key in the transaction of its write. A second request with the key waits at the claim until the first one
 //! ends. If the first is committed, the second gets its answer. If the first is rolled back, the second writes.
 
-pub mod store;
+pub(crate) mod store;
 
 use axum::{
     Json,
@@ -24,12 +24,12 @@ use crate::{
 };
 
 /// Hours after which a key may be used for another request.
-pub const ANSWER_TTL_HOURS: i32 = 24;
+pub(crate) const ANSWER_TTL_HOURS: i32 = 24;
 const HEADER: &str = "idempotency-key";
 
 /// The key of the request, if it has one.
 #[derive(Clone)]
-pub struct IdempotencyKey(Option<String>);
+pub(crate) struct IdempotencyKey(Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
@@ -46,7 +46,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 /// The result of a claim.
-pub enum Claim {
+pub(crate) enum Claim {
     /// The request is the first with its key, or has none. Write, then store the answer by [`Ticket::keep`].
     First(Ticket),
     /// The request repeats an earlier one, whose answer this is.
@@ -54,11 +54,11 @@ pub enum Claim {
 }
 
 /// The permission to store the answer for a claimed key. It has no key if the request has none.
-pub struct Ticket(Option<(UserId, String)>);
+pub(crate) struct Ticket(Option<(UserId, String)>);
 
 /// Claims the key for a request to `route` (method and path) with `body`. `idempotency_key_reused` if an earlier request with the
 /// key had another route or body.
-pub async fn claim(
+pub(crate) async fn claim(
     write: &mut Write,
     viewer: &Viewer,
     key: IdempotencyKey,
@@ -87,7 +87,7 @@ pub async fn claim(
 
 impl Ticket {
     /// Stores `answer` in the transaction of its write.
-    pub async fn keep(self, write: &mut Write, answer: &impl Serialize) -> Result<()> {
+    pub(crate) async fn keep(self, write: &mut Write, answer: &impl Serialize) -> Result<()> {
         let Some((user, key)) = self.0 else {
             return Ok(());
         };
@@ -97,9 +97,9 @@ impl Ticket {
 }
 
 /// The answer 201 with `body`.
-pub fn created(body: &impl Serialize) -> Response {
+pub(crate) fn created(body: &impl Serialize) -> Response {
     (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
 /// A stored answer: JSON that is sent as it is.
-pub type StoredAnswer = Box<RawValue>;
+pub(crate) type StoredAnswer = Box<RawValue>;

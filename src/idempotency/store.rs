@@ -7,7 +7,7 @@ use crate::{db::Write, error::Result, ids::UserId};
 
 /// Claims the key for this transaction. False if an earlier request has it. Waits while another transaction claims it. A key that
 /// is older than [`ANSWER_TTL_HOURS`] is free again.
-pub async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8]) -> Result<bool> {
+pub(crate) async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8]) -> Result<bool> {
     let claimed = sqlx::query!(
         "insert into idempotency_keys as k (user_id, key, request_hash) values ($1, $2, $3)
          on conflict (user_id, key) do update
@@ -24,7 +24,7 @@ pub async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8]) -> R
 }
 
 /// The hash of the first request with the key, and its answer.
-pub async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u8>, StoredAnswer)> {
+pub(crate) async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u8>, StoredAnswer)> {
     let row = sqlx::query!(
         r#"select request_hash, response as "response!: Json<StoredAnswer>" from idempotency_keys where user_id = $1 and key = $2"#,
         user as _,
@@ -36,7 +36,7 @@ pub async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u
 }
 
 /// Stores the answer for a claimed key.
-pub async fn keep(write: &mut Write, user: UserId, key: &str, answer: &str) -> Result<()> {
+pub(crate) async fn keep(write: &mut Write, user: UserId, key: &str, answer: &str) -> Result<()> {
     sqlx::query!(
         "update idempotency_keys set response = $3::text::json where user_id = $1 and key = $2",
         user as _,
@@ -49,7 +49,7 @@ pub async fn keep(write: &mut Write, user: UserId, key: &str, answer: &str) -> R
 }
 
 /// Deletes the keys that are older than [`ANSWER_TTL_HOURS`].
-pub async fn purge(db: impl PgExecutor<'_>) -> Result<()> {
+pub(crate) async fn purge(db: impl PgExecutor<'_>) -> Result<()> {
     sqlx::query!(
         "delete from idempotency_keys where created_at < now() - make_interval(hours => $1)",
         ANSWER_TTL_HOURS

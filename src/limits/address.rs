@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, HeaderName};
 use crate::config::TrustedProxies;
 
 /// Where proxies write whom they ask for.
-pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The address of a connection that is gone already, or is no socket.
-pub const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+pub(super) const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Who is counted as one: an IPv4 address, or a network of 2^64 IPv6 addresses, which is the least that one customer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Network {
+pub(super) enum Network {
     /// An address.
     V4(Ipv4Addr),
     /// The first half of an address.
@@ -22,7 +22,7 @@ pub enum Network {
 
 impl Network {
     /// The one of an address.
-    pub fn of(address: IpAddr) -> Self {
+    pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => {
@@ -34,7 +34,7 @@ impl Network {
 }
 
 /// The entries of the X-Forwarded-For headers, the last one first. `None` stands for what is not text.
-pub fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
+pub(super) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
     let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
     values.into_iter().rev().flat_map(|value| {
         let text = value.to_str().ok();
@@ -47,7 +47,7 @@ pub fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
 ///
 /// Each proxy appends the address that it was asked from. So the last entry that no trusted proxy stands at is the client:
 /// everything before it may be made up. An entry that cannot be read makes the header worthless, and the peer counts.
-pub fn client<'a>(
+pub(super) fn client<'a>(
     peer: IpAddr,
     forwarded: impl Iterator<Item = Option<&'a str>>,
     trusted: &TrustedProxies,

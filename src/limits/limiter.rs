@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 const KEYS: usize = 65_536;
 
 /// A limit of so many a minute for each key, a third of it at once.
-pub struct Limiter<K: Eq + Hash + Clone, C: Clock = MonotonicClock>(Option<Inner<K, C>>);
+pub(super) struct Limiter<K: Eq + Hash + Clone, C: Clock = MonotonicClock>(Option<Inner<K, C>>);
 
 struct Inner<K: Eq + Hash + Clone, C: Clock> {
     per_minute: u32,
@@ -25,7 +25,7 @@ struct Inner<K: Eq + Hash + Clone, C: Clock> {
 
 impl<K: Eq + Hash + Clone> Limiter<K> {
     /// 0 is no limit.
-    pub fn new(per_minute: u32) -> Self {
+    pub(super) fn new(per_minute: u32) -> Self {
         Self::with_clock(per_minute, MonotonicClock)
     }
 }
@@ -40,12 +40,12 @@ impl<K: Eq + Hash + Clone, C: Clock> Limiter<K, C> {
     }
 
     /// How many a minute; 0 is no limit.
-    pub fn per_minute(&self) -> u32 {
+    pub(super) fn per_minute(&self) -> u32 {
         self.0.as_ref().map_or(0, |inner| inner.per_minute)
     }
 
     /// Counts one for `key`. Over the limit nothing is counted, and the error is how long to wait.
-    pub fn check(&self, key: &K) -> Result<(), Duration> {
+    pub(super) fn check(&self, key: &K) -> Result<(), Duration> {
         let Some(Inner { limiter, .. }) = &self.0 else { return Ok(()) };
         limiter.check_key(key).map_err(|until| until.wait_time_from(limiter.clock().now()))
     }

@@ -43,10 +43,10 @@ enum Counted {
 
 /// The address of the client's end of a connection, as an extension of its requests. None where that is not known.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<SocketAddr>);
+pub(crate) struct Peer(pub Option<SocketAddr>);
 
 /// The limits, and what tells whom a request counts for.
-pub struct Limits {
+pub(crate) struct Limits {
     auth: AuthState,
     trusted_proxies: TrustedProxies,
     writes: Limiter<UserId>,
@@ -57,7 +57,7 @@ pub struct Limits {
 
 impl Limits {
     /// The limits of the settings.
-    pub fn new(auth: AuthState, config: &LimitConfig) -> Self {
+    pub(crate) fn new(auth: AuthState, config: &LimitConfig) -> Self {
         for limit in [WRITES, REGISTERS, ANONYMOUS_READS] {
             metrics::REFUSALS.increment("limit", limit, 0);
         }
@@ -141,7 +141,7 @@ fn refused(limit: &'static str, wait: Duration, reason: String) -> ApiError {
 }
 
 /// The layer: refuses with 429 what is over a limit. The body of such a request is not read.
-pub async fn enforce(State(limits): State<std::sync::Arc<Limits>>, request: Request, next: Next) -> Response {
+pub(crate) async fn enforce(State(limits): State<std::sync::Arc<Limits>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = parts.extensions.get::<MatchedPath>().cloned();
     match limits.check(path.as_ref().map_or("", MatchedPath::as_str), &parts).await {

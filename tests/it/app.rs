@@ -15,21 +15,21 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
 
-pub use crate::database::TestDatabase;
+pub(crate) use crate::database::TestDatabase;
 
 // Tests speak JSON and SQL, in which an id is its number.
-pub type UserId = i64;
-pub type CommunityId = i64;
-pub type ArticleId = i64;
-pub type EventId = i64;
+pub(crate) type UserId = i64;
+pub(crate) type CommunityId = i64;
+pub(crate) type ArticleId = i64;
+pub(crate) type EventId = i64;
 
 /// The secret that signs the tokens of tests.
-pub const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
+pub(crate) const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
 /// How long a test waits for something that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running application with its own database.
-pub struct TestApp {
+pub(crate) struct TestApp {
     pub addr: SocketAddr,
     pub metrics_addr: SocketAddr,
     pub state: AppState,
@@ -43,7 +43,7 @@ pub struct TestApp {
 }
 
 /// The settings of tests, before a test changes them.
-pub fn config(database_url: &str) -> Config {
+pub(crate) fn config(database_url: &str) -> Config {
     let mut config = parse(&["test", "--database-url", database_url, "--jwt-secret", SECRET]);
     config.redis_url = None;
     config.bind_addr = "127.0.0.1:0".parse().unwrap();
@@ -57,7 +57,7 @@ pub fn config(database_url: &str) -> Config {
 }
 
 /// The settings that a command line gives.
-pub fn parse(command_line: &[&str]) -> Config {
+pub(crate) fn parse(command_line: &[&str]) -> Config {
     #[derive(Parser)]
     struct Cli {
         #[command(flatten)]
@@ -68,18 +68,18 @@ pub fn parse(command_line: &[&str]) -> Config {
 
 impl TestApp {
     /// Starts it with the default settings.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
     /// Starts it with settings that `change` has changed.
-    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let database = std::sync::Arc::new(TestDatabase::create().await);
         Self::on(database, change).await
     }
 
     /// Starts it on an existing database, as a restart or another node does.
-    pub async fn on(database: std::sync::Arc<TestDatabase>, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn on(database: std::sync::Arc<TestDatabase>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&database.url);
         change(&mut config);
         let running = app::start(config, tokio::runtime::Handle::current()).await.unwrap();
@@ -97,7 +97,7 @@ impl TestApp {
     }
 
     /// Shuts it down as SIGTERM does, and waits for the end.
-    pub async fn stop(mut self) -> std::sync::Arc<TestDatabase> {
+    pub(crate) async fn stop(mut self) -> std::sync::Arc<TestDatabase> {
         let running = self.running.take().unwrap();
         running.shutdown();
         running.ended().await.unwrap();
@@ -105,23 +105,23 @@ impl TestApp {
         self.database.clone()
     }
 
-    pub async fn sql(&self, sql: &str) {
+    pub(crate) async fn sql(&self, sql: &str) {
         self.pool.execute(sqlx::raw_sql(sql)).await.unwrap();
     }
 
-    pub async fn user(&self, name: &str) -> UserId {
+    pub(crate) async fn user(&self, name: &str) -> UserId {
         let id = sqlx::query_scalar("insert into users (username) values ($1) returning id").bind(name);
         id.fetch_one(&self.pool).await.unwrap()
     }
 
     /// `kind` is public, private or hidden.
-    pub async fn community(&self, kind: &str) -> CommunityId {
+    pub(crate) async fn community(&self, kind: &str) -> CommunityId {
         let id = sqlx::query_scalar("insert into communities (name, slug, kind) values ($1, $1, $1) returning id")
             .bind(kind);
         id.fetch_one(&self.pool).await.unwrap()
     }
 
-    pub async fn article(&self, communities: &[CommunityId]) -> ArticleId {
+    pub(crate) async fn article(&self, communities: &[CommunityId]) -> ArticleId {
         let id =
             sqlx::query_scalar("insert into articles (title, slug) values ('An article', 'an-article') returning id");
         let id: ArticleId = id.fetch_one(&self.pool).await.unwrap();
@@ -132,7 +132,7 @@ impl TestApp {
         id
     }
 
-    pub async fn join(&self, user: UserId, community: CommunityId, role: &str) {
+    pub(crate) async fn join(&self, user: UserId, community: CommunityId, role: &str) {
         sqlx::query(
             "insert into memberships (user_id, community_id, role) values ($1, $2, $3)
              on conflict (user_id, community_id) do update set role = excluded.role",
@@ -145,29 +145,29 @@ impl TestApp {
         .unwrap();
     }
 
-    pub async fn leave(&self, user: UserId, community: CommunityId) {
+    pub(crate) async fn leave(&self, user: UserId, community: CommunityId) {
         let gone = sqlx::query("delete from memberships where user_id = $1 and community_id = $2");
         gone.bind(user).bind(community).execute(&self.pool).await.unwrap();
     }
 
     /// A new member, with a bearer token.
-    pub async fn member(&self, name: &str, community: CommunityId) -> Client {
+    pub(crate) async fn member(&self, name: &str, community: CommunityId) -> Client {
         self.with_role(name, community, "member").await
     }
 
-    pub async fn with_role(&self, name: &str, community: CommunityId, role: &str) -> Client {
+    pub(crate) async fn with_role(&self, name: &str, community: CommunityId, role: &str) -> Client {
         let user = self.user(name).await;
         self.join(user, community, role).await;
         self.client(user)
     }
 
     /// A user with a bearer token.
-    pub fn client(&self, user: UserId) -> Client {
+    pub(crate) fn client(&self, user: UserId) -> Client {
         self.bearer(user, jwt::mint(SECRET, user.into(), None, 3600).unwrap())
     }
 
     /// A user with a token narrowed to `communities`.
-    pub fn narrow_client(&self, user: UserId, communities: &[CommunityId]) -> Client {
+    pub(crate) fn narrow_client(&self, user: UserId, communities: &[CommunityId]) -> Client {
         self.bearer(
             user,
             jwt::mint(SECRET, user.into(), Some(communities.iter().copied().map(Into::into).collect()), 3600).unwrap(),
@@ -175,18 +175,18 @@ impl TestApp {
     }
 
     /// A client that sends this bearer token.
-    pub fn bearer(&self, user: UserId, token: String) -> Client {
+    pub(crate) fn bearer(&self, user: UserId, token: String) -> Client {
         Client { user, token: Some(token), ..self.anonymous() }
     }
 
     /// A client with no token.
-    pub fn anonymous(&self) -> Client {
+    pub(crate) fn anonymous(&self) -> Client {
         let (http, polls) = (self.http.clone(), self.polls.clone());
         Client { user: 0, token: None, base: format!("http://{}", self.addr), http, polls }
     }
 
     /// Waits until everything committed so far is numbered and at the hub. Returns the head.
-    pub async fn settled(&self) -> EventId {
+    pub(crate) async fn settled(&self) -> EventId {
         let mut heads = self.state.realtime.hub.watch_head();
         let settled = async {
             loop {
@@ -219,7 +219,7 @@ impl Drop for TestApp {
 
 /// A user who sends requests.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     pub user: UserId,
     pub token: Option<String>,
     base: String,
@@ -229,7 +229,7 @@ pub struct Client {
 
 /// A complete answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub body: Value,
@@ -238,14 +238,14 @@ pub struct Answer {
 impl Answer {
     /// Checks the status and returns the body.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Value {
+    pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         self.body
     }
 
     /// Checks that it is this error.
     #[track_caller]
-    pub fn refused(self, status: u16, code: &str) -> Value {
+    pub(crate) fn refused(self, status: u16, code: &str) -> Value {
         assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
         assert!(self.body["message"].is_string());
         self.body
@@ -254,7 +254,7 @@ impl Answer {
 
 impl Client {
     /// A user with a bearer token, at a server that this process did not start.
-    pub fn at(addr: SocketAddr, user: UserId) -> Self {
+    pub(crate) fn at(addr: SocketAddr, user: UserId) -> Self {
         let token = jwt::mint(SECRET, user.into(), None, 3600).unwrap();
         Self {
             user,
@@ -266,7 +266,7 @@ impl Client {
     }
 
     /// A request with the client's token.
-    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let client = if path.starts_with("/poll?") { &self.polls } else { &self.http };
         let request = client.request(method, format!("{}{path}", self.base));
         match &self.token {
@@ -275,7 +275,7 @@ impl Client {
         }
     }
 
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await.unwrap();
@@ -283,41 +283,41 @@ impl Client {
         Answer { status, headers, body }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::POST, path).json(&body)).await
     }
 
-    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::PATCH, path).json(&body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path)).await
     }
 
     /// Begins a discussion and returns it.
-    pub async fn discussion(&self, article: ArticleId, community: CommunityId, topic: &str) -> Value {
+    pub(crate) async fn discussion(&self, article: ArticleId, community: CommunityId, topic: &str) -> Value {
         let body = json!({ "community_id": community, "topic": topic, "text": "What do you think?" });
         self.post(&format!("/articles/{article}/discussions"), body).await.expect(201)
     }
 
     /// Writes a comment and returns it.
-    pub async fn comment(&self, discussion: &Value, text: &str) -> Value {
+    pub(crate) async fn comment(&self, discussion: &Value, text: &str) -> Value {
         self.post(&format!("/discussions/{}/comments", discussion["id"]), json!({ "text": text })).await.expect(201)
     }
 
     /// Writes a reply and returns it.
-    pub async fn reply(&self, parent: &Value, text: &str) -> Value {
+    pub(crate) async fn reply(&self, parent: &Value, text: &str) -> Value {
         let body = json!({ "text": text, "parent_id": parent["id"] });
         self.post(&format!("/discussions/{}/comments", parent["discussion_id"]), body).await.expect(201)
     }
 
     /// Registers and returns the queue.
-    pub async fn register(&self) -> Queue {
+    pub(crate) async fn register(&self) -> Queue {
         let answer = self.post("/register", json!({})).await.expect(200);
         let id = answer["queue_id"].as_str().unwrap().to_owned();
         Queue { client: self.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap() }
@@ -326,7 +326,7 @@ impl Client {
 
 /// A queue with its cursor.
 #[derive(Clone)]
-pub struct Queue {
+pub(crate) struct Queue {
     pub client: Client,
     pub id: String,
     pub cursor: EventId,
@@ -334,13 +334,13 @@ pub struct Queue {
 
 impl Queue {
     /// The answer of one poll. Does not move the cursor. `timeout` is in seconds.
-    pub async fn poll_raw(&self, timeout: f64) -> Answer {
+    pub(crate) async fn poll_raw(&self, timeout: f64) -> Answer {
         let path = format!("/poll?queue_id={}&last_event_id={}&timeout={timeout}", self.id, self.cursor);
         self.client.get(&path).await
     }
 
     /// The events of one poll. Moves the cursor.
-    pub async fn poll(&mut self, timeout: f64) -> Vec<Value> {
+    pub(crate) async fn poll(&mut self, timeout: f64) -> Vec<Value> {
         let mut body = self.poll_raw(timeout).await.expect(200);
         assert_eq!(body.get("catchup_required"), None, "{body}");
         self.cursor = body["last_event_id"].as_i64().unwrap();
@@ -351,12 +351,12 @@ impl Queue {
     }
 
     /// The events that are there now. Polls without waiting.
-    pub async fn now(&mut self) -> Vec<Value> {
+    pub(crate) async fn now(&mut self) -> Vec<Value> {
         self.poll(0.0).await
     }
 
     /// Polls until at least `count` events have come.
-    pub async fn events(&mut self, count: usize) -> Vec<Value> {
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<Value> {
         let collecting = async {
             let mut events = Vec::new();
             while events.len() < count {
@@ -368,7 +368,7 @@ impl Queue {
     }
 
     /// Starts a poll and returns once it is parked.
-    pub async fn park(&self, app: &TestApp) -> tokio::task::JoinHandle<Answer> {
+    pub(crate) async fn park(&self, app: &TestApp) -> tokio::task::JoinHandle<Answer> {
         let before = app.state.realtime.hub.stats().parked;
         let queue = self.clone();
         let parked = tokio::spawn(async move { queue.poll_raw(30.0).await });
@@ -376,14 +376,14 @@ impl Queue {
         parked
     }
 
-    pub async fn heartbeat(&self) -> Answer {
+    pub(crate) async fn heartbeat(&self) -> Answer {
         self.client.post("/heartbeat", json!({ "queue_id": self.id })).await
     }
 }
 
 impl TestApp {
     /// Waits for a condition that another task makes true.
-    pub async fn until(&self, condition: impl Fn() -> bool) {
+    pub(crate) async fn until(&self, condition: impl Fn() -> bool) {
         let waiting = async {
             while !condition() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -394,6 +394,6 @@ impl TestApp {
 }
 
 /// The types of events, in order.
-pub fn types(events: &[Value]) -> Vec<&str> {
+pub(crate) fn types(events: &[Value]) -> Vec<&str> {
     events.iter().filter_map(|event| event["type"].as_str()).collect()
 }

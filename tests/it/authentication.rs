@@ -15,12 +15,12 @@ const SIMPLEJWT_REFRESH: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl
 
 /// Keys that only the tests use, made with `openssl genpkey`.
 mod keys {
-    pub const RSA: &str = include_str!("keys/rsa.pem");
-    pub const RSA_PUBLIC: &str = include_str!("keys/rsa.pub");
-    pub const EC: &str = include_str!("keys/ec.pem");
-    pub const EC_PUBLIC: &str = include_str!("keys/ec.pub");
-    pub const ED: &str = include_str!("keys/ed.pem");
-    pub const ED_PUBLIC: &str = include_str!("keys/ed.pub");
+    pub(super) const RSA: &str = include_str!("keys/rsa.pem");
+    pub(super) const RSA_PUBLIC: &str = include_str!("keys/rsa.pub");
+    pub(super) const EC: &str = include_str!("keys/ec.pem");
+    pub(super) const EC_PUBLIC: &str = include_str!("keys/ec.pub");
+    pub(super) const ED: &str = include_str!("keys/ed.pem");
+    pub(super) const ED_PUBLIC: &str = include_str!("keys/ed.pub");
 }
 
 fn in_seconds(seconds: i64) -> i64 {

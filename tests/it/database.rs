@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 const TEMPLATE_PREFIX: &str = "it_template_";
 
 /// A database for one test. Drop deletes it.
-pub struct TestDatabase {
+pub(crate) struct TestDatabase {
     server: String,
     name: String,
     /// Its address.
@@ -24,7 +24,7 @@ pub struct TestDatabase {
 
 impl TestDatabase {
     /// A new database with all migrations.
-    pub async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         let mut server = Server::connect().await;
         let name = unique("it_");
         let url = server.url_of(&name);
@@ -37,7 +37,7 @@ impl TestDatabase {
     }
 
     /// A new, empty database without migrations.
-    pub async fn create_empty() -> Self {
+    pub(crate) async fn create_empty() -> Self {
         let mut server = Server::connect().await;
         let name = unique("it_");
         server.execute(&format!("create database {name}")).await.unwrap();
@@ -45,7 +45,7 @@ impl TestDatabase {
     }
 
     /// An existing database, which drop does not delete.
-    pub fn at(url: &str) -> Self {
+    pub(crate) fn at(url: &str) -> Self {
         Self { server: String::new(), name: String::new(), url: url.to_owned() }
     }
 }

@@ -24,14 +24,14 @@ async fn a_comment_arrives_in_anothers_parked_poll() {
 }
 
 /// Writes `count` outbox rows for a community, as changes would. Returns the head when the hub has all of them.
-pub async fn write_events(app: &TestApp, community: i64, count: i32) -> i64 {
+pub(crate) async fn write_events(app: &TestApp, community: i64, count: i32) -> i64 {
     insert_events(&app.pool, community, count).await;
     app.state.db.relay().notify();
     app.settled().await
 }
 
 /// Writes `count` outbox rows for a community in one statement.
-pub async fn insert_events(db: impl sqlx::PgExecutor<'_>, community: i64, count: i32) {
+pub(crate) async fn insert_events(db: impl sqlx::PgExecutor<'_>, community: i64, count: i32) {
     sqlx::query(
         "insert into outbox (community_id, type, payload)
          select $1, 'new_discussion', json_build_object('type', 'new_discussion', 'community_id', $1, 'number', number)

@@ -13,11 +13,11 @@ use discussions::{
 use poll_connections::{HeaderSlots, ParsedHead, PollHandler, parse_head};
 
 /// A plain poll.
-pub const PLAIN: &[u8] =
+pub(crate) const PLAIN: &[u8] =
     b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=7 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Headers with a meaning for polls, valid and invalid.
-pub const PIECES: [&str; 13] = [
+pub(crate) const PIECES: [&str; 13] = [
     "Authorization: Bearer abc\r\n",
     "authorization:Bearer  d e\r\n",
     "Authorization: Basic YWRhOmFkYQ==\r\n",
@@ -34,7 +34,7 @@ pub const PIECES: [&str; 13] = [
 ];
 
 /// Whether the bytes are a poll for the fast path. Panics if the router would read another poll.
-pub fn check(bytes: &[u8]) -> bool {
+pub(crate) fn check(bytes: &[u8]) -> bool {
     let mut slots = HeaderSlots::default();
     let ParsedHead::Poll(head) = parse_head(bytes, &FastPath::ROUTES, &mut slots) else { return false };
     let Some(poll) = PollHead::read(&head) else { return false };

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// Forwards connections to a port of this machine.
-pub struct Forwarder {
+pub(crate) struct Forwarder {
     pub addr: SocketAddr,
     port: Arc<AtomicU16>,
     cut: watch::Sender<()>,
@@ -24,7 +24,7 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    pub async fn to(port: u16) -> Self {
+    pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let port = Arc::new(AtomicU16::new(port));
@@ -47,13 +47,13 @@ impl Forwarder {
     }
 
     /// Forwards to another port from now on, and closes the existing connections.
-    pub fn lead_to(&self, port: u16) {
+    pub(crate) fn lead_to(&self, port: u16) {
         self.lead_newcomers_to(port);
         self.cut.send_replace(());
     }
 
     /// Forwards new connections to another port. Existing connections stay.
-    pub fn lead_newcomers_to(&self, port: u16) {
+    pub(crate) fn lead_newcomers_to(&self, port: u16) {
         self.port.store(port, Ordering::SeqCst);
     }
 }

@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// The log of this test's thread, on which all of its application runs.
-pub struct Log(());
+pub(crate) struct Log(());
 
 /// Appends to the log of the thread, if it is recorded.
 struct Writer;
@@ -36,7 +36,7 @@ impl Log {
     ///
     /// One subscriber serves all threads. With one for each thread, `tracing` would ask only the first thread whether a line is
     /// wanted, and use its answer for all threads.
-    pub fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         static SUBSCRIBER: Once = Once::new();
         SUBSCRIBER.call_once(|| {
             let is_kept = dynamic_filter_fn(|_, _| LOG.with_borrow(Option::is_some));
@@ -47,7 +47,7 @@ impl Log {
         Self(())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         LOG.with_borrow(|log| String::from_utf8(log.clone().unwrap()).unwrap())
     }
 

@@ -26,7 +26,7 @@ fn program(name: &str) -> PathBuf {
 
 /// Runs a PostgreSQL program to its end.
 #[track_caller]
-pub fn run(name: &str, arguments: &[&str]) {
+pub(crate) fn run(name: &str, arguments: &[&str]) {
     succeed(Command::new(program(name)).args(arguments));
 }
 
@@ -52,7 +52,7 @@ fn as_account(program: &Path) -> Command {
 }
 
 /// A server with its files. It listens only on loopback, without passwords.
-pub struct Cluster {
+pub(crate) struct Cluster {
     directory: PathBuf,
     pub port: u16,
     settings: Vec<String>,
@@ -61,12 +61,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// A new server with an empty database `discussions`.
-    pub async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         Self::create_with(&[]).await
     }
 
     /// A new server with settings, such as `synchronous_commit=off`.
-    pub async fn create_with(settings: &[&str]) -> Self {
+    pub(crate) async fn create_with(settings: &[&str]) -> Self {
         let mut cluster = Self::empty(settings);
         let data = cluster.data();
         let arguments =
@@ -91,7 +91,7 @@ impl Cluster {
     }
 
     /// Makes an asynchronous standby of this server.
-    pub async fn standby(&self) -> Self {
+    pub(crate) async fn standby(&self) -> Self {
         let mut standby = Self::empty(&[]);
         let port = self.port.to_string();
         let arguments = ["-h", "127.0.0.1", "-p", &port, "-U", "discussions", "-R", "-c", "fast", "--no-sync", "-D"];
@@ -100,7 +100,7 @@ impl Cluster {
         standby
     }
 
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let mut command = as_account(&program("postgres"));
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
         let fixed = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "shared_buffers=16MB"];
@@ -117,7 +117,7 @@ impl Cluster {
     }
 
     /// Kills all its processes, as a crash does. Nothing more is written.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         if let Some(mut server) = self.server.take() {
             let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
             server.wait().unwrap();
@@ -125,30 +125,30 @@ impl Cluster {
     }
 
     /// Shuts the server down.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let mut server = self.server.take().unwrap();
         succeed(Command::new("kill").args(["-INT", &server.id().to_string()]));
         server.wait().unwrap();
     }
 
     /// Copies its files while it does not run.
-    pub fn take_snapshot(&self) {
+    pub(crate) fn take_snapshot(&self) {
         assert!(self.server.is_none());
         succeed(Command::new("cp").arg("-a").arg(self.data()).arg(self.directory.join("snapshot")));
     }
 
     /// Restores the copy.
-    pub fn bring_snapshot_back(&self) {
+    pub(crate) fn bring_snapshot_back(&self) {
         assert!(self.server.is_none());
         std::fs::remove_dir_all(self.data()).unwrap();
         std::fs::rename(self.directory.join("snapshot"), self.data()).unwrap();
     }
 
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://discussions@127.0.0.1:{}/{database}", self.port)
     }
 
-    pub async fn sql(&self, database: &str, sql: &str) {
+    pub(crate) async fn sql(&self, database: &str, sql: &str) {
         let mut connection = PgConnection::connect(&self.url(database)).await.unwrap();
         connection.execute(sqlx::raw_sql(sql)).await.unwrap();
     }
@@ -164,7 +164,7 @@ impl Cluster {
     }
 
     /// Waits until this standby has all data of `primary`.
-    pub async fn has_all_of(&self, primary: &Cluster) {
+    pub(crate) async fn has_all_of(&self, primary: &Cluster) {
         let mut connection = PgConnection::connect(&primary.url("postgres")).await.unwrap();
         let lsn: String =
             sqlx::query_scalar("select pg_current_wal_lsn()::text").fetch_one(&mut connection).await.unwrap();
@@ -172,14 +172,14 @@ impl Cluster {
     }
 
     /// Stops the replication from its primary.
-    pub async fn cut_off(&self) {
+    pub(crate) async fn cut_off(&self) {
         self.sql("postgres", "alter system set primary_conninfo = ''").await;
         self.sql("postgres", "select pg_reload_conf()").await;
         self.holds("select not exists (select from pg_stat_wal_receiver)").await;
     }
 
     /// Promotes this standby to a primary.
-    pub async fn promote(&self) {
+    pub(crate) async fn promote(&self) {
         self.sql("postgres", "select pg_promote()").await;
         self.holds("select not pg_is_in_recovery()").await;
     }

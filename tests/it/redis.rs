@@ -7,7 +7,7 @@ use std::{
 
 use crate::app::{PATIENCE, TestApp};
 
-pub struct TestRedis {
+pub(crate) struct TestRedis {
     pub port: u16,
     child: Option<Child>,
     client: redis::Client,
@@ -16,7 +16,7 @@ pub struct TestRedis {
 }
 
 impl TestRedis {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}/0")).unwrap();
         let mut redis = Self { port, child: None, client, prefix: format!("{}:", uuid::Uuid::new_v4().simple()) };
@@ -24,12 +24,12 @@ impl TestRedis {
         redis
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
     /// Kills it (SIGKILL).
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -37,7 +37,7 @@ impl TestRedis {
     }
 
     /// Starts it, empty.
-    pub async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         let port = self.port.to_string();
         let arguments = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--dir", "/tmp"];
         let child = Command::new("redis-server").args(arguments).stdout(Stdio::null()).spawn();
@@ -50,7 +50,7 @@ impl TestRedis {
         tokio::time::timeout(PATIENCE, answering).await.expect("redis-server starts");
     }
 
-    pub async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut connection = self.client.get_multiplexed_async_connection().await.unwrap();
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| {
@@ -60,12 +60,12 @@ impl TestRedis {
     }
 
     /// The key of the stream that `app` uses.
-    pub fn events_key(&self, app: &TestApp) -> String {
+    pub(crate) fn events_key(&self, app: &TestApp) -> String {
         format!("{}events:{}", self.prefix, app.state.realtime.hub.history().name())
     }
 
     /// The event_ids in that stream.
-    pub async fn stream(&self, app: &TestApp) -> Vec<i64> {
+    pub(crate) async fn stream(&self, app: &TestApp) -> Vec<i64> {
         let reply: redis::streams::StreamRangeReply = self.command(&["XRANGE", &self.events_key(app), "-", "+"]).await;
         reply.ids.iter().map(|entry| entry.id.split('-').next().unwrap().parse().unwrap()).collect()
     }

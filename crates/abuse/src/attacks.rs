@@ -35,7 +35,7 @@ const OLD_CURSORS: i64 = 4;
 const OLD_CURSOR_EVERY: Duration = Duration::from_millis(143);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Attack {
+pub(crate) enum Attack {
     /// Sockets that ask for a large answer and never read it
     SlowReaders,
     /// The same, in requests that hyper serves
@@ -65,7 +65,7 @@ impl Display for Attack {
 
 /// An attack under way.
 #[derive(Default)]
-pub struct Attackers {
+pub(crate) struct Attackers {
     tasks: JoinSet<()>,
     saw: Arc<Saw>,
 }
@@ -82,7 +82,7 @@ impl Saw {
 
 impl Attackers {
     /// What they saw. `attack`'s token must be cancelled before.
-    pub async fn join(mut self) -> String {
+    pub(crate) async fn join(mut self) -> String {
         while self.tasks.join_next().await.is_some() {}
         let saw = self.saw.0.lock().unwrap_or_else(PoisonError::into_inner);
         saw.iter().map(|(what, times)| format!("{what}: {times}")).collect::<Vec<_>>().join(", ")
@@ -116,7 +116,7 @@ impl Attackers {
 }
 
 /// Starts `attack`; it ends with `ended`.
-pub async fn start(attack: Attack, scene: &Scene, ended: CancellationToken) -> Result<Attackers> {
+pub(crate) async fn start(attack: Attack, scene: &Scene, ended: CancellationToken) -> Result<Attackers> {
     let mut attackers = Attackers::default();
     // Connections of its own: ordinary people do not share theirs with an attacker.
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;

@@ -27,7 +27,7 @@ const LIST_EVERY: Duration = Duration::from_millis(50);
 
 /// What they noticed.
 #[derive(Debug, Default)]
-pub struct Noticed {
+pub(crate) struct Noticed {
     /// From the start of a POST until the event was read by somebody else.
     pub deliveries: Vec<Duration>,
     pub lists: Vec<Duration>,
@@ -40,7 +40,7 @@ pub struct Noticed {
 
 impl Noticed {
     /// The time that 99 of 100 stay below.
-    pub fn p99(times: &[Duration]) -> Duration {
+    pub(crate) fn p99(times: &[Duration]) -> Duration {
         let mut sorted = times.to_vec();
         sorted.sort();
         sorted.get(sorted.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default()
@@ -65,7 +65,7 @@ impl Shared {
 }
 
 /// Lets ordinary people do what they do for `lasting`.
-pub async fn observe(scene: &Scene, lasting: Duration) -> Result<Noticed> {
+pub(crate) async fn observe(scene: &Scene, lasting: Duration) -> Result<Noticed> {
     let shared = Arc::new(Shared::default());
     let ended = CancellationToken::new();
     let away = Queue::register(scene, &scene.people.ordinary(1)?).await?;

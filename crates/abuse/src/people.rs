@@ -8,28 +8,28 @@ use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
 
 /// Ordinary people write here; attackers of the same community do as well.
-pub const HOME: i64 = 1;
+pub(crate) const HOME: i64 = 1;
 /// Attackers write here, apart from ordinary people.
-pub const ELSEWHERE: i64 = 2;
+pub(crate) const ELSEWHERE: i64 = 2;
 /// Anyone reads here.
-pub const PUBLIC: i64 = 3;
+pub(crate) const PUBLIC: i64 = 3;
 /// No attacker is a member here.
-pub const HIDDEN: i64 = 4;
+pub(crate) const HIDDEN: i64 = 4;
 /// Every discussion is about this article.
-pub const ARTICLE: i64 = 1;
+pub(crate) const ARTICLE: i64 = 1;
 
 const ORDINARY: i64 = 1;
 const ATTACKERS: i64 = 1_000;
 /// Ordinary people.
-pub const ORDINARY_PEOPLE: i64 = 12;
+pub(crate) const ORDINARY_PEOPLE: i64 = 12;
 /// Attackers, each with an account.
-pub const ATTACKING_PEOPLE: i64 = 60;
+pub(crate) const ATTACKING_PEOPLE: i64 = 60;
 /// Events in [`ELSEWHERE`] that an old cursor has to read.
 const LARGE_EVENTS: i64 = 1_000;
 /// Characters of each.
 const LARGE_CHARACTERS: i64 = 50_000;
 
-pub struct People {
+pub(crate) struct People {
     pool: PgPool,
     secret: String,
     /// The newest event before the large ones.
@@ -38,7 +38,7 @@ pub struct People {
 
 impl People {
     /// Makes them in an empty, migrated database.
-    pub async fn create(database_url: &str, secret: &str) -> Result<Self> {
+    pub(crate) async fn create(database_url: &str, secret: &str) -> Result<Self> {
         let pool = PgPool::connect(database_url).await?;
         let sql = format!(
             "insert into users (id, username) select {ORDINARY} + n, 'ordinary-' || n from generate_series(0, {ORDINARY_PEOPLE} - 1) n;
@@ -66,7 +66,7 @@ impl People {
     }
 
     /// Gives [`ELSEWHERE`] a long and large past, of which an old cursor asks all. Returns when the relay has numbered it.
-    pub async fn write_large_events(&mut self) -> Result<()> {
+    pub(crate) async fn write_large_events(&mut self) -> Result<()> {
         self.relayed().await?;
         self.old_cursor = sqlx::query_scalar("select last_assigned from event_head").fetch_one(&self.pool).await?;
         let sql = format!(
@@ -93,12 +93,12 @@ impl People {
     }
 
     /// The token of ordinary person `index`.
-    pub fn ordinary(&self, index: i64) -> Result<String> {
+    pub(crate) fn ordinary(&self, index: i64) -> Result<String> {
         jwt::mint(self.secret.as_str(), (ORDINARY + index % ORDINARY_PEOPLE).into(), None, 3_600)
     }
 
     /// The token of attacker `index`. Attacker 0 is a member of [`HOME`] as well.
-    pub fn attacker(&self, index: i64) -> Result<String> {
+    pub(crate) fn attacker(&self, index: i64) -> Result<String> {
         jwt::mint(self.secret.as_str(), (ATTACKERS + index % ATTACKING_PEOPLE).into(), None, 3_600)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::{Noticed, attacks::Attack};
 
 /// What came of one attack.
-pub struct Row {
+pub(crate) struct Row {
     pub attack: Attack,
     pub without: Noticed,
     pub with: Noticed,
@@ -19,13 +19,13 @@ pub struct Row {
 }
 
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     pub rows: Vec<Row>,
 }
 
 impl Report {
     /// What no attack should do to anybody else.
-    pub fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         for Row { attack, with, .. } in &self.rows {
             if with.catch_ups > 0 {

@@ -5,21 +5,21 @@ use procfs::process::Process;
 
 /// The process that is attacked.
 #[derive(Clone, Debug)]
-pub struct ServerProcess(i32);
+pub(crate) struct ServerProcess(i32);
 
 impl ServerProcess {
-    pub fn new(pid: &str) -> Result<Self> {
+    pub(crate) fn new(pid: &str) -> Result<Self> {
         Ok(Self(pid.parse()?))
     }
 
     /// Resident memory in bytes.
-    pub fn memory(&self) -> Result<u64> {
+    pub(crate) fn memory(&self) -> Result<u64> {
         let status = Process::new(self.0)?.status().context("the server has ended")?;
         Ok(status.vmrss.context("the kernel does not say how much memory it has")? * 1024)
     }
 
     /// Files and sockets that are open.
-    pub fn open_files(&self) -> Result<usize> {
+    pub(crate) fn open_files(&self) -> Result<usize> {
         Ok(Process::new(self.0)?.fd_count()?)
     }
 }

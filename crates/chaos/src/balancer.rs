@@ -32,7 +32,7 @@ const NO_NODE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r
 
 /// A round-robin balancer with health checks. Each connection goes to the next node that is up. If a node refuses the
 /// connection, the balancer tries another one. It sends no request twice: if a node fails later, the client gets a 502.
-pub struct Balancer {
+pub(crate) struct Balancer {
     pub addr: SocketAddr,
     _tasks: JoinSet<()>,
 }
@@ -50,7 +50,7 @@ struct Backend {
 
 impl Balancer {
     /// `log` gets a line for each connection: the request, the node, the status, and the time until the answer.
-    pub async fn start(nodes: Vec<SocketAddr>, log: &Path) -> io::Result<Self> {
+    pub(crate) async fn start(nodes: Vec<SocketAddr>, log: &Path) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let nodes = nodes.into_iter().map(|addr| Backend { addr, is_up: AtomicBool::new(true) }).collect();

@@ -24,14 +24,14 @@ use crate::{
     process::{Service, end, pause_all, repository},
 };
 
-pub const NODES: usize = 3;
+pub(crate) const NODES: usize = 3;
 /// The secret that signs the tokens.
-pub const SECRET: &str = "a secret of the chaos test, of enough bytes for HS256";
+pub(crate) const SECRET: &str = "a secret of the chaos test, of enough bytes for HS256";
 /// It is short, so that registrations expire during faults.
-pub const QUEUE_TTL: Duration = Duration::from_secs(15);
+pub(crate) const QUEUE_TTL: Duration = Duration::from_secs(15);
 
 /// A node of the service under test.
-pub struct Node {
+pub(crate) struct Node {
     pub addr: SocketAddr,
     pub metrics: SocketAddr,
     /// The link to Redis.
@@ -46,7 +46,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn start(&mut self) -> Result<()> {
+    pub(crate) fn start(&mut self) -> Result<()> {
         let log = || -> Result<File> { Ok(OpenOptions::new().create(true).append(true).open(&self.log)?) };
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.server).arg("serve");
@@ -57,37 +57,37 @@ impl Node {
         Ok(())
     }
 
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
     }
 
     /// Whether the process has ended by itself.
-    pub fn ended_by_itself(&mut self) -> Result<bool> {
+    pub(crate) fn ended_by_itself(&mut self) -> Result<bool> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?.is_some()),
             None => Ok(false),
         }
     }
 
-    pub async fn end(&mut self, signal: &str) -> Result<()> {
+    pub(crate) async fn end(&mut self, signal: &str) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         end(&mut child, signal).await
     }
 
-    pub fn pause(&mut self, pause: Duration) -> Result<()> {
+    pub(crate) fn pause(&mut self, pause: Duration) -> Result<()> {
         pause_all(&[self.pid().context("it does not run")?], pause)?;
         self.paused_until = Some(Instant::now() + pause);
         Ok(())
     }
 
     /// Whether the node has no fault at present.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         let links_open = self.redis.is_open() && self.database.is_open();
         self.child.is_some() && links_open && self.paused_until.is_none_or(|until| until < Instant::now())
     }
 
     /// Waits until it is ready for requests.
-    pub async fn ready(&self, http: &reqwest::Client, patience: Duration) -> Result<()> {
+    pub(crate) async fn ready(&self, http: &reqwest::Client, patience: Duration) -> Result<()> {
         let url = format!("http://{}/health/ready", self.addr);
         let ready = async {
             loop {
@@ -103,7 +103,7 @@ impl Node {
 }
 
 /// All processes of a run.
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub dir: PathBuf,
     pub database: Database,
     pub redis: Service,
@@ -118,7 +118,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts all processes, with an empty database. The nodes run the program `server`.
-    pub async fn start(server: &Path, with_replica: bool) -> Result<Self> {
+    pub(crate) async fn start(server: &Path, with_replica: bool) -> Result<Self> {
         let dir = own_folder()?;
         let mut database = Database::start(&dir).await?;
         let mut redis = Service::prepare("redis", &dir).await?;
@@ -149,7 +149,7 @@ impl Cluster {
     }
 
     /// Waits until the database answers.
-    pub async fn reachable(&mut self) -> Result<()> {
+    pub(crate) async fn reachable(&mut self) -> Result<()> {
         for _ in 0..300 {
             if sqlx::query("select 1").execute(&self.pool).await.is_ok() {
                 return Ok(());
@@ -163,7 +163,7 @@ impl Cluster {
     }
 
     /// The node whose relay is the leader, that is, holds the advisory lock.
-    pub async fn leader(&self) -> Option<usize> {
+    pub(crate) async fn leader(&self) -> Option<usize> {
         let sql = "select client_port from pg_stat_activity join pg_locks using (pid)
                    where locktype = 'advisory' and granted and datname = current_database() and classid = 6580595
                    limit 1";
@@ -173,21 +173,21 @@ impl Cluster {
     }
 
     /// Kills the primary. From then on the address leads to the replica.
-    pub async fn fail_over(&mut self, old: Old) -> Result<()> {
+    pub(crate) async fn fail_over(&mut self, old: Old) -> Result<()> {
         let links: Vec<&Link> =
             self.nodes.iter().map(|node| &node.database).chain(std::iter::once(&self.link)).collect();
         self.database.fail_over(&links, old).await
     }
 
     /// The nodes' transactions that began before `since` and are still open, by process and start.
-    pub async fn open_transactions(&self, since: DateTime<Utc>) -> Result<Vec<(i32, DateTime<Utc>)>> {
+    pub(crate) async fn open_transactions(&self, since: DateTime<Utc>) -> Result<Vec<(i32, DateTime<Utc>)>> {
         let sql = "select pid, xact_start from pg_stat_activity
                    where application_name = 'discussions' and backend_type = 'client backend' and xact_start < $1";
         Ok(sqlx::query_as(sql).bind(since).fetch_all(&self.pool).await?)
     }
 
     /// Ends all processes and removes the folder. After a failed run keep the folder, because its logs may show the cause.
-    pub async fn remove(mut self) -> Result<()> {
+    pub(crate) async fn remove(mut self) -> Result<()> {
         for node in &mut self.nodes {
             node.end("TERM").await?;
         }

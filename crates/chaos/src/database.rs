@@ -25,10 +25,10 @@ use crate::{
 /// How long a process may take to start, or a replica to be built.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// A jump of the numbers by at least this much is a leap, and a smaller one a gap.
-pub const LEAST_LEAP: i64 = 1 << 31;
+pub(crate) const LEAST_LEAP: i64 = 1 << 31;
 
 /// The database of the run.
-pub struct Database {
+pub(crate) struct Database {
     pub primary: Service,
     replica: Replica,
     /// The link from the replica to the primary.
@@ -58,7 +58,7 @@ struct Kept {
 
 impl Database {
     /// Starts the primary.
-    pub async fn start(dir: &Path) -> Result<Self> {
+    pub(crate) async fn start(dir: &Path) -> Result<Self> {
         let mut primary = Service::prepare("postgres", dir).await?;
         primary.start()?;
         let replication = Link::start(primary.addr).await?;
@@ -66,7 +66,7 @@ impl Database {
     }
 
     /// Builds the replica.
-    pub async fn with_replica(&mut self, dir: &Path) -> Result<()> {
+    pub(crate) async fn with_replica(&mut self, dir: &Path) -> Result<()> {
         wait_for(&self.primary.url).await?;
         let replica = build(dir.join("postgres-2"), self.replication_url()).await?;
         self.replica = Replica::Streaming(Box::new(replica));
@@ -78,7 +78,7 @@ impl Database {
     }
 
     /// Whether the replica has everything that the primary has, except for what is still being sent.
-    pub async fn can_fail_over(&mut self) -> Result<bool> {
+    pub(crate) async fn can_fail_over(&mut self) -> Result<bool> {
         let Replica::Streaming(replica) = &mut self.replica else { return Ok(false) };
         let has_leaped = self.failovers.last().is_none_or(|last| last.base.is_some());
         if !has_leaped || !replica.runs()? || !self.primary.is_whole()? {
@@ -93,12 +93,12 @@ impl Database {
     }
 
     /// From now on no commit reaches the replica.
-    pub fn cut_replication(&self) {
+    pub(crate) fn cut_replication(&self) {
         self.replication.set(Flow::Cut);
     }
 
     /// Kills the primary, promotes the replica, and redirects `links` to it. The links are the address that clients use.
-    pub async fn fail_over(&mut self, links: &[&Link], old: Old) -> Result<()> {
+    pub(crate) async fn fail_over(&mut self, links: &[&Link], old: Old) -> Result<()> {
         let from = Utc::now();
         if old == Old::Abandoned {
             // The clients must not notice the primary's end.
@@ -128,7 +128,7 @@ impl Database {
     }
 
     /// Starts to use the new replica when it is built, and records where the numbering continued. Call it regularly.
-    pub async fn supervise(&mut self) -> Result<()> {
+    pub(crate) async fn supervise(&mut self) -> Result<()> {
         if let Some(failover) = self.failovers.last_mut()
             && failover.base.is_none()
         {
@@ -155,7 +155,7 @@ impl Database {
     }
 
     /// What the failovers lost. Waits until the last dead primary has been read.
-    pub async fn failovers(&mut self) -> Result<Vec<Failover>> {
+    pub(crate) async fn failovers(&mut self) -> Result<Vec<Failover>> {
         self.supervise().await?;
         timeout(PATIENCE, async {
             while matches!(self.replica, Replica::Building(_)) {
@@ -169,7 +169,7 @@ impl Database {
         Ok(self.failovers.clone())
     }
 
-    pub async fn end(&mut self) -> Result<()> {
+    pub(crate) async fn end(&mut self) -> Result<()> {
         if let Replica::Streaming(replica) = &mut self.replica {
             replica.end("KILL").await?;
         }
@@ -218,7 +218,7 @@ impl Dead {
 }
 
 /// The numbered events after `last`, in order.
-pub async fn events(connection: &mut PgConnection, last: i64) -> Result<Vec<Event>> {
+pub(crate) async fn events(connection: &mut PgConnection, last: i64) -> Result<Vec<Event>> {
     let sql = "select event_id, community_id, user_id, payload, created_at from outbox
                where event_id > $1 order by event_id";
     let rows = sqlx::query(sql).bind(last).fetch_all(connection).await?;

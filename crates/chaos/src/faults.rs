@@ -26,7 +26,7 @@ const REST: Duration = Duration::from_secs(3);
 
 /// A fault that was made.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub(crate) struct Made {
     pub kind: Kind,
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
@@ -34,7 +34,7 @@ pub struct Made {
 
 /// All faults that were made, and their effects that are visible at once.
 #[derive(Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub made: Vec<Made>,
     /// The number of nodes that ended by themselves. They were started again, as a supervisor does.
     pub ended: usize,
@@ -56,7 +56,7 @@ enum Heal {
 }
 
 /// Which faults to make, and for how long.
-pub struct FaultPlan {
+pub(crate) struct FaultPlan {
     pub seed: u64,
     pub lasting: Duration,
     pub kinds: Vec<Kind>,
@@ -69,7 +69,7 @@ pub struct FaultPlan {
 }
 
 /// Makes and heals faults.
-pub struct Faults<'a> {
+pub(crate) struct Faults<'a> {
     cluster: &'a mut Cluster,
     clients: &'a mut Clients,
     random: StdRng,
@@ -78,13 +78,13 @@ pub struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    pub fn new(cluster: &'a mut Cluster, clients: &'a mut Clients, seed: u64) -> Self {
+    pub(crate) fn new(cluster: &'a mut Cluster, clients: &'a mut Clients, seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
         Self { cluster, clients, random, healing: Vec::new(), outcome: Outcome::default() }
     }
 
     /// Makes the planned faults, and heals all of them at the end.
-    pub async fn run(mut self, plan: &FaultPlan) -> Result<Outcome> {
+    pub(crate) async fn run(mut self, plan: &FaultPlan) -> Result<Outcome> {
         if plan.alone {
             self.run_alone(plan).await?;
         } else {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Kind {
+pub(crate) enum Kind {
     NodeKilled,
     LeaderKilled,
     NodePaused,
@@ -24,7 +24,7 @@ pub enum Kind {
 
 impl Kind {
     /// The words for the report and the log.
-    pub fn description(self) -> &'static str {
+    pub(crate) fn description(self) -> &'static str {
         match self {
             Self::NodeKilled => "a node, kill -9",
             Self::LeaderKilled => "the relay's leader, kill -9",
@@ -45,7 +45,7 @@ impl Kind {
     }
 
     /// The shortest and the longest duration in milliseconds.
-    pub fn lasts(self) -> (u64, u64) {
+    pub(crate) fn lasts(self) -> (u64, u64) {
         match self {
             Self::RedisFlushed => (0, 1),
             Self::NodeKilled | Self::LeaderKilled => (200, 3_000),
@@ -61,7 +61,7 @@ impl Kind {
     }
 
     /// Whether PostgreSQL is down, so that the fault ends when it accepts connections again.
-    pub fn ends_with_postgres(self) -> bool {
+    pub(crate) fn ends_with_postgres(self) -> bool {
         matches!(self, Self::PostgresKilled | Self::PostgresRestarted | Self::FailedOver)
     }
 }

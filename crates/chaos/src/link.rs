@@ -18,7 +18,7 @@ const BUFFER: usize = 16 * 1024;
 
 /// The state of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
+pub(crate) enum Flow {
     Open,
     /// Connections are closed. New ones are closed at once.
     Cut,
@@ -28,7 +28,7 @@ pub enum Flow {
 
 /// What happens to the old connections when a link is redirected to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Old {
+pub(crate) enum Old {
     Closed,
     /// They stay open but no more data passes, as when an address moves to another machine.
     Abandoned,
@@ -44,7 +44,7 @@ struct Course {
 }
 
 /// A link from one process to a server.
-pub struct Link {
+pub(crate) struct Link {
     pub addr: SocketAddr,
     course: watch::Sender<Course>,
     /// The local ports of the link's connections to the server.
@@ -53,7 +53,7 @@ pub struct Link {
 }
 
 impl Link {
-    pub async fn start(server: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let course = watch::Sender::new(Course { server, flow: Flow::Open, epoch: 0, old: Old::Closed });
@@ -68,21 +68,21 @@ impl Link {
         Ok(Self { addr, course, ports, serving })
     }
 
-    pub fn set(&self, flow: Flow) {
+    pub(crate) fn set(&self, flow: Flow) {
         self.course.send_modify(|course| course.flow = flow);
     }
 
     /// Redirects the link: from now on its connections go to `server`.
-    pub fn redirect(&self, server: SocketAddr, old: Old) {
+    pub(crate) fn redirect(&self, server: SocketAddr, old: Old) {
         self.course.send_modify(|course| *course = Course { server, flow: Flow::Open, epoch: course.epoch + 1, old });
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.course.borrow().flow == Flow::Open
     }
 
     /// Whether the connection that the server sees from this port is one of this link.
-    pub fn owns(&self, port: u16) -> bool {
+    pub(crate) fn owns(&self, port: u16) -> bool {
         self.ports.lock().expect("no task panics with it held").contains(&port)
     }
 }

@@ -17,12 +17,12 @@ use tokio::{
 };
 
 /// The folder of the repository. Its scripts start the services.
-pub fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// A private service that a script of this repository runs.
-pub struct Service {
+pub(crate) struct Service {
     script: PathBuf,
     pub dir: PathBuf,
     child: Option<Child>,
@@ -33,7 +33,7 @@ pub struct Service {
 
 impl Service {
     /// Prepares the service of `scripts/<script>.sh`, in its own folder below `dir`.
-    pub async fn prepare(script: &str, dir: &Path) -> Result<Self> {
+    pub(crate) async fn prepare(script: &str, dir: &Path) -> Result<Self> {
         let path = repository().join(format!("scripts/{script}.sh"));
         let dir = dir.join(script);
         let output = Command::new(&path).arg("prepare").arg(&dir).output().await?;
@@ -42,7 +42,7 @@ impl Service {
     }
 
     /// A service that is already prepared in `dir`.
-    pub fn at(script: &str, dir: PathBuf) -> Result<Self> {
+    pub(crate) fn at(script: &str, dir: PathBuf) -> Result<Self> {
         let script = repository().join(format!("scripts/{script}.sh"));
         let url = fs::read_to_string(dir.join("url"))?.trim().to_owned();
         let port: u16 = fs::read_to_string(dir.join("port"))?.trim().parse()?;
@@ -50,7 +50,7 @@ impl Service {
     }
 
     /// Starts the service. Does not wait until it answers.
-    pub fn start(&mut self) -> Result<()> {
+    pub(crate) fn start(&mut self) -> Result<()> {
         let mut command = Command::new(&self.script);
         command.arg("run").arg(&self.dir).stdin(Stdio::null()).kill_on_drop(true);
         self.child = Some(command.spawn()?);
@@ -58,25 +58,25 @@ impl Service {
     }
 
     /// Whether its process runs. It may be starting or paused.
-    pub fn runs(&mut self) -> Result<bool> {
+    pub(crate) fn runs(&mut self) -> Result<bool> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?.is_none()),
             None => Ok(false),
         }
     }
 
-    pub fn is_whole(&mut self) -> Result<bool> {
+    pub(crate) fn is_whole(&mut self) -> Result<bool> {
         Ok(self.runs()? && self.paused_until.is_none_or(|until| until < Instant::now()))
     }
 
     /// Sends `signal` and waits until the process has ended.
-    pub async fn end(&mut self, signal: &str) -> Result<()> {
+    pub(crate) async fn end(&mut self, signal: &str) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         end(&mut child, signal).await
     }
 
     /// Pauses the process and its children, and continues them after `pause`.
-    pub fn pause(&mut self, pause: Duration) -> Result<()> {
+    pub(crate) fn pause(&mut self, pause: Duration) -> Result<()> {
         let pid = self.child.as_ref().and_then(Child::id).context("it does not run")?;
         let mut pids = vec![pid];
         pids.extend(children(pid));
@@ -86,7 +86,7 @@ impl Service {
     }
 }
 
-pub async fn end(child: &mut Child, signal: &str) -> Result<()> {
+pub(crate) async fn end(child: &mut Child, signal: &str) -> Result<()> {
     if let Some(pid) = child.id() {
         shell(&format!("kill -{signal} {pid}"))?.wait().await?;
     }
@@ -96,7 +96,7 @@ pub async fn end(child: &mut Child, signal: &str) -> Result<()> {
     Ok(())
 }
 
-pub fn pause_all(pids: &[u32], pause: Duration) -> Result<()> {
+pub(crate) fn pause_all(pids: &[u32], pause: Duration) -> Result<()> {
     let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
     let pids = pids.join(" ");
     let mut paused = shell(&format!("kill -STOP {pids}; sleep {}; kill -CONT {pids}", pause.as_secs_f64()))?;

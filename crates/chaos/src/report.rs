@@ -26,7 +26,7 @@ const ALONE: &str = "## Each kind of fault alone";
 const FORGETTING: Duration = Duration::from_secs(15);
 
 /// The restarts of the nodes, one after the other.
-pub struct Rolling {
+pub(crate) struct Rolling {
     pub restarts: usize,
     /// From SIGTERM to the end of the process.
     pub slowest: Duration,
@@ -35,7 +35,7 @@ pub struct Rolling {
 }
 
 /// The results of a run.
-pub struct Report {
+pub(crate) struct Report {
     pub plan: FaultPlan,
     pub lasted: Duration,
     pub rolling: Rolling,
@@ -47,7 +47,7 @@ pub struct Report {
 
 impl Report {
     /// The faults that make the run fail. Empty if it succeeded.
-    pub fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let Self { verdict, rolling, seen, outcome, .. } = self;
         let mut complaints = Vec::new();
         let mut complain = |count: usize, what: &str| {
@@ -79,7 +79,7 @@ impl Report {
     }
 
     /// Writes this run's part of the document. The other part stays as it is.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let old = fs::read_to_string(path).unwrap_or_default();
         let (all, alone) = match old.find(ALONE) {
             Some(start) => (&old[..start], &old[start..]),

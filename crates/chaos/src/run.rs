@@ -24,7 +24,7 @@ use crate::{
 const HEALING: Duration = Duration::from_secs(30);
 
 /// Runs `plan` against the program `server`. The logs are removed unless the report complains or `keep_logs` is set.
-pub async fn run(plan: FaultPlan, server: &Path, keep_logs: bool) -> Result<Report> {
+pub(crate) async fn run(plan: FaultPlan, server: &Path, keep_logs: bool) -> Result<Report> {
     let fails_over = plan.kinds.contains(&Kind::FailedOver);
     let mut cluster = Cluster::start(server, fails_over).await?;
     let directory = Directory::create(&cluster.pool).await?;

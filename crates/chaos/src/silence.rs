@@ -7,25 +7,25 @@ use chrono::{DateTime, Utc};
 use crate::{checker::History, clients::NOMAD, faults::Made, report::Report};
 
 /// In a run of single faults every client must get an answer within this many seconds after the end of a fault.
-pub const AFTER_THE_END: f64 = 5.0;
+pub(crate) const AFTER_THE_END: f64 = 5.0;
 
 /// A span of time in which a client waited.
-pub struct Wait {
+pub(crate) struct Wait {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
 }
 
 impl Wait {
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.to.signed_duration_since(self.from).as_seconds_f64()
     }
 
-    pub fn meets(&self, made: &Made) -> bool {
+    pub(crate) fn meets(&self, made: &Made) -> bool {
         self.from <= made.to && made.from <= self.to
     }
 }
 
-pub fn longest<'a>(waits: impl IntoIterator<Item = &'a Wait>) -> f64 {
+pub(crate) fn longest<'a>(waits: impl IntoIterator<Item = &'a Wait>) -> f64 {
     waits.into_iter().map(Wait::seconds).fold(0.0, f64::max)
 }
 
@@ -40,12 +40,12 @@ fn silences_of(history: &History) -> Vec<Wait> {
 }
 
 impl Report {
-    pub fn measured(&self) -> impl Iterator<Item = &History> {
+    pub(crate) fn measured(&self) -> impl Iterator<Item = &History> {
         self.seen.histories.iter().filter(|history| !history.name.starts_with(NOMAD))
     }
 
     /// For each delivery, the time from the event's commit to its arrival.
-    pub fn deliveries(&self) -> Vec<Wait> {
+    pub(crate) fn deliveries(&self) -> Vec<Wait> {
         let numbered = self.truth.failovers.iter().flat_map(|failover| &failover.numbered);
         let written: HashMap<i64, DateTime<Utc>> =
             self.truth.order.iter().chain(numbered).map(|event| (event.event_id, event.written_at)).collect();
@@ -61,13 +61,13 @@ impl Report {
     }
 
     /// For each client, the times from one answer to the next.
-    pub fn silences(&self) -> Vec<Wait> {
+    pub(crate) fn silences(&self) -> Vec<Wait> {
         self.measured().flat_map(silences_of).collect()
     }
 
     /// The longest time in seconds that a client got no answer after the end of a fault, up to the next fault or the end of the
     /// run. Lists that the client loaded again count as answers.
-    pub fn after(&self, made: &Made) -> f64 {
+    pub(crate) fn after(&self, made: &Made) -> f64 {
         let next = self.outcome.made.iter().map(|made| made.from).find(|from| *from > made.to);
         let longest = |history: &History| {
             let tried = self.seen.attempts.get(&history.name).into_iter().flatten();
@@ -81,7 +81,7 @@ impl Report {
     }
 
     /// Complaints about clients that got no answer for too long after a single fault.
-    pub fn long_silences(&self) -> Vec<String> {
+    pub(crate) fn long_silences(&self) -> Vec<String> {
         let made = if self.plan.alone { &self.outcome.made[..] } else { &[] };
         let silences = made.iter().map(|made| (made, self.after(made)));
         let long = silences.filter(|(_, seconds)| *seconds > AFTER_THE_END);
@@ -89,7 +89,7 @@ impl Report {
     }
 
     /// The longest silences, with the client's attempts and the faults during each.
-    pub fn longest_silences(&self) -> String {
+    pub(crate) fn longest_silences(&self) -> String {
         let named =
             self.measured().flat_map(|history| silences_of(history).into_iter().map(move |wait| (history, wait)));
         let mut named: Vec<(&History, Wait)> = named.collect();

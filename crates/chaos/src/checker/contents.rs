@@ -6,14 +6,14 @@ use serde_json::Value;
 
 /// Discussions and comments by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
+pub(crate) struct Contents {
     pub discussions: BTreeMap<i64, Discussion>,
     pub comments: BTreeMap<i64, Comment>,
 }
 
 /// A discussion. Topic and text are None in a tombstone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Discussion {
+pub(crate) struct Discussion {
     pub community: i64,
     pub topic: Option<String>,
     pub text: Option<String>,
@@ -23,7 +23,7 @@ pub struct Discussion {
 
 /// A comment. The text is None in a tombstone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Comment {
+pub(crate) struct Comment {
     pub discussion: i64,
     pub text: Option<String>,
 }
@@ -34,7 +34,7 @@ fn text(value: &Value) -> Option<String> {
 
 impl Contents {
     /// Applies an event, or an event's payload from the outbox. Unknown types change nothing.
-    pub fn apply(&mut self, event: &Value) {
+    pub(crate) fn apply(&mut self, event: &Value) {
         self.apply_to_discussions(event);
         self.apply_to_comments(event);
     }
@@ -71,7 +71,7 @@ impl Contents {
     }
 
     /// The first difference, in words.
-    pub fn difference(&self, other: &Self) -> Option<String> {
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
         first_difference("discussion", &self.discussions, &other.discussions)
             .or_else(|| first_difference("comment", &self.comments, &other.comments))
     }
@@ -102,7 +102,7 @@ impl Discussion {
 
 /// The page of one client: the discussions of one community, and the comments of its open discussions.
 #[derive(Clone, Debug, Default)]
-pub struct Page {
+pub(crate) struct Page {
     pub community: i64,
     contents: Contents,
     /// The list of discussions has the events up to this one.
@@ -112,12 +112,12 @@ pub struct Page {
 }
 
 impl Page {
-    pub fn new(community: i64) -> Self {
+    pub(crate) fn new(community: i64) -> Self {
         Self { community, ..Self::default() }
     }
 
     /// Takes an answer to GET /articles/{id}/discussions. The first page's head is the oldest one.
-    pub fn take_discussions(&mut self, answer: &Value) {
+    pub(crate) fn take_discussions(&mut self, answer: &Value) {
         let head = answer["last_event_id"].as_i64().unwrap_or_default();
         self.head = if self.contents.discussions.is_empty() { head } else { self.head.min(head) };
         for discussion in answer["discussions"].as_array().into_iter().flatten() {
@@ -127,7 +127,7 @@ impl Page {
     }
 
     /// Takes an answer to GET /discussions/{id}/comments.
-    pub fn take_comments(&mut self, discussion: i64, answer: &Value) {
+    pub(crate) fn take_comments(&mut self, discussion: i64, answer: &Value) {
         let head = answer["last_event_id"].as_i64().unwrap_or_default();
         let opened = self.open.entry(discussion).or_insert(head);
         *opened = head.min(*opened);
@@ -140,11 +140,11 @@ impl Page {
     }
 
     /// The newest discussions in the list.
-    pub fn newest(&self, count: usize) -> Vec<i64> {
+    pub(crate) fn newest(&self, count: usize) -> Vec<i64> {
         self.contents.discussions.keys().rev().take(count).copied().collect()
     }
 
-    pub fn apply(&mut self, event: &Value) {
+    pub(crate) fn apply(&mut self, event: &Value) {
         let id = event["event_id"].as_i64().unwrap_or_default();
         let Some(discussion) = event["discussion_id"].as_i64() else { return };
         if event["community_id"] != self.community {
@@ -163,7 +163,7 @@ impl Page {
     }
 
     /// How the page differs from what it should show of `all`.
-    pub fn difference(&self, all: &Contents) -> Option<String> {
+    pub(crate) fn difference(&self, all: &Contents) -> Option<String> {
         let is_shown = |comment: &Comment| self.open.contains_key(&comment.discussion);
         let discussions = all.discussions.iter().filter(|(_, discussion)| discussion.community == self.community);
         let comments = all.comments.iter().filter(|(_, comment)| is_shown(comment));

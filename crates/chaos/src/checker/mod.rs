@@ -16,14 +16,14 @@ mod planted;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-pub use self::contents::{Comment, Contents, Discussion, Page};
+pub(crate) use self::contents::{Comment, Contents, Discussion, Page};
 
 /// This many faults of each kind are described. The others are only counted.
 const EXAMPLES: usize = 5;
 
 /// A committed event, as the outbox has it.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub(crate) struct Event {
     pub event_id: i64,
     pub community: i64,
     /// The only recipient; None if the event is for the whole community.
@@ -35,7 +35,7 @@ pub struct Event {
 
 /// A failover to a replica that had not received everything.
 #[derive(Clone, Debug, Default)]
-pub struct Failover {
+pub(crate) struct Failover {
     /// When the primary was killed.
     pub from: DateTime<Utc>,
     /// When the new primary accepted connections.
@@ -52,7 +52,7 @@ pub struct Failover {
 
 /// The state at the end of the run.
 #[derive(Clone, Debug, Default)]
-pub struct Truth {
+pub(crate) struct Truth {
     /// Ascends by event_id.
     pub order: Vec<Event>,
     pub failovers: Vec<Failover>,
@@ -62,7 +62,7 @@ pub struct Truth {
 
 /// A change that a client requested, named by [`mark`].
 #[derive(Clone, Debug)]
-pub struct Write {
+pub(crate) struct Write {
     pub mark: String,
     /// When the client got the acknowledgement. Without one the change may or may not be done.
     pub acknowledged: Option<DateTime<Utc>>,
@@ -70,7 +70,7 @@ pub struct Write {
 
 /// The history of one client.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     pub name: String,
     pub user: i64,
     /// The communities of its token; None for all.
@@ -83,7 +83,7 @@ pub struct History {
 
 /// The path of a cursor, from registering to a catch-up or the end.
 #[derive(Clone, Debug, Default)]
-pub struct Path {
+pub(crate) struct Path {
     pub start: i64,
     pub answers: Vec<Answer>,
     /// When it ended with `catchup_required`; None for the last one.
@@ -92,7 +92,7 @@ pub struct Path {
 
 /// An answer to a poll, as it arrived.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub events: Vec<Value>,
     /// The new cursor.
     pub to: i64,
@@ -101,7 +101,7 @@ pub struct Answer {
 
 /// The faults found. All counts should be zero.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Events that a client should have got and did not.
     pub lost: usize,
     /// Events that a client got again.
@@ -135,12 +135,12 @@ pub struct Verdict {
 impl Verdict {
     /// Whether there are no faults.
     #[cfg(test)]
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.examples.is_empty()
     }
 
     /// The counts of faults, each with its words.
-    pub fn faults(&self) -> [(&'static str, usize); 12] {
+    pub(crate) fn faults(&self) -> [(&'static str, usize); 12] {
         [
             ("events lost", self.lost),
             ("events repeated", self.repeated),
@@ -167,7 +167,7 @@ impl Verdict {
 }
 
 /// The name of the change that made an event. It is unique, because no client writes a text twice.
-pub fn mark(content: &Value) -> Option<String> {
+pub(crate) fn mark(content: &Value) -> Option<String> {
     let kind = content["type"].as_str()?;
     match kind {
         "deleted_comment" => Some(format!("{kind} {}", content["comment_id"])),
@@ -177,7 +177,7 @@ pub fn mark(content: &Value) -> Option<String> {
 
 impl Truth {
     /// The era of a number.
-    pub fn era(&self, number: i64) -> usize {
+    pub(crate) fn era(&self, number: i64) -> usize {
         let is_before = |failover: &&Failover| failover.base.is_some_and(|base| base <= number);
         self.failovers.iter().filter(is_before).count()
     }
@@ -191,7 +191,7 @@ impl Truth {
 }
 
 /// Checks everything up to the end of the order.
-pub fn check(truth: &Truth, writes: &[Write], histories: &[History]) -> Verdict {
+pub(crate) fn check(truth: &Truth, writes: &[Write], histories: &[History]) -> Verdict {
     let mut verdict = Verdict::default();
     for (number, failover) in truth.failovers.iter().enumerate() {
         if failover.base.is_none() {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Contents, Event, Failover, Truth, Verdict, Write, mark};
 
 /// Checks the order of an era that began after `failovers`.
-pub fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdict) {
+pub(super) fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdict) {
     let (mut discussions, mut comments) = (HashSet::new(), HashSet::new());
     let mut last = 0;
     for event in order {
@@ -36,7 +36,7 @@ pub fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdict) {
 
 /// Checks that an acknowledged write is in the order once. It may be missing only after a failover, if the dead primary had it,
 /// the new one does not, and it was acknowledged before the new primary accepted connections.
-pub fn check_writes(truth: &Truth, writes: &[Write], verdict: &mut Verdict) {
+pub(super) fn check_writes(truth: &Truth, writes: &[Write], verdict: &mut Verdict) {
     let mut found: HashMap<String, usize> = HashMap::new();
     for mark in truth.order.iter().filter_map(|event| mark(&event.content)) {
         *found.entry(mark).or_default() += 1;
@@ -62,7 +62,7 @@ pub fn check_writes(truth: &Truth, writes: &[Write], verdict: &mut Verdict) {
 }
 
 /// Checks that all events together result in the contents of the tables.
-pub fn check_rows(truth: &Truth, verdict: &mut Verdict) {
+pub(super) fn check_rows(truth: &Truth, verdict: &mut Verdict) {
     let mut folded = Contents::default();
     for event in &truth.order {
         folded.apply(&event.content);

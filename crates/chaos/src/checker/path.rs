@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Answer, Event, History, Path, Truth, Verdict};
 
 /// Checks all paths of a client. `orders` has the order of each era.
-pub fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &mut Verdict) {
+pub(super) fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &mut Verdict) {
     let name = &history.name;
     let mut eras: HashMap<usize, Era> = HashMap::new();
     for (index, path) in history.paths.iter().enumerate() {

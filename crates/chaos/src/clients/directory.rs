@@ -4,10 +4,10 @@ use anyhow::Result;
 use sqlx::PgPool;
 
 /// This client is in no community at times and gets no events then, so its silences are not measured.
-pub const NOMAD: &str = "nomad";
+pub(crate) const NOMAD: &str = "nomad";
 
 /// The users of a run and their communities.
-pub struct Directory {
+pub(crate) struct Directory {
     pub communities: Vec<(i64, i64)>,
     pub residents: Vec<(i64, Vec<(i64, i64)>)>,
     /// Users with the communities that they join and leave. The last one is the nomad.
@@ -18,7 +18,7 @@ impl Directory {
     /// Creates four communities with an article each, and three kinds of users. Residents are permanently in two communities and
     /// write there. Wanderers are permanently in one and sometimes in the others. The nomad is sometimes in one, and otherwise in
     /// none.
-    pub async fn create(pool: &PgPool) -> Result<Self> {
+    pub(crate) async fn create(pool: &PgPool) -> Result<Self> {
         let mut communities = Vec::new();
         for kind in ["public", "private", "hidden", "private"] {
             let sql = "insert into communities (name, slug, kind) values ($1, $1, $1) returning id";
@@ -54,7 +54,7 @@ async fn user(pool: &PgPool, name: &str) -> sqlx::Result<i64> {
 }
 
 /// Makes `user` a member in this role, or changes the role.
-pub async fn join(pool: &PgPool, user: i64, community: i64, role: &str) -> sqlx::Result<()> {
+pub(super) async fn join(pool: &PgPool, user: i64, community: i64, role: &str) -> sqlx::Result<()> {
     let sql = "insert into memberships (user_id, community_id, role) values ($1, $2, $3)
                on conflict (user_id, community_id) do update set role = excluded.role";
     sqlx::query(sql).bind(user).bind(community).bind(role).execute(pool).await.map(drop)

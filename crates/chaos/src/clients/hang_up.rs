@@ -15,14 +15,14 @@ use tokio::{
 use super::Client;
 
 /// The numbers of both kinds of clients at a time.
-pub const HANG_UPS: usize = 8;
-pub const BUSY_WRITERS: usize = 4;
+pub(super) const HANG_UPS: usize = 8;
+pub(super) const BUSY_WRITERS: usize = 4;
 /// The longest time between a request and hanging up.
 const LONGEST_MICROSECONDS: u64 = 10_000;
 
 impl Client {
     /// Hangs up on every write until `deadline`.
-    pub async fn hang_up(mut self, placement: (i64, i64), deadline: Instant) {
+    pub(super) async fn hang_up(mut self, placement: (i64, i64), deadline: Instant) {
         let Some(discussion) = self.discuss(placement, format!("0 of {}", self.name)).await else { return };
         let mut comments = Vec::new();
         for number in 1.. {
@@ -64,7 +64,7 @@ impl Client {
     }
 
     /// Writes without an Idempotency-Key, one comment after the other, until `deadline`.
-    pub async fn write_fast(mut self, placement: (i64, i64), deadline: Instant) {
+    pub(super) async fn write_fast(mut self, placement: (i64, i64), deadline: Instant) {
         let Some(discussion) = self.discuss(placement, format!("0 of {}", self.name)).await else { return };
         for number in 1.. {
             if Instant::now() >= deadline || self.shared.quiet.is_cancelled() {

@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::directory::{Directory, NOMAD};
+pub(crate) use self::directory::{Directory, NOMAD};
 use self::poller::Poller;
 use crate::{
     checker::{History, Write},
@@ -34,14 +34,14 @@ use crate::{
 };
 
 /// The timeout of polls. It is short, so that a silence differs from a parked poll.
-pub const POLL_SECONDS: u64 = 4;
+pub(crate) const POLL_SECONDS: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(6);
 /// The first and the longest pause after an error. It doubles each time, and half to all of it is waited.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// The observations of all clients.
 #[derive(Default)]
-pub struct Observations {
+pub(crate) struct Observations {
     pub writes: Vec<Write>,
     pub histories: Vec<History>,
     /// The counts of error answers and of requests without an answer, by request and error.
@@ -58,14 +58,14 @@ pub struct Observations {
 
 /// A request and its result.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
     pub what: String,
 }
 
 /// The clients at work.
-pub struct Clients {
+pub(crate) struct Clients {
     shared: Arc<Shared>,
     writers: JoinSet<()>,
     pollers: JoinSet<(History, Vec<Attempt>)>,
@@ -99,7 +99,7 @@ enum Outcome {
 }
 
 impl Clients {
-    pub fn start(cluster: &Cluster, directory: &Directory, seed: u64) -> Result<Self> {
+    pub(crate) fn start(cluster: &Cluster, directory: &Directory, seed: u64) -> Result<Self> {
         let shared = Arc::new(Shared {
             http: cluster.http.clone(),
             base: format!("http://{}", cluster.balancer.addr),
@@ -139,7 +139,7 @@ impl Clients {
     }
 
     /// Starts clients that hang up on their writes and others that write as fast as they can, for `lasting`.
-    pub fn hang_up(&mut self, lasting: Duration) -> Result<()> {
+    pub(crate) fn hang_up(&mut self, lasting: Duration) -> Result<()> {
         let deadline = Instant::now() + lasting;
         self.bursts += 1;
         for index in 0..hang_up::HANG_UPS + hang_up::BUSY_WRITERS {
@@ -158,28 +158,28 @@ impl Clients {
     }
 
     /// Tells the writers that the things they know may be lost.
-    pub fn failed_over(&self) {
+    pub(crate) fn failed_over(&self) {
         self.shared.failovers.send_modify(|failovers| *failovers += 1);
     }
 
     /// Whether every measured poller has got an answer since `since`.
-    pub fn all_heard(&self, since: Instant) -> bool {
+    pub(crate) fn all_heard(&self, since: Instant) -> bool {
         let heard = self.shared.heard.lock().expect("no task panics while it holds the lock");
         heard.iter().all(|(name, at)| name.starts_with(NOMAD) || *at > since)
     }
 
     /// The errors that the clients have seen so far.
-    pub fn errors(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn errors(&self) -> BTreeMap<String, usize> {
         self.shared.seen().errors.clone()
     }
 
     /// The number of changes that the clients have requested so far.
-    pub fn writes(&self) -> usize {
+    pub(crate) fn writes(&self) -> usize {
         self.shared.seen().writes.len()
     }
 
     /// Ends the writers, so that the order gets no new events.
-    pub async fn quiet(&mut self) -> Result<()> {
+    pub(crate) async fn quiet(&mut self) -> Result<()> {
         self.shared.quiet.cancel();
         while let Some(ended) = self.writers.join_next().await {
             ended?;
@@ -188,7 +188,7 @@ impl Clients {
     }
 
     /// Waits until every poller has reached `head`. Returns the observations of all clients.
-    pub async fn finish(mut self, head: i64, patience: Duration) -> Result<Observations> {
+    pub(crate) async fn finish(mut self, head: i64, patience: Duration) -> Result<Observations> {
         self.shared.end.send_replace(Some(head));
         let finishing = async {
             let (mut histories, mut attempts) = (Vec::new(), HashMap::new());

@@ -16,7 +16,7 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 const OPEN_DISCUSSIONS: usize = 4;
 
 /// A client that follows the events.
-pub struct Poller {
+pub(super) struct Poller {
     client: Client,
     history: History,
     /// The community and article of its page. None for a client that may lose its access.
@@ -28,12 +28,12 @@ pub struct Poller {
 }
 
 impl Poller {
-    pub fn new(client: Client, history: History, placement: Option<(i64, i64)>) -> Self {
+    pub(super) fn new(client: Client, history: History, placement: Option<(i64, i64)>) -> Self {
         Self { client, history, placement, queue: None, cursor: None, beaten: Instant::now() }
     }
 
     /// Polls until it has everything. Returns its history and its attempts.
-    pub async fn run(mut self) -> (History, Vec<Attempt>) {
+    pub(super) async fn run(mut self) -> (History, Vec<Attempt>) {
         let mut end = self.client.shared.end.subscribe();
         loop {
             let goal = *end.borrow_and_update();

@@ -13,7 +13,7 @@ use crate::checker::Write;
 
 impl Client {
     /// Writes from time to time until the writers are to end.
-    pub async fn write(mut self, places: Vec<(i64, i64)>) {
+    pub(super) async fn write(mut self, places: Vec<(i64, i64)>) {
         let mut discussions: Vec<i64> = Vec::new();
         let mut comments: Vec<(i64, i64)> = Vec::new();
         let mut failovers = self.shared.failovers.subscribe();
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// Joins, leaves and changes roles by plain SQL, as Django does. The outbox shows the result.
-    pub async fn wander(mut self, places: Vec<i64>) {
+    pub(super) async fn wander(mut self, places: Vec<i64>) {
         loop {
             let pause = Duration::from_millis(self.random.random_range(500..3_000));
             if timeout(pause, self.shared.quiet.cancelled()).await.is_ok() {

@@ -15,17 +15,17 @@ use tokio::{
 };
 
 /// The requests of a client that polls.
-pub const ROUTES: Routes = Routes { poll: "/poll", posts: &["/register", "/heartbeat"] };
+pub(crate) const ROUTES: Routes = Routes { poll: "/poll", posts: &["/register", "/heartbeat"] };
 
 /// A poll with nothing special about it.
-pub const PLAIN: &[u8] =
+pub(crate) const PLAIN: &[u8] =
     b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=7 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A `POST` with nothing special about it.
-pub const PLAIN_POST: &[u8] = b"POST /register HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
+pub(crate) const PLAIN_POST: &[u8] = b"POST /register HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
 
 /// Headers that matter, good and bad.
-pub const PIECES: [&str; 17] = [
+pub(crate) const PIECES: [&str; 17] = [
     "Authorization: Bearer abc\r\n",
     "authorization:Bearer  d e\r\n",
     "Authorization: Basic YWRhOmFkYQ==\r\n",
@@ -46,7 +46,7 @@ pub const PIECES: [&str; 17] = [
 ];
 
 /// Panics if the two read different requests.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let ours = match parse_head(bytes, &ROUTES, &mut HeaderSlots::default()) {
         ParsedHead::Poll(head) => head.to_request(Method::GET, Bytes::new()).expect("a poll is a valid request"),
         ParsedHead::Post(request) => *request,
