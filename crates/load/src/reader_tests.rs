@@ -16,7 +16,7 @@ struct Cli {
 
 /// A reader in communities 0 and 1 of three, and its worker.
 fn reader() -> (Reader, Worker) {
-    let arguments = "load --communities 3 --memberships 2 --jwt-secret secret --database-url postgres://nowhere";
+    let arguments = "load --communities 3 --memberships 2 --jwt-secret a-secret-of-this-test-of-enough-bytes --database-url postgres://nowhere";
     let scenario = Arc::new(Scenario::new(Cli::parse_from(arguments.split(' ')).args).unwrap());
     let worker = Worker::new(&scenario, &Arc::new(RunState::new(&scenario)));
     (Reader::new(&worker, 0).unwrap(), worker)
