@@ -16,32 +16,10 @@ set -euo pipefail
 end_with_make "$@"
 cd "$ROOT"
 . scripts/services.sh
-
-work=$ROOT/.data/bench/$$
-finish() {
-    local status=$?
-    trap '' INT TERM HUP
-    stop_all
-    [[ ! -f $work/postgres/location ]] || rm -rf -- "$(<"$work/postgres/location")"
-    if ((status == 0)); then rm -rf -- "$work"; else say "the measurements are in $work"; rm -rf -- "$work/postgres/data"; fi
-    exit "$status"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM HUP
+. scripts/measure.sh
 
 scripts/setup.sh bench
-command -v cargo >/dev/null || PATH=$HOME/.cargo/bin:$PATH
-ulimit -n "$(ulimit -Hn)" || true
-
-mkdir -p "$work"
-chmod 755 .data .data/bench "$work" # for the account that PostgreSQL runs under
-
-# The benchmark must not depend on the developer's settings.
-unset TRUSTED_PROXIES
-unset DATABASE_URL REDIS_URL BIND_ADDR METRICS_ADDR STATIC_DIR DEMO JWT_PUBLIC_KEY JWT_ALGORITHM JWT_AUDIENCE JWT_ISSUER
-say "building the release"
-run_child cargo build --release --locked --bins -p discussions -p discussions-load -p discussions-bench ||
-    die "the release did not build"
+begin_measurement bench discussions discussions-load discussions-bench
 own_postgres "$work/postgres"
 PG_BIN=$(scripts/postgres.sh bin "$work/postgres")
 JWT_SECRET=$(random_hex 32)

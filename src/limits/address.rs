@@ -1,4 +1,4 @@
-//! Whose address a request comes from.
+//! Finds the address of the client that sends a request.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -6,22 +6,23 @@ use axum::http::{HeaderMap, HeaderName};
 
 use crate::config::TrustedProxies;
 
-/// Where proxies write whom they ask for.
+/// The header in which a proxy writes the address of its client.
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The address of a connection that is gone already, or is no socket.
+/// Stands for the address of a connection that is closed already or is not a socket.
 pub(super) const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Who is counted as one: an IPv4 address, or a network of 2^64 IPv6 addresses, which is the least that one customer has.
+/// The key of the limit: an IPv4 address, or an IPv6 network of 64 bits. Each customer of a provider has at least one such
+/// network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Network {
     /// An address.
     V4(Ipv4Addr),
-    /// The first half of an address.
+    /// The first 64 bits of an address.
     V6([u16; 4]),
 }
 
 impl Network {
-    /// The one of an address.
+    /// The key of an address.
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
@@ -33,20 +34,19 @@ impl Network {
     }
 }
 
-/// The entries of the X-Forwarded-For headers, the last one first. `None` stands for what is not text.
+/// The entries of the X-Forwarded-For headers, the last one first. `None` stands for a header that is not text.
 pub(super) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
     let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
     values.into_iter().rev().flat_map(|value| {
         let text = value.to_str().ok();
-        // Text gives its entries; what is no text gives one entry that nobody can read.
         text.into_iter().flat_map(|text| text.rsplit(',').map(Some)).chain(text.is_none().then_some(None))
     })
 }
 
 /// The client of a request, and whether its peer is a trusted proxy.
 ///
-/// Each proxy appends the address that it was asked from. So the last entry that no trusted proxy stands at is the client:
-/// everything before it may be made up. An entry that cannot be read makes the header worthless, and the peer counts.
+/// Each proxy appends the address of its own client. So the client is the last entry that is not a trusted proxy's address, and
+/// every entry before it may be forged. If an entry up to there cannot be read, the header is ignored and the peer is the client.
 pub(super) fn client<'a>(
     peer: IpAddr,
     forwarded: impl Iterator<Item = Option<&'a str>>,
@@ -106,7 +106,7 @@ mod tests {
         let trusted = "10.0.0.0/8, fd00::/8,";
         let cases: [(&[&[u8]], &str); 9] = [
             (&[b"198.51.100.7"], "198.51.100.7"),
-            // What the client made up stands before what the proxies wrote.
+            // A client's own entries come before those of the proxies.
             (&[b"192.0.2.1, 198.51.100.7"], "198.51.100.7"),
             (&[b"192.0.2.1, 198.51.100.7, 10.1.2.3,fd00::1"], "198.51.100.7"),
             (&[b"192.0.2.1", b"198.51.100.7", b"10.1.2.3"], "198.51.100.7"),

@@ -1,4 +1,4 @@
-//! One limit: how often each key may do something, by `governor` (GCRA), in memory that is bounded.
+//! A limit on how often each key may do something. `governor` counts, by the generic cell rate algorithm. The memory is bounded.
 
 use std::{hash::Hash, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -11,11 +11,11 @@ use governor::{
 };
 use quick_cache::sync::Cache;
 
-/// How many keys a limit remembers. A key that is forgotten may begin anew. Which ones those are, the cache decides: keys that
-/// came once go before keys that come again and again.
+/// How many keys a limit remembers. A forgotten key starts with a full burst. The cache forgets keys that came once before it
+/// forgets keys that come often.
 const KEYS: usize = 65_536;
 
-/// A limit of so many a minute for each key, a third of it at once.
+/// A limit for each key: a number a minute, a third of it at once.
 pub(super) struct Limiter<K: Eq + Hash + Clone, C: Clock = MonotonicClock>(Option<Inner<K, C>>);
 
 struct Inner<K: Eq + Hash + Clone, C: Clock> {
@@ -24,7 +24,7 @@ struct Inner<K: Eq + Hash + Clone, C: Clock> {
 }
 
 impl<K: Eq + Hash + Clone> Limiter<K> {
-    /// 0 is no limit.
+    /// `per_minute` 0 is no limit.
     pub(super) fn new(per_minute: u32) -> Self {
         Self::with_clock(per_minute, MonotonicClock)
     }
@@ -39,19 +39,19 @@ impl<K: Eq + Hash + Clone, C: Clock> Limiter<K, C> {
         }))
     }
 
-    /// How many a minute; 0 is no limit.
+    /// The number a minute; 0 is no limit.
     pub(super) fn per_minute(&self) -> u32 {
         self.0.as_ref().map_or(0, |inner| inner.per_minute)
     }
 
-    /// Counts one for `key`. Over the limit nothing is counted, and the error is how long to wait.
+    /// Counts one action of `key`. An action over the limit does not count, and the error is how long to wait.
     pub(super) fn check(&self, key: &K) -> Result<(), Duration> {
         let Some(Inner { limiter, .. }) = &self.0 else { return Ok(()) };
         limiter.check_key(key).map_err(|until| until.wait_time_from(limiter.clock().now()))
     }
 }
 
-/// The states of the keys.
+/// The state of each key.
 struct BoundedStore<K>(Cache<K, Arc<InMemoryState>>);
 
 impl<K: Eq + Hash + Clone> StateStore for BoundedStore<K> {

@@ -1,8 +1,8 @@
 //! Limits on requests: how often a user may write and register, and how often an address may ask without signing in.
 //!
-//! [`enforce`] is a layer around every route of the API but `/poll`. It decides by the request's method and path, before the
-//! body is read, so a new route is limited without anybody thinking of it. A node counts in its own memory: behind a balancer
-//! a client may do as much on each node.
+//! [`enforce`] is a layer around every route of the API but `/poll`. It decides by method and path, before the body is read, so
+//! a new route is limited by default. Each node counts in its own memory, so behind a balancer a client may do as much on each
+//! node.
 
 mod address;
 mod limiter;
@@ -34,18 +34,18 @@ const WRITES: &str = "writes";
 const REGISTERS: &str = "registers";
 const ANONYMOUS_READS: &str = "anonymous_reads";
 
-/// What requests are counted for, in limits that users have.
+/// The limit that a user's request counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Writes,
     Registers,
 }
 
-/// The address of the client's end of a connection, as an extension of its requests. None where that is not known.
+/// The peer address of the connection, as an extension of its requests. None if it is not known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub Option<SocketAddr>);
 
-/// The limits, and what tells whom a request counts for.
+/// The limits, and what is needed to find the user or address of a request.
 pub(crate) struct Limits {
     auth: AuthState,
     trusted_proxies: TrustedProxies,
@@ -71,12 +71,12 @@ impl Limits {
         }
     }
 
-    /// Counts a request, and says who sends it as far as that had to be found out.
+    /// Counts a request. Returns the result of its authentication, so that the handler need not repeat it.
     async fn check(&self, path: &str, parts: &Parts) -> Result<Authenticated, ApiError> {
         let authenticated = Authenticated::of(&self.auth, parts).await;
         match authenticated.user_id() {
             Ok(Some(user)) => self.check_user(user, counted(&parts.method, path))?,
-            // Nobody is to blame for the database: the handler answers 503.
+            // The database is down: the handler answers 503, and nobody is counted.
             Err(ErrorCode::Unavailable) => {}
             Ok(None) | Err(_) => self.check_address(parts)?,
         }
@@ -120,11 +120,11 @@ impl Limits {
     }
 }
 
-/// What a user's request counts as. Every method that may write counts as a write, but for what is listed here.
+/// The limit that a user's request counts for. Every method that may write counts as a write, except the routes listed here.
 fn counted(method: &Method, path: &str) -> Option<Counted> {
     match (method.as_str(), path) {
         ("POST", "/register" | "/session") => Some(Counted::Registers),
-        // A page that is still open, one that closes, and a log-out.
+        // An open page, a page that closes, and a log-out.
         ("POST", "/heartbeat" | "/queues/{queue_id}/close") | ("DELETE", "/queues/{queue_id}" | "/session") => None,
         _ => (!method.is_safe()).then_some(Counted::Writes),
     }
@@ -132,7 +132,7 @@ fn counted(method: &Method, path: &str) -> Option<Counted> {
 
 fn refused(limit: &'static str, wait: Duration, reason: String) -> ApiError {
     metrics::REFUSALS.increment("limit", limit, 1);
-    // Rounded up: a client that comes back after that is not refused again.
+    // Rounded up, so that a client that waits this long is not refused again.
     let seconds = NonZeroU32::new(wait.as_secs_f64().ceil() as u32).unwrap_or(NonZeroU32::MIN);
     let unit = if seconds == NonZeroU32::MIN { "second" } else { "seconds" };
     ApiError::from(ErrorCode::RateLimited)
@@ -140,7 +140,7 @@ fn refused(limit: &'static str, wait: Duration, reason: String) -> ApiError {
         .retry_after(seconds)
 }
 
-/// The layer: refuses with 429 what is over a limit. The body of such a request is not read.
+/// The layer. It refuses a request over a limit with 429 and does not read its body.
 pub(crate) async fn enforce(State(limits): State<std::sync::Arc<Limits>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = parts.extensions.get::<MatchedPath>().cloned();

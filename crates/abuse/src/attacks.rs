@@ -1,4 +1,4 @@
-//! The attacks. Each runs until it is told to end, and says what it saw.
+//! The attacks. Each runs until its token is cancelled, and then reports what it saw.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ const FLOOD: usize = 16;
 const SLOW_READERS: i64 = 64;
 /// Sockets that never send a request.
 const IDLE_CONNECTIONS: usize = 1_500;
-/// Clients that ask with old cursors, and how often each does.
+/// Clients that poll with old cursors, and how often each polls.
 const OLD_CURSORS: i64 = 4;
 const OLD_CURSOR_EVERY: Duration = Duration::from_millis(143);
 
@@ -38,17 +38,17 @@ const OLD_CURSOR_EVERY: Duration = Duration::from_millis(143);
 pub(crate) enum Attack {
     /// Sockets that ask for a large answer and never read it
     SlowReaders,
-    /// The same, in requests that hyper serves
+    /// The same, with requests that hyper serves
     SlowReadersByHyper,
     /// Clients that ask for a long past again and again
     OldCursors,
-    /// One member who writes small comments without end, where ordinary people write
+    /// One member who writes small comments without pause in the ordinary users' community
     WriteFlood,
-    /// Many members who write the largest comments there may be, elsewhere
+    /// Many members who write the largest possible comments in another community
     LargeComments,
-    /// One user who registers without end
+    /// One user who registers queues without pause
     RegisterFlood,
-    /// A stranger who reads without end
+    /// A client without a token that reads without pause
     AnonymousReads,
     /// Connections without a request
     IdleConnections,
@@ -70,7 +70,7 @@ pub(crate) struct Attackers {
     saw: Arc<Saw>,
 }
 
-/// What the attackers saw: how often each thing, and remarks.
+/// What the attackers saw, with counts.
 #[derive(Default)]
 struct Saw(Mutex<BTreeMap<String, usize>>);
 
@@ -81,14 +81,14 @@ impl Saw {
 }
 
 impl Attackers {
-    /// What they saw. `attack`'s token must be cancelled before.
+    /// Waits for the attackers and returns what they saw. The attack's token must be cancelled before.
     pub(crate) async fn join(mut self) -> String {
         while self.tasks.join_next().await.is_some() {}
         let saw = self.saw.0.lock().unwrap_or_else(PoisonError::into_inner);
         saw.iter().map(|(what, times)| format!("{what}: {times}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Sends requests of `make` without end, many at a time.
+    /// Sends the requests that `make` makes without pause, [`FLOOD`] at a time.
     fn flood(&mut self, ended: &CancellationToken, make: impl Fn(usize) -> RequestBuilder + Send + Sync + 'static) {
         let make = Arc::new(make);
         for index in 0..FLOOD {
@@ -118,7 +118,7 @@ impl Attackers {
 /// Starts `attack`; it ends with `ended`.
 pub(crate) async fn start(attack: Attack, scene: &Scene, ended: CancellationToken) -> Result<Attackers> {
     let mut attackers = Attackers::default();
-    // Connections of its own: ordinary people do not share theirs with an attacker.
+    // Attackers have connections of their own.
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
     let url = scene.url.clone();
     match attack {
@@ -185,7 +185,7 @@ pub(crate) async fn start(attack: Attack, scene: &Scene, ended: CancellationToke
     Ok(attackers)
 }
 
-/// The address of a poll, by a new queue of `token`, that asks for everything large.
+/// Registers a queue and returns the URL of a poll that asks for all large events.
 async fn old_poll(scene: &Scene, token: &str) -> Result<String> {
     let request = scene.http.post(format!("{}/register", scene.url)).bearer_auth(token).json(&json!({}));
     let answer: Value = request.send().await?.error_for_status()?.json().await?;
@@ -219,7 +219,7 @@ async fn slow_readers(
         let (saw, ended) = (Arc::clone(&attackers.saw), ended.clone());
         attackers.tasks.spawn(async move {
             ended.cancelled().await;
-            // What the kernel holds comes first; after it an end that the server made, or more of the answer.
+            // First comes what the kernel has buffered, and then the end of the connection or more of the answer.
             let mut bytes = 0;
             let mut buffer = vec![0; 64 * 1024];
             let end = loop {

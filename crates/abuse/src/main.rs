@@ -1,5 +1,5 @@
-//! `make abuse`: attacks a server, one attack after the other, while ordinary people write, read and poll beside it. For each
-//! attack it prints what they noticed, with and without it, and the server's memory.
+//! `make abuse` attacks a server, one attack after the other, while ordinary users write, read and poll. For each attack it
+//! prints what they noticed without and with the attack, and the server's memory.
 //!
 //! Everything runs on loopback addresses and is bounded in count and time.
 
@@ -25,10 +25,10 @@ use crate::{
     server_process::ServerProcess,
 };
 
-/// How long the server gets to recover before its memory is read again.
+/// The pause after an attack, before the server's memory is read again.
 const RECOVERY: Duration = Duration::from_secs(3);
 
-/// Attacks a server of its own; exit status 0 if no ordinary user met an error or lost the thread
+/// Attacks a server; exit status 0 if no ordinary user met an error or had to catch up
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
@@ -71,7 +71,6 @@ async fn main() -> Result<()> {
     let people = People::create(&cli.database_url, &cli.jwt_secret).await?;
     let server = Server::start(&program, &log, &[])?;
     let watched = ServerProcess::new(&server.process.id())?;
-    // An ordinary user's browser keeps its connections.
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
     let mut scene = Scene { url: server.url.clone(), people, http };
     scene.people.write_large_events().await?;

@@ -1,4 +1,4 @@
-//! Ordinary people: some write now and then, one polls, one loads lists, one comes back after a while.
+//! Ordinary users: ten write, one polls, one loads lists, and one polls again after being away for the whole time.
 
 use std::{
     collections::HashMap,
@@ -19,27 +19,27 @@ use crate::{
     people::{ARTICLE, HOME},
 };
 
-/// Those who write.
+/// How many of them write.
 const WRITERS: i64 = 10;
-/// One of them writes as often as this, which is within the limit of writes.
+/// How often each of them writes. It is within the limit of writes.
 const WRITE_EVERY: Duration = Duration::from_millis(1_300);
 const LIST_EVERY: Duration = Duration::from_millis(50);
 
-/// What they noticed.
+/// What ordinary users noticed.
 #[derive(Debug, Default)]
 pub(crate) struct Noticed {
-    /// From the start of a POST until the event was read by somebody else.
+    /// From the start of a POST until another user has read the event.
     pub deliveries: Vec<Duration>,
     pub lists: Vec<Duration>,
     pub catch_ups: usize,
-    /// Answers that were errors, or none.
+    /// Requests that failed or were answered with an error.
     pub errors: Vec<String>,
     /// Comments that were answered 201 and never delivered.
     pub missed: usize,
 }
 
 impl Noticed {
-    /// The time that 99 of 100 stay below.
+    /// The 99th percentile.
     pub(crate) fn p99(times: &[Duration]) -> Duration {
         let mut sorted = times.to_vec();
         sorted.sort();
@@ -50,7 +50,7 @@ impl Noticed {
 #[derive(Default)]
 struct Shared {
     noticed: Mutex<Noticed>,
-    /// Comments on their way, by their text.
+    /// The comments that are not delivered yet, by their text.
     sent: Mutex<HashMap<String, Instant>>,
 }
 
@@ -64,7 +64,7 @@ impl Shared {
     }
 }
 
-/// Lets ordinary people do what they do for `lasting`.
+/// Runs the ordinary users for `lasting`.
 pub(crate) async fn observe(scene: &Scene, lasting: Duration) -> Result<Noticed> {
     let shared = Arc::new(Shared::default());
     let ended = CancellationToken::new();
@@ -82,7 +82,7 @@ pub(crate) async fn observe(scene: &Scene, lasting: Duration) -> Result<Noticed>
     people.spawn(list(scene.http.clone(), url, scene.people.ordinary(1)?, Arc::clone(&shared), ended.clone()));
 
     sleep(lasting).await;
-    // Who was away for the whole time comes back.
+    // This user was away for the whole time.
     let answer = away.once(0.0).await;
     match answer {
         Ok(answer) if answer["catchup_required"] == true => lock(&shared.noticed).catch_ups += 1,
@@ -98,7 +98,7 @@ pub(crate) async fn observe(scene: &Scene, lasting: Duration) -> Result<Noticed>
     Ok(noticed)
 }
 
-/// Somebody's queue.
+/// A user's queue.
 struct Queue {
     http: reqwest::Client,
     url: String,
@@ -127,7 +127,7 @@ impl Queue {
         Ok(answer.json().await?)
     }
 
-    /// Polls until the end, and a little longer for what is under way.
+    /// Polls until the end, and up to 5 s longer for the comments that are not delivered yet.
     async fn poll(mut self, shared: Arc<Shared>, ended: CancellationToken) {
         let mut deadline = None;
         loop {

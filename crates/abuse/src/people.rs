@@ -1,4 +1,4 @@
-//! Who takes part: people, communities and discussions, made in the database.
+//! The users, communities and discussions of a run, created in the database.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use discussions::auth::jwt;
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
 
-/// Ordinary people write here; attackers of the same community do as well.
+/// The ordinary users' community. Attacker 0 is a member too.
 pub(crate) const HOME: i64 = 1;
-/// Attackers write here, apart from ordinary people.
+/// The attackers' community.
 pub(crate) const ELSEWHERE: i64 = 2;
-/// Anyone reads here.
+/// A public community.
 pub(crate) const PUBLIC: i64 = 3;
-/// No attacker is a member here.
+/// A hidden community without attackers.
 pub(crate) const HIDDEN: i64 = 4;
-/// Every discussion is about this article.
+/// The article of all discussions.
 pub(crate) const ARTICLE: i64 = 1;
 
 const ORDINARY: i64 = 1;
 const ATTACKERS: i64 = 1_000;
-/// Ordinary people.
+/// The number of ordinary users.
 pub(crate) const ORDINARY_PEOPLE: i64 = 12;
-/// Attackers, each with an account.
+/// The number of attackers.
 pub(crate) const ATTACKING_PEOPLE: i64 = 60;
-/// Events in [`ELSEWHERE`] that an old cursor has to read.
+/// The number of large events in [`ELSEWHERE`], all after the old cursor.
 const LARGE_EVENTS: i64 = 1_000;
-/// Characters of each.
+/// The characters of each.
 const LARGE_CHARACTERS: i64 = 50_000;
 
 pub(crate) struct People {
@@ -37,7 +37,7 @@ pub(crate) struct People {
 }
 
 impl People {
-    /// Makes them in an empty, migrated database.
+    /// Creates them in an empty, migrated database.
     pub(crate) async fn create(database_url: &str, secret: &str) -> Result<Self> {
         let pool = PgPool::connect(database_url).await?;
         let sql = format!(
@@ -65,7 +65,7 @@ impl People {
         Ok(Self { pool, secret: secret.to_owned(), old_cursor: 0 })
     }
 
-    /// Gives [`ELSEWHERE`] a long and large past, of which an old cursor asks all. Returns when the relay has numbered it.
+    /// Writes the large events and waits until the relay has numbered them.
     pub(crate) async fn write_large_events(&mut self) -> Result<()> {
         self.relayed().await?;
         self.old_cursor = sqlx::query_scalar("select last_assigned from event_head").fetch_one(&self.pool).await?;
@@ -92,12 +92,12 @@ impl People {
         Ok(())
     }
 
-    /// The token of ordinary person `index`.
+    /// The token of ordinary user `index`.
     pub(crate) fn ordinary(&self, index: i64) -> Result<String> {
         jwt::mint(self.secret.as_str(), (ORDINARY + index % ORDINARY_PEOPLE).into(), None, 3_600)
     }
 
-    /// The token of attacker `index`. Attacker 0 is a member of [`HOME`] as well.
+    /// The token of attacker `index`. Attacker 0 is also a member of [`HOME`].
     pub(crate) fn attacker(&self, index: i64) -> Result<String> {
         jwt::mint(self.secret.as_str(), (ATTACKERS + index % ATTACKING_PEOPLE).into(), None, 3_600)
     }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::{Noticed, attacks::Attack};
 
-/// What came of one attack.
+/// The results of one attack.
 pub(crate) struct Row {
     pub attack: Attack,
     pub without: Noticed,
@@ -24,7 +24,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// What no attack should do to anybody else.
+    /// What ordinary users should not notice, whatever the attack.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         for Row { attack, with, .. } in &self.rows {

@@ -1,4 +1,4 @@
-//! One connection: reads a request, answers it, and does so again.
+//! One connection: reads requests and answers them, one after the other.
 
 use std::{
     cell::Cell,
@@ -28,7 +28,7 @@ use crate::{
 };
 
 thread_local! {
-    /// Where bytes are read to. A connection has no buffer of its own.
+    /// The buffer that this thread reads into. A connection has no buffer of its own.
     static INPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -55,7 +55,7 @@ pub trait PollHandler: Send + Sync {
     ) -> impl Future<Output = Response<Bytes>> + Send;
 }
 
-/// What a connection is served over.
+/// The transport of a connection.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     /// The address of the client. `None` where the transport has none, or where the client has gone already.
     ///
@@ -75,7 +75,7 @@ impl Transport for DuplexStream {}
 
 /// A poll that is not answered yet. It is dropped when its client goes away.
 pub trait PendingPoll {
-    /// Is ready with the answer, once. `timer` is the connection's only timer: use it with
+    /// Resolves once, with the answer. `timer` is the connection's only timer: use it with
     /// [`poll_deadline`].
     fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Answer>;
 

@@ -22,7 +22,7 @@ pub struct WriteLimits {
     /// A client that takes less is cut off too, `timeout` after it fell behind. So nobody can hold an answer for long by
     /// taking a byte now and then.
     pub bytes_per_second: u32,
-    /// Is called for each client that is cut off.
+    /// Called for each client that is cut off.
     pub on_timeout: fn(),
 }
 
@@ -33,7 +33,7 @@ pub struct WriteLimits {
 pub struct WriteTimeout<S> {
     stream: S,
     limits: Arc<WriteLimits>,
-    /// Is there from the first write that had to wait until all is written.
+    /// Set when a write has to wait, and cleared when everything is written.
     stall: Option<Box<Stall>>,
 }
 
@@ -41,7 +41,7 @@ pub struct WriteTimeout<S> {
 struct Stall {
     timer: Pin<Box<Sleep>>,
     since: Instant,
-    /// The bytes that the stream has taken since.
+    /// The bytes that the stream has taken since then.
     taken: u64,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Debug for WriteLimits {
 }
 
 impl<S> WriteTimeout<S> {
-    /// Watches what is written to `stream`.
+    /// Puts a time limit on the writes to `stream`.
     pub fn new(stream: S, limits: Arc<WriteLimits>) -> Self {
         Self { stream, limits, stall: None }
     }
@@ -62,7 +62,7 @@ impl<S> WriteTimeout<S> {
         &self.stream
     }
 
-    /// The stream, to be watched no longer.
+    /// The stream, without the limit.
     pub fn into_inner(self) -> S {
         self.stream
     }
@@ -180,7 +180,7 @@ mod tests {
         assert!(CUT_OFF.load(Ordering::SeqCst) > 0);
         drop(client);
 
-        // One that stops reading after it has been quick has no more time than others.
+        // A client that was quick and then stops reading gets no more time than others.
         let (mut client, writer) = start(1_000_000);
         client.read_exact(&mut vec![0; 500_000]).await.unwrap();
         let stopped = Instant::now();
