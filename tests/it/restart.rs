@@ -23,14 +23,14 @@ struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it serves. Port 0 means any free port.
-    fn start(database: &TestDatabase, addr: SocketAddr) -> Self {
+    /// Starts it at any free port and waits until it serves.
+    fn start(database: &TestDatabase) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_discussions"))
             .arg("serve")
             .env_clear()
             .env("DATABASE_URL", &database.url)
             .env("JWT_SECRET", SECRET)
-            .env("BIND_ADDR", addr.to_string())
+            .env("BIND_ADDR", "127.0.0.1:0")
             .env("METRICS_ADDR", "127.0.0.1:0")
             .env("WRITES_PER_MINUTE", "0")
             .env("DATABASE_CONNECTIONS", "8")
@@ -97,7 +97,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let database = TestDatabase::create().await;
-        let server = Server::start(&database, "127.0.0.1:0".parse().unwrap());
+        let server = Server::start(&database);
         let pool = PgPool::connect(&database.url).await.unwrap();
         sqlx::raw_sql(
             "insert into users (id, username) values (1, 'ada');
@@ -110,22 +110,22 @@ impl Fixture {
         .await
         .unwrap();
         let ada = Client::at(server.addr, 1);
+        // Wait until the server delivers its event, so that queues get only later events.
+        let mut queue = ada.register().await;
         let discussion = ada.discussion(1, 1, "Sample size").await;
-        // Wait until its event has a number, so that queues get only later events.
-        let waiting = "select count(*) from outbox where event_id is null";
-        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() > 0 {
-            tokio::task::yield_now().await;
-        }
+        queue.events(1).await;
         Self { database, pool, server, ada, community: 1, discussion }
     }
 
-    /// Starts a new process at the address of the killed one.
+    /// Starts a new process. It has another port: the old one may be taken by now.
     fn start_again(&mut self) {
-        self.server = Server::start(&self.database, self.server.addr);
+        self.server = Server::start(&self.database);
+        self.ada = Client::at(self.server.addr, 1);
     }
 
     /// Replaces a queue that a restart ended by a new one.
     async fn instead(&self, old: &Queue) -> Queue {
+        let old = Queue { client: self.ada.clone(), ..old.clone() };
         old.poll_raw(0.0).await.refused(404, "queue_not_found");
         Queue { cursor: old.cursor, ..self.ada.register().await }
     }

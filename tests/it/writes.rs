@@ -128,30 +128,37 @@ async fn a_transaction_that_is_given_up_at_any_await_leaves_nothing_behind() {
         discussion_id: discussion.into(),
         timestamp: chrono::Utc::now(),
     };
-    let mut markers = 0;
-    for polls in 1.. {
-        let ended = given_up_after(polls, write_twice(db, discussion, &change)).await;
-        // The next statement uses the only connection. When it is acknowledged, everyone must see its result.
-        sqlx::query("update discussions set topic = $2 where id = $1")
-            .bind(discussion)
-            .bind(format!("marker {polls}"))
-            .execute(db)
-            .await
-            .unwrap();
-        let topic: String = sqlx::query_scalar("select topic from discussions where id = $1")
-            .bind(discussion)
-            .fetch_one(&world.app.pool)
-            .await
-            .unwrap();
-        assert_eq!(topic, format!("marker {polls}"), "acknowledged after a write that was given up at poll {polls}");
-        world.no_open_transaction().await;
-        markers += 1;
-        if let Some(ended) = ended {
-            ended.unwrap();
-            break;
+    // PostgreSQL's answer may be there before it is awaited. Then there is one await less, so one round may have too few.
+    let mut given_up = 0;
+    for round in 0..100 {
+        for polls in 1.. {
+            let ended = given_up_after(polls, write_twice(db, discussion, &change)).await;
+            // The next statement uses the only connection. When it is acknowledged, everyone must see its result.
+            let marker = format!("marker {round} {polls}");
+            sqlx::query("update discussions set topic = $2 where id = $1")
+                .bind(discussion)
+                .bind(&marker)
+                .execute(db)
+                .await
+                .unwrap();
+            let topic: String = sqlx::query_scalar("select topic from discussions where id = $1")
+                .bind(discussion)
+                .fetch_one(&world.app.pool)
+                .await
+                .unwrap();
+            assert_eq!(topic, marker, "acknowledged after a write that was given up at poll {polls}");
+            world.no_open_transaction().await;
+            if let Some(ended) = ended {
+                ended.unwrap();
+                break;
+            }
+            given_up += 1;
+        }
+        if given_up >= 6 {
+            return;
         }
     }
-    assert!(markers > 2, "it was given up at several awaits: {markers}");
+    panic!("it was given up only {given_up} times");
 }
 
 #[tokio::test]
