@@ -162,8 +162,8 @@ async fn observe(State(writes): State<TaskTracker>, request: Request, next: Next
     span.in_scope(|| {
         tracing::info!(
             status,
-            milliseconds = elapsed.as_secs_f64() * 1e3,
-            db_milliseconds = db.elapsed.as_secs_f64() * 1e3,
+            milliseconds = elapsed.as_micros() as f64 / 1e3,
+            db_milliseconds = db.elapsed.as_micros() as f64 / 1e3,
             db_statements = db.statements,
             "answered"
         );

@@ -107,9 +107,9 @@ pub(crate) async fn page(
                from placements
                cross join lateral (
                    select id, ctid from discussions
-                   where community_id = placements.community_id and article_id = $1
-                     and id < coalesce($5, 9223372036854775807)
-                   order by id desc limit $6::bigint + 1
+                   where (community_id, article_id, id) < (placements.community_id, $1, coalesce($5, 9223372036854775807))
+                     and (community_id, article_id) >= (placements.community_id, $1)
+                   order by community_id desc, article_id desc, id desc limit $6::bigint + 1
                ) found
                where placements.kind = 'public' or placements.role is not null
                order by found.id desc limit $6::bigint + 1

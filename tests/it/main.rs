@@ -33,6 +33,7 @@ mod openapi;
 mod pages;
 mod permissions;
 mod pgbouncer;
+mod plans;
 mod poll_heads;
 mod poll_rules;
 mod postgres;
