@@ -149,6 +149,20 @@ alter function author_changed()
     set enable_hashjoin = off
     set enable_mergejoin = off;
 
+-- The person who resolved a discussion, as `row(id, username, avatar_url, pseudonym)`. Under a pseudonym the name is the
+-- pseudonym. Each kind of name is looked up by itself, so that a pseudonym that is not found can never show the person.
+--
+-- A function, because a list starts the subqueries of its columns even if no row needs them, and few discussions are resolved.
+create function shown_resolver(resolver bigint, name_id bigint, out id bigint, out username text, out avatar_url text, out pseudonym text)
+language plpgsql stable as $$
+begin
+    if name_id is null then
+        select u.id, u.username, u.avatar_url into id, username, avatar_url from users u where u.id = resolver;
+    else
+        select resolver, p.name, p.name into id, username, pseudonym from pseudonyms p where p.id = name_id;
+    end if;
+end $$;
+
 -- Whether a viewer may read a community: of this kind, with this role in it (null for no member), signed in as this user (null
 -- for nobody), whose account is in use or not. Statements that read discussions and comments ask it before they read any, so
 -- that a refusal takes no longer for a thread of a thousand comments than for none. It is `CommunityAccess::may_read` of the

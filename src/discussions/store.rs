@@ -31,13 +31,7 @@ composite! {
         updated_at: DateTime<Utc> = "d.updated_at",
         edited_at: Option<DateTime<Utc>> = "d.edited_at",
         resolved_at: Option<DateTime<Utc>> = "d.resolved_at",
-        // A pseudonym that is not found shows nobody, and never the person.
-        resolver: Option<Identity> = "case
-            when d.resolved_pseudonym_id is not null then
-                (select row(d.resolved_by, p.name, null::text, p.name) from pseudonyms p where p.id = d.resolved_pseudonym_id)
-            when d.resolved_by is not null then
-                (select row(r.id, r.username, r.avatar_url, null::text) from users r where r.id = d.resolved_by)
-            end",
+        resolver: Option<Identity> = "case when d.resolved_by is not null then shown_resolver(d.resolved_by, d.resolved_pseudonym_id) end",
         deleted_at: Option<DateTime<Utc>> = "d.deleted_at",
         author_id: UserId = "d.author_id",
         username: String = "u.username",

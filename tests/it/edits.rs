@@ -154,7 +154,10 @@ async fn edited_at_is_for_topic_and_text_alone() {
 #[tokio::test]
 async fn the_versions_of_a_thing_ascend_even_if_the_clock_goes_back() {
     let world = World::new().await;
-    world.app.sql("update discussions set updated_at = '2100-01-01'; update comments set updated_at = '2100-01-01'").await;
+    world
+        .app
+        .sql("update discussions set updated_at = '2100-01-01'; update comments set updated_at = '2100-01-01'")
+        .await;
     for (path, _) in world.things() {
         let first = world.ada.patch(&path, json!({ "text": "one" })).await.expect(200);
         let second = world.ada.patch(&path, json!({ "text": "two" })).await.expect(200);
@@ -173,10 +176,7 @@ async fn a_resolved_discussion_says_when_and_by_whom() {
     assert_eq!(resolved["resolved_at"], resolved["updated_at"]);
     // An edit of the author does not make the author the one who resolved it.
     let edited = world.ada.patch(&path, json!({ "text": "Enough?" })).await.expect(200);
-    assert_eq!(
-        (&edited["resolved_by"], &edited["resolved_at"]),
-        (&resolved["resolved_by"], &resolved["resolved_at"])
-    );
+    assert_eq!((&edited["resolved_by"], &edited["resolved_at"]), (&resolved["resolved_by"], &resolved["resolved_at"]));
     for shown in [
         world.ada.get(&path).await.expect(200),
         world.ada.get(&format!("/articles/{}/discussions", world.article)).await.expect(200)["discussions"][0].clone(),
@@ -215,7 +215,10 @@ async fn whoever_resolves_on_a_pseudonymous_article_appears_by_their_pseudonym()
     let edited = world.ada.patch(&path, json!({ "topic": "Power" })).await.expect(200);
     assert_eq!(edited["resolved_by"], name);
     let told = serde_json::to_string(&world.events().await).unwrap();
-    assert!(told.contains("updated_discussion") && !told.contains("grace") && !told.contains("author_changed"), "{told}");
+    assert!(
+        told.contains("updated_discussion") && !told.contains("grace") && !told.contains("author_changed"),
+        "{told}"
+    );
 
     // What begins now shows names. Then it does not show a pseudonym beside the same person's name.
     let open = world.ada.discussion(world.article, world.community, "In the open").await;
@@ -313,7 +316,8 @@ async fn an_account_that_resolved_something_may_be_deleted() {
         let edited = world.ada.patch(&path, json!({ "text": "Enough?" })).await.expect(200);
         assert_eq!((&edited["resolved_by"], &edited["resolved_at"]), (&Value::Null, &left["resolved_at"]));
         let next = world.events().await.remove(0);
-        let names = |event: &Value| event.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        let names =
+            |event: &Value| event.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(names(event), names(&next));
     }
 }
@@ -349,7 +353,8 @@ async fn a_change_of_an_outdated_version_is_refused_with_the_current_one() {
     for (path, read) in world.things() {
         let with = |text: &str, version: &Value| json!({ "text": text, "if_updated_at": version });
         let first = world.ada.patch(&path, with("first", &read["updated_at"])).await.expect(200);
-        let refused = world.ada.patch(&path, with("second", &read["updated_at"])).await.refused(412, "changed_meanwhile");
+        let refused =
+            world.ada.patch(&path, with("second", &read["updated_at"])).await.refused(412, "changed_meanwhile");
         assert_eq!(refused["current"], first);
         assert_eq!(refused.get("fields"), None);
         assert_eq!(world.ada.get(&path).await.expect(200), first, "it changed nothing");

@@ -5,7 +5,6 @@
 
 use discussions::auth::jwt;
 
-
 use crate::app::{Client, SECRET, TestApp};
 
 /// Puts a view in the place of `table`. Whatever reads a row of it fails, if `rows`; otherwise whatever reads a text.
