@@ -3,9 +3,8 @@
 -- `updated_at` still moves with every change of the thing, resolving included. It is the version that a client names in
 -- `If-Match` or `if_updated_at`.
 
-alter table comments
-    -- When the author last changed the text; null until then.
-    add column edited_at timestamptz;
+-- A comment needs no column: nothing but an edit of its text moves its `updated_at`, so that is when it was edited if it is not
+-- `created_at`.
 
 alter table discussions
     -- When the author last changed topic or text; null until then.
@@ -20,30 +19,18 @@ alter table discussions
 create index discussions_resolved_by on discussions (resolved_by) where resolved_by is not null;
 create index discussions_resolved_pseudonym on discussions (resolved_pseudonym_id) where resolved_pseudonym_id is not null;
 
--- Rows from before. A comment changes by an edit alone. In a discussion that is not resolved the last change is taken for an
+-- Rows from before. In a discussion that is not resolved the last change is taken for an
 -- edit, although it may have been reopened. In a resolved one the last change is taken for its resolving, although its text may
 -- have been edited before or after. Nothing tells more, nor who resolved it.
-update comments set edited_at = updated_at where updated_at <> created_at;
 update discussions set edited_at = updated_at where updated_at <> created_at and not is_resolved;
 update discussions set resolved_at = updated_at where is_resolved;
 
 alter table discussions add constraint discussions_resolved
     check (is_resolved or (resolved_at is null and resolved_by is null and resolved_pseudonym_id is null));
 
--- Triggers set the times, because an older release beside this schema does not know the columns: it would leave the wrong
--- person as the one who resolved. They fire only for statements that name these columns, so the update of a `comment_count`
+-- A trigger sets the times, because an older release beside this schema does not know the columns: it would leave the wrong
+-- person as the one who resolved. It fires only for statements that name these columns, so the update of a `comment_count`
 -- costs nothing more. The new time is the `updated_at` that the statement sets.
-create function comment_edited() returns trigger
-language plpgsql as $$
-begin
-    if new.deleted_at is null and new.text is distinct from old.text then
-        new.edited_at := new.updated_at;
-    end if;
-    return new;
-end $$;
-create trigger comments_edited before update of text on comments
-    for each row execute function comment_edited();
-
 create function discussion_edited() returns trigger
 language plpgsql as $$
 begin

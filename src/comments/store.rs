@@ -26,7 +26,8 @@ composite! {
         text: String = "k.text",
         created_at: DateTime<Utc> = "k.created_at",
         updated_at: DateTime<Utc> = "k.updated_at",
-        edited_at: Option<DateTime<Utc>> = "k.edited_at",
+        // Only an edit moves `updated_at` (migration 0012).
+        edited_at: Option<DateTime<Utc>> = "nullif(k.updated_at, k.created_at)",
         deleted_at: Option<DateTime<Utc>> = "k.deleted_at",
         author_id: UserId = "k.author_id",
         username: String = "u.username",
@@ -272,19 +273,19 @@ pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<Lock
     }))
 }
 
-/// Changes the text of a comment that [`lock`] has locked. A trigger sets `edited_at` (migration 0012).
+/// Changes the text of a comment that [`lock`] has locked.
 pub(crate) async fn update(write: &mut Write, comment: Comment, text: String) -> Result<Comment> {
     // The clock may be set back. The version must be another one nevertheless.
-    let row = sqlx::query!(
+    let updated_at = sqlx::query_scalar!(
         "update comments set text = $2, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
          where id = $1
-         returning updated_at, edited_at",
+         returning updated_at",
         comment.id as _,
         text
     )
     .fetch_one(write)
     .await?;
-    Ok(Comment { text: Some(text), updated_at: row.updated_at, edited_at: row.edited_at, ..comment })
+    Ok(Comment { text: Some(text), updated_at, edited_at: Some(updated_at), ..comment })
 }
 
 /// What the event of a deleted comment shows.

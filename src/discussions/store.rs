@@ -264,7 +264,7 @@ pub(super) async fn lock(write: &mut Write, id: DiscussionId) -> Result<Option<L
     }))
 }
 
-/// Changes a discussion that [`lock`] has locked. Triggers set `edited_at` and `resolved_at` (migration 0012).
+/// Changes a discussion that [`lock`] has locked. A trigger sets `edited_at` and `resolved_at` (migration 0012).
 pub(super) async fn update(
     write: &mut Write,
     discussion: Discussion,
