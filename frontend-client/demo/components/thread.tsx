@@ -102,12 +102,7 @@ export function Thread({ discussion, community, myName, update, remove, undo, on
             </h2>
             {discussion.deleted_at === null ? (
               <>
-                <Byline
-                  {...discussion}
-                  myName={myName}
-                  created={discussion.created_at}
-                  edited={discussion.edited_at}
-                />
+                <Byline {...discussion} myName={myName} created={discussion.created_at} edited={discussion.edited_at} />
                 {editing ? (
                   <Composer
                     place={places.editDiscussion(discussion.id)}

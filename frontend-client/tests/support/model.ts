@@ -84,7 +84,8 @@ export class Model {
     const time = this.#tick();
     Object.assign(discussion, { topic, text, is_resolved, updated_at: time });
     if (isEdited) discussion.edited_at = time;
-    if (isSettled) Object.assign(discussion, { resolved_at: is_resolved ? time : null, resolved_by: is_resolved ? by : null });
+    if (isSettled)
+      Object.assign(discussion, { resolved_at: is_resolved ? time : null, resolved_by: is_resolved ? by : null });
     this.#emit({ type: "updated_discussion", ...this.#state(discussion) }, time);
     return discussion;
   }

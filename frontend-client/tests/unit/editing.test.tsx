@@ -168,7 +168,11 @@ test("what is written while the edit is sent is a change of the saved version", 
   page.server.deliver();
   await page.settle();
   await act(async () => void draft.sent({ text: "first", topic: "" }, saved));
-  expect([draft.text, draft.from?.text, draft.from?.updated_at]).toEqual(["first and second", "first", saved.updated_at]);
+  expect([draft.text, draft.from?.text, draft.from?.updated_at]).toEqual([
+    "first and second",
+    "first",
+    saved.updated_at,
+  ]);
   expect(await save(draft.text)).toBeUndefined();
   saved = page.server.model.comments[0] as never;
   expect(saved.text).toBe("first and second");

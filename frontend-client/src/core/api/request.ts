@@ -61,8 +61,7 @@ function timeLimit(signal: AbortSignal | undefined, ms: number | undefined) {
 
 async function toError(response: Response): Promise<ApiError> {
   const body = (await response.json().catch(() => null)) as
-    | (Partial<ErrorBody> & { current?: Comment | Discussion })
-    | null;
+    (Partial<ErrorBody> & { current?: Comment | Discussion }) | null;
   const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
   return new ApiError(
     response.status,

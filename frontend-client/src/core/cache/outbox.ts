@@ -206,7 +206,9 @@ async function call(operation: Operation, config: ApiConfig): Promise<SendResult
     case "create_discussion":
       return api.createDiscussion(operation.articleId, operation.input, once);
     case "update_comment":
-      return save({ text: operation.text }, operation.from, (change) => api.updateComment(operation.id, change, options));
+      return save({ text: operation.text }, operation.from, (change) =>
+        api.updateComment(operation.id, change, options),
+      );
     case "update_discussion":
       return save(operation.patch, operation.from, (change) => api.updateDiscussion(operation.id, change, options));
     // With `keepalive` the browser sends it even if the page is left.
@@ -228,7 +230,7 @@ async function save<C extends Texts, T extends Texts & { updated_at: string }>(
   send: (change: C & { if_updated_at?: string }) => Promise<T>,
 ): Promise<T> {
   if (!from) return send(change);
-  for (let version = from.updated_at; ; ) {
+  for (let version = from.updated_at; ;) {
     try {
       return await send({ ...change, if_updated_at: version });
     } catch (error) {

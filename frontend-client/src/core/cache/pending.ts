@@ -22,7 +22,14 @@ export type Operation = {
   error?: unknown;
 } & (
   | { kind: "create_comment"; discussionId: number; input: NewComment; result?: Comment; after: number }
-  | { kind: "update_comment"; discussionId: number; id: number; text: string; from?: Version | undefined; result?: Comment }
+  | {
+      kind: "update_comment";
+      discussionId: number;
+      id: number;
+      text: string;
+      from?: Version | undefined;
+      result?: Comment;
+    }
   | { kind: "delete_comment"; discussionId: number; id: number }
   | { kind: "create_discussion"; articleId: number; input: NewDiscussion; result?: Discussion; after: number }
   | { kind: "update_discussion"; id: number; patch: DiscussionPatch; from?: Version | undefined; result?: Discussion }
