@@ -26,7 +26,7 @@ pub(crate) type EventId = i64;
 /// The secret that signs the tokens of tests.
 pub(crate) const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
 /// How long a test waits for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running application with its own database.
 pub(crate) struct TestApp {
