@@ -1,4 +1,4 @@
-//! The one error of the API and its one body: `{ "code", "message", "fields"? }`.
+//! The one error of the API and its one body: `{ "code", "message", "fields"?, "current"? }`.
 //!
 //! Internal causes (SQL, Redis) go to the log with the request id, and never to the client.
 
@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::db;
@@ -84,6 +85,7 @@ error_codes! {
     MethodNotAllowed,      METHOD_NOT_ALLOWED,      [],                    "this address does not take that method";
     DiscussionDeleted,     CONFLICT,                [Write],               "the discussion is deleted";
     CommentDeleted,        CONFLICT,                [Write],               "the comment is deleted";
+    ChangedMeanwhile,      PRECONDITION_FAILED,     [],                    "it was changed meanwhile: look at `current`";
     BodyTooLarge,          PAYLOAD_TOO_LARGE,       [Write],               "the body is over the limit of 256 KiB";
     UnsupportedMediaType,  UNSUPPORTED_MEDIA_TYPE,  [Write],               "send the body with Content-Type: application/json";
     InvalidFields,         UNPROCESSABLE_ENTITY,    [Write],               "some fields are not valid";
@@ -106,10 +108,11 @@ impl std::fmt::Display for ErrorCode {
 #[derive(Debug)]
 pub struct ApiError {
     code: ErrorCode,
-    message: Option<String>,
+    // Each parked poll has room for an error, so the fields are small.
+    message: Option<Box<str>>,
     fields: BTreeMap<String, String>,
-    /// Small, because each parked poll has room for an error.
     retry_after_seconds: Option<NonZeroU32>,
+    current: Option<Box<Value>>,
 }
 
 /// The body of every error answer.
@@ -128,11 +131,15 @@ pub struct ErrorBody {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
     fields: BTreeMap<String, String>,
+    /// With `changed_meanwhile` alone. The document says so at the calls that have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    current: Option<Box<Value>>,
 }
 
 impl From<ErrorCode> for ApiError {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, fields: BTreeMap::new(), retry_after_seconds: None }
+        Self { code, message: None, fields: BTreeMap::new(), retry_after_seconds: None, current: None }
     }
 }
 
@@ -144,7 +151,7 @@ impl ApiError {
 
     /// Replaces the code's own message by one that says more.
     pub fn message(mut self, message: impl Into<String>) -> Self {
-        self.message = Some(message.into());
+        self.message = Some(message.into().into_boxed_str());
         self
     }
 
@@ -158,6 +165,12 @@ impl ApiError {
     pub fn field(mut self, name: impl Into<String>, problem: impl Into<String>) -> Self {
         self.fields.insert(name.into(), problem.into());
         self
+    }
+
+    /// Adds the thing as it is now.
+    pub fn current(mut self, thing: &impl Serialize) -> Result<Self> {
+        self.current = Some(Box::new(serde_json::to_value(thing).map_err(Self::internal)?));
+        Ok(self)
     }
 
     /// 422 for one field.
@@ -221,8 +234,9 @@ impl IntoResponse for ApiError {
         let status = self.code.status();
         let body = ErrorBody {
             code: self.code,
-            message: self.message.unwrap_or_else(|| self.code.default_message().to_owned()),
+            message: self.message.map_or_else(|| self.code.default_message().to_owned(), String::from),
             fields: self.fields,
+            current: self.current,
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();

@@ -36,3 +36,4 @@ pub mod state; // what handlers share
 mod static_files; // the files of STATIC_DIR
 pub mod telemetry; // logs and metrics
 mod text; // validation of topics and texts
+mod version; // versions of discussions and comments, and conditions on them

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use utoipa::{
-    IntoResponses, OpenApi,
-    openapi::{Content, Ref, RefOr, ResponseBuilder},
+    IntoResponses, OpenApi, ToSchema,
+    openapi::{AllOfBuilder, Content, ObjectBuilder, Ref, RefOr, ResponseBuilder, Schema},
 };
 
 use crate::{
@@ -20,6 +20,8 @@ pub(crate) struct ReadErrors;
 pub(crate) struct PollErrors;
 /// The refusals of calls that write.
 pub(crate) struct WriteErrors;
+/// The refusals of calls that change a thing, whose schema has the name `T`.
+pub(crate) struct ChangeErrors<T>(std::marker::PhantomData<T>);
 
 impl IntoResponses for ReadErrors {
     fn responses() -> Responses {
@@ -36,6 +38,22 @@ impl IntoResponses for PollErrors {
 impl IntoResponses for WriteErrors {
     fn responses() -> Responses {
         refusals(Call::Write)
+    }
+}
+
+impl<T: ToSchema> IntoResponses for ChangeErrors<T> {
+    fn responses() -> Responses {
+        let current = ObjectBuilder::new().property("current", Ref::from_schema_name(T::name())).required("current");
+        let body = AllOfBuilder::new().item(Ref::from_schema_name("ErrorBody")).item(current);
+        let description = format!(
+            "It has another version than `If-Match` or `if_updated_at` says, and `current` is what it is now: `{}`",
+            ErrorCode::ChangedMeanwhile
+        );
+        let body = Content::new(Some(RefOr::T(Schema::AllOf(body.build()))));
+        let response = ResponseBuilder::new().description(description).content("application/json", body);
+        let mut responses = refusals(Call::Write);
+        responses.insert(StatusCode::PRECONDITION_FAILED.as_u16().to_string(), response.build().into());
+        responses
     }
 }
 
@@ -192,7 +210,7 @@ fn example_of(property: &str, tag: &str) -> Value {
         "user_id" => json!(9),
         "role" => json!("member"),
         "timestamp" => json!("2025-08-09T12:34:56Z"),
-        // parent_id and previous_role. If null does not suit another property, a test fails.
+        // parent_id, previous_role, edited_at, resolved_at and resolved_by. If null does not suit another property, a test fails.
         _ => Value::Null,
     }
 }

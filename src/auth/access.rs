@@ -27,7 +27,9 @@ pub(crate) struct CommunityAccess {
 }
 
 impl CommunityAccess {
-    /// Checks that the viewer may read. `missing` is the refusal for a non-member of a hidden community.
+    /// Checks that the viewer may read. `missing` is the refusal for a non-member of a hidden community. A statement that reads
+    /// discussions or comments has the same condition, the function `may_read` of migration 0012, so that it reads none for a
+    /// viewer who is refused here.
     pub(crate) fn may_read(&self, viewer: Option<&Viewer>, missing: ErrorCode) -> Result<()> {
         match (self.role, self.visibility) {
             // Decided before the account is looked at, because any other refusal would reveal that the community exists.
@@ -90,6 +92,8 @@ pub(crate) struct DiscussionAccess {
     pub article_id: ArticleId,
     pub author_id: UserId,
     pub role: Role,
+    /// Whether people show a pseudonym there.
+    pub is_pseudonymous: bool,
 }
 
 /// Loads what decides whether `viewer` may change discussion `id`.
@@ -100,10 +104,11 @@ pub(crate) async fn discussion_to_write(
 ) -> Result<DiscussionAccess> {
     let row = sqlx::query!(
         r#"select d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId",
-                  d.author_id as "author_id: UserId", c.kind as "kind: Visibility", m.role as "role?: Role",
+                  d.author_id as "author_id: UserId", ca.is_pseudonymous, c.kind as "kind: Visibility", m.role as "role?: Role",
                   (select is_active from users where id = $2) as viewer_is_active
            from discussions d
            join communities c on c.id = d.community_id
+           join community_articles ca on ca.community_id = d.community_id and ca.article_id = d.article_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            where d.id = $1"#,
         id as _,
@@ -115,7 +120,13 @@ pub(crate) async fn discussion_to_write(
     .ok_or(ErrorCode::DiscussionNotFound)?;
     let role = CommunityAccess { visibility: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
         .may_write(ErrorCode::DiscussionNotFound)?;
-    Ok(DiscussionAccess { community_id: row.community_id, article_id: row.article_id, author_id: row.author_id, role })
+    Ok(DiscussionAccess {
+        community_id: row.community_id,
+        article_id: row.article_id,
+        author_id: row.author_id,
+        role,
+        is_pseudonymous: row.is_pseudonymous,
+    })
 }
 
 /// A discussion in which the viewer may comment, and all that the new comment needs.

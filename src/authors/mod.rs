@@ -24,7 +24,10 @@ pub struct Author {
     avatar_url: Option<String>,
 }
 
-/// An author as the database knows them. It must not leave the server.
+/// An author as the database knows them. It must not leave the server. A statement may return it as
+/// `row(id, username, avatar_url, pseudonym)`.
+#[derive(Debug, sqlx::Type)]
+#[sqlx(type_name = "record")]
 pub struct Identity {
     pub user_id: UserId,
     pub username: String,

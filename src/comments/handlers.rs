@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode, response::Response};
 
 use super::{
     model::{Comment, CommentPage, CommentPatch, NewComment},
-    store::{self, Inserted},
+    store::{self, Inserted, LockedComment},
 };
 use crate::{
     auth::{
@@ -17,10 +17,11 @@ use crate::{
     extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{CommentId, DiscussionId},
-    openapi::{ReadErrors, WriteErrors},
+    openapi::{ChangeErrors, ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
     text,
+    version::{Expected, IfMatch, WithETag},
 };
 
 /// How often a comment is tried if its author is renamed at the same moment.
@@ -113,32 +114,41 @@ pub(super) async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId<CommentId>,
-) -> Result<Json<Comment>> {
-    Ok(Json(store::get(&state.db, viewer.as_ref(), id).await?))
+) -> Result<WithETag<Comment>> {
+    Ok(WithETag(store::get(&state.db, viewer.as_ref(), id).await?))
 }
 
 /// Change a comment
+///
+/// A change that changes nothing makes no event. Without `If-Match` and `if_updated_at` the last change wins.
 #[utoipa::path(patch, path = "/comments/{id}", tag = "comments", operation_id = "updateComment",
-    params(("id" = i64, Path, description = "The comment's id")),
+    params(("id" = i64, Path, description = "The comment's id"),
+        ("If-Match" = Option<String>, Header, description = "Entity tags that you have got as `ETag`: the change is made only if one of them is still the comment's")),
     request_body = CommentPatch, security(("bearer" = []), ("session" = [])),
-    responses((status = 200, description = "The changed comment", body = Comment), WriteErrors))]
+    responses((status = 200, description = "The comment as it is now", body = Comment), ChangeErrors<Comment>))]
 pub(super) async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<CommentId>,
+    if_match: IfMatch,
     JsonBody(patch): JsonBody<CommentPatch>,
-) -> Result<Json<Comment>> {
+) -> Result<WithETag<Comment>> {
     let text = text::text(&patch.text)?;
     let found = access::comment_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
         return Err(ErrorCode::NotAuthor.into());
     }
     let mut write = state.db.write();
-    let changed = store::update(&mut write, id, &text).await?.ok_or(ErrorCode::CommentDeleted)?;
-    let comment = changed.comment;
-    write.emit(&Change::UpdatedComment(comment.state(changed.community_id, changed.article_id)?)).await?;
+    let LockedComment { comment, community_id, article_id } =
+        store::lock(&mut write, id).await?.ok_or(ErrorCode::CommentDeleted)?;
+    Expected { if_match, if_updated_at: patch.if_updated_at }.check(&comment)?;
+    if comment.text.as_ref() == Some(&text) {
+        return Ok(WithETag(comment));
+    }
+    let comment = store::update(&mut write, comment, text).await?;
+    write.emit(&Change::UpdatedComment(comment.state(community_id, article_id)?)).await?;
     write.commit().await?;
-    Ok(Json(comment))
+    Ok(WithETag(comment))
 }
 
 /// Delete a comment

@@ -11,6 +11,7 @@ use crate::{
     events::CommentState,
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId},
     text,
+    version::Versioned,
 };
 
 /// The depth of the deepest replies.
@@ -21,7 +22,7 @@ pub(crate) const MAX_DEPTH: i16 = 3;
 #[schema(example = json!({
     "id": 456, "discussion_id": 77, "parent_id": null, "depth": 1, "text": "Nice article!",
     "author": { "id": 9, "username": "ada", "avatar_url": null },
-    "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
+    "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null, "deleted_at": null
 }))]
 pub(crate) struct Comment {
     /// The comment's id.
@@ -41,8 +42,11 @@ pub(crate) struct Comment {
     pub author: Option<Author>,
     /// When it was written.
     pub created_at: DateTime<Utc>,
-    /// When the text last changed.
+    /// When it last changed. It is the version that `if_updated_at` names.
     pub updated_at: DateTime<Utc>,
+    /// When the author last changed the text; null if they never did.
+    #[schema(required)]
+    pub edited_at: Option<DateTime<Utc>>,
     /// When it was deleted; null if it is not deleted.
     #[schema(required)]
     pub deleted_at: Option<DateTime<Utc>>,
@@ -67,6 +71,7 @@ impl Comment {
             author: Some(author),
             created_at: now,
             updated_at: now,
+            edited_at: None,
             deleted_at: None,
         }
     }
@@ -84,8 +89,15 @@ impl Comment {
             parent_id: self.parent_id,
             text: text.clone(),
             author: author.clone(),
+            edited_at: self.edited_at,
             timestamp: self.updated_at,
         })
+    }
+}
+
+impl Versioned for Comment {
+    fn version(&self) -> Option<DateTime<Utc>> {
+        self.deleted_at.is_none().then_some(self.updated_at)
     }
 }
 
@@ -106,10 +118,10 @@ pub(crate) struct CommentTree {
     "comments": [{
         "id": 456, "discussion_id": 77, "parent_id": null, "depth": 1, "text": "Nice article!",
         "author": { "id": 9, "username": "ada", "avatar_url": null },
-        "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null,
+        "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null, "deleted_at": null,
         "replies": [{
             "id": 457, "discussion_id": 77, "parent_id": 456, "depth": 2, "text": null, "author": null,
-            "created_at": "2025-08-09T12:35:10Z", "updated_at": "2025-08-09T12:35:10Z",
+            "created_at": "2025-08-09T12:35:10Z", "updated_at": "2025-08-09T12:35:10Z", "edited_at": null,
             "deleted_at": "2025-08-09T12:36:00Z", "replies": []
         }]
     }],
@@ -156,6 +168,8 @@ pub(crate) struct CommentPatch {
     /// 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
     #[schema(min_length = 1, max_length = 50_000)]
     pub text: String,
+    /// The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one.
+    pub if_updated_at: Option<DateTime<Utc>>,
 }
 
 impl CommentTree {

@@ -26,6 +26,8 @@ composite! {
         text: String = "k.text",
         created_at: DateTime<Utc> = "k.created_at",
         updated_at: DateTime<Utc> = "k.updated_at",
+        // Only an edit moves `updated_at` (migration 0012).
+        edited_at: Option<DateTime<Utc>> = "nullif(k.updated_at, k.created_at)",
         deleted_at: Option<DateTime<Utc>> = "k.deleted_at",
         author_id: UserId = "k.author_id",
         username: String = "u.username",
@@ -52,6 +54,7 @@ impl From<CommentRow> for Comment {
             author: is_live.then_some(author),
             created_at: row.created_at,
             updated_at: row.updated_at,
+            edited_at: row.edited_at,
             deleted_at: row.deleted_at,
         }
     }
@@ -69,19 +72,20 @@ pub(crate) async fn page(
     let found = query_comment!(
         r#"select (select last_assigned from event_head) as "head!: EventId", d.community_id as "community_id: CommunityId",
                   c.kind as "kind: Visibility", m.role as "role?: Role", p.name as "own_pseudonym?",
-                  (select is_active from users where id = $2) as viewer_is_active,
-                  array(select "#,
+                  v.is_active as "viewer_is_active?",
+                  case when may_read(c.kind, m.role, $2, v.is_active) then array(select "#,
         r#"
                         from (select id from comments
                               where discussion_id = d.id and parent_id is null and id > coalesce($4::bigint, 0)
                               order by id limit $5::bigint + 1) roots
                         join comments k on k.discussion_id = d.id and k.root_id = roots.id
                         join users u on u.id = k.author_id
-                        order by k.id) as "comments!: Vec<CommentRow>"
+                        order by k.id) end as "comments: Vec<CommentRow>"
            from discussions d
            join communities c on c.id = d.community_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
            left join pseudonyms p on p.community_id = c.id and p.article_id = d.article_id and p.user_id = m.user_id
+           left join users v on v.id = $2
            where d.id = $1"#,
         discussion as _,
         viewer.map(|viewer| viewer.user_id) as _,
@@ -101,7 +105,8 @@ pub(crate) async fn page(
         pseudonym: found.own_pseudonym,
     });
     let memberships = membership.into_iter().collect();
-    let mut comments = CommentTree::build(found.comments.into_iter().map(Comment::from));
+    let rows = found.comments.ok_or_else(|| ApiError::internal("the statement read no comments for a reader"))?;
+    let mut comments = CommentTree::build(rows.into_iter().map(Comment::from));
     let next_cursor = page::next_cursor(comments.iter().map(|tree| tree.comment.id), limit);
     comments.truncate(limit as usize);
     Ok(CommentPage {
@@ -115,14 +120,14 @@ pub(crate) async fn page(
 /// Reads a comment for `viewer`.
 pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
     let found = query_comment!(
-        "select ",
-        r#" as "comment!: CommentRow", c.kind as "kind: Visibility", m.role as "role?: Role",
-                  (select is_active from users where id = $2) as viewer_is_active
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
+                  case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
+        r#" from users u where u.id = k.author_id) end as "comment: CommentRow"
            from comments k
-           join users u on u.id = k.author_id
            join discussions d on d.id = k.discussion_id
            join communities c on c.id = d.community_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           left join users v on v.id = $2
            where k.id = $1"#,
         id as _,
         viewer.map(|viewer| viewer.user_id) as _,
@@ -133,7 +138,7 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Co
     .ok_or(ErrorCode::CommentNotFound)?;
     CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
         .may_read(viewer, ErrorCode::CommentNotFound)?;
-    Ok(found.comment.into())
+    Ok(found.comment.ok_or_else(|| ApiError::internal("the statement read no comment for a reader"))?.into())
 }
 
 /// What a reply needs to know of the comment that it replies to.
@@ -239,34 +244,48 @@ pub(crate) async fn is_live(db: impl PgExecutor<'_>, discussion: DiscussionId) -
     Ok(is_live.fetch_one(db).await?)
 }
 
-/// A changed comment and where it is.
-pub(crate) struct Changed {
+/// A live comment whose row is locked until the commit, and where it is.
+pub(crate) struct LockedComment {
     pub comment: Comment,
     pub community_id: CommunityId,
     pub article_id: ArticleId,
 }
 
-/// Changes the text of a comment. None if the comment is deleted. The statement holds the author's row until the commit, so that a
-/// rename comes after the event that carries the name.
-pub(crate) async fn update(write: &mut Write, id: CommentId, text: &str) -> Result<Option<Changed>> {
-    let changed = query_comment!(
-        r#"update comments k set text = $2, updated_at = clock_timestamp()
-           from discussions d, (
-               select username, avatar_url from users where id = (select author_id from comments where id = $1) for share
-           ) u
-           where k.id = $1 and k.deleted_at is null and d.id = k.discussion_id
-           returning "#,
-        r#" as "comment!: CommentRow", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId""#,
-        id as _,
-        text
+/// Locks a comment and reads it. None if it is deleted. The statement holds the author's row too, so that a rename comes after the
+/// event that carries the name.
+pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<LockedComment>> {
+    let found = query_comment!(
+        "select ",
+        r#" as "comment!: CommentRow", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId"
+           from comments k
+           join discussions d on d.id = k.discussion_id
+           join users u on u.id = k.author_id
+           where k.id = $1 and k.deleted_at is null
+           for no key update of k for share of u"#,
+        id as _
     )
     .fetch_optional(write)
     .await?;
-    Ok(changed.map(|row| Changed {
+    Ok(found.map(|row| LockedComment {
         comment: row.comment.into(),
         community_id: row.community_id,
         article_id: row.article_id,
     }))
+}
+
+/// Changes the text of a comment that [`lock`] has locked.
+pub(crate) async fn update(write: &mut Write, comment: Comment, text: String) -> Result<Comment> {
+    // The clock may be set back. The version must be another one nevertheless.
+    let updated_at = sqlx::query_scalar!(
+        "update comments set text = $2, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
+         where id = $1
+         returning updated_at",
+        comment.id as _,
+        text
+    )
+    .fetch_one(write)
+    .await?;
+    Ok(Comment { text: Some(text), updated_at, edited_at: Some(updated_at), ..comment })
 }
 
 /// What the event of a deleted comment shows.

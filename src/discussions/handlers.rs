@@ -6,6 +6,7 @@ use utoipa::IntoParams;
 
 use super::{
     model::{Discussion, DiscussionPage, DiscussionPatch, NewDiscussion},
+    resolver::resolver,
     store,
 };
 use crate::{
@@ -17,9 +18,10 @@ use crate::{
     extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{ArticleId, CommunityId, DiscussionId},
-    openapi::{ReadErrors, WriteErrors},
+    openapi::{ChangeErrors, ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
+    version::{Expected, IfMatch, WithETag},
 };
 
 /// Which of an article's discussions to list.
@@ -89,21 +91,25 @@ pub(super) async fn read(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(id): PathId<DiscussionId>,
-) -> Result<Json<Discussion>> {
-    Ok(Json(store::get(&state.db, viewer.as_ref(), id).await?))
+) -> Result<WithETag<Discussion>> {
+    Ok(WithETag(store::get(&state.db, viewer.as_ref(), id).await?))
 }
 
 /// Change a discussion, or resolve it
+///
+/// A change that changes nothing makes no event. Without `If-Match` and `if_updated_at` the last change wins.
 #[utoipa::path(patch, path = "/discussions/{id}", tag = "discussions", operation_id = "updateDiscussion",
-    params(("id" = i64, Path, description = "The discussion's id")),
+    params(("id" = i64, Path, description = "The discussion's id"),
+        ("If-Match" = Option<String>, Header, description = "Entity tags that you have got as `ETag`: the change is made only if one of them is still the discussion's")),
     request_body = DiscussionPatch, security(("bearer" = []), ("session" = [])),
-    responses((status = 200, description = "The changed discussion", body = Discussion), WriteErrors))]
+    responses((status = 200, description = "The discussion as it is now", body = Discussion), ChangeErrors<Discussion>))]
 pub(super) async fn update(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(id): PathId<DiscussionId>,
+    if_match: IfMatch,
     JsonBody(patch): JsonBody<DiscussionPatch>,
-) -> Result<Json<Discussion>> {
+) -> Result<WithETag<Discussion>> {
     let patch = patch.validate()?;
     let found = access::discussion_to_write(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id {
@@ -115,10 +121,20 @@ pub(super) async fn update(
         }
     }
     let mut write = state.db.write();
-    let discussion = store::update(&mut write, id, &patch).await?.ok_or(ErrorCode::DiscussionDeleted)?;
+    let locked = store::lock(&mut write, id).await?.ok_or(ErrorCode::DiscussionDeleted)?;
+    Expected { if_match, if_updated_at: patch.if_updated_at }.check(&locked.discussion)?;
+    if !patch.changes(&locked.discussion) {
+        return Ok(WithETag(locked.discussion));
+    }
+    let is_resolved = patch.is_resolved.unwrap_or(locked.discussion.is_resolved);
+    let resolver = match is_resolved {
+        true => resolver(&mut write, &locked, viewer.user_id, found.is_pseudonymous).await?,
+        false => None,
+    };
+    let discussion = store::update(&mut write, locked.discussion, &patch, resolver).await?;
     write.emit(&Change::UpdatedDiscussion(discussion.state()?)).await?;
     write.commit().await?;
-    Ok(Json(discussion))
+    Ok(WithETag(discussion))
 }
 
 /// Delete a discussion

@@ -2,6 +2,7 @@
 
 mod handlers;
 pub(crate) mod model;
+mod resolver;
 pub(crate) mod store;
 
 use utoipa_axum::{router::OpenApiRouter, routes};

@@ -11,6 +11,7 @@ use crate::{
     events::DiscussionState,
     ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
     text,
+    version::Versioned,
 };
 
 /// A topic on an article in a community. A deleted discussion stays as a tombstone without topic, text and author.
@@ -18,7 +19,8 @@ use crate::{
 #[schema(example = json!({
     "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
     "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
-    "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
+    "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
+    "resolved_at": null, "resolved_by": null, "deleted_at": null
 }))]
 pub(crate) struct Discussion {
     /// The discussion's id.
@@ -42,8 +44,17 @@ pub(crate) struct Discussion {
     pub comment_count: i64,
     /// When it was written.
     pub created_at: DateTime<Utc>,
-    /// When the topic, the text or `is_resolved` last changed.
+    /// When the topic, the text or `is_resolved` last changed. It is the version that `if_updated_at` names.
     pub updated_at: DateTime<Utc>,
+    /// When the author last changed the topic or the text; null if they never did.
+    #[schema(required)]
+    pub edited_at: Option<DateTime<Utc>>,
+    /// When it was resolved; null while it is not.
+    #[schema(required)]
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// Who resolved it, shown as authors are; null while it is not resolved, if nobody is known, and in a tombstone.
+    #[schema(required)]
+    pub resolved_by: Option<Author>,
     /// When it was deleted; null if it is not deleted.
     #[schema(required)]
     pub deleted_at: Option<DateTime<Utc>>,
@@ -69,6 +80,9 @@ impl Discussion {
             comment_count: 0,
             created_at: now,
             updated_at: now,
+            edited_at: None,
+            resolved_at: None,
+            resolved_by: None,
             deleted_at: None,
         }
     }
@@ -87,8 +101,17 @@ impl Discussion {
             author: author.clone(),
             is_resolved: self.is_resolved,
             comment_count: self.comment_count,
+            edited_at: self.edited_at,
+            resolved_at: self.resolved_at,
+            resolved_by: self.resolved_by.clone(),
             timestamp: self.updated_at,
         })
+    }
+}
+
+impl Versioned for Discussion {
+    fn version(&self) -> Option<DateTime<Utc>> {
+        self.deleted_at.is_none().then_some(self.updated_at)
     }
 }
 
@@ -119,7 +142,8 @@ pub(crate) struct ViewerMembership {
     "discussions": [{
         "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
         "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
-        "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "deleted_at": null
+        "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
+        "resolved_at": null, "resolved_by": null, "deleted_at": null
     }],
     "last_event_id": 12345, "next_cursor": "77",
     "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null }] }
@@ -159,7 +183,8 @@ impl NewDiscussion {
     }
 }
 
-/// A change of a discussion. It needs at least one of these fields.
+/// A change of a discussion. It needs at least one of `topic`, `text` and `is_resolved`. What is as it says already is not
+/// changed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "is_resolved": true }))]
@@ -172,6 +197,8 @@ pub(crate) struct DiscussionPatch {
     pub text: Option<String>,
     /// The author and admins may change it.
     pub is_resolved: Option<bool>,
+    /// The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one.
+    pub if_updated_at: Option<DateTime<Utc>>,
 }
 
 impl DiscussionPatch {
@@ -183,8 +210,15 @@ impl DiscussionPatch {
         Ok(Self {
             topic: self.topic.map(|topic| text::topic(&topic)).transpose()?,
             text: self.text.map(|text| text::text(&text)).transpose()?,
-            is_resolved: self.is_resolved,
+            ..self
         })
+    }
+
+    /// Whether it changes anything of `current`.
+    pub(crate) fn changes(&self, current: &Discussion) -> bool {
+        (self.topic.is_some() && self.topic != current.topic)
+            || (self.text.is_some() && self.text != current.text)
+            || self.is_resolved.is_some_and(|is_resolved| is_resolved != current.is_resolved)
     }
 
     /// Whether only the author may make this change.

@@ -5,14 +5,17 @@ use std::cmp::Reverse;
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::model::{Discussion, DiscussionPage, DiscussionPatch, NewDiscussion, ViewerInfo, ViewerMembership};
+use super::{
+    model::{Discussion, DiscussionPage, DiscussionPatch, NewDiscussion, ViewerInfo, ViewerMembership},
+    resolver::Resolver,
+};
 use crate::{
     auth::{Viewer, access::CommunityAccess},
     authors::{Author, Identity, store::ResolvedAuthor},
     db::{Write, composite},
     directory::{Role, Visibility},
-    error::{ErrorCode, Result},
-    ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
+    error::{ApiError, ErrorCode, Result},
+    ids::{ArticleId, CommunityId, DiscussionId, EventId, PseudonymId, UserId},
     page,
 };
 
@@ -28,6 +31,9 @@ composite! {
         comment_count: i64 = "d.comment_count",
         created_at: DateTime<Utc> = "d.created_at",
         updated_at: DateTime<Utc> = "d.updated_at",
+        edited_at: Option<DateTime<Utc>> = "d.edited_at",
+        resolved_at: Option<DateTime<Utc>> = "d.resolved_at",
+        resolver: Option<Identity> = "case when d.resolved_by is not null then shown_resolver(d.resolved_by, d.resolved_pseudonym_id) end",
         deleted_at: Option<DateTime<Utc>> = "d.deleted_at",
         author_id: UserId = "d.author_id",
         username: String = "u.username",
@@ -56,29 +62,33 @@ impl From<DiscussionRow> for Discussion {
             comment_count: row.comment_count,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            edited_at: row.edited_at,
+            resolved_at: row.resolved_at,
+            // The author may have resolved it, and a tombstone does not show the author.
+            resolved_by: row.resolver.filter(|_| is_live).map(Author::from),
             deleted_at: row.deleted_at,
         }
     }
 }
 
-/// What holds for a whole page. In the list's statement it is `row(head, requested, viewer_is_active, placements)`.
+/// What holds for a whole page. In the list's statement it is `row(head, requested, placements)`.
 #[derive(Debug, sqlx::Type)]
 #[sqlx(type_name = "record")]
 struct PageRow {
     head: EventId,
     /// The visibility of the community that the viewer asked for.
     requested: Option<Visibility>,
-    viewer_is_active: Option<bool>,
     placements: Vec<Placement>,
 }
 
-/// A community that the article is in. In the list's statement it is `row(community_id, kind, role, pseudonym)`.
+/// A community that the article is in. In the list's statement it is `row(community_id, kind, role, viewer_is_active, pseudonym)`.
 #[derive(Debug, sqlx::Type)]
 #[sqlx(type_name = "record")]
 struct Placement {
     community_id: CommunityId,
     visibility: Visibility,
     role: Option<Role>,
+    viewer_is_active: Option<bool>,
     pseudonym: Option<String>,
 }
 
@@ -96,11 +106,12 @@ pub(crate) async fn page(
 ) -> Result<DiscussionPage> {
     let rows = query_discussion!(
         r#"with placements as (
-               select c.id as community_id, c.kind, m.role, p.name as pseudonym
+               select c.id as community_id, c.kind, m.role, v.is_active as viewer_is_active, p.name as pseudonym
                from community_articles ca
                join communities c on c.id = ca.community_id
                left join memberships m on m.community_id = c.id and m.user_id = $3 and ($4::bigint[] is null or c.id = any($4))
                left join pseudonyms p on p.community_id = c.id and p.article_id = ca.article_id and p.user_id = m.user_id
+               left join users v on v.id = $3
                where ca.article_id = $1 and ($2::bigint is null or c.id = $2)
            ), newest as (
                select found.ctid
@@ -111,13 +122,12 @@ pub(crate) async fn page(
                      and (community_id, article_id) >= (placements.community_id, $1)
                    order by community_id desc, article_id desc, id desc limit $6::bigint + 1
                ) found
-               where placements.kind = 'public' or placements.role is not null
+               where may_read(placements.kind, placements.role, $3, placements.viewer_is_active)
                order by found.id desc limit $6::bigint + 1
            )
            select row((select last_assigned from event_head),
                       (select kind from communities where id = $2),
-                      (select is_active from users where id = $3),
-                      array(select row(community_id, kind, role, pseudonym) from placements)) as "page?: PageRow",
+                      array(select row(community_id, kind, role, viewer_is_active, pseudonym) from placements)) as "page?: PageRow",
                   null::record as "discussion?: DiscussionRow"
            union all
            select null, "#,
@@ -138,7 +148,7 @@ pub(crate) async fn page(
         discussions.extend(row.discussion.map(Discussion::from));
     }
     let page = page.ok_or(sqlx::Error::RowNotFound)?;
-    may_read(viewer, page.viewer_is_active, community, page.requested, &page.placements)?;
+    may_read(viewer, community, page.requested, &page.placements)?;
 
     discussions.sort_unstable_by_key(|discussion| Reverse(discussion.id));
     let next_cursor = page::next_cursor(discussions.iter().map(|discussion| discussion.id), limit);
@@ -150,7 +160,6 @@ pub(crate) async fn page(
 /// Checks that the viewer may read at least one of the placements.
 fn may_read(
     viewer: Option<&Viewer>,
-    viewer_is_active: Option<bool>,
     community: Option<CommunityId>,
     requested: Option<Visibility>,
     placements: &[Placement],
@@ -158,7 +167,7 @@ fn may_read(
     let access = |placement: &Placement| CommunityAccess {
         visibility: placement.visibility,
         role: placement.role,
-        viewer_is_active,
+        viewer_is_active: placement.viewer_is_active,
     };
     if community.is_some() {
         let Some(placement) = placements.first() else {
@@ -193,13 +202,13 @@ fn viewer_info(viewer: Option<&Viewer>, placements: Vec<Placement>) -> Option<Vi
 /// Reads a discussion for `viewer`.
 pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
     let found = query_discussion!(
-        "select ",
-        r#" as "discussion!: DiscussionRow", c.kind as "kind: Visibility", m.role as "role?: Role",
-                  (select is_active from users where id = $2) as viewer_is_active
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
+                  case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
+        r#" from users u where u.id = d.author_id) end as "discussion: DiscussionRow"
            from discussions d
-           join users u on u.id = d.author_id
            join communities c on c.id = d.community_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           left join users v on v.id = $2
            where d.id = $1"#,
         id as _,
         viewer.map(|viewer| viewer.user_id) as _,
@@ -210,7 +219,7 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Di
     .ok_or(ErrorCode::DiscussionNotFound)?;
     CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
         .may_read(viewer, ErrorCode::DiscussionNotFound)?;
-    Ok(found.discussion.into())
+    Ok(found.discussion.ok_or_else(|| ApiError::internal("the statement read no discussion for a reader"))?.into())
 }
 
 /// Writes a discussion by `user`.
@@ -237,27 +246,77 @@ pub(crate) async fn insert(
     Ok(Discussion::new(row.id, article, new, author.author, row.created_at))
 }
 
-/// Changes a discussion. None if it is deleted. The statement holds the author's row until the commit, so that a rename comes
-/// after the event that carries the name.
-pub(crate) async fn update(write: &mut Write, id: DiscussionId, patch: &DiscussionPatch) -> Result<Option<Discussion>> {
-    let changed = query_discussion!(
-        r#"update discussions d
-           set topic = coalesce($2, topic), text = coalesce($3, text), is_resolved = coalesce($4, is_resolved),
-               updated_at = clock_timestamp()
-           from (
-               select username, avatar_url from users where id = (select author_id from discussions where id = $1) for share
-           ) u
+/// A live discussion whose row is locked until the commit, and who is behind the names that it shows.
+pub(super) struct LockedDiscussion {
+    pub discussion: Discussion,
+    pub author_id: UserId,
+    pub author_pseudonym_id: Option<PseudonymId>,
+    pub resolver_id: Option<UserId>,
+    pub resolver_pseudonym_id: Option<PseudonymId>,
+}
+
+/// Locks a discussion and reads it. None if it is deleted. The author's row is held too, so that a rename comes after the event
+/// that carries the name.
+///
+/// Two statements, because a statement that waits for a row reads the others as they were before: a pseudonym under which
+/// somebody has resolved the discussion meanwhile would be missing.
+pub(super) async fn lock(write: &mut Write, id: DiscussionId) -> Result<Option<LockedDiscussion>> {
+    sqlx::query!("select from discussions where id = $1 for no key update", id as _).execute(&mut *write).await?;
+    let found = query_discussion!(
+        "select ",
+        r#" as "discussion!: DiscussionRow", d.pseudonym_id as "author_pseudonym_id: PseudonymId",
+                  d.resolved_by as "resolver_id: UserId", d.resolved_pseudonym_id as "resolver_pseudonym_id: PseudonymId"
+           from discussions d
+           join users u on u.id = d.author_id
            where d.id = $1 and d.deleted_at is null
-           returning "#,
-        r#" as "discussion!: DiscussionRow""#,
-        id as _,
-        patch.topic,
-        patch.text,
-        patch.is_resolved
+           for share of u"#,
+        id as _
     )
     .fetch_optional(write)
     .await?;
-    Ok(changed.map(|row| row.discussion.into()))
+    Ok(found.map(|row| LockedDiscussion {
+        author_id: row.discussion.author_id,
+        author_pseudonym_id: row.author_pseudonym_id,
+        resolver_id: row.resolver_id,
+        resolver_pseudonym_id: row.resolver_pseudonym_id,
+        discussion: row.discussion.into(),
+    }))
+}
+
+/// Changes a discussion that [`lock`] has locked. A trigger sets `edited_at` and `resolved_at` (migration 0012).
+pub(super) async fn update(
+    write: &mut Write,
+    discussion: Discussion,
+    patch: &DiscussionPatch,
+    resolver: Option<Resolver>,
+) -> Result<Discussion> {
+    // The clock may be set back. The version must be another one nevertheless.
+    let row = sqlx::query!(
+        r#"update discussions
+           set topic = coalesce($2, topic), text = coalesce($3, text), is_resolved = coalesce($4, is_resolved),
+               resolved_by = $5, resolved_pseudonym_id = $6,
+               updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
+           where id = $1
+           returning is_resolved, updated_at, edited_at, resolved_at"#,
+        discussion.id as _,
+        patch.topic,
+        patch.text,
+        patch.is_resolved,
+        resolver.as_ref().map(|resolver| resolver.user_id) as _,
+        resolver.as_ref().and_then(|resolver| resolver.shown.pseudonym_id) as _
+    )
+    .fetch_one(write)
+    .await?;
+    Ok(Discussion {
+        topic: patch.topic.clone().or(discussion.topic),
+        text: patch.text.clone().or(discussion.text),
+        is_resolved: row.is_resolved,
+        updated_at: row.updated_at,
+        edited_at: row.edited_at,
+        resolved_at: row.resolved_at,
+        resolved_by: resolver.map(|resolver| resolver.shown.author),
+        ..discussion
+    })
 }
 
 /// Makes a live discussion a tombstone and returns when that was. None if it is a tombstone already.

@@ -38,6 +38,15 @@ pub struct DiscussionState {
     pub is_resolved: bool,
     /// How many comments live in it.
     pub comment_count: i64,
+    /// When the author last changed topic or text; null if they never did.
+    #[schema(required)]
+    pub edited_at: Option<DateTime<Utc>>,
+    /// When it was resolved; null while it is not.
+    #[schema(required)]
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// Who resolved it; null while it is not resolved, and if nobody is known.
+    #[schema(required)]
+    pub resolved_by: Option<Author>,
     /// When the change was made.
     pub timestamp: DateTime<Utc>,
 }
@@ -60,6 +69,9 @@ pub struct CommentState {
     pub text: String,
     /// Who wrote it.
     pub author: Author,
+    /// When the author last changed the text; null if they never did.
+    #[schema(required)]
+    pub edited_at: Option<DateTime<Utc>>,
     /// When the change was made.
     pub timestamp: DateTime<Utc>,
 }

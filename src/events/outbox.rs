@@ -72,6 +72,7 @@ mod tests {
             parent_id: None,
             text: "Nice article!".to_owned(),
             author: Author::pseudonymous("Quiet Heron 123".to_owned()),
+            edited_at: None,
             timestamp: DateTime::<Utc>::UNIX_EPOCH,
         };
         let written = WrittenComment { comment, depth: 1 };

@@ -12,7 +12,8 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -21,6 +22,7 @@ use crate::{
     db::Write,
     error::{ApiError, ErrorCode, Result},
     ids::UserId,
+    version::{Versioned, set_etag},
 };
 
 /// Hours after which a key may be used for another request.
@@ -97,9 +99,21 @@ impl Ticket {
 }
 
 /// The answer 201 with `body`.
-pub(crate) fn created(body: &impl Serialize) -> Response {
-    (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+pub(crate) fn created(body: &(impl Versioned + Serialize)) -> Response {
+    let mut response = (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
+    set_etag(response.headers_mut(), body);
+    response
 }
 
 /// A stored answer: JSON that is sent as it is.
 pub(crate) type StoredAnswer = Box<RawValue>;
+
+impl Versioned for StoredAnswer {
+    fn version(&self) -> Option<DateTime<Utc>> {
+        #[derive(Deserialize)]
+        struct Written {
+            updated_at: DateTime<Utc>,
+        }
+        serde_json::from_str(self.get()).ok().map(|written: Written| written.updated_at)
+    }
+}

@@ -250,9 +250,12 @@ impl Snapshots {
             let community = id("community_id").unwrap();
             for shown in self.lists.values_mut().chain(self.trees.values_mut()) {
                 if shown.community == community && shown.from < event_id {
-                    let by_author = |item: &&mut Value| item["author"]["id"] == event["author"]["id"];
-                    for item in shown.items.values_mut().filter(by_author) {
-                        item["author"] = event["author"].clone();
+                    for item in shown.items.values_mut() {
+                        for name in ["author", "resolved_by"] {
+                            if item.get(name).is_some_and(|person| person["id"] == event["author"]["id"]) {
+                                item[name] = event["author"].clone();
+                            }
+                        }
                     }
                 }
             }
@@ -271,9 +274,18 @@ impl Snapshots {
             match kind {
                 "new_discussion" | "updated_discussion" => {
                     set("id", &event["discussion_id"]);
-                    for name in
-                        ["community_id", "article_id", "topic", "text", "author", "is_resolved", "comment_count"]
-                    {
+                    for name in [
+                        "community_id",
+                        "article_id",
+                        "topic",
+                        "text",
+                        "author",
+                        "is_resolved",
+                        "comment_count",
+                        "edited_at",
+                        "resolved_at",
+                        "resolved_by",
+                    ] {
                         set(name, &event[name]);
                     }
                     set("updated_at", time);
@@ -283,7 +295,7 @@ impl Snapshots {
                     }
                 }
                 "deleted_discussion" => {
-                    for name in ["topic", "text", "author"] {
+                    for name in ["topic", "text", "author", "resolved_by"] {
                         set(name, &Value::Null);
                     }
                     set("deleted_at", time);
@@ -310,7 +322,7 @@ impl Snapshots {
             match kind {
                 "new_comment" => {
                     set("id", &event["comment_id"]);
-                    for name in ["discussion_id", "parent_id", "depth", "text", "author"] {
+                    for name in ["discussion_id", "parent_id", "depth", "text", "author", "edited_at"] {
                         set(name, &event[name]);
                     }
                     set("created_at", time);
@@ -320,6 +332,7 @@ impl Snapshots {
                 "updated_comment" => {
                     set("text", &event["text"]);
                     set("author", &event["author"]);
+                    set("edited_at", &event["edited_at"]);
                     set("updated_at", time);
                 }
                 _ => {
@@ -452,7 +465,9 @@ impl Watcher {
             if event["community_id"] == world.communities[PSEUDONYMOUS] && event["type"] != "membership_changed" {
                 assert_ne!(event["type"], "author_changed");
                 assert!(!event.to_string().contains("real-name"), "{event}");
-                assert_eq!(event["author"].get("id").unwrap_or(&Value::Null), &Value::Null);
+                for person in ["author", "resolved_by"] {
+                    assert_eq!(event[person].get("id").unwrap_or(&Value::Null), &Value::Null);
+                }
             }
         }
         let mut fresh = Snapshots::default();

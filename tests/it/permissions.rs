@@ -419,6 +419,13 @@ async fn no_answer_reveals_the_user_behind_a_pseudonym() {
     assert_eq!(edited["author"], discussion["author"]);
     listen(&mut overheard, &discussion["author"]).await;
 
+    // She resolved it under her pseudonym, and on an article that is not pseudonymous any more she does so still.
+    let resolved = ada.patch(&path, json!({ "is_resolved": true })).await.expect(200);
+    assert_eq!(resolved["resolved_by"], discussion["author"]);
+    let edited = ada.patch(&path, json!({ "topic": "Sample size" })).await.expect(200);
+    assert_eq!(edited["resolved_by"], discussion["author"]);
+    listen(&mut overheard, &discussion["author"]).await;
+
     ada.delete(&comment_path).await.expect(204);
     ada.delete(&path).await.expect(204);
     listen(&mut overheard, &Value::Null).await;

@@ -118,7 +118,7 @@ async fn a_program_that_may_write_users_may_rename_them() {
 }
 
 /// Waits until `count` statements of the server wait for a lock.
-async fn waiting_for_locks(app: &TestApp, count: i64) {
+pub(crate) async fn waiting_for_locks(app: &TestApp, count: i64) {
     let waiting = async {
         loop {
             let found: i64 = sqlx::query_scalar(
@@ -136,7 +136,7 @@ async fn waiting_for_locks(app: &TestApp, count: i64) {
     tokio::time::timeout(PATIENCE, waiting).await.expect("they wait for a lock");
 }
 
-async fn transaction(app: &TestApp, sql: &str) -> PoolConnection<sqlx::Postgres> {
+pub(crate) async fn transaction(app: &TestApp, sql: &str) -> PoolConnection<sqlx::Postgres> {
     let mut connection = app.pool.acquire().await.unwrap();
     let begun: &mut PgConnection = &mut connection;
     begun.execute(sqlx::raw_sql(&format!("begin; {sql}"))).await.unwrap();

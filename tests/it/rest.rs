@@ -41,7 +41,7 @@ async fn a_discussion_is_begun_read_changed_resolved_and_deleted() {
         "id": begun["id"], "community_id": community, "article_id": article, "topic": "Sample size",
         "text": "Is **12** enough? 🧪", "is_resolved": false, "comment_count": 0, "created_at": created_at,
         "author": { "id": ada.user, "username": "ada", "avatar_url": "https://pictures.example/ada.png" },
-        "updated_at": created_at, "deleted_at": null,
+        "updated_at": created_at, "edited_at": null, "resolved_at": null, "resolved_by": null, "deleted_at": null,
     });
     assert_eq!(begun, expected);
     let path = format!("/discussions/{}", begun["id"]);
@@ -111,7 +111,7 @@ async fn a_comment_is_written_read_changed_and_deleted() {
     let expected = json!({
         "id": written["id"], "discussion_id": discussion["id"], "parent_id": null, "depth": 1, "text": "Nice article!",
         "author": { "id": ada.user, "username": "ada", "avatar_url": null }, "created_at": written["created_at"],
-        "updated_at": written["created_at"], "deleted_at": null,
+        "updated_at": written["created_at"], "edited_at": null, "deleted_at": null,
     });
     assert_eq!(written, expected);
     let path = format!("/comments/{}", written["id"]);
@@ -351,24 +351,29 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         event
     };
-    let state = |resolved: bool| json!({ "topic": "Sample size", "text": "What do you think?", "author": author, "is_resolved": resolved, "comment_count": 0 });
+    let state = |resolved_at: &Value, resolved_by: Value| {
+        json!({
+            "topic": "Sample size", "text": "What do you think?", "author": author, "is_resolved": resolved_at.is_string(),
+            "comment_count": 0, "edited_at": null, "resolved_at": resolved_at, "resolved_by": resolved_by
+        })
+    };
     let expected = [
-        common("new_discussion", &discussion["created_at"], state(false)),
-        common("updated_discussion", &changed["updated_at"], state(true)),
+        common("new_discussion", &discussion["created_at"], state(&Value::Null, Value::Null)),
+        common("updated_discussion", &changed["updated_at"], state(&changed["updated_at"], author.clone())),
         common(
             "new_comment",
             &comment["created_at"],
-            json!({ "comment_id": comment["id"], "parent_id": null, "depth": 1, "text": "Nice", "author": author, "comment_count": 1 }),
+            json!({ "comment_id": comment["id"], "parent_id": null, "depth": 1, "text": "Nice", "author": author, "edited_at": null, "comment_count": 1 }),
         ),
         common(
             "new_comment",
             &reply["created_at"],
-            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "depth": 2, "text": "Very", "author": author, "comment_count": 2 }),
+            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "depth": 2, "text": "Very", "author": author, "edited_at": null, "comment_count": 2 }),
         ),
         common(
             "updated_comment",
             &edited["updated_at"],
-            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "text": "Rather", "author": author }),
+            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "text": "Rather", "author": author, "edited_at": edited["updated_at"] }),
         ),
         common(
             "deleted_comment",

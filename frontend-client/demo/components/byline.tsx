@@ -6,11 +6,11 @@ export interface BylineProps {
   mine: boolean;
   myName: string;
   created: string;
-  updated: string;
+  edited: string | null;
   pending: boolean;
 }
 
-export function Byline({ author, mine, myName, created, updated, pending }: BylineProps) {
+export function Byline({ author, mine, myName, created, edited, pending }: BylineProps) {
   const name = author?.username || (mine ? myName : "unknown");
   return (
     <p className="byline">
@@ -19,7 +19,7 @@ export function Byline({ author, mine, myName, created, updated, pending }: Byli
       {mine && <span className="you">you</span>}
       <span className="muted">
         {pending ? "sending…" : <Time value={created} />}
-        {!pending && updated !== created && " · edited"}
+        {!pending && edited && " · edited"}
       </span>
     </p>
   );

@@ -1,7 +1,7 @@
 "use client";
 import { explain } from "@scicommons/discussions-client";
 import { isDiscarded } from "../lib/discarded";
-import { places, type CommentItem } from "@scicommons/discussions-client/react";
+import { places, type CommentItem, type UpdateOptions } from "@scicommons/discussions-client/react";
 import { memo, useRef, useState } from "react";
 import { Byline } from "./byline";
 import { Composer } from "./composer";
@@ -11,7 +11,7 @@ import { Unsent } from "./unsent";
 
 export interface CommentActions {
   reply: (parentId: number, text: string, key: string | undefined) => unknown;
-  update: (id: number, text: string) => Promise<unknown>;
+  update: (id: number, text: string, options: UpdateOptions) => Promise<unknown>;
   remove: (id: number) => Promise<unknown>;
   retry: (key: string) => Promise<unknown>;
   /** Moves an unsent comment back into the field where it was written. */
@@ -90,7 +90,7 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
               {...comment}
               myName={myName}
               created={comment.created_at}
-              updated={comment.updated_at}
+              edited={comment.edited_at}
               pending={comment.pending && !sent}
             />
             {mode === "edit" ? (
@@ -99,10 +99,11 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
                 label="Edit your comment"
                 action="Save"
                 initialText={comment.text ?? ""}
+                updatedAt={comment.updated_at}
                 focus
                 wait
                 onCancel={read}
-                onSend={(text) => actions.update(comment.id, text)}
+                onSend={(text, _topic, _key, from) => actions.update(comment.id, text, { from })}
                 onSent={read}
               />
             ) : (

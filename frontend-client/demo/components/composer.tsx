@@ -1,7 +1,15 @@
 "use client";
-import { countCharacters, explain, limits } from "@scicommons/discussions-client";
-import { useDraft } from "@scicommons/discussions-client/react";
+import {
+  countCharacters,
+  explain,
+  isApiError,
+  limits,
+  type Comment,
+  type Discussion,
+} from "@scicommons/discussions-client";
+import { useDraft, type Version } from "@scicommons/discussions-client/react";
 import { useEffect, useId, useRef, useState, type FormEvent, type KeyboardEvent } from "react";
+import { Conflict } from "./conflict";
 import { Markdown } from "./markdown";
 
 export interface ComposerProps {
@@ -11,11 +19,13 @@ export interface ComposerProps {
   action: string;
   initialText?: string;
   initialTopic?: string;
+  /** The version of the text to edit. */
+  updatedAt?: string;
   withTopic?: boolean;
   /** Whether it takes the focus when it appears. */
   focus?: boolean;
-  /** Called with the text and the draft's Idempotency-Key. If it rejects, the text stays. */
-  onSend: (text: string, topic: string, key: string | undefined) => unknown;
+  /** Called with the text, the draft's Idempotency-Key, and what the user began to edit. If it rejects, the text stays. */
+  onSend: (text: string, topic: string, key: string | undefined, from: Version | undefined) => unknown;
   /** Called after sending if nothing was written meanwhile. */
   onSent?: () => void;
   onCancel?: () => void;
@@ -31,15 +41,22 @@ export function Composer(props: ComposerProps) {
     action,
     initialText = "",
     initialTopic = "",
+    updatedAt,
     withTopic = false,
     focus = false,
     wait = false,
   } = props;
-  const draft = useDraft(place, { text: initialText, topic: initialTopic });
+  const draft = useDraft(place, {
+    text: initialText,
+    topic: initialTopic,
+    ...(updatedAt !== undefined && { updated_at: updatedAt }),
+  });
   const { text, topic } = draft;
   const [busy, setBusy] = useState(false);
   const [preview, setPreview] = useState(false);
   const [error, setError] = useState<string>();
+  /** What somebody else has made of the text meanwhile. */
+  const [theirs, setTheirs] = useState<Comment | Discussion>();
   const id = useId();
   const first = useRef<HTMLInputElement & HTMLTextAreaElement>(null);
   useEffect(() => {
@@ -50,13 +67,13 @@ export function Composer(props: ComposerProps) {
   const tooLong = left.text < 0 || (withTopic && left.topic < 0);
   const ready = !empty && !tooLong && !busy;
 
-  const send = async (event?: FormEvent) => {
-    event?.preventDefault();
+  const send = async (from = draft.from) => {
     if (!ready) return;
     setError(undefined);
+    setTheirs(undefined);
     if (!draft.isKept) draft.set(text, topic);
     const sent = { text, topic };
-    const sending = props.onSend(text, topic, draft.key());
+    const sending = props.onSend(text, topic, draft.key(), from);
     if (!wait) {
       draft.sent(sent);
       // The item itself shows that it was not sent.
@@ -65,10 +82,11 @@ export function Composer(props: ComposerProps) {
     }
     setBusy(true);
     try {
-      await sending;
-      if (draft.sent(sent)) props.onSent?.();
+      const saved = await sending;
+      if (draft.sent(sent, from && (saved as Version))) props.onSent?.();
     } catch (reason) {
-      setError(explain(reason));
+      if (isApiError(reason, "changed_meanwhile") && reason.current) setTheirs(reason.current);
+      else setError(explain(reason));
     } finally {
       setBusy(false);
     }
@@ -76,15 +94,23 @@ export function Composer(props: ComposerProps) {
   const onKeyDown = (event: KeyboardEvent) => {
     // While an input method composes, these keys belong to it.
     if (event.nativeEvent.isComposing) return;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void send();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !theirs) void send();
     if (event.key === "Escape" && props.onCancel) props.onCancel();
   };
   const discard = () => {
     draft.discard();
     props.onCancel?.();
   };
+  const onSubmit = (event: FormEvent) => {
+    event.preventDefault();
+    if (!theirs) void send();
+  };
+  const overwrite = (current: Version) => {
+    draft.rebase(current);
+    void send(current);
+  };
   return (
-    <form className="composer" onSubmit={send} aria-busy={busy}>
+    <form className="composer" onSubmit={onSubmit} aria-busy={busy}>
       {withTopic && (
         <>
           <label htmlFor={`${id}-topic`}>Topic</label>
@@ -140,10 +166,13 @@ export function Composer(props: ComposerProps) {
             {draft.isKept ? "Close" : "Cancel"}
           </button>
         )}
-        <button type="submit" className="primary" disabled={!ready}>
-          {busy ? "Sending…" : action}
-        </button>
+        {!theirs && (
+          <button type="submit" className="primary" disabled={!ready}>
+            {busy ? "Sending…" : action}
+          </button>
+        )}
       </div>
+      {theirs && <Conflict current={theirs} disabled={!ready} onOverwrite={() => overwrite(theirs)} onTake={discard} />}
       {error && (
         <p role="alert" className="failure">
           Not sent: {error} Your text is still here.

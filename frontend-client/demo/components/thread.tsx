@@ -1,7 +1,13 @@
 "use client";
 import { explain, type DiscussionPatch, type ViewerInfo } from "@scicommons/discussions-client";
 import { isDiscarded } from "../lib/discarded";
-import { places, useComments, useRealtimeEvents, type DiscussionItem } from "@scicommons/discussions-client/react";
+import {
+  places,
+  useComments,
+  useRealtimeEvents,
+  type DiscussionItem,
+  type UpdateOptions,
+} from "@scicommons/discussions-client/react";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { AccessNotice } from "./access-notice";
 import { Byline } from "./byline";
@@ -18,7 +24,7 @@ export interface ThreadProps {
   viewer: ViewerInfo | null;
   community: string;
   myName: string;
-  update: (id: number, patch: DiscussionPatch) => Promise<unknown>;
+  update: (id: number, patch: DiscussionPatch, options?: UpdateOptions) => Promise<unknown>;
   remove: (id: number) => Promise<unknown>;
   undo: (key: string) => void;
   onBack: () => void;
@@ -85,18 +91,18 @@ export function Thread({ discussion, community, myName, update, remove, undo, on
             <p className="eyebrow">
               {community}
               {discussion.is_resolved && <span className="resolved">Resolved</span>}
+              {discussion.is_resolved && discussion.resolved_by && (
+                <span className="muted">
+                  by <bdi>{discussion.resolved_by.username}</bdi>
+                </span>
+              )}
             </p>
             <h2 id="thread-topic" ref={heading} tabIndex={-1} dir="auto">
               {discussion.topic ?? "Deleted discussion"}
             </h2>
             {discussion.deleted_at === null ? (
               <>
-                <Byline
-                  {...discussion}
-                  myName={myName}
-                  created={discussion.created_at}
-                  updated={discussion.updated_at}
-                />
+                <Byline {...discussion} myName={myName} created={discussion.created_at} edited={discussion.edited_at} />
                 {editing ? (
                   <Composer
                     place={places.editDiscussion(discussion.id)}
@@ -107,8 +113,9 @@ export function Thread({ discussion, community, myName, update, remove, undo, on
                     wait
                     initialTopic={discussion.topic ?? ""}
                     initialText={discussion.text ?? ""}
+                    updatedAt={discussion.updated_at}
                     onCancel={() => setEditing(false)}
-                    onSend={(text, topic) => update(discussion.id, { topic, text })}
+                    onSend={(text, topic, _key, from) => update(discussion.id, { topic, text }, { from })}
                     onSent={() => setEditing(false)}
                   />
                 ) : (

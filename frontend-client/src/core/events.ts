@@ -6,13 +6,20 @@ export type AuthorChanged = AuthorChangedEvent;
 /** Every event that the reducers know. A newer server may send other types; the reducers ignore them. */
 export type KnownEvent = Event;
 
-/** The item with the author's new name and picture if it is by this author, else the same reference. */
-export function renamed<T extends { author: Author | null }>(item: T, event: AuthorChanged): T {
-  const { author } = item;
-  if (!author || author.id === null || author.id !== event.author.id) return item;
-  const { username, avatar_url } = event.author;
-  if (author.username === username && author.avatar_url === avatar_url) return item;
-  return { ...item, author: event.author };
+/** The item with the person's new name and picture if it shows this person, else the same reference. */
+export function renamed<T extends { author: Author | null; resolved_by?: Author | null }>(
+  item: T,
+  event: AuthorChanged,
+): T {
+  const author = isOutdated(item.author, event.author);
+  const resolver = isOutdated(item.resolved_by, event.author);
+  if (!author && !resolver) return item;
+  return { ...item, ...(author && { author: event.author }), ...(resolver && { resolved_by: event.author }) };
+}
+
+function isOutdated(shown: Author | null | undefined, now: Author): boolean {
+  if (!shown || shown.id === null || shown.id !== now.id) return false;
+  return shown.username !== now.username || shown.avatar_url !== now.avatar_url;
 }
 
 /** Maps `items` by `change`. Returns the same reference if no item changes. */

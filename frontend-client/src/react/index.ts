@@ -14,4 +14,5 @@ export type { Access } from "./access.js";
 export type { User } from "../core/cache/keys.js";
 export { useDraft } from "./use-draft.js";
 export { places } from "../core/cache/drafts.js";
-export type { RemoveOptions, SendOptions } from "./use-pages.js";
+export type { Version } from "../core/cache/pending.js";
+export type { RemoveOptions, SendOptions, UpdateOptions } from "./use-pages.js";

@@ -8,7 +8,7 @@ import { findDiscussion, type CachedPages } from "../core/cache/sync.js";
 import type { Comment, CommentPage, CommentTree, NewComment } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
 import { useOverlay, type Overlay } from "./use-overlay.js";
-import { usePages, useRepeat, type RemoveOptions, type SendOptions } from "./use-pages.js";
+import { usePages, useRepeat, type RemoveOptions, type SendOptions, type UpdateOptions } from "./use-pages.js";
 
 export interface UseCommentsOptions {
   /** The discussion's community. Not needed if a list with the discussion is cached. */
@@ -44,8 +44,8 @@ export function useComments(discussionId: number, { communityId, pageSize, enabl
           input,
           after: newest(known().flatMap((page) => page.comments)),
         }) as Promise<Comment>,
-      update: (id: number, text: string) =>
-        outbox.send({ ...base(), kind: "update_comment", id, text }) as Promise<Comment>,
+      update: (id: number, text: string, { from }: UpdateOptions = {}) =>
+        outbox.send({ ...base(), kind: "update_comment", id, text, from }) as Promise<Comment>,
       remove: (id: number, { undoMs = 0 }: RemoveOptions = {}) =>
         outbox.send({ ...base(), kind: "delete_comment", id }, undoMs) as Promise<void>,
     };

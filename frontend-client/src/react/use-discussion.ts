@@ -7,7 +7,7 @@ import { findPageOf } from "../core/cache/sync.js";
 import type { Discussion, DiscussionPatch } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
 import { useOverlay, type Overlay } from "./use-overlay.js";
-import { usePages, useRepeat, type RemoveOptions } from "./use-pages.js";
+import { usePages, useRepeat, type RemoveOptions, type UpdateOptions } from "./use-pages.js";
 
 export interface UseDiscussionOptions {
   enabled?: boolean;
@@ -34,8 +34,8 @@ export function useDiscussion(discussionId: number, { enabled = true }: UseDiscu
   const actions = useMemo(() => {
     const base = () => ({ key: newKey(), at: Date.now(), state: "sending" as const, id: discussionId });
     return {
-      update: (patch: DiscussionPatch) =>
-        outbox.send({ ...base(), kind: "update_discussion", patch }) as Promise<Discussion>,
+      update: (patch: DiscussionPatch, { from }: UpdateOptions = {}) =>
+        outbox.send({ ...base(), kind: "update_discussion", patch, from }) as Promise<Discussion>,
       remove: ({ undoMs = 0 }: RemoveOptions = {}) =>
         outbox.send({ ...base(), kind: "delete_discussion" }, undoMs) as Promise<void>,
     };

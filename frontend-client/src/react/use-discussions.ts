@@ -8,7 +8,7 @@ import { discussionsQuery } from "../core/cache/queries.js";
 import type { Discussion, DiscussionPage, DiscussionPatch, NewDiscussion } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
 import { useOverlay, type Overlay } from "./use-overlay.js";
-import { usePages, useRepeat, type RemoveOptions, type SendOptions } from "./use-pages.js";
+import { usePages, useRepeat, type RemoveOptions, type SendOptions, type UpdateOptions } from "./use-pages.js";
 
 export interface UseDiscussionsOptions {
   /** Undefined: all communities that the viewer may read. */
@@ -48,8 +48,8 @@ export function useDiscussions(
         const after = Math.max(0, ...(known?.pages ?? []).flatMap((page) => page.discussions.map(({ id }) => id)));
         return outbox.send({ ...base(key), kind: "create_discussion", articleId, input, after }) as Promise<Discussion>;
       },
-      update: (id: number, patch: DiscussionPatch) =>
-        outbox.send({ ...base(), kind: "update_discussion", id, patch }) as Promise<Discussion>,
+      update: (id: number, patch: DiscussionPatch, { from }: UpdateOptions = {}) =>
+        outbox.send({ ...base(), kind: "update_discussion", id, patch, from }) as Promise<Discussion>,
       remove: (id: number, { undoMs = 0 }: RemoveOptions = {}) =>
         outbox.send({ ...base(), kind: "delete_discussion", id }, undoMs) as Promise<void>,
     };

@@ -2,7 +2,7 @@
 import { useInfiniteQuery, type InfiniteData } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { places } from "../core/cache/drafts.js";
-import type { Operation } from "../core/cache/pending.js";
+import type { Operation, Version } from "../core/cache/pending.js";
 import type { Page, PagesQuery } from "../core/cache/queries.js";
 import { isOwn } from "../core/cache/sync.js";
 import { useAccess } from "./access.js";
@@ -11,6 +11,14 @@ import { useLiveConnection, useRealtimeStatus } from "./provider.js";
 export interface SendOptions {
   /** The Idempotency-Key, such as a draft's. Two calls with the same key create one item. */
   key?: string | undefined;
+}
+
+export interface UpdateOptions {
+  /**
+   * What the user began to change, such as a draft's `from`. If somebody has changed topic or text since, the update rejects with
+   * `changed_meanwhile`, and the error's `current` is what it is now. By default the update overwrites whatever is there.
+   */
+  from?: Version | undefined;
 }
 
 export interface RemoveOptions {

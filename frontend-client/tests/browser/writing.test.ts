@@ -167,3 +167,40 @@ test("the focus returns to the comment after Escape, Save, Reply, Delete and Und
   await shown(page, "A reply.").waitFor();
   expect(await focused()).not.toBeUndefined();
 });
+
+test("two who edit one text are told, see both texts, and lose neither", async () => {
+  const here = await open(await enter(), `user=${ADA}&discussion=1`);
+  await field(here).fill("Edited in two places.");
+  await send(here);
+  const there = await open(await enter(), `user=${ADA}&discussion=1`);
+  const edit = async (page: Page, before: string, text: string) => {
+    await shown(page, before).getByRole("button", { name: "Edit the comment by ada" }).click();
+    await page.getByRole("textbox", { name: "Edit your comment" }).fill(text);
+  };
+  const editor = (page: Page) => page.locator(".comment form.composer");
+  await edit(here, "Edited in two places.", "Edited here.");
+  await edit(there, "Edited in two places.", "Edited there.");
+  await editor(there).getByRole("button", { name: "Save" }).click();
+  await shown(there, "Edited there.").waitFor();
+  await editor(here).getByRole("button", { name: "Save" }).click();
+  await editor(here).getByText("This was changed while you were writing.").waitFor();
+  expect(await here.getByLabel("The text as it is now").inputValue()).toBe("Edited there.");
+  expect(await here.getByRole("textbox", { name: "Edit your comment" }).inputValue()).toBe("Edited here.");
+  // Nothing is saved before the choice.
+  expect(await shown(there, "Edited there.").count()).toBe(1);
+  await here.getByRole("textbox", { name: "Edit your comment" }).fill("Edited here, then there.");
+  await here.getByRole("button", { name: "Save mine instead" }).click();
+  await shown(here, "Edited here, then there.").waitFor();
+  await shown(there, "Edited here, then there.").getByText("· edited").waitFor();
+
+  // The other choice.
+  await edit(here, "Edited here, then there.", "Here once more.");
+  await edit(there, "Edited here, then there.", "There once more.");
+  await editor(there).getByRole("button", { name: "Save" }).click();
+  await shown(there, "There once more.").waitFor();
+  await editor(here).getByRole("button", { name: "Save" }).click();
+  await here.getByRole("button", { name: "Discard mine" }).click();
+  await shown(here, "There once more.").waitFor();
+  await here.reload();
+  await shown(here, "There once more.").waitFor();
+});

@@ -130,7 +130,9 @@ export class FakeServer {
       case "GET discussions":
         return made(structuredClone(this.model.discussions.find((one) => one.id === Number(id))));
       case "PATCH discussions":
-        return made(this.model.updateDiscussion(Number(id), body));
+        return (
+          outdated(this.model.discussions, id, body) ?? made(this.model.updateDiscussion(Number(id), body, this.me))
+        );
       case "DELETE discussions":
         return this.model.deleteDiscussion(Number(id)) ? done() : coded(404, "discussion_not_found");
       case "GET discussions/comments":
@@ -146,10 +148,25 @@ export class FakeServer {
         return made(this.#answered.get(key), 201);
       }
       case "PATCH comments":
-        return made(this.model.updateComment(Number(id), body["text"] as unknown as string));
+        return (
+          outdated(this.model.comments, id, body) ??
+          made(this.model.updateComment(Number(id), body["text"] as unknown as string))
+        );
       case "DELETE comments":
         return this.model.deleteComment(Number(id)) ? done() : coded(404, "comment_not_found");
     }
     return coded(404, "not_found");
   }
+}
+
+/** The refusal of a change whose version is outdated. */
+function outdated(
+  items: readonly { id: number; updated_at: string }[],
+  id: string | undefined,
+  body: { if_updated_at?: string },
+): Response | undefined {
+  const current = items.find((one) => one.id === Number(id));
+  const read = body.if_updated_at;
+  if (!current || read === undefined || read === current.updated_at) return undefined;
+  return Response.json({ code: "changed_meanwhile", message: "it was changed", current }, { status: 412 });
 }

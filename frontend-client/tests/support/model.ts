@@ -43,6 +43,7 @@ export class Model {
   changeAuthor(author: Author): void {
     for (const item of [...this.discussions, ...this.comments]) {
       if (item.author && item.author.id !== null && item.author.id === author.id) item.author = author;
+      if ("resolved_by" in item && item.resolved_by && item.resolved_by.id === author.id) item.resolved_by = author;
     }
     this.#emit({ type: "author_changed", community_id: COMMUNITY, author }, this.#tick());
   }
@@ -50,8 +51,8 @@ export class Model {
   createDiscussion(topic: string, text: string, author: Author): Discussion {
     const time = this.#tick();
     const id = this.discussions.length + 1;
-    const times = { created_at: time, updated_at: time, deleted_at: null };
-    const discussion = {
+    const times = { created_at: time, updated_at: time, edited_at: null, deleted_at: null };
+    const discussion: Discussion = {
       id,
       community_id: COMMUNITY,
       article_id: ARTICLE,
@@ -59,6 +60,8 @@ export class Model {
       text,
       author,
       is_resolved: false,
+      resolved_at: null,
+      resolved_by: null,
       comment_count: 0,
       ...times,
     };
@@ -70,11 +73,19 @@ export class Model {
   updateDiscussion(
     id: number,
     patch: { topic?: string; text?: string; is_resolved?: boolean },
+    by: Author | null = null,
   ): Discussion | undefined {
     const discussion = this.discussions.find((one) => one.id === id);
     if (!discussion || discussion.deleted_at) return undefined;
+    const { topic = discussion.topic, text = discussion.text, is_resolved = discussion.is_resolved } = patch;
+    const isEdited = topic !== discussion.topic || text !== discussion.text;
+    const isSettled = is_resolved !== discussion.is_resolved;
+    if (!isEdited && !isSettled) return discussion;
     const time = this.#tick();
-    Object.assign(discussion, patch, { updated_at: time });
+    Object.assign(discussion, { topic, text, is_resolved, updated_at: time });
+    if (isEdited) discussion.edited_at = time;
+    if (isSettled)
+      Object.assign(discussion, { resolved_at: is_resolved ? time : null, resolved_by: is_resolved ? by : null });
     this.#emit({ type: "updated_discussion", ...this.#state(discussion) }, time);
     return discussion;
   }
@@ -83,7 +94,7 @@ export class Model {
     const discussion = this.discussions.find((one) => one.id === id);
     if (!discussion || discussion.deleted_at) return false;
     const time = this.#tick();
-    Object.assign(discussion, { topic: null, text: null, author: null, deleted_at: time });
+    Object.assign(discussion, { topic: null, text: null, author: null, resolved_by: null, deleted_at: time });
     this.#emit({ type: "deleted_discussion", ...this.#place(discussion) }, time);
     return true;
   }
@@ -100,8 +111,8 @@ export class Model {
     const time = this.#tick();
     const depth = (parent?.depth ?? 0) + 1;
     const id = this.comments.length + 1;
-    const times = { created_at: time, updated_at: time, deleted_at: null };
-    const comment = { id, discussion_id: discussionId, parent_id: parentId, depth, text, author, ...times };
+    const times = { created_at: time, updated_at: time, edited_at: null, deleted_at: null };
+    const comment: Comment = { id, discussion_id: discussionId, parent_id: parentId, depth, text, author, ...times };
     this.comments.push(comment);
     discussion.comment_count += 1;
     const { comment_count } = discussion;
@@ -114,6 +125,7 @@ export class Model {
         depth,
         text,
         author,
+        edited_at: null,
         comment_count,
       },
       time,
@@ -125,10 +137,12 @@ export class Model {
     const comment = this.comments.find((one) => one.id === id);
     const discussion = this.discussions.find((one) => one.id === comment?.discussion_id);
     if (!comment || !discussion || comment.deleted_at || !comment.author) return undefined;
+    if (comment.text === text) return comment;
     const time = this.#tick();
-    Object.assign(comment, { text, updated_at: time });
+    Object.assign(comment, { text, updated_at: time, edited_at: time });
     const { parent_id, author } = comment;
-    this.#emit({ type: "updated_comment", ...this.#place(discussion), comment_id: id, parent_id, text, author }, time);
+    const state = { comment_id: id, parent_id, text, author, edited_at: time };
+    this.#emit({ type: "updated_comment", ...this.#place(discussion), ...state }, time);
     return comment;
   }
 
@@ -187,9 +201,10 @@ export class Model {
   }
 
   #state(discussion: Discussion) {
-    const { topic, text, author, is_resolved, comment_count } = discussion;
+    const { topic, text, author, is_resolved, comment_count, edited_at, resolved_at, resolved_by } = discussion;
     if (topic === null || text === null || !author) throw new Error("a tombstone has no state");
-    return { ...this.#place(discussion), topic, text, author, is_resolved, comment_count };
+    const state = { topic, text, author, is_resolved, comment_count, edited_at, resolved_at, resolved_by };
+    return { ...this.#place(discussion), ...state };
   }
 
   #tick(): string {

@@ -17,7 +17,7 @@ function perform(model: Model, { kind, a, b, text }: { kind: number; a: number; 
   const comments = model.comments.filter((one) => one.discussion_id === discussion);
   const comment = comments[b % Math.max(1, comments.length)]?.id ?? 0;
   if (kind === 0) model.createDiscussion(text, text, author);
-  else if (kind === 1) model.updateDiscussion(discussion, { topic: text, is_resolved: b % 2 === 0 });
+  else if (kind === 1) model.updateDiscussion(discussion, { topic: text, is_resolved: b % 2 === 0 }, author);
   else if (kind === 2) {
     if (b % 4 === 0) model.deleteDiscussion(discussion);
   } else if (kind < 5) model.createComment(discussion, null, text, author);

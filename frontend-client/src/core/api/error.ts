@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../generated/api.js";
+import type { Comment, Discussion, ErrorCode } from "../generated/api.js";
 
 /** An error answer of the server. Compare `code`; `message` is for people and may change. */
 export class ApiError extends Error {
@@ -11,6 +11,8 @@ export class ApiError extends Error {
     message: string,
     readonly fields: Readonly<Record<string, string>> = {},
     readonly retryAfterMs: number | undefined = undefined,
+    /** With `changed_meanwhile`: what the thing to change is now. */
+    readonly current: Comment | Discussion | undefined = undefined,
   ) {
     super(message);
   }

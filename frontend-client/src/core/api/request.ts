@@ -1,4 +1,4 @@
-import type { ErrorBody } from "../generated/api.js";
+import type { Comment, Discussion, ErrorBody } from "../generated/api.js";
 import { apiConfig, type ApiConfig } from "./config.js";
 import { ApiError } from "./error.js";
 import { CallToken } from "./token.js";
@@ -60,7 +60,8 @@ function timeLimit(signal: AbortSignal | undefined, ms: number | undefined) {
 }
 
 async function toError(response: Response): Promise<ApiError> {
-  const body = (await response.json().catch(() => null)) as Partial<ErrorBody> | null;
+  const body = (await response.json().catch(() => null)) as
+    (Partial<ErrorBody> & { current?: Comment | Discussion }) | null;
   const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
   return new ApiError(
     response.status,
@@ -68,6 +69,7 @@ async function toError(response: Response): Promise<ApiError> {
     body?.message ?? `the server answered ${response.status}`,
     body?.fields ?? {},
     Number.isFinite(seconds) ? seconds * 1000 : undefined,
+    body?.current,
   );
 }
 

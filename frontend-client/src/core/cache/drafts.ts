@@ -1,5 +1,6 @@
 import { callEach } from "../callbacks.js";
 import { newKey } from "./new-key.js";
+import type { Version } from "./pending.js";
 import { read, write, type KeptStorage } from "./storage.js";
 import { normalUser, type User } from "./keys.js";
 
@@ -9,6 +10,8 @@ export interface Draft {
   topic: string;
   /** The Idempotency-Key of every attempt to send it, so a second click does not create a second item. */
   key: string;
+  /** What the user began to edit; undefined for something new. */
+  from?: Version | undefined;
 }
 
 /** Names for the places where a user writes. */
@@ -61,10 +64,20 @@ export class Drafts {
     return this.#known.get(place);
   }
 
-  set(place: string, words: { text: string; topic: string }): void {
+  /** `from` is what the user begins to edit. It stays until the draft is discarded, sent or based on another version. */
+  set(place: string, { text, topic }: { text: string; topic: string }, from?: Version): void {
     const before = this.get(place);
-    if (before?.text === words.text && before.topic === words.topic) return;
-    const draft = { ...words, key: before?.key ?? newKey() };
+    if (before?.text === text && before.topic === topic) return;
+    this.#put(place, { text, topic, key: before?.key ?? newKey(), from: before ? before.from : from });
+  }
+
+  /** The user has seen this version and keeps the draft. */
+  rebase(place: string, from: Version): void {
+    const draft = this.get(place);
+    if (draft) this.#put(place, { ...draft, from });
+  }
+
+  #put(place: string, draft: Draft): void {
     this.#known.set(place, draft);
     write(this.storage, this.#prefix + place, draft);
     callEach(this.#listeners, undefined);

@@ -30,11 +30,14 @@ function keepSame<T extends Item>(before: readonly T[], items: T[]): T[] {
   return unchanged ? (before as T[]) : kept;
 }
 
+/** The fields that hold a person. */
+const people: readonly string[] = ["author", "resolved_by"];
+
 function isSame(a: object, b: object): boolean {
   const names = Object.keys(a) as (keyof typeof a)[];
   return (
     names.length === Object.keys(b).length &&
-    names.every((name) => Object.is(a[name], b[name]) || (name === ("author" as never) && sameAuthor(a[name], b[name])))
+    names.every((name) => Object.is(a[name], b[name]) || (people.includes(name) && sameAuthor(a[name], b[name])))
   );
 }
 

@@ -5,8 +5,9 @@ import { callOptions } from "../api/request.js";
 import * as api from "../generated/api.js";
 import { systemTimers, type Timers } from "../live/environment.js";
 import type { RealtimeStatus } from "../live/status.js";
+import { trimmed } from "../text.js";
 import { keys, normalUser, type User } from "./keys.js";
-import { Pending, type Operation } from "./pending.js";
+import { Pending, type Operation, type Version } from "./pending.js";
 import type { Store } from "./store.js";
 import { read, write, type KeptStorage } from "./storage.js";
 
@@ -205,15 +206,49 @@ async function call(operation: Operation, config: ApiConfig): Promise<SendResult
     case "create_discussion":
       return api.createDiscussion(operation.articleId, operation.input, once);
     case "update_comment":
-      return api.updateComment(operation.id, { text: operation.text }, options);
+      return save({ text: operation.text }, operation.from, (change) =>
+        api.updateComment(operation.id, change, options),
+      );
     case "update_discussion":
-      return api.updateDiscussion(operation.id, operation.patch, options);
+      return save(operation.patch, operation.from, (change) => api.updateDiscussion(operation.id, change, options));
     // With `keepalive` the browser sends it even if the page is left.
     case "delete_comment":
       return gone(api.deleteComment(operation.id, callOptions(config, { keepalive: true })));
     case "delete_discussion":
       return gone(api.deleteDiscussion(operation.id, callOptions(config, { keepalive: true })));
   }
+}
+
+/**
+ * Saves a change of the version that the user began with. If another version is there, the user must decide, unless its texts are
+ * the ones that the user began with, as when somebody resolved the discussion, or the ones to save: then the answer to an earlier
+ * attempt was lost.
+ */
+async function save<C extends Texts, T extends Texts & { updated_at: string }>(
+  change: C,
+  from: Version | undefined,
+  send: (change: C & { if_updated_at?: string }) => Promise<T>,
+): Promise<T> {
+  if (!from) return send(change);
+  for (let version = from.updated_at; ;) {
+    try {
+      return await send({ ...change, if_updated_at: version });
+    } catch (error) {
+      const current = isApiError(error, "changed_meanwhile") ? (error.current as T | undefined) : undefined;
+      if (!current) throw error;
+      if (agree(current, change, change)) return current;
+      if (!agree(current, from, change) || current.updated_at === version) throw error;
+      version = current.updated_at;
+    }
+  }
+}
+
+type Texts = { topic?: string | null; text?: string | null };
+
+/** Whether two have the same text and topic, as far as `change` changes them. */
+function agree(a: Texts, b: Texts, change: Texts): boolean {
+  const names = (["topic", "text"] as const).filter((name) => typeof change[name] === "string");
+  return names.length > 0 && names.every((name) => trimmed(a[name] ?? "") === trimmed(b[name] ?? ""));
 }
 
 /** An item that is already deleted counts as success, because the answer to the first attempt may have been lost. */

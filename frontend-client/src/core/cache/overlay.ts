@@ -204,6 +204,7 @@ function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: nu
     author,
     created_at: time,
     updated_at: time,
+    edited_at: null,
     deleted_at: null,
     key: operation.key,
     pending: operation.state !== "failed",
@@ -228,8 +229,10 @@ function draftComment(operation: Of<"create_comment">, depth: number, viewer: Vi
   return { ...base, ...draft(operation, viewer), ...(result && { ...result, pending: false }), replies: [] };
 }
 
+const unresolved = { is_resolved: false, resolved_at: null, resolved_by: null, comment_count: 0 };
+
 function draftDiscussion(operation: Of<"create_discussion">, viewer: ViewerInfo | null): DiscussionItem {
   const { articleId: article_id, input, result } = operation;
-  const base = { id: result?.id ?? draftId(operation), article_id, ...input, is_resolved: false, comment_count: 0 };
+  const base = { id: result?.id ?? draftId(operation), article_id, ...input, ...unresolved };
   return { ...base, ...draft(operation, viewer, input.community_id), ...(result && { ...result, pending: false }) };
 }

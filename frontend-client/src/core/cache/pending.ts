@@ -1,6 +1,13 @@
 import { callEach } from "../callbacks.js";
 import type { Comment, Discussion, DiscussionPatch, NewComment, NewDiscussion } from "../generated/api.js";
 
+/** What the user saw when they began to change it. */
+export interface Version {
+  updated_at: string;
+  text: string | null;
+  topic?: string | null;
+}
+
 /**
  * A write of the user that the cache does not show yet. The cache holds only what snapshots and events say. The hooks apply
  * the operations to what they read from the cache, and remove an operation when the cache shows it. So the answer and the
@@ -15,10 +22,17 @@ export type Operation = {
   error?: unknown;
 } & (
   | { kind: "create_comment"; discussionId: number; input: NewComment; result?: Comment; after: number }
-  | { kind: "update_comment"; discussionId: number; id: number; text: string; result?: Comment }
+  | {
+      kind: "update_comment";
+      discussionId: number;
+      id: number;
+      text: string;
+      from?: Version | undefined;
+      result?: Comment;
+    }
   | { kind: "delete_comment"; discussionId: number; id: number }
   | { kind: "create_discussion"; articleId: number; input: NewDiscussion; result?: Discussion; after: number }
-  | { kind: "update_discussion"; id: number; patch: DiscussionPatch; result?: Discussion }
+  | { kind: "update_discussion"; id: number; patch: DiscussionPatch; from?: Version | undefined; result?: Discussion }
   | { kind: "delete_discussion"; id: number }
 );
 

@@ -66,15 +66,21 @@ function apply(comment: CommentTree, event: CommentEvent): CommentTree {
       return { ...comment, replies: insertSorted(comment.replies, fromEvent(event)) };
     case "updated_comment":
       if (comment.deleted_at !== null) return comment;
-      return { ...comment, text: event.text, author: event.author, updated_at: event.timestamp };
+      return {
+        ...comment,
+        text: event.text,
+        author: event.author,
+        updated_at: event.timestamp,
+        edited_at: event.edited_at,
+      };
     case "deleted_comment":
       return { ...comment, text: null, author: null, deleted_at: event.timestamp };
   }
 }
 
 function fromEvent(event: Extract<KnownEvent, { type: "new_comment" }>): CommentTree {
-  const { comment_id: id, discussion_id, parent_id, depth, text, author, timestamp } = event;
-  const times = { created_at: timestamp, updated_at: timestamp, deleted_at: null };
+  const { comment_id: id, discussion_id, parent_id, depth, text, author, edited_at, timestamp } = event;
+  const times = { created_at: timestamp, updated_at: timestamp, edited_at, deleted_at: null };
   return { id, discussion_id, parent_id, depth, text, author, ...times, replies: [] };
 }
 

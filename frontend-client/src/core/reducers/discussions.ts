@@ -68,11 +68,12 @@ function applyToDiscussion(discussion: Discussion, event: DiscussionEvent): Disc
   switch (event.type) {
     case "updated_discussion": {
       if (discussion.deleted_at !== null) return discussion;
-      const { topic, text, author, is_resolved, comment_count } = event;
-      return { ...discussion, topic, text, author, is_resolved, comment_count, updated_at: event.timestamp };
+      const { topic, text, author, is_resolved, comment_count, edited_at, resolved_at, resolved_by, timestamp } = event;
+      const times = { updated_at: timestamp, edited_at, resolved_at, resolved_by };
+      return { ...discussion, topic, text, author, is_resolved, comment_count, ...times };
     }
     case "deleted_discussion":
-      return { ...discussion, topic: null, text: null, author: null, deleted_at: event.timestamp };
+      return { ...discussion, topic: null, text: null, author: null, resolved_by: null, deleted_at: event.timestamp };
     case "new_comment":
     case "deleted_comment":
       return { ...discussion, comment_count: event.comment_count };
@@ -91,9 +92,19 @@ function fromEvent(event: Extract<KnownEvent, { type: "new_discussion" }>): Disc
     author,
     is_resolved,
     comment_count,
+    edited_at,
+    resolved_at,
+    resolved_by,
     timestamp,
   } = event;
-  const times = { created_at: timestamp, updated_at: timestamp, deleted_at: null };
+  const times = {
+    created_at: timestamp,
+    updated_at: timestamp,
+    edited_at,
+    resolved_at,
+    resolved_by,
+    deleted_at: null,
+  };
   return { id, community_id, article_id, topic, text, author, is_resolved, comment_count, ...times };
 }
 

@@ -37,6 +37,8 @@ import type {
   NewComment,
   NewDiscussion,
   PollParams,
+  UpdateComment412,
+  UpdateDiscussion412,
 } from "../../core/generated/api.js";
 import {
   beginSession,
@@ -319,7 +321,7 @@ export function useGetComment<TData = Awaited<ReturnType<typeof getComment>>, TE
 
 
 
-export const getUpdateCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getUpdateCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | UpdateComment412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateComment>>, TError,{id: number;data: CommentPatch}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof updateComment>>, TError,{id: number;data: CommentPatch}, TContext> => {
 
@@ -346,12 +348,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type UpdateCommentMutationResult = NonNullable<Awaited<ReturnType<typeof updateComment>>>
     export type UpdateCommentMutationBody = CommentPatch
-    export type UpdateCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type UpdateCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | UpdateComment412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Change a comment
  */
-export const useUpdateComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useUpdateComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | UpdateComment412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateComment>>, TError,{id: number;data: CommentPatch}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof updateComment>>,
@@ -492,7 +494,7 @@ export function useGetDiscussion<TData = Awaited<ReturnType<typeof getDiscussion
 
 
 
-export const getUpdateDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getUpdateDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | UpdateDiscussion412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateDiscussion>>, TError,{id: number;data: DiscussionPatch}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof updateDiscussion>>, TError,{id: number;data: DiscussionPatch}, TContext> => {
 
@@ -519,12 +521,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type UpdateDiscussionMutationResult = NonNullable<Awaited<ReturnType<typeof updateDiscussion>>>
     export type UpdateDiscussionMutationBody = DiscussionPatch
-    export type UpdateDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type UpdateDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | UpdateDiscussion412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Change a discussion, or resolve it
  */
-export const useUpdateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useUpdateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | UpdateDiscussion412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof updateDiscussion>>, TError,{id: number;data: DiscussionPatch}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof updateDiscussion>>,
