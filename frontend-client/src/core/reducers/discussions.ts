@@ -64,15 +64,20 @@ export function foldDiscussion(page: DiscussionPage, event: KnownEvent): Discuss
   );
 }
 
+/** What a tombstone shows. */
+const nothing = { topic: null, text: null, author: null };
+
 function applyToDiscussion(discussion: Discussion, event: DiscussionEvent): Discussion {
   switch (event.type) {
     case "updated_discussion": {
-      if (discussion.deleted_at !== null) return discussion;
-      const { topic, text, author, is_resolved, comment_count } = event;
-      return { ...discussion, topic, text, author, is_resolved, comment_count, updated_at: event.timestamp };
+      // Either may be newer: the discussion, whose deletion is on its way, or the event, which was redacted.
+      const deleted_at = discussion.deleted_at ?? event.deleted_at ?? null;
+      const { topic, text, author } = deleted_at === null ? event : nothing;
+      const { is_resolved, comment_count, timestamp: updated_at } = event;
+      return { ...discussion, topic, text, author, is_resolved, comment_count, updated_at, deleted_at };
     }
     case "deleted_discussion":
-      return { ...discussion, topic: null, text: null, author: null, deleted_at: event.timestamp };
+      return { ...discussion, ...nothing, deleted_at: event.timestamp };
     case "new_comment":
     case "deleted_comment":
       return { ...discussion, comment_count: event.comment_count };
@@ -92,8 +97,9 @@ function fromEvent(event: Extract<KnownEvent, { type: "new_discussion" }>): Disc
     is_resolved,
     comment_count,
     timestamp,
+    deleted_at = null,
   } = event;
-  const times = { created_at: timestamp, updated_at: timestamp, deleted_at: null };
+  const times = { created_at: timestamp, updated_at: timestamp, deleted_at };
   return { id, community_id, article_id, topic, text, author, is_resolved, comment_count, ...times };
 }
 
