@@ -98,8 +98,7 @@ async fn try_create(
     let depth = parent.as_ref().map_or(1, |parent| parent.depth);
     let comment = Comment::new(comment_id, discussion, depth, new, author.author.clone(), now);
     ticket.keep(&mut write, comment_id.get()).await?;
-    let event =
-        UncountedChange::NewComment(WrittenComment { comment: comment.state(community_id, article_id), depth });
+    let event = UncountedChange::NewComment(WrittenComment { comment: comment.state(community_id, article_id), depth });
     match store::insert(write.last(), &comment, parent.as_ref(), viewer.user_id, &author, &event).await? {
         Inserted::Done => Ok(Some(idempotency::created(&comment))),
         Inserted::Nothing if store::is_live(&state.db, discussion).await? => Ok(None),

@@ -15,7 +15,9 @@ use crate::ids::{CommentId, DiscussionId};
 /// What a deletion deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thing {
+    /// A discussion.
     Discussion(DiscussionId),
+    /// A comment.
     Comment(CommentId),
 }
 
@@ -80,7 +82,8 @@ impl Content {
             let deleted_at = json.slice_ref(outline.timestamp?.get().as_bytes());
             return Some(Self::Deletes(Deletion { thing, deleted_at }));
         }
-        let mut hidden = [outline.topic, outline.text, outline.author].map(|part| part.map_or(0..0, |part| range(json, part)));
+        let mut hidden =
+            [outline.topic, outline.text, outline.author].map(|part| part.map_or(0..0, |part| range(json, part)));
         hidden.sort_unstable_by_key(|range| range.start);
         Some(Self::Shows(Shown { thing, hidden }))
     }
@@ -138,7 +141,8 @@ mod tests {
         Some(serde_json::from_slice(&deletion.redact(&json, shown)).unwrap())
     }
 
-    const COMMENT: &str = r#"{"type":"deleted_comment","comment_id":5,"discussion_id":7,"timestamp":"2026-01-01T00:00:00Z"}"#;
+    const COMMENT: &str =
+        r#"{"type":"deleted_comment","comment_id":5,"discussion_id":7,"timestamp":"2026-01-01T00:00:00Z"}"#;
     const DISCUSSION: &str = r#"{"type":"deleted_discussion","discussion_id":5,"timestamp":"2026-01-01T00:00:00Z"}"#;
 
     #[test]

@@ -114,12 +114,14 @@ fn event(event_id: EventId, community_id: CommunityId, size: usize) -> Sequenced
 
 /// An event that shows this comment.
 fn shows(event_id: EventId, community_id: CommunityId, comment_id: i64, size: usize) -> SequencedEvent {
-    let json = json!({ "type": "updated_comment", "comment_id": comment_id, "text": "x".repeat(size), "author": { "id": 1 } });
+    let json =
+        json!({ "type": "updated_comment", "comment_id": comment_id, "text": "x".repeat(size), "author": { "id": 1 } });
     with_json(event_id, community_id, &json)
 }
 
 fn deletes(event_id: EventId, community_id: CommunityId, comment_id: i64) -> SequencedEvent {
-    let json = json!({ "type": "deleted_comment", "comment_id": comment_id, "timestamp": format!("deletion {event_id}") });
+    let json =
+        json!({ "type": "deleted_comment", "comment_id": comment_id, "timestamp": format!("deletion {event_id}") });
     with_json(event_id, community_id, &json)
 }
 

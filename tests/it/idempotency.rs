@@ -102,8 +102,9 @@ async fn a_repetition_answers_what_there_is_now() {
         assert_eq!(again.headers["idempotency-replayed"], "true");
         assert_eq!(again.expect(201), tombstone);
     }
-    let kept = sqlx::query_scalar("select k::text from idempotency_keys k where k::text ~ '(Nice|Power|Enough|Secret|ada)'");
-    assert_eq!(kept.fetch_all(&world.app.pool).await.unwrap(), Vec::<String>::new());
+    let texts = "select k::text from idempotency_keys k where k::text ~ '(Nice|Power|Enough|Secret|ada)'";
+    let kept: Vec<String> = sqlx::query_scalar(texts).fetch_all(&world.app.pool).await.unwrap();
+    assert_eq!(kept, Vec::<String>::new());
     // A user who may no longer write is refused, with or without a key.
     world.app.leave(world.ada.user, world.community).await;
     post(&world.ada, &world.comments, "key of comments", json!({ "text": "Nice" })).await.refused(403, "not_a_member");

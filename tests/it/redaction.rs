@@ -62,7 +62,8 @@ async fn contract(redis: Option<TestRedis>) {
     let grace = a.member("grace", community).await;
     let start = a.settled().await;
 
-    let new = json!({ "community_id": community, "topic": format!("topic {SECRET}"), "text": format!("text {SECRET}") });
+    let new =
+        json!({ "community_id": community, "topic": format!("topic {SECRET}"), "text": format!("text {SECRET}") });
     let begin = ada.request(Method::POST, &format!("/articles/{article}/discussions")).header("Idempotency-Key", "d");
     let discussion = ada.send(begin.json(&new)).await.expect(201);
     let path = format!("/discussions/{}/comments", discussion["id"]);
@@ -277,8 +278,10 @@ async fn a_deletion_of_many_events_does_not_hold_up_the_others() {
     assert_eq!(bare.number().await.len(), 1);
     assert_eq!(bare.number().await.len(), 0);
     assert_eq!(bare.with_secret().await, [134, 135]);
-    let done: (i64, i64) =
-        sqlx::query_as("select redacted_through, last_assigned from event_head").fetch_one(&mut bare.connection).await.unwrap();
+    let done: (i64, i64) = sqlx::query_as("select redacted_through, last_assigned from event_head")
+        .fetch_one(&mut bare.connection)
+        .await
+        .unwrap();
     assert_eq!(done, (135, 135));
 }
 
@@ -297,8 +300,12 @@ async fn what_was_deleted_before_the_migration_is_redacted_after_it() {
     bare.delete(2).await;
     assert_eq!(bare.number().await.len(), 4);
     let answer = json!({ "id": 2, "text": SECRET, "author": { "username": SECRET } });
-    bare.connection.execute("insert into users (id, username) overriding system value values (1, 'ada')").await.unwrap();
-    let key = sqlx::query("insert into idempotency_keys (user_id, key, request_hash, response) values (1, 'k', '', $1)");
+    bare.connection
+        .execute("insert into users (id, username) overriding system value values (1, 'ada')")
+        .await
+        .unwrap();
+    let key =
+        sqlx::query("insert into idempotency_keys (user_id, key, request_hash, response) values (1, 'k', '', $1)");
     key.bind(answer).execute(&mut bare.connection).await.unwrap();
 
     for migration in migrator.iter().filter(|migration| migration.version >= REDACTION) {

@@ -52,7 +52,8 @@ pub(super) fn check_writes(truth: &Truth, writes: &[Write], verdict: &mut Verdic
     for Write { mark, thing, acknowledged } in writes {
         let times = found.get(mark).copied().unwrap_or_default();
         let is_lost = |at| {
-            let is_it = |lost: &HashSet<String>| lost.contains(mark) || thing.as_ref().is_some_and(|it| lost.contains(it));
+            let is_it =
+                |lost: &HashSet<String>| lost.contains(mark) || thing.as_ref().is_some_and(|it| lost.contains(it));
             let mut failovers = truth.failovers.iter().zip(&lost);
             failovers.any(|(failover, lost)| at <= failover.to && is_it(lost))
         };

@@ -52,8 +52,10 @@ struct Leave {
 impl<'a> Era<'a> {
     fn new(order: &'a [Event], history: &History) -> Self {
         let by_id: HashMap<i64, &Event> = order.iter().map(|event| (event.event_id, event)).collect();
-        let is_deletion = |event: &&Event| event.content["type"].as_str().is_some_and(|kind| kind.starts_with("deleted_"));
-        let deletions = order.iter().filter(is_deletion).filter_map(|event| Some((thing(&event.content)?, event))).collect();
+        let is_deletion =
+            |event: &&Event| event.content["type"].as_str().is_some_and(|kind| kind.starts_with("deleted_"));
+        let deletions =
+            order.iter().filter(is_deletion).filter_map(|event| Some((thing(&event.content)?, event))).collect();
         let allowed = |community| history.scope.as_ref().is_none_or(|scope| scope.contains(&community));
         // By community: the events since the client joined.
         let mut stays: HashMap<i64, Vec<i64>> = HashMap::new();
@@ -121,7 +123,8 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
                 verdict.note(|verdict| &mut verdict.out_of_order, why);
             }
             newest = newest.max(id);
-            let deletion = thing(event).and_then(|thing| era.deletions.get(&thing)).filter(|deletion| deletion.event_id > id);
+            let deletion =
+                thing(event).and_then(|thing| era.deletions.get(&thing)).filter(|deletion| deletion.event_id > id);
             if !same(event, &committed.content, deletion.map(|deletion| &deletion.content)) {
                 let why = || format!("{name} got {event}, and committed is {}", committed.content);
                 verdict.note(|verdict| &mut verdict.altered, why);
@@ -180,6 +183,7 @@ fn is_tombstone(event: &Value, deletion: Option<&Value>) -> bool {
 }
 
 fn is_same_time(one: Option<&Value>, other: Option<&Value>) -> bool {
-    let time = |value: Option<&Value>| value.and_then(Value::as_str).and_then(|text| text.parse::<DateTime<Utc>>().ok());
+    let time =
+        |value: Option<&Value>| value.and_then(Value::as_str).and_then(|text| text.parse::<DateTime<Utc>>().ok());
     time(one).is_some() && time(one) == time(other)
 }

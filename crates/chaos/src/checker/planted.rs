@@ -179,7 +179,8 @@ fn a_redacted_event_is_no_altered_one_and_a_deleted_text_is_caught() {
         let order = with_deletion(in_outbox);
         let judge = |answers| {
             let verdict = judge(&order, answers);
-            let others = verdict.faults().iter().filter(|(name, _)| !name.contains("altered") && !name.contains("deleted"));
+            let others =
+                verdict.faults().iter().filter(|(name, _)| !name.contains("altered") && !name.contains("deleted"));
             assert!(others.clone().all(|(_, count)| *count == 0), "{:?}", verdict.examples);
             (verdict.altered, verdict.deleted_texts)
         };
@@ -201,7 +202,9 @@ fn a_redacted_event_is_no_altered_one_and_a_deleted_text_is_caught() {
         let mut other = tombstone.clone();
         other.events[5] = redaction(&text.events[5]);
         assert_eq!(judge(vec![other, deletion.clone()]), (1, 0));
-        for (name, value) in [("deleted_at", json!("2026-01-02T00:00:00Z")), ("text", json!("text 5")), ("comment_count", json!(9))] {
+        for (name, value) in
+            [("deleted_at", json!("2026-01-02T00:00:00Z")), ("text", json!("text 5")), ("comment_count", json!(9))]
+        {
             let mut other = tombstone.clone();
             other.events[2][name] = value;
             assert_eq!(judge(vec![other, deletion.clone()]), (1, 0), "{name}");
@@ -227,7 +230,8 @@ fn a_write_whose_text_was_deleted_is_found_by_its_thing_once() {
 
 #[test]
 fn acknowledged_writes_are_in_the_order_once() {
-    let write = |mark: &str, is_done: bool| Write { mark: mark.to_owned(), thing: None, acknowledged: is_done.then_some(NOW) };
+    let write =
+        |mark: &str, is_done: bool| Write { mark: mark.to_owned(), thing: None, acknowledged: is_done.then_some(NOW) };
     let mut order = order();
     let writes = [write("new_comment text 5", true), write("new_comment no", false), write("new_comment yes", true)];
     assert_eq!(counts(&check(&truth(&order), &writes, &[])), [0, 0, 0, 0, 0, 1, 0]);

@@ -430,7 +430,19 @@ export interface NewComment {
   text: string;
 }
 
+export type NewCommentEventAuthor = Author | null;
+
+/**
+ * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
+ */
+export type NewCommentEventDeletedAt = string | null;
+
 export type NewCommentEventParentId = number | null;
+
+/**
+ * Its text, in Markdown; null if it was deleted since.
+ */
+export type NewCommentEventText = string | null;
 
 export type NewCommentEventType = typeof NewCommentEventType[keyof typeof NewCommentEventType];
 
@@ -446,14 +458,15 @@ export const NewCommentEventType = {
 export interface NewCommentEvent {
   /** The article it is about. */
   article_id: number;
-  /** Who wrote it. */
-  author: Author;
+  author: NewCommentEventAuthor;
   /** The number of comments in the discussion that are not deleted. */
   comment_count: number;
   /** The comment. */
   comment_id: number;
   /** The community it is in. */
   community_id: number;
+  /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
+  deleted_at?: NewCommentEventDeletedAt;
   /** Its level, 1 to 3. */
   depth: number;
   /** The discussion it is in. */
@@ -461,8 +474,8 @@ export interface NewCommentEvent {
   /** Its place in the total order. */
   event_id: number;
   parent_id: NewCommentEventParentId;
-  /** Its text, in Markdown. */
-  text: string;
+  /** Its text, in Markdown; null if it was deleted since. */
+  text: NewCommentEventText;
   /** When the change was made. */
   timestamp: string;
   type: NewCommentEventType;
@@ -488,6 +501,23 @@ export interface NewDiscussion {
   topic: string;
 }
 
+export type NewDiscussionEventAuthor = Author | null;
+
+/**
+ * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
+ */
+export type NewDiscussionEventDeletedAt = string | null;
+
+/**
+ * Its text, in Markdown; null if it was deleted since.
+ */
+export type NewDiscussionEventText = string | null;
+
+/**
+ * Its topic; null if it was deleted since.
+ */
+export type NewDiscussionEventTopic = string | null;
+
 export type NewDiscussionEventType = typeof NewDiscussionEventType[keyof typeof NewDiscussionEventType];
 
 
@@ -502,24 +532,25 @@ export const NewDiscussionEventType = {
 export interface NewDiscussionEvent {
   /** The article it is about. */
   article_id: number;
-  /** Who wrote it. */
-  author: Author;
+  author: NewDiscussionEventAuthor;
   /** How many comments live in it. */
   comment_count: number;
   /** The community it is in. */
   community_id: number;
+  /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
+  deleted_at?: NewDiscussionEventDeletedAt;
   /** The discussion. */
   discussion_id: number;
   /** Its place in the total order. */
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
-  /** Its text, in Markdown. */
-  text: string;
+  /** Its text, in Markdown; null if it was deleted since. */
+  text: NewDiscussionEventText;
   /** When the change was made. */
   timestamp: string;
-  /** Its topic. */
-  topic: string;
+  /** Its topic; null if it was deleted since. */
+  topic: NewDiscussionEventTopic;
   type: NewDiscussionEventType;
 }
 
@@ -591,7 +622,19 @@ export interface SessionInfo {
   user: User;
 }
 
+export type UpdatedCommentEventAuthor = Author | null;
+
+/**
+ * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
+ */
+export type UpdatedCommentEventDeletedAt = string | null;
+
 export type UpdatedCommentEventParentId = number | null;
+
+/**
+ * Its text, in Markdown; null if it was deleted since.
+ */
+export type UpdatedCommentEventText = string | null;
 
 export type UpdatedCommentEventType = typeof UpdatedCommentEventType[keyof typeof UpdatedCommentEventType];
 
@@ -607,23 +650,41 @@ export const UpdatedCommentEventType = {
 export interface UpdatedCommentEvent {
   /** The article it is about. */
   article_id: number;
-  /** Who wrote it. */
-  author: Author;
+  author: UpdatedCommentEventAuthor;
   /** The comment. */
   comment_id: number;
   /** The community it is in. */
   community_id: number;
+  /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
+  deleted_at?: UpdatedCommentEventDeletedAt;
   /** The discussion it is in. */
   discussion_id: number;
   /** Its place in the total order. */
   event_id: number;
   parent_id: UpdatedCommentEventParentId;
-  /** Its text, in Markdown. */
-  text: string;
+  /** Its text, in Markdown; null if it was deleted since. */
+  text: UpdatedCommentEventText;
   /** When the change was made. */
   timestamp: string;
   type: UpdatedCommentEventType;
 }
+
+export type UpdatedDiscussionEventAuthor = Author | null;
+
+/**
+ * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
+ */
+export type UpdatedDiscussionEventDeletedAt = string | null;
+
+/**
+ * Its text, in Markdown; null if it was deleted since.
+ */
+export type UpdatedDiscussionEventText = string | null;
+
+/**
+ * Its topic; null if it was deleted since.
+ */
+export type UpdatedDiscussionEventTopic = string | null;
 
 export type UpdatedDiscussionEventType = typeof UpdatedDiscussionEventType[keyof typeof UpdatedDiscussionEventType];
 
@@ -639,24 +700,25 @@ export const UpdatedDiscussionEventType = {
 export interface UpdatedDiscussionEvent {
   /** The article it is about. */
   article_id: number;
-  /** Who wrote it. */
-  author: Author;
+  author: UpdatedDiscussionEventAuthor;
   /** How many comments live in it. */
   comment_count: number;
   /** The community it is in. */
   community_id: number;
+  /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
+  deleted_at?: UpdatedDiscussionEventDeletedAt;
   /** The discussion. */
   discussion_id: number;
   /** Its place in the total order. */
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
-  /** Its text, in Markdown. */
-  text: string;
+  /** Its text, in Markdown; null if it was deleted since. */
+  text: UpdatedDiscussionEventText;
   /** When the change was made. */
   timestamp: string;
-  /** Its topic. */
-  topic: string;
+  /** Its topic; null if it was deleted since. */
+  topic: UpdatedDiscussionEventTopic;
   type: UpdatedDiscussionEventType;
 }
 

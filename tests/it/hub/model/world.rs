@@ -49,7 +49,11 @@ impl World {
         for event in &mut self.events[..older] {
             let mut json: Value = serde_json::from_slice(&event.json).unwrap();
             let is_same = |name: &str| json[name] == deletion[name];
-            if json["type"] == "updated_comment" && is_same("comment_id") && is_same("community_id") && json["deleted_at"].is_null() {
+            if json["type"] == "updated_comment"
+                && is_same("comment_id")
+                && is_same("community_id")
+                && json["deleted_at"].is_null()
+            {
                 (json["text"], json["author"]) = (Value::Null, Value::Null);
                 json["deleted_at"] = deletion["timestamp"].clone();
                 event.json = json.to_string().into();
