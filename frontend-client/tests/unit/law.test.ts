@@ -74,14 +74,12 @@ test("the law of events: a snapshot folded with later events is a fresh snapshot
         const claimed = <P extends { last_event_id: number }>(pages: P[]) =>
           pages.map((page) => ({ ...page, last_event_id: early }));
         // A node delivers an event unredacted until it hears of the deletion, and each answer may come from another node.
-        const all = model.events.map((event, at) => ((behind >> (at % 30)) % 2 ? event : (model.unredacted[at] ?? event)));
+        const all = model.events.map((event, at) =>
+          (behind >> (at % 30)) % 2 ? event : (model.unredacted[at] ?? event),
+        );
         const events = all.slice(early);
         // Events come in order and at least once. Some come again.
-        const delivered = [
-          ...events.slice(0, late % (events.length + 1)),
-          ...events,
-          ...all.slice(late % model.head),
-        ];
+        const delivered = [...events.slice(0, late % (events.length + 1)), ...events, ...all.slice(late % model.head)];
 
         const folded = delivered.reduce<readonly DiscussionPage[]>(
           (pages, event) => foldDiscussions(pages, scope, event),
