@@ -100,13 +100,17 @@ test("the redacted events of a deleted comment make a tombstone at its place, an
   const model = new Model();
   const ada = { id: 1, username: "ada", avatar_url: null };
   model.createDiscussion("secret topic", "secret", ada);
+  model.createComment(1, null, "secret, on the page", ada);
   const [list, thread] = [[model.discussionPage(null, 10)], [model.commentPage(1, null, 10)]];
   const since = model.head;
   model.createComment(1, null, "secret", ada);
   model.updateComment(1, "secret, edited");
+  model.updateComment(2, "secret, edited");
   model.createComment(1, 1, "a reply", ada);
+  model.createComment(1, 2, "a reply", ada);
   model.updateDiscussion(1, { topic: "secret, edited", is_resolved: true });
   model.deleteComment(1);
+  model.deleteComment(2);
   model.deleteDiscussion(1);
   expect(JSON.stringify(model.events)).not.toContain("secret");
   // From the first redacted event on, the page shows a tombstone, and never an item without text that is not deleted.
