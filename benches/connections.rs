@@ -110,7 +110,7 @@ fn register(state: &AppState, user: i64) -> QueueId {
 fn append(state: &AppState) {
     let event_id = state.realtime.hub.head().next();
     let text = "Some words of a comment. ".repeat(18);
-    let json = Bytes::from(format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#));
+    let json = bytes::Bytes::from(format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#));
     let written_at = chrono::Utc::now();
     let event = SequencedEvent {
         event_id,

@@ -179,9 +179,8 @@ fn a_redacted_event_is_no_altered_one_and_a_deleted_text_is_caught() {
         let order = with_deletion(in_outbox);
         let judge = |answers| {
             let verdict = judge(&order, answers);
-            let others =
-                verdict.faults().iter().filter(|(name, _)| !name.contains("altered") && !name.contains("deleted"));
-            assert!(others.clone().all(|(_, count)| *count == 0), "{:?}", verdict.examples);
+            let total: usize = verdict.faults().iter().map(|(_, count)| count).sum();
+            assert_eq!(total, verdict.altered + verdict.deleted_texts, "{:?}", verdict.examples);
             (verdict.altered, verdict.deleted_texts)
         };
         let text = answer(&before, &[3, 4, 5, 6, 8, 10, 11], 11);
