@@ -29,7 +29,7 @@ use discussions::{
     config::Config,
     db::Db,
     directory::Scope,
-    events::{Audience, SequencedEvent},
+    events::{Audience, Content, SequencedEvent},
     ids::{CommunityId, EventId, QueueId},
     realtime::{
         self, RealtimeState,
@@ -110,13 +110,14 @@ fn register(state: &AppState, user: i64) -> QueueId {
 fn append(state: &AppState) {
     let event_id = state.realtime.hub.head().next();
     let text = "Some words of a comment. ".repeat(18);
-    let json = format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#);
+    let json = bytes::Bytes::from(format!(r#"{{"event_id":{event_id},"type":"new_comment","text":"{text}"}}"#));
     let written_at = chrono::Utc::now();
     let event = SequencedEvent {
         event_id,
         community_id: COMMUNITY,
         audience: Audience::Community,
-        json: json.into(),
+        content: Content::of(&json),
+        json,
         written_at,
     };
     assert!(state.realtime.hub.append(&event).is_some(), "it is the next event");

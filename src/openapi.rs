@@ -172,7 +172,9 @@ fn name_events(schemas: &mut Map<String, Value>) {
         properties.extend(flat.properties);
         let mut required = vec![json!("event_id")];
         required.extend(flat.required);
-        let example: Map<_, _> = properties.keys().map(|name| (name.clone(), example_of(name, &tag))).collect();
+        // An event has deleted_at only if it is redacted.
+        let named = properties.keys().filter(|name| *name != "deleted_at");
+        let example: Map<_, _> = named.map(|name| (name.clone(), example_of(name, &tag))).collect();
         let schema = json!({
             "type": "object", "description": description, "required": required, "properties": properties, "example": example
         });

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use discussions::{
     directory::Scope,
-    events::{Audience, SequencedEvent},
+    events::{Audience, Content, SequencedEvent},
     ids::{CommunityId, EventId, QueueId, UserId},
     realtime::{
         hub::{Hub, Limits, ParkedOutcome, PollOutcome},
@@ -62,6 +62,7 @@ impl HubFixture {
             community_id: community.into(),
             audience: Audience::Community,
             json: self.json.clone(),
+            content: Content::of(&self.json),
             written_at: chrono::DateTime::UNIX_EPOCH,
         };
         assert!(self.hub.append(&event).is_some(), "it is the next event");

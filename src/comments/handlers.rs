@@ -48,7 +48,7 @@ pub(super) async fn list(
 /// Write a comment
 #[utoipa::path(post, path = "/discussions/{id}/comments", tag = "comments", operation_id = "createComment",
     params(("id" = i64, Path, description = "The discussion's id"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice. If you repeat the request with the same key, the comment is written only once")),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice. If you repeat the request with the same key, the comment is written only once, and the answer is the comment as it is now")),
     request_body = NewComment, security(("bearer" = []), ("session" = [])),
     responses((status = 201, description = "The new comment", body = Comment), WriteErrors))]
 pub(super) async fn create(
@@ -83,7 +83,10 @@ async fn try_create(
     let route = format!("POST /discussions/{discussion}/comments");
     let ticket = match idempotency::claim(&mut write, viewer, key.clone(), &route, new).await? {
         Claim::First(ticket) => ticket,
-        Claim::Repeat(answer) => return Ok(Some(answer)),
+        Claim::Repeat(written) => {
+            let comment = store::get(&mut write, Some(viewer), written.into()).await?;
+            return Ok(Some(idempotency::repeated(&comment)));
+        }
     };
     let parent = match new.parent_id {
         Some(parent) => Some(store::parent(write.read_before(), discussion, parent).await?),
@@ -95,9 +98,8 @@ async fn try_create(
     };
     let depth = parent.as_ref().map_or(1, |parent| parent.depth);
     let comment = Comment::new(comment_id, discussion, depth, new, author.author.clone(), now);
-    ticket.keep(&mut write, &comment).await?;
-    let event =
-        UncountedChange::NewComment(WrittenComment { comment: comment.state(community_id, article_id)?, depth });
+    ticket.keep(&mut write, comment_id.get()).await?;
+    let event = UncountedChange::NewComment(WrittenComment { comment: comment.state(community_id, article_id), depth });
     match store::insert(write.last(), &comment, parent.as_ref(), viewer.user_id, &author, &event).await? {
         Inserted::Done => Ok(Some(idempotency::created(&comment))),
         Inserted::Nothing if store::is_live(&state.db, discussion).await? => Ok(None),
@@ -146,7 +148,7 @@ pub(super) async fn update(
         return Ok(WithETag(comment));
     }
     let comment = store::update(&mut write, comment, text).await?;
-    write.emit(&Change::UpdatedComment(comment.state(community_id, article_id)?)).await?;
+    write.emit(&Change::UpdatedComment(comment.state(community_id, article_id))).await?;
     write.commit().await?;
     Ok(WithETag(comment))
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     authors::Author,
     discussions::model::ViewerInfo,
-    error::{ErrorCode, Result},
+    error::Result,
     events::CommentState,
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId},
     text,
@@ -76,22 +76,20 @@ impl Comment {
         }
     }
 
-    /// The comment as its events show it. `comment_deleted` if it is a tombstone, of which no event shows anything.
-    pub(crate) fn state(&self, community_id: CommunityId, article_id: ArticleId) -> Result<CommentState> {
-        let (Some(text), Some(author)) = (&self.text, &self.author) else {
-            return Err(ErrorCode::CommentDeleted.into());
-        };
-        Ok(CommentState {
+    /// The comment as its events show it.
+    pub(crate) fn state(&self, community_id: CommunityId, article_id: ArticleId) -> CommentState {
+        CommentState {
             community_id,
             article_id,
             discussion_id: self.discussion_id,
             comment_id: self.id,
             parent_id: self.parent_id,
-            text: text.clone(),
-            author: author.clone(),
+            text: self.text.clone(),
+            author: self.author.clone(),
             edited_at: self.edited_at,
             timestamp: self.updated_at,
-        })
+            deleted_at: self.deleted_at,
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn list(
 /// Begin a discussion
 #[utoipa::path(post, path = "/articles/{id}/discussions", tag = "discussions", operation_id = "createDiscussion",
     params(("id" = i64, Path, description = "The article's id"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice. If you repeat the request with the same key, the discussion is written only once")),
+        ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice. If you repeat the request with the same key, the discussion is written only once, and the answer is the discussion as it is now")),
     request_body = NewDiscussion, security(("bearer" = []), ("session" = [])),
     responses((status = 201, description = "The new discussion", body = Discussion), WriteErrors))]
 pub(super) async fn create(
@@ -70,14 +70,17 @@ pub(super) async fn create(
     let route = format!("POST /articles/{article}/discussions");
     let ticket = match idempotency::claim(&mut write, &viewer, key, &route, &new).await? {
         Claim::First(ticket) => ticket,
-        Claim::Repeat(answer) => return Ok(answer),
+        Claim::Repeat(written) => {
+            let discussion = store::get(&mut write, Some(&viewer), written.into()).await?;
+            return Ok(idempotency::repeated(&discussion));
+        }
     };
     let user = viewer.user_id;
     let author =
         authors::store::resolve(&mut write, user, new.community_id, article, placement.is_pseudonymous).await?;
     let discussion = store::insert(&mut write, user, article, &new, author).await?;
-    write.emit(&Change::NewDiscussion(discussion.state()?)).await?;
-    ticket.keep(&mut write, &discussion).await?;
+    write.emit(&Change::NewDiscussion(discussion.state())).await?;
+    ticket.keep(&mut write, discussion.id.get()).await?;
     write.commit().await?;
     Ok(idempotency::created(&discussion))
 }
@@ -132,7 +135,7 @@ pub(super) async fn update(
         false => None,
     };
     let discussion = store::update(&mut write, locked.discussion, &patch, resolver).await?;
-    write.emit(&Change::UpdatedDiscussion(discussion.state()?)).await?;
+    write.emit(&Change::UpdatedDiscussion(discussion.state())).await?;
     write.commit().await?;
     Ok(WithETag(discussion))
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     authors::Author,
     directory::Role,
-    error::{ApiError, ErrorCode, Result},
+    error::{ApiError, Result},
     events::DiscussionState,
     ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
     text,
@@ -87,25 +87,23 @@ impl Discussion {
         }
     }
 
-    /// The discussion as its events show it. `discussion_deleted` if it is a tombstone, of which no event shows anything.
-    pub(crate) fn state(&self) -> Result<DiscussionState> {
-        let (Some(topic), Some(text), Some(author)) = (&self.topic, &self.text, &self.author) else {
-            return Err(ErrorCode::DiscussionDeleted.into());
-        };
-        Ok(DiscussionState {
+    /// The discussion as its events show it.
+    pub(crate) fn state(&self) -> DiscussionState {
+        DiscussionState {
             community_id: self.community_id,
             article_id: self.article_id,
             discussion_id: self.id,
-            topic: topic.clone(),
-            text: text.clone(),
-            author: author.clone(),
+            topic: self.topic.clone(),
+            text: self.text.clone(),
+            author: self.author.clone(),
             is_resolved: self.is_resolved,
             comment_count: self.comment_count,
             edited_at: self.edited_at,
             resolved_at: self.resolved_at,
             resolved_by: self.resolved_by.clone(),
             timestamp: self.updated_at,
-        })
+            deleted_at: self.deleted_at,
+        }
     }
 }
 

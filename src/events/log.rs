@@ -96,6 +96,28 @@ pub(crate) async fn evicted(
     Ok(rows.into_iter().map(|row| (row.id, row.last_event_id)).collect())
 }
 
+/// The events after `oldest` that deletions after `after` and up to `through` have redacted, and the event up to which all
+/// deletions have redacted everything.
+pub(crate) async fn redacted(
+    db: impl PgExecutor<'_>,
+    oldest: EventId,
+    after: EventId,
+    through: EventId,
+) -> Result<(Vec<EventId>, EventId), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select h.redacted_through as "redacted_through: EventId",
+                  array(select o.event_id from outbox o
+                        where o.redacted_by > $2 and o.redacted_by <= $3 and o.event_id > $1) as "events!: Vec<EventId>"
+           from event_head h"#,
+        oldest as _,
+        after as _,
+        through as _
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.events, row.redacted_through))
+}
+
 /// Deletes up to 10,000 events that are older than `hours`, and records for each community the newest one that is gone. Returns
 /// how many. Keeps the newest `total` events, which a starting node loads, and the users' own events, which say who was a
 /// member and are few.

@@ -4,6 +4,7 @@ pub mod history;
 pub(crate) mod log;
 pub(crate) mod outbox;
 pub(crate) mod publisher;
+pub mod redaction;
 pub mod relay;
 pub(crate) mod stream;
 
@@ -12,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::log::OutboxRow;
+pub use self::{log::OutboxRow, redaction::Content};
 use crate::{
     authors::Author,
     directory::Role,
@@ -28,12 +29,15 @@ pub struct DiscussionState {
     pub article_id: ArticleId,
     /// The discussion.
     pub discussion_id: DiscussionId,
-    /// Its topic.
-    pub topic: String,
-    /// Its text, in Markdown.
-    pub text: String,
-    /// Who wrote it.
-    pub author: Author,
+    /// Its topic; null if it was deleted since.
+    #[schema(required)]
+    pub topic: Option<String>,
+    /// Its text, in Markdown; null if it was deleted since.
+    #[schema(required)]
+    pub text: Option<String>,
+    /// Who wrote it; null if it was deleted since.
+    #[schema(required)]
+    pub author: Option<Author>,
     /// Whether its question is settled.
     pub is_resolved: bool,
     /// How many comments live in it.
@@ -49,6 +53,9 @@ pub struct DiscussionState {
     pub resolved_by: Option<Author>,
     /// When the change was made.
     pub timestamp: DateTime<Utc>,
+    /// When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<DateTime<Utc>>,
 }
 
 /// A comment as it is after the change.
@@ -65,15 +72,20 @@ pub struct CommentState {
     /// The comment it replies to; null at the first level.
     #[schema(required)]
     pub parent_id: Option<CommentId>,
-    /// Its text, in Markdown.
-    pub text: String,
-    /// Who wrote it.
-    pub author: Author,
+    /// Its text, in Markdown; null if it was deleted since.
+    #[schema(required)]
+    pub text: Option<String>,
+    /// Who wrote it; null if it was deleted since.
+    #[schema(required)]
+    pub author: Option<Author>,
     /// When the author last changed the text; null if they never did.
     #[schema(required)]
     pub edited_at: Option<DateTime<Utc>>,
     /// When the change was made.
     pub timestamp: DateTime<Utc>,
+    /// When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<DateTime<Utc>>,
 }
 
 /// A comment that was written now.
@@ -88,7 +100,8 @@ pub struct WrittenComment {
 
 /// A change without its place in the order: what a handler appends to the outbox.
 ///
-/// Every event says what is, not what is added: applying one twice, or one that a snapshot already shows, changes nothing.
+/// Every event says what is, not what is added: applying one twice, or one that a snapshot already shows, changes nothing. When a
+/// discussion or comment is deleted, its older events are redacted ([`redaction`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Change {
@@ -206,7 +219,7 @@ impl Change {
     }
 }
 
-/// An event on its way from the feed to the hub. Its JSON is not parsed again, except for memberships.
+/// An event on its way from the feed to the hub. The hub does not parse its JSON.
 #[derive(Clone, Debug)]
 pub struct SequencedEvent {
     /// Its number in the order.
@@ -217,6 +230,8 @@ pub struct SequencedEvent {
     pub audience: Audience,
     /// The event as clients get it.
     pub json: Bytes,
+    /// What it has to do with redaction.
+    pub content: Content,
     /// When its outbox row was written.
     pub written_at: DateTime<Utc>,
 }
@@ -268,12 +283,13 @@ impl OutboxRow {
         };
         // The event_id goes in front of the change's fields. A change always has fields.
         let fields = self.payload.trim_start().trim_start_matches('{');
-        let json = format!("{{\"event_id\":{},{}", self.event_id, fields.trim_start());
+        let json = Bytes::from(format!("{{\"event_id\":{},{}", self.event_id, fields.trim_start()));
         SequencedEvent {
             event_id: self.event_id,
             community_id: self.community_id,
             audience,
-            json: json.into(),
+            content: if audience == Audience::Community { Content::of(&json) } else { Content::Other },
+            json,
             written_at: self.created_at,
         }
     }

@@ -70,10 +70,11 @@ mod tests {
             discussion_id: 77.into(),
             comment_id: 456.into(),
             parent_id: None,
-            text: "Nice article!".to_owned(),
-            author: Author::pseudonymous("Quiet Heron 123".to_owned()),
+            text: Some("Nice article!".to_owned()),
+            author: Some(Author::pseudonymous("Quiet Heron 123".to_owned())),
             edited_at: None,
             timestamp: DateTime::<Utc>::UNIX_EPOCH,
+            deleted_at: None,
         };
         let written = WrittenComment { comment, depth: 1 };
         let uncounted = UncountedChange::NewComment(written.clone());

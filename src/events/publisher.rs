@@ -6,6 +6,10 @@
 //! Redis keeps events. If the stream has events that the database does not know, the database has lost them, and the numbering
 //! leaps (see [`history`]). Every node has a publisher. Several at once are harmless, because the stream refuses entries that
 //! it has.
+//!
+//! When a deletion is in the stream, the publisher removes the older events that the deletion has redacted. The nodes read these
+//! from Postgres, as they do with all that the stream misses. Each publisher also looks by itself now and then, because a node of
+//! an older release, or one that died, may have added a deletion and removed nothing.
 
 use std::time::Duration;
 
@@ -36,12 +40,14 @@ pub(crate) struct Publisher {
     history: Option<HistoryId>,
     /// The newest event known to be in that stream.
     published: EventId,
+    /// What the deletions up to this one have redacted is not in the stream.
+    redacted: EventId,
 }
 
 impl Publisher {
     /// A publisher of the rows from `relayed`, and of all others that the stream lacks.
     pub(crate) fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<OutboxRow>>) -> Self {
-        Self { stream, db, relayed, history: None, published: EventId::START }
+        Self { stream, db, relayed, history: None, published: EventId::START, redacted: EventId::START }
     }
 }
 
@@ -59,6 +65,7 @@ impl BackgroundTask for Publisher {
                 Some(rows) = self.relayed.recv() => self.publish(&mut redis, &rows).await?,
                 _ = tick.tick() => {
                     self.refill(&mut redis).await?;
+                    self.redact(&mut redis).await?;
                     self.record().await?;
                 }
             }
@@ -75,9 +82,27 @@ impl Publisher {
         {
             self.stream.add(redis, history, rows).await?;
             self.published = last.event_id;
-            return Ok(());
+        } else {
+            self.refill(redis).await?;
         }
-        self.refill(redis).await
+        // A text cannot hide the mark of a deletion. It may have it too, which costs a needless look.
+        match rows.iter().any(|row| row.payload.contains("\"deleted_")) {
+            true => self.redact(redis).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Removes from the stream what the deletions in it have redacted.
+    async fn redact(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
+        let Some(history) = &self.history else { return Ok(()) };
+        let oldest = self.published.minus(2 * STREAM_EVENTS);
+        let after = self.redacted.max(oldest).max(history.base);
+        let (events, done) = log::redacted(&self.db, oldest, after, self.published).await?;
+        if !events.is_empty() {
+            self.stream.remove(redis, history, &events).await?;
+        }
+        self.redacted = done.min(self.published);
+        Ok(())
     }
 
     /// Adds what the stream lacks, up to the head.

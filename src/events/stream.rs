@@ -248,6 +248,21 @@ impl EventStream {
         Ok(())
     }
 
+    /// Removes these events of `history`. Readers that have not read them yet read them from Postgres.
+    pub(crate) async fn remove(
+        &self,
+        connection: &mut MultiplexedConnection,
+        history: &HistoryId,
+        events: &[EventId],
+    ) -> RedisResult<()> {
+        let mut remove = redis::cmd("XDEL");
+        remove.arg(self.events(history));
+        for event_id in events {
+            remove.arg(format!("{event_id}-0"));
+        }
+        remove.query_async(connection).await
+    }
+
     /// Adds the command that tells all nodes that a queue is closed.
     pub(crate) fn publish_closed(&self, pipe: &mut redis::Pipeline, queue: QueueId) {
         pipe.cmd("XADD")

@@ -1,8 +1,8 @@
-//! The header `Idempotency-Key`. A client on a bad network repeats a POST with the same key: it writes once and gives the same
-//! answer again.
+//! The header `Idempotency-Key`. A client on a bad network repeats a POST with the same key: it writes once. The answer to a
+//! repetition is what was written, as it is now. So a key holds an id and no text, and nothing deleted can be read through it.
 //!
 //! A request claims its key in the transaction of its write. A second request with the key waits at the claim until the first one
-//! ends. If the first is committed, the second gets its answer. If the first is rolled back, the second writes.
+//! ends. If the first is committed, the second gets what it wrote. If the first is rolled back, the second writes.
 
 pub(crate) mod store;
 
@@ -12,9 +12,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -49,13 +47,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 
 /// The result of a claim.
 pub(crate) enum Claim {
-    /// The request is the first with its key, or has none. Write, then store the answer by [`Ticket::keep`].
+    /// The request is the first with its key, or has none. Write, then store what was written by [`Ticket::keep`].
     First(Ticket),
-    /// The request repeats an earlier one, whose answer this is.
-    Repeat(Response),
+    /// The request repeats an earlier one, which wrote the thing with this id. Answer by [`repeated`].
+    Repeat(i64),
 }
 
-/// The permission to store the answer for a claimed key. It has no key if the request has none.
+/// The permission to store what a request with a claimed key has written. It has no key if the request has none.
 pub(crate) struct Ticket(Option<(UserId, String)>);
 
 /// Claims the key for a request to `route` (method and path) with `body`. `idempotency_key_reused` if an earlier request with the
@@ -78,23 +76,20 @@ pub(crate) async fn claim(
     if store::claim(write, viewer.user_id, &key, &hash).await? {
         return Ok(Claim::First(Ticket(Some((viewer.user_id, key)))));
     }
-    let (first_hash, answer) = store::answer(write, viewer.user_id, &key).await?;
+    let (first_hash, written) = store::written(write, viewer.user_id, &key).await?;
     if first_hash != hash[..] {
         return Err(ErrorCode::IdempotencyKeyReused.into());
     }
-    let mut response = created(&answer);
-    response.headers_mut().insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
-    Ok(Claim::Repeat(response))
+    Ok(Claim::Repeat(written))
 }
 
 impl Ticket {
-    /// Stores `answer` in the transaction of its write.
-    pub(crate) async fn keep(self, write: &mut Write, answer: &impl Serialize) -> Result<()> {
-        let Some((user, key)) = self.0 else {
-            return Ok(());
-        };
-        let answer = serde_json::to_string(answer).map_err(ApiError::internal)?;
-        store::keep(write, user, &key, &answer).await
+    /// Stores the id of what is `written`, in the transaction of its write.
+    pub(crate) async fn keep(self, write: &mut Write, written: i64) -> Result<()> {
+        match self.0 {
+            Some((user, key)) => store::keep(write, user, &key, written).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -105,15 +100,9 @@ pub(crate) fn created(body: &(impl Versioned + Serialize)) -> Response {
     response
 }
 
-/// A stored answer: JSON that is sent as it is.
-pub(crate) type StoredAnswer = Box<RawValue>;
-
-impl Versioned for StoredAnswer {
-    fn version(&self) -> Option<DateTime<Utc>> {
-        #[derive(Deserialize)]
-        struct Written {
-            updated_at: DateTime<Utc>,
-        }
-        serde_json::from_str(self.get()).ok().map(|written: Written| written.updated_at)
-    }
+/// The answer to a repetition: 201 with `body`, which is what was written as it is now.
+pub(crate) fn repeated(body: &(impl Versioned + Serialize)) -> Response {
+    let mut response = created(body);
+    response.headers_mut().insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
+    response
 }

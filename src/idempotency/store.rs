@@ -1,8 +1,8 @@
 //! The SQL of idempotency keys.
 
-use sqlx::{PgExecutor, types::Json};
+use sqlx::PgExecutor;
 
-use super::{ANSWER_TTL_HOURS, StoredAnswer};
+use super::ANSWER_TTL_HOURS;
 use crate::{db::Write, error::Result, ids::UserId};
 
 /// Claims the key for this transaction. False if an earlier request has it. Waits while another transaction claims it. A key that
@@ -23,25 +23,27 @@ pub(crate) async fn claim(write: &mut Write, user: UserId, key: &str, hash: &[u8
     Ok(claimed.rows_affected() == 1)
 }
 
-/// The hash of the first request with the key, and its answer.
-pub(crate) async fn answer(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u8>, StoredAnswer)> {
+/// The hash of the first request with the key, and the id of what it wrote.
+///
+/// The last release stored whole answers, which have the id too.
+pub(crate) async fn written(write: &mut Write, user: UserId, key: &str) -> Result<(Vec<u8>, i64)> {
     let row = sqlx::query!(
-        r#"select request_hash, response as "response!: Json<StoredAnswer>" from idempotency_keys where user_id = $1 and key = $2"#,
+        r#"select request_hash, (response ->> 'id')::bigint as "id!" from idempotency_keys where user_id = $1 and key = $2"#,
         user as _,
         key
     )
     .fetch_one(write)
     .await?;
-    Ok((row.request_hash, row.response.0))
+    Ok((row.request_hash, row.id))
 }
 
-/// Stores the answer for a claimed key.
-pub(crate) async fn keep(write: &mut Write, user: UserId, key: &str, answer: &str) -> Result<()> {
+/// Stores the id of what a request with a claimed key has written.
+pub(crate) async fn keep(write: &mut Write, user: UserId, key: &str, written: i64) -> Result<()> {
     sqlx::query!(
-        "update idempotency_keys set response = $3::text::json where user_id = $1 and key = $2",
+        "update idempotency_keys set response = json_build_object('id', $3::bigint) where user_id = $1 and key = $2",
         user as _,
         key,
-        answer
+        written
     )
     .execute(write)
     .await?;

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use discussions::{
     directory::{Role, Scope},
-    events::{Audience, Change, Event, MembershipChange, SequencedEvent, history::HistoryId},
+    events::{Audience, Change, Content, Event, MembershipChange, SequencedEvent, history::HistoryId},
     ids::QueueId,
     realtime::{
         self,
@@ -109,9 +109,34 @@ fn register(hub: &TestHub, user: UserId, history: &History, now: Instant) -> Que
 }
 
 fn event(event_id: EventId, community_id: CommunityId, size: usize) -> SequencedEvent {
-    let json = json!({ "event_id": event_id, "community_id": community_id, "text": "x".repeat(size) }).to_string();
-    let (event_id, community_id) = (event_id.into(), community_id.into());
-    SequencedEvent { event_id, community_id, audience: Audience::Community, json: json.into(), written_at: Utc::now() }
+    with_json(event_id, community_id, &json!({ "text": "x".repeat(size) }))
+}
+
+/// An event that shows this comment.
+fn shows(event_id: EventId, community_id: CommunityId, comment_id: i64, size: usize) -> SequencedEvent {
+    let json =
+        json!({ "type": "updated_comment", "comment_id": comment_id, "text": "x".repeat(size), "author": { "id": 1 } });
+    with_json(event_id, community_id, &json)
+}
+
+fn deletes(event_id: EventId, community_id: CommunityId, comment_id: i64) -> SequencedEvent {
+    let json =
+        json!({ "type": "deleted_comment", "comment_id": comment_id, "timestamp": format!("deletion {event_id}") });
+    with_json(event_id, community_id, &json)
+}
+
+fn with_json(event_id: EventId, community_id: CommunityId, json: &Value) -> SequencedEvent {
+    let mut json = json.clone();
+    (json["event_id"], json["community_id"]) = (json!(event_id), json!(community_id));
+    let json = Bytes::from(json.to_string());
+    SequencedEvent {
+        event_id: event_id.into(),
+        community_id: community_id.into(),
+        audience: Audience::Community,
+        content: Content::of(&json),
+        json,
+        written_at: Utc::now(),
+    }
 }
 
 fn membership(event_id: EventId, change: MembershipChange) -> SequencedEvent {
@@ -121,6 +146,7 @@ fn membership(event_id: EventId, change: MembershipChange) -> SequencedEvent {
         event_id,
         community_id: change.community_id,
         audience: Audience::Member(change),
+        content: Content::Other,
         json: json.into(),
         written_at: Utc::now(),
     }

@@ -40,6 +40,7 @@ mod poll_heads;
 mod poll_rules;
 mod postgres;
 mod readme;
+mod redaction;
 mod redis;
 mod refusals;
 mod renames;

@@ -263,7 +263,11 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         let schema = resolve(&document, reference);
         assert_eq!(schema["properties"]["type"]["enum"], json!([tag]));
         let required = schema["required"].as_array().unwrap();
-        assert_eq!(required.len(), schema["properties"].as_object().unwrap().len(), "{tag}: nothing of it is optional");
+        let optional: Vec<_> =
+            schema["properties"].as_object().unwrap().keys().filter(|name| !required.contains(&json!(name))).collect();
+        let shows_a_thing =
+            ["new_discussion", "updated_discussion", "new_comment", "updated_comment"].contains(&tag.as_str());
+        assert_eq!(optional, if shows_a_thing { vec!["deleted_at"] } else { vec![] }, "{tag}");
         conforms(&document, event, &schema["example"], tag);
         // The document's example is a valid event for the code.
         let read: Event = serde_json::from_value(schema["example"].clone()).unwrap();

@@ -335,6 +335,8 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
     let comment = ada.comment(&discussion, "Nice").await;
     let reply = ada.reply(&comment, "Very").await;
     let edited = ada.patch(&format!("/comments/{}", reply["id"]), json!({ "text": "Rather" })).await.expect(200);
+    // Deleting redacts them.
+    let mut events = queue.events(5).await;
     for _ in 0..2 {
         ada.delete(&format!("/comments/{}", reply["id"])).await.expect(204);
         ada.delete(&path).await.expect(204);
@@ -382,7 +384,7 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
         ),
         common("deleted_discussion", &dead["deleted_at"], json!({})),
     ];
-    let mut events = queue.events(expected.len()).await;
+    events.extend(queue.events(2).await);
     for event in &mut events {
         event.as_object_mut().unwrap().remove("event_id").unwrap();
     }

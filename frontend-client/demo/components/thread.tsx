@@ -234,10 +234,13 @@ function useArrivals(discussionId: number, viewer: ViewerInfo | null) {
   const [arrived, setArrived] = useState<{ discussionId: number; ids: ReadonlySet<number>; seen: boolean }>();
   useRealtimeEvents((event) => {
     if (event.type !== "new_comment" || event.discussion_id !== discussionId) return;
+    const { author } = event;
+    // Without an author the comment is deleted by now.
+    if (!author) return;
     const own =
-      event.author.id === null
-        ? viewer?.memberships.some((membership) => membership.pseudonym === event.author.username)
-        : event.author.id === viewer?.user_id;
+      author.id === null
+        ? viewer?.memberships.some((membership) => membership.pseudonym === author.username)
+        : author.id === viewer?.user_id;
     if (own) return;
     setArrived((before) => {
       const current = before?.discussionId === discussionId && !before.seen ? before.ids : new Set<number>();

@@ -17,8 +17,10 @@ export const COMMUNITY = 7;
 
 /** A model of the server in memory: its discussions and comments after some changes, and the events of these changes. */
 export class Model {
-  /** The events since the last leap. */
+  /** The events since the last leap, as they are delivered now: those of a deleted item are redacted. */
   readonly events: Event[] = [];
+  /** The same events as they were at first. A server that has yet to hear of a deletion still delivers these. */
+  readonly unredacted: Event[] = [];
   /** The head at which the numbering began, or continued after the last leap. */
   base = 0;
   readonly discussions: Discussion[] = [];
@@ -37,6 +39,7 @@ export class Model {
   leap(): void {
     this.base = (Math.floor(this.head / 2 ** 32) + 1) * 2 ** 32;
     this.events.length = 0;
+    this.unredacted.length = 0;
   }
 
   /** Changes the name or picture of this author everywhere. Pseudonyms stay as they are. */
@@ -95,6 +98,8 @@ export class Model {
     if (!discussion || discussion.deleted_at) return false;
     const time = this.#tick();
     Object.assign(discussion, { topic: null, text: null, author: null, resolved_by: null, deleted_at: time });
+    const nothing = { topic: null, text: null, author: null, resolved_by: null };
+    this.#redact(nothing, time, (event) => isOfDiscussion(event, id));
     this.#emit({ type: "deleted_discussion", ...this.#place(discussion) }, time);
     return true;
   }
@@ -154,6 +159,7 @@ export class Model {
     Object.assign(comment, { text: null, author: null, deleted_at: time });
     discussion.comment_count -= 1;
     const { comment_count } = discussion;
+    this.#redact({ text: null, author: null }, time, (event) => isOfComment(event, id));
     this.#emit(
       {
         type: "deleted_comment",
@@ -207,14 +213,27 @@ export class Model {
     return { ...this.#place(discussion), ...state };
   }
 
+  /** The events that are kept of a deleted item show a tombstone. */
+  #redact(nothing: Partial<Event>, deleted_at: string, concerns: (event: Event) => boolean): void {
+    for (const [at, event] of this.events.entries())
+      if (concerns(event)) this.events[at] = { ...event, ...nothing, deleted_at } as Event;
+  }
+
   #tick(): string {
     return new Date((this.#clock += 1000)).toISOString();
   }
 
   #emit(change: Change, timestamp: string): void {
-    this.events.push({ ...change, event_id: this.head + 1, timestamp } as Event);
+    const event = { ...change, event_id: this.head + 1, timestamp } as Event;
+    this.events.push(event);
+    this.unredacted.push(event);
   }
 }
+
+const isOfDiscussion = (event: Event, id: number) =>
+  (event.type === "new_discussion" || event.type === "updated_discussion") && event.discussion_id === id;
+const isOfComment = (event: Event, id: number) =>
+  (event.type === "new_comment" || event.type === "updated_comment") && event.comment_id === id;
 
 export const coded = (status: number, code: ErrorCode, headers: Record<string, string> = {}) =>
   Response.json({ code, message: code }, { status, headers });

@@ -60,7 +60,8 @@ test("the law of events: a snapshot folded with later events is a fresh snapshot
       fc.integer({ min: 1, max: 5 }),
       fc.nat(),
       fc.nat(),
-      (before, after, limit, late, ahead) => {
+      fc.nat(),
+      (before, after, limit, late, ahead, behind) => {
         const model = new Model();
         model.createDiscussion("first", "first", { id: 1, username: "ada", avatar_url: null });
         before.forEach((one) => perform(model, one));
@@ -72,13 +73,13 @@ test("the law of events: a snapshot folded with later events is a fresh snapshot
         const early = Math.max(0, since - (ahead % 4));
         const claimed = <P extends { last_event_id: number }>(pages: P[]) =>
           pages.map((page) => ({ ...page, last_event_id: early }));
-        const events = model.events.slice(early);
+        // A node delivers an event unredacted until it hears of the deletion, and each answer may come from another node.
+        const all = model.events.map((event, at) =>
+          (behind >> (at % 30)) % 2 ? event : (model.unredacted[at] ?? event),
+        );
+        const events = all.slice(early);
         // Events come in order and at least once. Some come again.
-        const delivered = [
-          ...events.slice(0, late % (events.length + 1)),
-          ...events,
-          ...model.events.slice(late % model.head),
-        ];
+        const delivered = [...events.slice(0, late % (events.length + 1)), ...events, ...all.slice(late % model.head)];
 
         const folded = delivered.reduce<readonly DiscussionPage[]>(
           (pages, event) => foldDiscussions(pages, scope, event),
@@ -93,6 +94,36 @@ test("the law of events: a snapshot folded with later events is a fresh snapshot
     ),
     { numRuns: 300 },
   );
+});
+
+test("the redacted events of a deleted comment make a tombstone at its place, and replies below it", () => {
+  const model = new Model();
+  const ada = { id: 1, username: "ada", avatar_url: null };
+  model.createDiscussion("secret topic", "secret", ada);
+  model.createComment(1, null, "secret, on the page", ada);
+  const [list, thread] = [[model.discussionPage(null, 10)], [model.commentPage(1, null, 10)]];
+  const since = model.head;
+  model.createComment(1, null, "secret", ada);
+  model.updateComment(1, "secret, edited");
+  model.updateComment(2, "secret, edited");
+  model.createComment(1, 1, "a reply", ada);
+  model.createComment(1, 2, "a reply", ada);
+  model.updateDiscussion(1, { topic: "secret, edited", is_resolved: true });
+  model.deleteComment(1);
+  model.deleteComment(2);
+  model.deleteDiscussion(1);
+  expect(JSON.stringify(model.events)).not.toContain("secret");
+  // From the first redacted event on, the page shows a tombstone, and never an item without text that is not deleted.
+  let pages: readonly CommentPage[] = thread;
+  let lists: readonly DiscussionPage[] = list;
+  for (const event of model.events.slice(since)) {
+    pages = foldAll(pages, 1, [event]);
+    lists = foldDiscussions(lists, scope, event);
+    for (const item of [...(pages[0]?.comments ?? []), ...(lists[0]?.discussions ?? [])])
+      expect(item.text === null).toBe(item.deleted_at !== null);
+  }
+  expect(pages[0]?.comments).toEqual(model.commentPage(1, null, 10).comments);
+  expect(lists[0]?.discussions).toEqual(model.discussionPage(null, 10).discussions);
 });
 
 test("pages that are not loaded stay unloaded, and the loaded pages are a fresh snapshot of their part", () => {

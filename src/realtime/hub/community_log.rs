@@ -4,7 +4,10 @@ use std::collections::{VecDeque, vec_deque};
 
 use bytes::Bytes;
 
-use crate::ids::EventId;
+use crate::{
+    events::redaction::{Deletion, Shown},
+    ids::EventId,
+};
 
 /// An event in a log.
 #[derive(Clone, Debug)]
@@ -12,6 +15,8 @@ pub(super) struct LogEntry {
     pub(super) event_id: EventId,
     /// The event as clients get it, serialised once for all readers.
     pub(super) json: Bytes,
+    /// The discussion or comment that it shows. None where it shows none, or shows it no more.
+    pub(super) shown: Option<Shown>,
 }
 
 /// Events in ascending order. The oldest may be gone.
@@ -42,6 +47,19 @@ impl CommunityLog {
             self.entries.shrink_to(self.entries.len() * 2);
         }
         entry.json.len()
+    }
+
+    /// Redacts the events that show what the deletion deletes. Returns how many bytes they had and have.
+    pub(super) fn redact(&mut self, deletion: &Deletion) -> (usize, usize) {
+        let (mut before, mut after) = (0, 0);
+        for entry in &mut self.entries {
+            if let Some(shown) = entry.shown.take_if(|shown| deletion.redacts(shown)) {
+                before += entry.json.len();
+                entry.json = deletion.redact(&entry.json, &shown);
+                after += entry.json.len();
+            }
+        }
+        (before, after)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -5,14 +5,15 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::{
     communities::CommunitySlot,
     community_log::{CommunityLog, LogEntry},
     limits::Limits,
 };
-use crate::ids::EventId;
+use crate::{
+    events::{Content, SequencedEvent},
+    ids::EventId,
+};
 
 /// The logs of all communities.
 #[derive(Debug, Default)]
@@ -74,12 +75,18 @@ impl EventLogs {
         &mut self.logs[community.index()]
     }
 
-    /// Moves the head to the next event, which is for the members of `community`.
-    pub(super) fn append(&mut self, community: CommunitySlot, json: Bytes) {
+    /// Moves the head to the next event, which is for the members of `community`. If it deletes something, the older events that
+    /// show it are redacted.
+    pub(super) fn append(&mut self, community: CommunitySlot, event: &SequencedEvent) {
         self.head = self.head.next();
         let event_id = self.head;
-        self.bytes += json.len();
-        self.log_mut(community).push(LogEntry { event_id, json });
+        if let Content::Deletes(deletion) = &event.content {
+            let (before, after) = self.log_mut(community).redact(deletion);
+            self.bytes = self.bytes + after - before;
+        }
+        self.bytes += event.json.len();
+        let entry = LogEntry { event_id, json: event.json.clone(), shown: event.content.shown().cloned() };
+        self.log_mut(community).push(entry);
         self.window.push_back(Some(community));
     }
 

@@ -8,6 +8,8 @@
 //! * A poll is parked only when there is nothing for it up to the head, in the lists that the next event empties.
 //! * Memberships change in order with the other events, so delivery starts and stops exactly there. A membership whose end is
 //!   known delivers nothing any more, not even earlier events (I5).
+//! * A deletion redacts the earlier events of its discussion or comment under the mutex. No poll that begins after it gets the
+//!   deleted text.
 //!
 //! Events come one at a time, in order, from the feed. An event costs one push, and one wake for each poll that is parked
 //! in its community (I8).

@@ -91,7 +91,7 @@ impl HubState {
         match event.audience {
             Audience::Community => {
                 let community = self.communities.slot_or_new(event.community_id);
-                self.logs.append(community, event.json.clone());
+                self.logs.append(community, event);
                 appended.woken = self.wake_community(community, event.community_id);
             }
             Audience::Member(change) => {

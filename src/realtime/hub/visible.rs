@@ -61,7 +61,7 @@ pub(super) fn events_after(
         .iter()
         .map(|event| {
             let json = serde_json::to_vec(event).expect("an event of numbers and names serialises");
-            LogEntry { event_id: event.event_id, json: Bytes::from(json) }
+            LogEntry { event_id: event.event_id, json: Bytes::from(json), shown: None }
         })
         .collect();
     let mut sources = vec![own.iter().peekable()];

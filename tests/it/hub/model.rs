@@ -149,6 +149,7 @@ impl Model {
         let next = self.event(self.head + 1).clone();
         self.head += 1;
         if next.audience == Audience::Community {
+            self.world.redact(self.head);
             self.kept.insert(next.event_id.get());
             let own: Vec<_> =
                 self.kept.iter().copied().filter(|id| self.event(*id).community_id == next.community_id).collect();
@@ -323,7 +324,8 @@ proptest! {
         let mut world = World::default();
         for step in past {
             match step {
-                Step::Write { community, size } => world.write(community, size),
+                Step::Write { community, comment, size } => world.write(community, comment, size),
+                Step::Delete { community, comment } => world.delete(community, comment),
                 Step::Member { user, community, leaves } => world.change(user, community, leaves),
                 Step::EndAccount { user } => world.end_account(user),
                 _ => {}

@@ -64,6 +64,8 @@ pub(crate) struct Truth {
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     pub mark: String,
+    /// What it changed, as in [`redacted`]. None if that is not known, or if its event is never redacted.
+    pub thing: Option<String>,
     /// When the client got the acknowledgement. Without one the change may or may not be done.
     pub acknowledged: Option<DateTime<Utc>>,
 }
@@ -110,8 +112,10 @@ pub(crate) struct Verdict {
     pub out_of_order: usize,
     /// Events that a client got although it was no member at their position, or that never happened.
     pub leaked: usize,
-    /// Events that differ from the committed ones.
+    /// Events that differ from the committed ones. A redaction is no difference.
     pub altered: usize,
+    /// Texts that a client got together with their deletion, or after it.
+    pub deleted_texts: usize,
     /// Acknowledged changes that are not in the order, or more than once.
     pub writes: usize,
     /// Faults of the order itself: a gap in the numbers, an event before one that it depends on.
@@ -140,7 +144,7 @@ impl Verdict {
     }
 
     /// The counts of faults, each with its words.
-    pub(crate) fn faults(&self) -> [(&'static str, usize); 12] {
+    pub(crate) fn faults(&self) -> [(&'static str, usize); 13] {
         [
             ("events lost", self.lost),
             ("events repeated", self.repeated),
@@ -154,6 +158,7 @@ impl Verdict {
             ("`catchup_required` without a failover", self.catch_ups),
             ("cursors that continued across a leap", self.crossed),
             ("failovers without a leap", self.no_leaps),
+            ("deleted texts delivered", self.deleted_texts),
         ]
     }
 
@@ -164,6 +169,23 @@ impl Verdict {
             self.examples.push(what());
         }
     }
+}
+
+/// The discussion or comment that an event shows or deletes.
+pub(crate) fn thing(content: &Value) -> Option<String> {
+    let name = match content["type"].as_str()? {
+        "new_comment" | "updated_comment" | "deleted_comment" => "comment_id",
+        "new_discussion" | "updated_discussion" | "deleted_discussion" => "discussion_id",
+        _ => return None,
+    };
+    Some(format!("{name} {}", content[name]))
+}
+
+/// The type and the thing of an event that is redacted, because the thing was deleted later. Its text is gone, and so is its
+/// [`mark`].
+pub(crate) fn redacted(content: &Value) -> Option<String> {
+    let kind = content["type"].as_str().filter(|_| content["deleted_at"].is_string())?;
+    Some(format!("{kind} of {}", thing(content)?))
 }
 
 /// The name of the change that made an event. It is unique, because no client writes a text twice.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Contents, Event, Failover, Truth, Verdict, Write, mark};
+use super::{Contents, Event, Failover, Truth, Verdict, Write, mark, redacted};
 
 /// Checks the order of an era that began after `failovers`.
 pub(super) fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdict) {
@@ -34,21 +34,36 @@ pub(super) fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdi
     }
 }
 
-/// Checks that an acknowledged write is in the order once. It may be missing only after a failover, if the dead primary had it,
-/// the new one does not, and it was acknowledged before the new primary accepted connections.
+/// Checks that an acknowledged write is in the order once. A redacted event stands for one write of its type to its thing. A write
+/// may be missing only after a failover, if the dead primary had it, the new one does not, and it was acknowledged before the new
+/// primary accepted connections.
 pub(super) fn check_writes(truth: &Truth, writes: &[Write], verdict: &mut Verdict) {
     let mut found: HashMap<String, usize> = HashMap::new();
     for mark in truth.order.iter().filter_map(|event| mark(&event.content)) {
         *found.entry(mark).or_default() += 1;
     }
+    let mut without_text: HashMap<String, usize> = HashMap::new();
+    for event in truth.order.iter().filter_map(|event| redacted(&event.content)) {
+        *without_text.entry(event).or_default() += 1;
+    }
+    let name = |content| mark(content).or_else(|| redacted(content));
     let lost: Vec<HashSet<String>> =
-        truth.failovers.iter().map(|failover| failover.lost.iter().filter_map(mark).collect()).collect();
-    for Write { mark, acknowledged } in writes {
+        truth.failovers.iter().map(|failover| failover.lost.iter().filter_map(name).collect()).collect();
+    for Write { mark, thing, acknowledged } in writes {
         let times = found.get(mark).copied().unwrap_or_default();
         let is_lost = |at| {
+            let is_it =
+                |lost: &HashSet<String>| lost.contains(mark) || thing.as_ref().is_some_and(|it| lost.contains(it));
             let mut failovers = truth.failovers.iter().zip(&lost);
-            failovers.any(|(failover, lost)| at <= failover.to && lost.contains(mark))
+            failovers.any(|(failover, lost)| at <= failover.to && is_it(lost))
         };
+        if acknowledged.is_some()
+            && times == 0
+            && let Some(left) = thing.as_ref().and_then(|thing| without_text.get_mut(thing)).filter(|left| **left > 0)
+        {
+            *left -= 1;
+            continue;
+        }
         match acknowledged {
             Some(at) if times == 0 && is_lost(*at) => verdict.lost_with_primary += 1,
             Some(_) if times == 1 => {}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Answer, Event, History, Path, Truth, Verdict};
+use super::{Answer, Event, History, Path, Truth, Verdict, redacted, thing};
 
 /// Checks all paths of a client. `orders` has the order of each era.
 pub(super) fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &mut Verdict) {
@@ -34,6 +34,8 @@ pub(super) fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, ver
 /// An era as one client sees it.
 struct Era<'a> {
     by_id: HashMap<i64, &'a Event>,
+    /// By thing: the event that deletes it.
+    deletions: HashMap<String, &'a Event>,
     /// The events that the client may get, each with the end of the membership in which it happened.
     visible: BTreeMap<i64, Option<Leave>>,
 }
@@ -50,6 +52,10 @@ struct Leave {
 impl<'a> Era<'a> {
     fn new(order: &'a [Event], history: &History) -> Self {
         let by_id: HashMap<i64, &Event> = order.iter().map(|event| (event.event_id, event)).collect();
+        let is_deletion =
+            |event: &&Event| event.content["type"].as_str().is_some_and(|kind| kind.starts_with("deleted_"));
+        let deletions =
+            order.iter().filter(is_deletion).filter_map(|event| Some((thing(&event.content)?, event))).collect();
         let allowed = |community| history.scope.as_ref().is_none_or(|scope| scope.contains(&community));
         // By community: the events since the client joined.
         let mut stays: HashMap<i64, Vec<i64>> = HashMap::new();
@@ -84,7 +90,7 @@ impl<'a> Era<'a> {
             }
         }
         visible.retain(|id, _| by_id.get(id).is_some_and(|event| allowed(event.community)));
-        Self { by_id, visible }
+        Self { by_id, deletions, visible }
     }
 
     /// The event, if the client may get it in this answer: it was a member at the event's position and is one now. (A node may
@@ -117,9 +123,16 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
                 verdict.note(|verdict| &mut verdict.out_of_order, why);
             }
             newest = newest.max(id);
-            if !same(event, &committed.content) {
+            let deletion =
+                thing(event).and_then(|thing| era.deletions.get(&thing)).filter(|deletion| deletion.event_id > id);
+            if !same(event, &committed.content, deletion.map(|deletion| &deletion.content)) {
                 let why = || format!("{name} got {event}, and committed is {}", committed.content);
                 verdict.note(|verdict| &mut verdict.altered, why);
+            }
+            // The node had the deletion when it answered.
+            if deletion.is_some_and(|deletion| deletion.event_id <= *to) && redacted(event).is_none() {
+                let why = || format!("{name} got {event} in an answer up to {to}, which has its deletion");
+                verdict.note(|verdict| &mut verdict.deleted_texts, why);
             }
         }
         if *to < cursor {
@@ -141,13 +154,36 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
     }
 }
 
-/// Whether a client's event is the committed one. Times may be written in different ways.
-fn same(delivered: &Value, committed: &Value) -> bool {
-    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
-    let (Some(delivered), Some(committed)) = (delivered.as_object(), committed.as_object()) else { return false };
-    delivered.len() == committed.len()
-        && committed.iter().all(|(name, value)| match delivered.get(name) {
-            Some(other) if name == "timestamp" => time(other).is_some() && time(other) == time(value),
-            other => other == Some(value),
-        })
+/// Whether a client's event is the committed one. Times may be written in different ways. If the thing was deleted later, either may
+/// be redacted: the client's, if its node had the deletion, and the committed one.
+fn same(delivered: &Value, committed: &Value, deletion: Option<&Value>) -> bool {
+    let (Some(delivered_fields), Some(committed_fields)) = (delivered.as_object(), committed.as_object()) else {
+        return false;
+    };
+    let is_redacted = redacted(delivered).is_some() || redacted(committed).is_some();
+    if is_redacted && (deletion.is_none() || !is_tombstone(delivered, deletion) || !is_tombstone(committed, deletion)) {
+        return false;
+    }
+    let counts = |name: &String| !(is_redacted && HIDDEN.contains(&name.as_str()));
+    let differs = |name: &String| {
+        let (one, other) = (delivered_fields.get(name), committed_fields.get(name));
+        one != other && !(name == "timestamp" && is_same_time(one, other))
+    };
+    !delivered_fields.keys().chain(committed_fields.keys()).any(|name| counts(name) && differs(name))
+}
+
+/// The fields that a redaction changes.
+const HIDDEN: [&str; 4] = ["topic", "text", "author", "deleted_at"];
+
+/// Whether the event, if it is redacted, says no more than when the thing was deleted.
+fn is_tombstone(event: &Value, deletion: Option<&Value>) -> bool {
+    redacted(event).is_none()
+        || (HIDDEN[..3].iter().all(|name| event[*name].is_null())
+            && is_same_time(event.get("deleted_at"), deletion.and_then(|deletion| deletion.get("timestamp"))))
+}
+
+fn is_same_time(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let time =
+        |value: Option<&Value>| value.and_then(Value::as_str).and_then(|text| text.parse::<DateTime<Utc>>().ok());
+    time(one).is_some() && time(one) == time(other)
 }

@@ -153,9 +153,84 @@ fn an_altered_event_is_caught() {
     assert_eq!(counts(&judge(&order, answers)), [0, 0, 0, 0, 1, 0, 0]);
 }
 
+/// The order of [`order`], in which event 12 deletes the comment of event 5. Event 5 is redacted if `in_outbox`.
+fn with_deletion(in_outbox: bool) -> Vec<Event> {
+    let mut order = order();
+    let content = json!({ "type": "deleted_comment", "discussion_id": 2, "comment_id": 5, "parent_id": null, "comment_count": 1,
+        "timestamp": "2026-01-01T00:00:00Z" });
+    order.push(event(12, 2, None, content));
+    if in_outbox {
+        order[4].content = redaction(&order[4].content);
+    }
+    order
+}
+
+fn redaction(content: &Value) -> Value {
+    let mut redacted = content.clone();
+    (redacted["text"], redacted["author"]) = (Value::Null, Value::Null);
+    redacted["deleted_at"] = json!("2026-01-01T00:00:00.000Z");
+    redacted
+}
+
+#[test]
+fn a_redacted_event_is_no_altered_one_and_a_deleted_text_is_caught() {
+    let before = order();
+    for in_outbox in [true, false] {
+        let order = with_deletion(in_outbox);
+        let judge = |answers| {
+            let verdict = judge(&order, answers);
+            let total: usize = verdict.faults().iter().map(|(_, count)| count).sum();
+            assert_eq!(total, verdict.altered + verdict.deleted_texts, "{:?}", verdict.examples);
+            (verdict.altered, verdict.deleted_texts)
+        };
+        let text = answer(&before, &[3, 4, 5, 6, 8, 10, 11], 11);
+        let mut tombstone = text.clone();
+        tombstone.events[2] = redaction(&text.events[2]);
+        let deletion = answer(&order, &[12], 12);
+        // The node had the deletion, or did not have it yet.
+        assert_eq!(judge(vec![tombstone.clone(), deletion.clone()]), (0, 0));
+        assert_eq!(judge(vec![text.clone(), deletion.clone()]), (0, 0));
+        // The text comes with its deletion.
+        let with = |answer: &Answer| {
+            let events = [&answer.events[..], &deletion.events].concat();
+            vec![Answer { events, to: 12, at: NOW }]
+        };
+        assert_eq!(judge(with(&tombstone)), (0, 0));
+        assert_eq!(judge(with(&text)), (0, 1));
+        // A tombstone of a comment that nobody deleted, or not at that time, or that shows something.
+        let mut other = tombstone.clone();
+        other.events[5] = redaction(&text.events[5]);
+        assert_eq!(judge(vec![other, deletion.clone()]), (1, 0));
+        for (name, value) in
+            [("deleted_at", json!("2026-01-02T00:00:00Z")), ("text", json!("text 5")), ("comment_count", json!(9))]
+        {
+            let mut other = tombstone.clone();
+            other.events[2][name] = value;
+            assert_eq!(judge(vec![other, deletion.clone()]), (1, 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_write_whose_text_was_deleted_is_found_by_its_thing_once() {
+    let truth = truth(&with_deletion(true));
+    let write = |mark: &str, thing: &str| Write {
+        mark: mark.to_owned(),
+        thing: Some(thing.to_owned()),
+        acknowledged: Some(NOW),
+    };
+    let writes = [write("new_comment text 5", "new_comment of comment_id 5")];
+    assert_eq!(check(&truth, &writes, &[]).writes, 0);
+    let twice = [writes[0].clone(), write("new_comment text 99", "new_comment of comment_id 5")];
+    assert_eq!(check(&truth, &twice, &[]).writes, 1);
+    let edit = [write("updated_comment text 98", "updated_comment of comment_id 5")];
+    assert_eq!(check(&truth, &edit, &[]).writes, 1);
+}
+
 #[test]
 fn acknowledged_writes_are_in_the_order_once() {
-    let write = |mark: &str, is_done: bool| Write { mark: mark.to_owned(), acknowledged: is_done.then_some(NOW) };
+    let write =
+        |mark: &str, is_done: bool| Write { mark: mark.to_owned(), thing: None, acknowledged: is_done.then_some(NOW) };
     let mut order = order();
     let writes = [write("new_comment text 5", true), write("new_comment no", false), write("new_comment yes", true)];
     assert_eq!(counts(&check(&truth(&order), &writes, &[])), [0, 0, 0, 0, 0, 1, 0]);
@@ -328,7 +403,7 @@ fn a_cursor_that_goes_on_over_a_leap_is_caught() {
 fn only_the_dead_primary_excuses_a_lost_write() {
     let truth = after_a_failover();
     let judge = |text: &str, seconds| {
-        let write = Write { mark: format!("new_comment text {text}"), acknowledged: Some(at(seconds)) };
+        let write = Write { mark: format!("new_comment text {text}"), thing: None, acknowledged: Some(at(seconds)) };
         let verdict = check(&truth, &[write], &[]);
         (verdict.lost_with_primary, verdict.writes)
     };

@@ -35,7 +35,7 @@ impl Client {
             match self.random.random_range(0..100) {
                 0..40 => {
                     self.send_and_hang_up("POST", &path, &body, None).await;
-                    self.wrote(format!("new_comment {text}"), false);
+                    self.wrote(format!("new_comment {text}"), None, false);
                 }
                 40..65 => {
                     let mark = format!("new_comment {text}");
@@ -45,18 +45,18 @@ impl Client {
                     if self.random.random_bool(0.5) {
                         self.post(&path, &body, mark).await;
                     } else {
-                        self.wrote(mark, false);
+                        self.wrote(mark, None, false);
                     }
                 }
                 65..80 if !comments.is_empty() => {
                     let comment: i64 = comments[self.random.random_range(0..comments.len())];
                     self.send_and_hang_up("PATCH", &format!("/comments/{comment}"), &body, None).await;
-                    self.wrote(format!("updated_comment {text}"), false);
+                    self.wrote(format!("updated_comment {text}"), None, false);
                 }
                 80..90 if !comments.is_empty() => {
                     let comment = comments.swap_remove(self.random.random_range(0..comments.len()));
                     self.send_and_hang_up("DELETE", &format!("/comments/{comment}"), &Value::Null, None).await;
-                    self.wrote(format!("deleted_comment {comment}"), false);
+                    self.wrote(format!("deleted_comment {comment}"), None, false);
                 }
                 _ => comments.extend(self.comment(discussion, None, text).await),
             }

@@ -87,7 +87,8 @@ impl Client {
                 _ => self.back_off().await,
             }
         };
-        self.wrote(mark, id.is_some());
+        let thing = id.and_then(|id| changed(&mark, id));
+        self.wrote(mark, thing, id.is_some());
         id
     }
 
@@ -96,28 +97,30 @@ impl Client {
         let path = format!("/discussions/{discussion}/comments");
         let request = self.request(Method::POST, &path).json(&json!({ "text": text }));
         let outcome = self.send("write", request, PATIENCE).await;
-        self.once(outcome, 201, format!("new_comment {text}"));
+        self.once(outcome, 201, format!("new_comment {text}"), None);
     }
 
     /// Edits once. Without an acknowledgement it is not known whether the edit was done.
     async fn edit(&mut self, what: &str, id: i64, text: String) {
         let request = self.request(Method::PATCH, &format!("/{what}s/{id}")).json(&json!({ "text": text }));
         let outcome = self.send("write", request, PATIENCE).await;
-        self.once(outcome, 200, format!("updated_{what} {text}"));
+        let mark = format!("updated_{what} {text}");
+        let thing = changed(&mark, id);
+        self.once(outcome, 200, mark, thing);
     }
 
     async fn delete(&mut self, comment: i64) {
         let outcome = self.send("write", self.request(Method::DELETE, &format!("/comments/{comment}")), PATIENCE).await;
-        self.once(outcome, 204, format!("deleted_comment {comment}"));
+        self.once(outcome, 204, format!("deleted_comment {comment}"), None);
     }
 
-    fn once(&self, outcome: Outcome, done: u16, mark: String) {
-        self.wrote(mark, matches!(outcome, Outcome::Answer(status, _) if status == done));
+    fn once(&self, outcome: Outcome, done: u16, mark: String, thing: Option<String>) {
+        self.wrote(mark, thing, matches!(outcome, Outcome::Answer(status, _) if status == done));
     }
 
-    pub(super) fn wrote(&self, mark: String, is_acknowledged: bool) {
+    pub(super) fn wrote(&self, mark: String, thing: Option<String>, is_acknowledged: bool) {
         let acknowledged = is_acknowledged.then(Utc::now);
-        self.shared.seen().writes.push(Write { mark, acknowledged });
+        self.shared.seen().writes.push(Write { mark, thing, acknowledged });
     }
 
     /// Joins, leaves and changes roles by plain SQL, as Django does. The outbox shows the result.
@@ -146,4 +149,11 @@ impl Client {
             }
         }
     }
+}
+
+/// What the change of this mark changed, as the checker names it if its event is redacted.
+fn changed(mark: &str, id: i64) -> Option<String> {
+    let kind = mark.split(' ').next()?;
+    let what = kind.split('_').next_back()?;
+    Some(format!("{kind} of {what}_id {id}"))
 }

@@ -57,11 +57,6 @@ export type CommentAuthor = Author | null;
  */
 export type CommentDeletedAt = string | null;
 
-/**
- * When the author last changed the text; null if they never did.
- */
-export type CommentEditedAt = string | null;
-
 export type CommentParentId = number | null;
 
 /**
@@ -82,14 +77,12 @@ export interface Comment {
   depth: number;
   /** The discussion it is in. */
   discussion_id: number;
-  /** When the author last changed the text; null if they never did. */
-  edited_at: CommentEditedAt;
   /** The comment's id. */
   id: number;
   parent_id: CommentParentId;
   /** The text in Markdown; null in a tombstone. */
   text: CommentText;
-  /** When it last changed. It is the version that `if_updated_at` names. */
+  /** When the text last changed. */
   updated_at: string;
 }
 
@@ -114,16 +107,9 @@ export interface CommentPage {
 }
 
 /**
- * The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one.
- */
-export type CommentPatchIfUpdatedAt = string | null;
-
-/**
  * A change of a comment. Only the author may change it.
  */
 export interface CommentPatch {
-  /** The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one. */
-  if_updated_at?: CommentPatchIfUpdatedAt;
   /**
    * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
    * @minLength 1
@@ -207,18 +193,6 @@ export type DiscussionAuthor = Author | null;
 export type DiscussionDeletedAt = string | null;
 
 /**
- * When the author last changed the topic or the text; null if they never did.
- */
-export type DiscussionEditedAt = string | null;
-
-/**
- * When it was resolved; null while it is not.
- */
-export type DiscussionResolvedAt = string | null;
-
-export type DiscussionResolvedBy = Author | null;
-
-/**
  * The text in Markdown; null in a tombstone.
  */
 export type DiscussionText = string | null;
@@ -243,20 +217,15 @@ export interface Discussion {
   created_at: string;
   /** When it was deleted; null if it is not deleted. */
   deleted_at: DiscussionDeletedAt;
-  /** When the author last changed the topic or the text; null if they never did. */
-  edited_at: DiscussionEditedAt;
   /** The discussion's id. */
   id: number;
   /** Whether it is resolved. */
   is_resolved: boolean;
-  /** When it was resolved; null while it is not. */
-  resolved_at: DiscussionResolvedAt;
-  resolved_by: DiscussionResolvedBy;
   /** The text in Markdown; null in a tombstone. */
   text: DiscussionText;
   /** The topic; null in a tombstone. */
   topic: DiscussionTopic;
-  /** When the topic, the text or `is_resolved` last changed. It is the version that `if_updated_at` names. */
+  /** When the topic, the text or `is_resolved` last changed. */
   updated_at: string;
 }
 
@@ -281,11 +250,6 @@ export interface DiscussionPage {
 }
 
 /**
- * The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one.
- */
-export type DiscussionPatchIfUpdatedAt = string | null;
-
-/**
  * The author and admins may change it.
  */
 export type DiscussionPatchIsResolved = boolean | null;
@@ -305,12 +269,9 @@ export type DiscussionPatchText = string | null;
 export type DiscussionPatchTopic = string | null;
 
 /**
- * A change of a discussion. It needs at least one of `topic`, `text` and `is_resolved`. What is as it says already is not
-changed.
+ * A change of a discussion. It needs at least one of these fields.
  */
 export interface DiscussionPatch {
-  /** The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one. */
-  if_updated_at?: DiscussionPatchIfUpdatedAt;
   /** The author and admins may change it. */
   is_resolved?: DiscussionPatchIsResolved;
   /**
@@ -372,7 +333,6 @@ export const ErrorCode = {
   method_not_allowed: 'method_not_allowed',
   discussion_deleted: 'discussion_deleted',
   comment_deleted: 'comment_deleted',
-  changed_meanwhile: 'changed_meanwhile',
   body_too_large: 'body_too_large',
   unsupported_media_type: 'unsupported_media_type',
   invalid_fields: 'invalid_fields',
@@ -470,12 +430,19 @@ export interface NewComment {
   text: string;
 }
 
+export type NewCommentEventAuthor = Author | null;
+
 /**
- * When the author last changed the text; null if they never did.
+ * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
  */
-export type NewCommentEventEditedAt = string | null;
+export type NewCommentEventDeletedAt = string | null;
 
 export type NewCommentEventParentId = number | null;
+
+/**
+ * Its text, in Markdown; null if it was deleted since.
+ */
+export type NewCommentEventText = string | null;
 
 export type NewCommentEventType = typeof NewCommentEventType[keyof typeof NewCommentEventType];
 
@@ -491,25 +458,24 @@ export const NewCommentEventType = {
 export interface NewCommentEvent {
   /** The article it is about. */
   article_id: number;
-  /** Who wrote it. */
-  author: Author;
+  author: NewCommentEventAuthor;
   /** The number of comments in the discussion that are not deleted. */
   comment_count: number;
   /** The comment. */
   comment_id: number;
   /** The community it is in. */
   community_id: number;
+  /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
+  deleted_at?: NewCommentEventDeletedAt;
   /** Its level, 1 to 3. */
   depth: number;
   /** The discussion it is in. */
   discussion_id: number;
-  /** When the author last changed the text; null if they never did. */
-  edited_at: NewCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
   parent_id: NewCommentEventParentId;
-  /** Its text, in Markdown. */
-  text: string;
+  /** Its text, in Markdown; null if it was deleted since. */
+  text: NewCommentEventText;
   /** When the change was made. */
   timestamp: string;
   type: NewCommentEventType;
@@ -535,17 +501,22 @@ export interface NewDiscussion {
   topic: string;
 }
 
-/**
- * When the author last changed topic or text; null if they never did.
- */
-export type NewDiscussionEventEditedAt = string | null;
+export type NewDiscussionEventAuthor = Author | null;
 
 /**
- * When it was resolved; null while it is not.
+ * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
  */
-export type NewDiscussionEventResolvedAt = string | null;
+export type NewDiscussionEventDeletedAt = string | null;
 
-export type NewDiscussionEventResolvedBy = Author | null;
+/**
+ * Its text, in Markdown; null if it was deleted since.
+ */
+export type NewDiscussionEventText = string | null;
+
+/**
+ * Its topic; null if it was deleted since.
+ */
+export type NewDiscussionEventTopic = string | null;
 
 export type NewDiscussionEventType = typeof NewDiscussionEventType[keyof typeof NewDiscussionEventType];
 
@@ -561,29 +532,25 @@ export const NewDiscussionEventType = {
 export interface NewDiscussionEvent {
   /** The article it is about. */
   article_id: number;
-  /** Who wrote it. */
-  author: Author;
+  author: NewDiscussionEventAuthor;
   /** How many comments live in it. */
   comment_count: number;
   /** The community it is in. */
   community_id: number;
+  /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
+  deleted_at?: NewDiscussionEventDeletedAt;
   /** The discussion. */
   discussion_id: number;
-  /** When the author last changed topic or text; null if they never did. */
-  edited_at: NewDiscussionEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
-  /** When it was resolved; null while it is not. */
-  resolved_at: NewDiscussionEventResolvedAt;
-  resolved_by: NewDiscussionEventResolvedBy;
-  /** Its text, in Markdown. */
-  text: string;
+  /** Its text, in Markdown; null if it was deleted since. */
+  text: NewDiscussionEventText;
   /** When the change was made. */
   timestamp: string;
-  /** Its topic. */
-  topic: string;
+  /** Its topic; null if it was deleted since. */
+  topic: NewDiscussionEventTopic;
   type: NewDiscussionEventType;
 }
 
@@ -655,12 +622,19 @@ export interface SessionInfo {
   user: User;
 }
 
+export type UpdatedCommentEventAuthor = Author | null;
+
 /**
- * When the author last changed the text; null if they never did.
+ * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
  */
-export type UpdatedCommentEventEditedAt = string | null;
+export type UpdatedCommentEventDeletedAt = string | null;
 
 export type UpdatedCommentEventParentId = number | null;
+
+/**
+ * Its text, in Markdown; null if it was deleted since.
+ */
+export type UpdatedCommentEventText = string | null;
 
 export type UpdatedCommentEventType = typeof UpdatedCommentEventType[keyof typeof UpdatedCommentEventType];
 
@@ -676,37 +650,41 @@ export const UpdatedCommentEventType = {
 export interface UpdatedCommentEvent {
   /** The article it is about. */
   article_id: number;
-  /** Who wrote it. */
-  author: Author;
+  author: UpdatedCommentEventAuthor;
   /** The comment. */
   comment_id: number;
   /** The community it is in. */
   community_id: number;
+  /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
+  deleted_at?: UpdatedCommentEventDeletedAt;
   /** The discussion it is in. */
   discussion_id: number;
-  /** When the author last changed the text; null if they never did. */
-  edited_at: UpdatedCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
   parent_id: UpdatedCommentEventParentId;
-  /** Its text, in Markdown. */
-  text: string;
+  /** Its text, in Markdown; null if it was deleted since. */
+  text: UpdatedCommentEventText;
   /** When the change was made. */
   timestamp: string;
   type: UpdatedCommentEventType;
 }
 
-/**
- * When the author last changed topic or text; null if they never did.
- */
-export type UpdatedDiscussionEventEditedAt = string | null;
+export type UpdatedDiscussionEventAuthor = Author | null;
 
 /**
- * When it was resolved; null while it is not.
+ * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
  */
-export type UpdatedDiscussionEventResolvedAt = string | null;
+export type UpdatedDiscussionEventDeletedAt = string | null;
 
-export type UpdatedDiscussionEventResolvedBy = Author | null;
+/**
+ * Its text, in Markdown; null if it was deleted since.
+ */
+export type UpdatedDiscussionEventText = string | null;
+
+/**
+ * Its topic; null if it was deleted since.
+ */
+export type UpdatedDiscussionEventTopic = string | null;
 
 export type UpdatedDiscussionEventType = typeof UpdatedDiscussionEventType[keyof typeof UpdatedDiscussionEventType];
 
@@ -722,29 +700,25 @@ export const UpdatedDiscussionEventType = {
 export interface UpdatedDiscussionEvent {
   /** The article it is about. */
   article_id: number;
-  /** Who wrote it. */
-  author: Author;
+  author: UpdatedDiscussionEventAuthor;
   /** How many comments live in it. */
   comment_count: number;
   /** The community it is in. */
   community_id: number;
+  /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
+  deleted_at?: UpdatedDiscussionEventDeletedAt;
   /** The discussion. */
   discussion_id: number;
-  /** When the author last changed topic or text; null if they never did. */
-  edited_at: UpdatedDiscussionEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
-  /** When it was resolved; null while it is not. */
-  resolved_at: UpdatedDiscussionEventResolvedAt;
-  resolved_by: UpdatedDiscussionEventResolvedBy;
-  /** Its text, in Markdown. */
-  text: string;
+  /** Its text, in Markdown; null if it was deleted since. */
+  text: UpdatedDiscussionEventText;
   /** When the change was made. */
   timestamp: string;
-  /** Its topic. */
-  topic: string;
+  /** Its topic; null if it was deleted since. */
+  topic: UpdatedDiscussionEventTopic;
   type: UpdatedDiscussionEventType;
 }
 
@@ -808,18 +782,6 @@ cursor?: string;
  */
 limit?: number;
 };
-
-export type UpdateComment412AllOf = {
-  current: Comment;
-};
-
-export type UpdateComment412 = ErrorBody & UpdateComment412AllOf;
-
-export type UpdateDiscussion412AllOf = {
-  current: Discussion;
-};
-
-export type UpdateDiscussion412 = ErrorBody & UpdateDiscussion412AllOf;
 
 export type ListCommentsParams = {
 /**
@@ -960,7 +922,6 @@ export const getComment = async (id: number, options?: RequestInit): Promise<Com
 
 
 /**
- * A change that changes nothing makes no event. Without `If-Match` and `if_updated_at` the last change wins.
  * @summary Change a comment
  */
 export const getUpdateCommentUrl = (id: number,) => {
@@ -1036,7 +997,6 @@ export const getDiscussion = async (id: number, options?: RequestInit): Promise<
 
 
 /**
- * A change that changes nothing makes no event. Without `If-Match` and `if_updated_at` the last change wins.
  * @summary Change a discussion, or resolve it
  */
 export const getUpdateDiscussionUrl = (id: number,) => {

@@ -59,28 +59,28 @@ function renameIn(page: CommentPage, event: AuthorChanged): CommentPage {
   return comments === page.comments ? page : { ...page, comments, last_event_id: event.event_id };
 }
 
+/** What a tombstone shows. */
+const nothing = { text: null, author: null };
+
 /** `comment` is the comment of the event, or the parent of a new comment. */
 function apply(comment: CommentTree, event: CommentEvent): CommentTree {
   switch (event.type) {
     case "new_comment":
       return { ...comment, replies: insertSorted(comment.replies, fromEvent(event)) };
-    case "updated_comment":
-      if (comment.deleted_at !== null) return comment;
-      return {
-        ...comment,
-        text: event.text,
-        author: event.author,
-        updated_at: event.timestamp,
-        edited_at: event.edited_at,
-      };
+    case "updated_comment": {
+      // Either may be newer: the comment, whose deletion is on its way, or the event, which was redacted.
+      const deleted_at = comment.deleted_at ?? event.deleted_at ?? null;
+      const { text, author } = deleted_at === null ? event : nothing;
+      return { ...comment, text, author, updated_at: event.timestamp, edited_at: event.edited_at, deleted_at };
+    }
     case "deleted_comment":
-      return { ...comment, text: null, author: null, deleted_at: event.timestamp };
+      return { ...comment, ...nothing, deleted_at: event.timestamp };
   }
 }
 
 function fromEvent(event: Extract<KnownEvent, { type: "new_comment" }>): CommentTree {
-  const { comment_id: id, discussion_id, parent_id, depth, text, author, edited_at, timestamp } = event;
-  const times = { created_at: timestamp, updated_at: timestamp, edited_at, deleted_at: null };
+  const { comment_id: id, discussion_id, parent_id, depth, text, author, edited_at, timestamp, deleted_at = null } = event;
+  const times = { created_at: timestamp, updated_at: timestamp, edited_at, deleted_at };
   return { id, discussion_id, parent_id, depth, text, author, ...times, replies: [] };
 }
 

@@ -64,16 +64,21 @@ export function foldDiscussion(page: DiscussionPage, event: KnownEvent): Discuss
   );
 }
 
+/** What a tombstone shows. */
+const nothing = { topic: null, text: null, author: null, resolved_by: null };
+
 function applyToDiscussion(discussion: Discussion, event: DiscussionEvent): Discussion {
   switch (event.type) {
     case "updated_discussion": {
-      if (discussion.deleted_at !== null) return discussion;
-      const { topic, text, author, is_resolved, comment_count, edited_at, resolved_at, resolved_by, timestamp } = event;
-      const times = { updated_at: timestamp, edited_at, resolved_at, resolved_by };
+      // Either may be newer: the discussion, whose deletion is on its way, or the event, which was redacted.
+      const deleted_at = discussion.deleted_at ?? event.deleted_at ?? null;
+      const { topic, text, author, resolved_by } = deleted_at === null ? event : nothing;
+      const { is_resolved, comment_count, edited_at, resolved_at, timestamp: updated_at } = event;
+      const times = { updated_at, edited_at, resolved_at, resolved_by, deleted_at };
       return { ...discussion, topic, text, author, is_resolved, comment_count, ...times };
     }
     case "deleted_discussion":
-      return { ...discussion, topic: null, text: null, author: null, resolved_by: null, deleted_at: event.timestamp };
+      return { ...discussion, ...nothing, deleted_at: event.timestamp };
     case "new_comment":
     case "deleted_comment":
       return { ...discussion, comment_count: event.comment_count };
@@ -96,15 +101,9 @@ function fromEvent(event: Extract<KnownEvent, { type: "new_discussion" }>): Disc
     resolved_at,
     resolved_by,
     timestamp,
+    deleted_at = null,
   } = event;
-  const times = {
-    created_at: timestamp,
-    updated_at: timestamp,
-    edited_at,
-    resolved_at,
-    resolved_by,
-    deleted_at: null,
-  };
+  const times = { created_at: timestamp, updated_at: timestamp, edited_at, resolved_at, resolved_by, deleted_at };
   return { id, community_id, article_id, topic, text, author, is_resolved, comment_count, ...times };
 }
 

@@ -5,9 +5,15 @@ use super::*;
 /// A random step. Indices are taken modulo the number of things.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
+    /// A comment is written or edited.
     Write {
         community: CommunityId,
+        comment: i64,
         size: usize,
+    },
+    Delete {
+        community: CommunityId,
+        comment: i64,
     },
     /// The user joins if they are no member. Otherwise they leave or change their role.
     Member {
@@ -78,7 +84,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     let (user, community, which) = (1..=USERS, 1..=COMMUNITIES, 0..64_usize);
     let back = prop_oneof![4 => Just(0_i64), 4 => 0..6_i64, 2 => 0..60_i64, 1 => Just(-1_i64)];
     prop_oneof![
-        8 => (community.clone(), 0..120_usize).prop_map(|(community, size)| Step::Write { community, size }),
+        8 => (community.clone(), 0..3_i64, 0..120_usize)
+            .prop_map(|(community, comment, size)| Step::Write { community, comment, size }),
+        2 => (community.clone(), 0..3_i64).prop_map(|(community, comment)| Step::Delete { community, comment }),
         6 => (user.clone(), community, any::<bool>())
             .prop_map(|(user, community, leaves)| Step::Member { user, community, leaves }),
         1 => user.clone().prop_map(|user| Step::EndAccount { user }),
@@ -110,7 +118,8 @@ impl Model {
     pub(super) fn step(&mut self, step: Step) {
         let pick = |which: usize, of: usize| (of > 0).then(|| which % of);
         match step {
-            Step::Write { community, size } => self.database().write(community, size),
+            Step::Write { community, comment, size } => self.database().write(community, comment, size),
+            Step::Delete { community, comment } => self.database().delete(community, comment),
             Step::Member { user, community, leaves } => self.database().change(user, community, leaves),
             Step::EndAccount { user } => self.database().end_account(user),
             Step::Feed { count } => {

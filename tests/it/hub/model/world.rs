@@ -31,8 +31,34 @@ impl World {
         newest.unwrap_or_else(|| self.members.get(&(user, community)).copied())
     }
 
-    pub(super) fn write(&mut self, community: CommunityId, size: usize) {
-        self.events.push(event(self.head() + 1, community, size));
+    pub(super) fn write(&mut self, community: CommunityId, comment: i64, size: usize) {
+        self.events.push(shows(self.head() + 1, community, comment, size));
+    }
+
+    pub(super) fn delete(&mut self, community: CommunityId, comment: i64) {
+        self.events.push(deletes(self.head() + 1, community, comment));
+    }
+
+    /// Redacts the events before `at`, if the event there deletes what they show.
+    pub(super) fn redact(&mut self, at: EventId) {
+        let deletion: Value = serde_json::from_slice(&self.event(at).json).unwrap();
+        if deletion["type"] != "deleted_comment" {
+            return;
+        }
+        let older = (at - self.id.base.get()) as usize - 1;
+        for event in &mut self.events[..older] {
+            let mut json: Value = serde_json::from_slice(&event.json).unwrap();
+            let is_same = |name: &str| json[name] == deletion[name];
+            if json["type"] == "updated_comment"
+                && is_same("comment_id")
+                && is_same("community_id")
+                && json["deleted_at"].is_null()
+            {
+                (json["text"], json["author"]) = (Value::Null, Value::Null);
+                json["deleted_at"] = deletion["timestamp"].clone();
+                event.json = json.to_string().into();
+            }
+        }
     }
 
     pub(super) fn change(&mut self, user: UserId, community: CommunityId, leaves: bool) {

@@ -1,0 +1,183 @@
+//! Redaction: when a discussion or comment is deleted, its older events lose topic, text and people, and say when it was
+//! deleted. They stay events, because replies depend on them.
+//!
+//! The outbox does it in the transaction that numbers the deletion (migration 0011). A node does it when the deletion arrives in
+//! its hub. Both change an event in the same way.
+
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::ids::{CommentId, DiscussionId};
+
+/// What a deletion deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// A discussion.
+    Discussion(DiscussionId),
+    /// A comment.
+    Comment(CommentId),
+}
+
+/// What an event has to do with redaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// It shows a discussion or a comment.
+    Shows(Shown),
+    /// It deletes one.
+    Deletes(Deletion),
+    /// Nothing.
+    #[default]
+    Other,
+}
+
+/// Which discussion or comment an event shows, and where in its JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    thing: Thing,
+    /// The bytes of topic, text, author and `resolved_by`, in ascending order. Empty where the event has none.
+    hidden: [Range<u32>; 4],
+}
+
+/// The deletion of a discussion or a comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    thing: Thing,
+    /// When it was deleted, as JSON.
+    deleted_at: Bytes,
+}
+
+/// The parts of an event that matter here. The others are skipped, and no text is copied.
+#[derive(Deserialize)]
+struct Outline<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    discussion_id: Option<DiscussionId>,
+    comment_id: Option<CommentId>,
+    #[serde(borrow)]
+    topic: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    author: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resolved_by: Option<&'a RawValue>,
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+}
+
+impl Content {
+    /// Reads it from an event as clients get it. An event of a type that this release does not know is [`Content::Other`].
+    pub fn of(json: &Bytes) -> Self {
+        serde_json::from_slice(json).ok().and_then(|outline| Self::read(json, &outline)).unwrap_or_default()
+    }
+
+    fn read(json: &Bytes, outline: &Outline<'_>) -> Option<Self> {
+        let thing = match outline.kind {
+            "new_discussion" | "updated_discussion" | "deleted_discussion" => Thing::Discussion(outline.discussion_id?),
+            "new_comment" | "updated_comment" | "deleted_comment" => Thing::Comment(outline.comment_id?),
+            _ => return None,
+        };
+        if outline.kind.starts_with("deleted_") {
+            let deleted_at = json.slice_ref(outline.timestamp?.get().as_bytes());
+            return Some(Self::Deletes(Deletion { thing, deleted_at }));
+        }
+        let mut hidden = [outline.topic, outline.text, outline.author, outline.resolved_by]
+            .map(|part| part.map_or(0..0, |part| range(json, part)));
+        hidden.sort_unstable_by_key(|range| range.start);
+        Some(Self::Shows(Shown { thing, hidden }))
+    }
+
+    /// The discussion or comment that the event shows.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        match self {
+            Self::Shows(shown) => Some(shown),
+            Self::Deletes(_) | Self::Other => None,
+        }
+    }
+}
+
+/// Where `part` is in the `json` that it was read from. An event is far below 4 GiB.
+fn range(json: &Bytes, part: &RawValue) -> Range<u32> {
+    let start = part.get().as_ptr().addr() - json.as_ptr().addr();
+    start as u32..(start + part.get().len()) as u32
+}
+
+impl Deletion {
+    /// Whether it deletes what the other event shows.
+    pub(crate) fn redacts(&self, shown: &Shown) -> bool {
+        self.thing == shown.thing
+    }
+
+    /// `json`, an event that `shown` was read from, without topic, text, author and `resolved_by`. Its length bounds the work.
+    pub(crate) fn redact(&self, json: &Bytes, shown: &Shown) -> Bytes {
+        let mut redacted = BytesMut::with_capacity(json.len().min(512));
+        let mut rest = 0;
+        for hidden in shown.hidden.iter().filter(|hidden| !hidden.is_empty()) {
+            redacted.put_slice(&json[rest..hidden.start as usize]);
+            redacted.put_slice(b"null");
+            rest = hidden.end as usize;
+        }
+        let end = json.iter().rposition(|byte| *byte == b'}').unwrap_or(json.len());
+        redacted.put_slice(&json[rest..end]);
+        redacted.put_slice(b",\"deleted_at\":");
+        redacted.put_slice(&self.deleted_at);
+        redacted.put_u8(b'}');
+        redacted.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn redacted(event: &str, deletion: &str) -> Option<Value> {
+        let json = Bytes::from(event.to_owned());
+        let Content::Deletes(deletion) = Content::of(&deletion.to_owned().into()) else { panic!("it is no deletion") };
+        let content = Content::of(&json);
+        let shown = content.shown().filter(|shown| deletion.redacts(shown))?;
+        Some(serde_json::from_slice(&deletion.redact(&json, shown)).unwrap())
+    }
+
+    const COMMENT: &str =
+        r#"{"type":"deleted_comment","comment_id":5,"discussion_id":7,"timestamp":"2026-01-01T00:00:00Z"}"#;
+    const DISCUSSION: &str = r#"{"type":"deleted_discussion","discussion_id":5,"timestamp":"2026-01-01T00:00:00Z"}"#;
+
+    #[test]
+    fn topic_text_and_author_go_wherever_they_are_and_the_rest_stays() {
+        for text in ["", "secret", r#"}\"text\":\"secret\\"#, "{\\\"author\\\":1}", "ü\\u00fc\\n"] {
+            let event = format!(
+                r#" {{"text":"{text}", "type":"new_comment" ,"comment_id":5,"author":{{"id":1,"username":"ada"}},"depth":1 }} "#
+            );
+            let expected = json!({ "text": null, "type": "new_comment", "comment_id": 5, "author": null, "depth": 1,
+                "deleted_at": "2026-01-01T00:00:00Z" });
+            assert_eq!(redacted(&event, COMMENT), Some(expected));
+        }
+        let event = r#"{"discussion_id":5,"author":null,"topic":"a","is_resolved":true,"resolved_by":{"id":1},"text":"b","type":"updated_discussion"}"#;
+        let expected = json!({ "discussion_id": 5, "author": null, "topic": null, "is_resolved": true, "resolved_by": null,
+            "text": null, "type": "updated_discussion", "deleted_at": "2026-01-01T00:00:00Z" });
+        assert_eq!(redacted(event, DISCUSSION), Some(expected));
+    }
+
+    #[test]
+    fn a_deletion_redacts_the_events_of_its_thing_alone() {
+        // Comments stay readable when their discussion is deleted.
+        assert_eq!(redacted(r#"{"type":"new_comment","comment_id":6,"discussion_id":5,"text":"a"}"#, DISCUSSION), None);
+        assert_eq!(redacted(r#"{"type":"new_comment","comment_id":6,"discussion_id":7,"text":"a"}"#, COMMENT), None);
+        assert_eq!(redacted(r#"{"type":"new_discussion","discussion_id":5,"text":"a"}"#, COMMENT), None);
+        for other in [
+            r#"{"type":"votes_changed","comment_id":5,"text":"a"}"#,
+            r#"{"type":"new_comment","text":"a"}"#,
+            r#"{"type":"new_comment","comment_id":"5"}"#,
+            r#"{"type":"deleted_comment","comment_id":5}"#,
+            "[]",
+            "",
+        ] {
+            assert_eq!(Content::of(&other.to_owned().into()), Content::Other, "{other}");
+        }
+    }
+}
