@@ -110,8 +110,8 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     let registry = Arc::new(registry);
     let notifier = Arc::clone(db.relay());
     let auth = AuthState::new(auth::Shared {
+        sessions: Sessions::new(db.clone(), &verifier, &config),
         verifier,
-        sessions: Sessions::new(db.clone()),
         allowed_origins: config.allowed_origins.clone(),
         db: db.clone(),
     });

@@ -16,7 +16,7 @@ pub use self::log::OutboxRow;
 use crate::{
     authors::Author,
     directory::Role,
-    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, SessionTag, UserId},
 };
 
 /// A discussion as it is after the change.
@@ -210,7 +210,7 @@ pub struct SequencedEvent {
 }
 
 /// Who gets an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// The community's members, as of this event.
     Community,
@@ -218,6 +218,13 @@ pub enum Audience {
     Member(MembershipChange),
     /// No client. It tells the nodes that this user's account has ended, and so their queues end.
     Account(UserId),
+    /// No client. It tells the nodes that these sessions of the user have ended, and so their parked polls end.
+    Sessions {
+        /// The user.
+        user_id: UserId,
+        /// The sessions that have ended. The user may have others.
+        ended: Vec<SessionTag>,
+    },
     /// Nobody. It only has a number in the order.
     Nobody,
 }
@@ -225,11 +232,12 @@ pub enum Audience {
 /// The community of rows that are for the nodes and for no client.
 const NO_COMMUNITY: CommunityId = CommunityId::new(0);
 
-/// What a row of [`NO_COMMUNITY`] says (migration 0009).
+/// What a row of [`NO_COMMUNITY`] says (migrations 0009 and 0013).
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {
     AccountChanged { user_id: UserId },
+    SessionsEnded { user_id: UserId, sessions: Vec<SessionTag> },
 }
 
 impl OutboxRow {
@@ -239,6 +247,7 @@ impl OutboxRow {
         let audience = match self.user_id {
             None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
                 Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
+                Ok(ForNodes::SessionsEnded { user_id, sessions }) => Audience::Sessions { user_id, ended: sessions },
                 // A later release wrote it. This one does not know what it means.
                 Err(_) => Audience::Nobody,
             },

@@ -45,6 +45,7 @@ mod rest;
 mod restart;
 mod rows;
 mod schema;
+mod sessions;
 mod signals;
 mod slow_readers;
 mod tokens;

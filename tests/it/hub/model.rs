@@ -122,7 +122,7 @@ impl Model {
                     self.world.role_at(event_id - 1, queue.user, community).is_some()
                         && self.is_member(queue.user, community)
                 }
-                Audience::Account(_) | Audience::Nobody => false,
+                Audience::Account(_) | Audience::Sessions { .. } | Audience::Nobody => false,
             }
     }
 
