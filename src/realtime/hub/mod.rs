@@ -180,14 +180,7 @@ impl Hub {
     ///
     /// The viewer's scope can only narrow the queue's own. A poll that is already parked on the queue is answered at once with an
     /// empty list. It loses nothing, since its cursor stays where it was.
-    pub fn poll(
-        &self,
-        queue: QueueId,
-        viewer: &Viewer,
-        cursor: EventId,
-        may_park: bool,
-        now: Instant,
-    ) -> PollOutcome {
+    pub fn poll(&self, queue: QueueId, viewer: &Viewer, cursor: EventId, may_park: bool, now: Instant) -> PollOutcome {
         let (older, found) = self.locked(|state| state.poll(queue, viewer, cursor, may_park, now));
         if let Some(older) = older {
             older.release();

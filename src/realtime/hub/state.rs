@@ -96,7 +96,7 @@ impl HubState {
         match event.audience {
             Audience::Community => {
                 let community = self.communities.slot_or_new(event.community_id);
-                self.logs.append(community, event.json.clone());
+                self.logs.append(community, event.json.clone(), limits);
                 appended.woken = self.wake_community(community, event.community_id);
             }
             Audience::Member(change) => {
@@ -114,7 +114,6 @@ impl HubState {
             }
             Audience::Nobody => self.logs.skip(),
         }
-        self.logs.evict(limits);
         Some(appended)
     }
 
