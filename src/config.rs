@@ -28,6 +28,9 @@ pub struct Config {
     /// The prefix of every key in Redis
     #[arg(long, env = "REDIS_PREFIX", default_value = "discussions:")]
     pub redis_prefix: String,
+    /// About how many bytes of events the stream in Redis keeps. A node that is further behind reads PostgreSQL
+    #[arg(long, env = "STREAM_BYTES", default_value_t = 67_108_864)]
+    pub stream_bytes: usize,
     /// The address that accepts requests
     #[arg(long, env = "BIND_ADDR", default_value = "127.0.0.1:8000")]
     pub bind_addr: SocketAddr,
@@ -73,10 +76,10 @@ pub struct Config {
     /// How many events of one community a node keeps in memory
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,
-    /// How many events of all communities a node keeps in memory
+    /// How many events of all communities a node keeps in memory. The community with the most events gives way
     #[arg(long, env = "TOTAL_LOG_EVENTS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub total_log_events: u32,
-    /// How many bytes of events a node keeps in memory
+    /// How many bytes of events a node keeps in memory. The community with the most bytes gives way
     #[arg(long, env = "TOTAL_LOG_BYTES", default_value_t = 268_435_456)]
     pub total_log_bytes: usize,
     /// Events are deleted from the outbox this many hours after they were written

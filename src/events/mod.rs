@@ -6,6 +6,7 @@ pub(crate) mod outbox;
 pub(crate) mod publisher;
 pub mod relay;
 pub(crate) mod stream;
+mod stream_window;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

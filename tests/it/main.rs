@@ -48,5 +48,6 @@ mod schema;
 mod sessions;
 mod signals;
 mod slow_readers;
+mod stream_bounds;
 mod tokens;
 mod writes;
