@@ -82,9 +82,10 @@ fn application() -> AppState {
     let limits = Limits { community_events: 1_000, total_events: 100_000, total_bytes: 1 << 28, queue_ttl: TTL };
     let db = Db::new(&config).expect("an address");
     let shutdown = CancellationToken::new();
+    let verifier = Verifier::new(&config.jwt).expect("a secret");
     let auth = AuthState::new(auth::Shared {
-        verifier: Verifier::new(&config.jwt).expect("a secret"),
-        sessions: Sessions::new(db.clone()),
+        sessions: Sessions::new(db.clone(), &verifier, &config),
+        verifier,
         allowed_origins: Vec::new(),
         db: db.clone(),
     });

@@ -110,8 +110,8 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     let registry = Arc::new(registry);
     let notifier = Arc::clone(db.relay());
     let auth = AuthState::new(auth::Shared {
+        sessions: Sessions::new(db.clone(), &verifier, &config),
         verifier,
-        sessions: Sessions::new(db.clone()),
         allowed_origins: config.allowed_origins.clone(),
         db: db.clone(),
     });
@@ -133,8 +133,8 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     if let Some(stream) = stream.clone() {
         let (relayed, from_relay) = mpsc::channel(RELAYED_BATCHES);
         subscribers.push(relayed);
-        background
-            .spawn("publisher", supervise(Publisher::new(stream, background_db.clone(), from_relay), shutdown.clone()));
+        let publisher = Publisher::new(stream, background_db.clone(), from_relay, state.config.stream_bytes);
+        background.spawn("publisher", supervise(publisher, shutdown.clone()));
     }
     let here = Arc::clone(&hub);
     let relay = Relay::new(background_db.clone(), notifier, Box::new(move || here.position()), subscribers);

@@ -28,6 +28,9 @@ pub struct Config {
     /// The prefix of every key in Redis
     #[arg(long, env = "REDIS_PREFIX", default_value = "discussions:")]
     pub redis_prefix: String,
+    /// About how many bytes of events the stream in Redis keeps. A node that is further behind reads PostgreSQL
+    #[arg(long, env = "STREAM_BYTES", default_value_t = 67_108_864)]
+    pub stream_bytes: usize,
     /// The address that accepts requests
     #[arg(long, env = "BIND_ADDR", default_value = "127.0.0.1:8000")]
     pub bind_addr: SocketAddr,
@@ -37,12 +40,12 @@ pub struct Config {
     /// How tokens are checked
     #[command(flatten)]
     pub jwt: JwtConfig,
-    /// How long a session cookie is valid, in seconds
-    #[arg(long, env = "SESSION_TTL_SECONDS", default_value_t = 604_800, value_parser = clap::value_parser!(i64).range(60..))]
+    /// A session ends so many seconds after its sign-in, however soon the token of the sign-in expires
+    #[arg(long, env = "SESSION_TTL_SECONDS", default_value_t = 43_200, value_parser = clap::value_parser!(i64).range(60..=34_560_000))]
     pub session_ttl_seconds: i64,
-    /// Mark the session cookie Secure. Set this wherever browsers reach the service by https
-    #[arg(long, env = "SESSION_COOKIE_SECURE", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    pub session_cookie_secure: bool,
+    /// Mark the session cookie Secure, so that browsers send it by https only. The default is true unless BIND_ADDR is loopback
+    #[arg(long, env = "SESSION_COOKIE_SECURE", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub session_cookie_secure: Option<bool>,
     /// Origins of the pages that may call with cookies or from another host, separated by commas
     #[arg(
         long,
@@ -73,10 +76,10 @@ pub struct Config {
     /// How many events of one community a node keeps in memory
     #[arg(long, env = "COMMUNITY_LOG_EVENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub community_log_events: u32,
-    /// How many events of all communities a node keeps in memory
+    /// How many events of all communities a node keeps in memory. The community with the most events gives way
     #[arg(long, env = "TOTAL_LOG_EVENTS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub total_log_events: u32,
-    /// How many bytes of events a node keeps in memory
+    /// How many bytes of events a node keeps in memory. The community with the most bytes gives way
     #[arg(long, env = "TOTAL_LOG_BYTES", default_value_t = 268_435_456)]
     pub total_log_bytes: usize,
     /// Events are deleted from the outbox this many hours after they were written
@@ -97,10 +100,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether only this machine reaches the server, unless a proxy stands in front.
+    fn is_local(&self) -> bool {
+        self.bind_addr.ip().to_canonical().is_loopback()
+    }
+
+    /// Whether browsers send the session cookie by https only.
+    pub fn session_cookie_is_secure(&self) -> bool {
+        self.session_cookie_secure.unwrap_or(!self.is_local())
+    }
+
     /// What is dangerous about these settings, in words for the log.
     pub fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
-        if self.demo && !self.bind_addr.ip().to_canonical().is_loopback() {
+        if self.demo && !self.is_local() {
             warnings.push(
                 "DEMO IS ON AND THE SERVER LISTENS ON A PUBLIC ADDRESS: whoever reaches BIND_ADDR can be any user and enter any \
                  community. Unset DEMO, or set BIND_ADDR to a loopback address",
@@ -279,6 +292,25 @@ mod tests {
         ] {
             let arguments = ["test", "--database-url", "postgres://localhost", "--demo", demo, "--bind-addr", address];
             assert_eq!(Cli::parse_from(arguments).config.warnings().len(), warnings, "{demo} {address}");
+        }
+    }
+
+    #[test]
+    fn the_session_cookie_is_secure_unless_only_this_machine_reaches_the_server() {
+        for (address, setting, is_secure) in [
+            ("127.0.0.1:8000", None, false),
+            ("[::1]:8000", None, false),
+            ("[::ffff:127.0.0.2]:8000", None, false),
+            ("0.0.0.0:8000", None, true),
+            ("[::]:8000", None, true),
+            ("192.0.2.1:8000", None, true),
+            ("0.0.0.0:8000", Some("false"), false),
+            ("127.0.0.1:8000", Some("true"), true),
+        ] {
+            let setting = setting.map(|value| ["--session-cookie-secure", value]);
+            let arguments = ["test", "--database-url", "postgres://localhost", "--bind-addr", address];
+            let config = Cli::parse_from(arguments.into_iter().chain(setting.into_iter().flatten())).config;
+            assert_eq!(config.session_cookie_is_secure(), is_secure, "{address} {setting:?}");
         }
     }
 

@@ -148,3 +148,25 @@ impl fmt::Display for QueueId {
         self.0.fmt(formatter)
     }
 }
+
+/// A short name of a browser session, which tells it from the other sessions of its user. It is a part of the session's hash, so it
+/// lets nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SessionTag(u64);
+
+impl SessionTag {
+    /// The tag of the session with this hash.
+    pub fn of_hash(hash: &[u8; 32]) -> Self {
+        Self(hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+}
+
+/// From 16 hexadecimal digits, as the outbox has them.
+impl TryFrom<String> for SessionTag {
+    type Error = ParseIntError;
+
+    fn try_from(digits: String) -> Result<Self, ParseIntError> {
+        u64::from_str_radix(&digits, 16).map(Self)
+    }
+}

@@ -71,9 +71,8 @@ pub fn document() -> serde_json::Value {
 /// All routes.
 pub fn router(state: &AppState) -> Router {
     let Documented { features, sessions, realtime, poll, document } = documented();
-    // Sessions are read and written around these routes only.
-    let sessions = sessions.layer(state.auth.sessions.layer(&state.config)).with_state(state.auth.clone());
-    let rest = features.merge(sessions).merge(realtime.with_state(state.realtime.clone()));
+    let rest = features.merge(sessions.with_state(state.auth.clone()));
+    let rest = rest.merge(realtime.with_state(state.realtime.clone()));
     #[cfg(feature = "demo")]
     let rest = if state.config.demo { rest.merge(crate::demo::routes()) } else { rest };
     let limits = Arc::new(Limits::new(state.auth.clone(), &state.config.limits));

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use discussions::{
+    auth::Viewer,
     directory::Scope,
     events::{Audience, Content, SequencedEvent},
     ids::{CommunityId, EventId, QueueId, UserId},
@@ -69,7 +70,7 @@ impl HubFixture {
     }
 
     pub(crate) fn poll(&self, (queue, user): (QueueId, UserId), cursor: EventId, park: bool) -> PollOutcome {
-        self.hub.poll(queue, user, &Scope::default(), cursor, park, tokio::time::Instant::now())
+        self.hub.poll(queue, &viewer(user), cursor, park, tokio::time::Instant::now())
     }
 
     pub(crate) fn heartbeat(&self, (queue, user): (QueueId, UserId)) {
@@ -93,8 +94,7 @@ impl HubFixture {
                 let mut cursor = hub.head();
                 loop {
                     let now = tokio::time::Instant::now();
-                    let PollOutcome::Parked(poll) = hub.poll(queue.0, queue.1, &Scope::default(), cursor, true, now)
-                    else {
+                    let PollOutcome::Parked(poll) = hub.poll(queue.0, &viewer(queue.1), cursor, true, now) else {
                         panic!("there is nothing new, so it parks");
                     };
                     waits.set(waits.get() + 1);
@@ -110,6 +110,11 @@ impl HubFixture {
         parked.tasks.run_until(parked.all.notified()).await;
         parked
     }
+}
+
+/// A user with a token for all their communities.
+fn viewer(user_id: UserId) -> Viewer {
+    Viewer { user_id, scope: Scope::default(), expires_at: None, session: None }
 }
 
 /// Many parked polls.

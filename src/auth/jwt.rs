@@ -56,44 +56,72 @@ const ISSUER_LEEWAY_SECONDS: i64 = 60;
 /// Checks tokens.
 pub struct Verifier {
     /// A token is valid if one of these keys has signed it.
-    keys: Vec<DecodingKey>,
+    keys: Vec<VerifyingKey>,
     validation: Validation,
 }
 
-/// The last valid token of a connection: its SHA-256 and its viewer. A client polls with the same token again and again, and
-/// a hash costs a fraction of checking a signature and parsing JSON.
+/// A secret or public key of the settings.
+struct VerifyingKey {
+    decoding: DecodingKey,
+    /// Tells the key from others, and does not reveal it. A session names the key that vouched for its user by this.
+    fingerprint: String,
+}
+
+impl VerifyingKey {
+    /// `text` is the secret, or the public key in PEM.
+    fn new(decoding: DecodingKey, algorithm: Algorithm, text: &str) -> Self {
+        // A public key stays the same if its lines are broken elsewhere.
+        let is_secret = algorithm == Algorithm::HS256;
+        let text: String = text.chars().filter(|letter| is_secret || !letter.is_whitespace()).collect();
+        let hash = Sha256::digest(format!("the key of a discussions session: {algorithm:?} {text}"));
+        let fingerprint = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self { decoding, fingerprint }
+    }
+}
+
+/// The last valid token of a connection. A client polls with the same token again and again, and a hash costs a fraction of checking
+/// a signature and parsing JSON.
 #[derive(Default)]
-pub struct TokenCache(Option<([u8; 32], Viewer)>);
+pub struct TokenCache(Option<ValidToken>);
+
+/// The SHA-256 of a token, and its viewer. Each connection has one, so it is small.
+struct ValidToken {
+    hash: [u8; 32],
+    user_id: UserId,
+    scope: Scope,
+    expires_at: i64,
+}
 
 impl Verifier {
     /// Makes the verifier for the settings. Fails if they are incomplete or a key cannot be read.
     pub fn new(config: &JwtConfig) -> anyhow::Result<Self> {
-        let pem = || -> anyhow::Result<Vec<u8>> {
+        let pem = || -> anyhow::Result<String> {
             let key = config.jwt_public_key.as_deref().filter(|key| !key.is_empty());
             let key = key.context("JWT_PUBLIC_KEY is needed for this JWT_ALGORITHM")?;
             if key.contains("-----BEGIN") {
-                return Ok(key.replace("\\n", "\n").into_bytes());
+                return Ok(key.replace("\\n", "\n"));
             }
-            std::fs::read(key).with_context(|| format!("JWT_PUBLIC_KEY: cannot read the file {key}"))
+            std::fs::read_to_string(key).with_context(|| format!("JWT_PUBLIC_KEY: cannot read the file {key}"))
         };
-        let one = |key| vec![key];
+        type FromPem = fn(&[u8]) -> Result<DecodingKey, jsonwebtoken::errors::Error>;
+        let public = |algorithm, decode: FromPem| -> anyhow::Result<_> {
+            let pem = pem()?;
+            let decoding = decode(pem.as_bytes()).context("JWT_PUBLIC_KEY")?;
+            Ok((algorithm, vec![VerifyingKey::new(decoding, algorithm, &pem)]))
+        };
         let (algorithm, keys) = match config.jwt_algorithm {
             JwtAlgorithm::Hs256 => {
                 let secret =
                     config.jwt_secret.as_ref().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty());
                 let secret = secret.context("JWT_SECRET is needed for JWT_ALGORITHM=HS256")?;
-                let secrets = secrets(secret)?;
-                (Algorithm::HS256, secrets.iter().map(|secret| DecodingKey::from_secret(secret.as_bytes())).collect())
+                let key = |secret: &&str| {
+                    VerifyingKey::new(DecodingKey::from_secret(secret.as_bytes()), Algorithm::HS256, secret)
+                };
+                (Algorithm::HS256, secrets(secret)?.iter().map(key).collect())
             }
-            JwtAlgorithm::Rs256 => {
-                (Algorithm::RS256, one(DecodingKey::from_rsa_pem(&pem()?).context("JWT_PUBLIC_KEY")?))
-            }
-            JwtAlgorithm::Es256 => {
-                (Algorithm::ES256, one(DecodingKey::from_ec_pem(&pem()?).context("JWT_PUBLIC_KEY")?))
-            }
-            JwtAlgorithm::EdDsa => {
-                (Algorithm::EdDSA, one(DecodingKey::from_ed_pem(&pem()?).context("JWT_PUBLIC_KEY")?))
-            }
+            JwtAlgorithm::Rs256 => public(Algorithm::RS256, DecodingKey::from_rsa_pem)?,
+            JwtAlgorithm::Es256 => public(Algorithm::ES256, DecodingKey::from_ec_pem)?,
+            JwtAlgorithm::EdDsa => public(Algorithm::EdDSA, DecodingKey::from_ed_pem)?,
         };
         let mut validation = Validation::new(algorithm);
         validation.leeway = 0;
@@ -120,25 +148,28 @@ impl Verifier {
     pub fn verify_again(&self, token: &str, cache: &mut TokenCache) -> Result<Viewer> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let now = chrono::Utc::now().timestamp();
-        match &cache.0 {
-            Some((valid, viewer)) if *valid == hash && viewer.expires_at.is_some_and(|end| end > now) => {
-                Ok(viewer.clone())
-            }
-            _ => {
-                let viewer = self.verify(token)?;
-                cache.0 = Some((hash, viewer.clone()));
-                Ok(viewer)
-            }
+        if let Some(valid) = cache.0.as_ref().filter(|valid| valid.hash == hash && valid.expires_at > now) {
+            let (user_id, scope, expires_at) = (valid.user_id, valid.scope.clone(), Some(valid.expires_at));
+            return Ok(Viewer { user_id, scope, expires_at, session: None });
         }
+        let viewer = self.verify(token)?;
+        let (user_id, scope) = (viewer.user_id, viewer.scope.clone());
+        cache.0 = viewer.expires_at.map(|expires_at| ValidToken { hash, user_id, scope, expires_at });
+        Ok(viewer)
     }
 
-    /// The claims of a token, if one of the keys has signed it and it is valid now.
-    fn claims(&self, token: &str) -> Result<RequiredClaims, ErrorCode> {
+    /// The fingerprints of all keys.
+    pub(super) fn fingerprints(&self) -> Vec<String> {
+        self.keys.iter().map(|key| key.fingerprint.clone()).collect()
+    }
+
+    /// The claims of a token, if one of the keys has signed it and it is valid now, and that key.
+    fn claims(&self, token: &str) -> Result<(RequiredClaims, &VerifyingKey), ErrorCode> {
         for key in &self.keys {
-            match jsonwebtoken::decode::<RequiredClaims>(token, key, &self.validation) {
+            match jsonwebtoken::decode::<RequiredClaims>(token, &key.decoding, &self.validation) {
                 // `crit` names extensions that a program must know to accept the token. This program knows none.
                 Ok(decoded) if decoded.header.crit.is_some() => break,
-                Ok(decoded) => return Ok(decoded.claims),
+                Ok(decoded) => return Ok((decoded.claims, key)),
                 Err(error) => match error.kind() {
                     ErrorKind::InvalidSignature => {}
                     ErrorKind::ExpiredSignature => return Err(ErrorCode::TokenExpired),
@@ -151,7 +182,12 @@ impl Verifier {
 
     /// The user of `token`. `token_expired` or `token_invalid` if the token is not valid.
     pub fn verify(&self, token: &str) -> Result<Viewer> {
-        let claims = self.claims(token)?;
+        self.verify_with_key(token).map(|(viewer, _)| viewer)
+    }
+
+    /// Like [`Verifier::verify`], with the fingerprint of the key that has signed the token.
+    pub(super) fn verify_with_key(&self, token: &str) -> Result<(Viewer, &str)> {
+        let (claims, key) = self.claims(token)?;
         let latest = (chrono::Utc::now().timestamp() + ISSUER_LEEWAY_SECONDS) as f64;
         if claims.iat.is_some_and(|issued| issued > latest) {
             return Err(ErrorCode::TokenInvalid.into());
@@ -167,7 +203,8 @@ impl Verifier {
         if user_id.get() < 1 {
             return Err(ErrorCode::TokenInvalid.into());
         }
-        Ok(Viewer { user_id, scope: Scope::new(claims.communities), expires_at: Some(claims.exp as i64) })
+        let (scope, expires_at) = (Scope::new(claims.communities), Some(claims.exp as i64));
+        Ok((Viewer { user_id, scope, expires_at, session: None }, &key.fingerprint))
     }
 }
 
@@ -274,6 +311,20 @@ mod tests {
         for (token, user) in [(&old, ADA), (&old, ADA), (&new, GRACE), (&old, ADA), (&new, GRACE), (&new, GRACE)] {
             assert_eq!(verifier.verify_again(token, &mut last).unwrap().user_id, user);
             assert_eq!(verifier.verify_again(&other, &mut last).unwrap_err().code(), ErrorCode::TokenInvalid);
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_that_of_one_key_and_does_not_show_it() {
+        let fingerprints = |setting: &str| Verifier::new(&config(setting)).unwrap().fingerprints();
+        let (old, new) = ("the secret of before is long enough.", "the secret of now is long enough too");
+        let list = format!("{new}, {old}");
+        assert_eq!(fingerprints(&list)[..2], [fingerprints(new), fingerprints(old)].concat());
+        assert!(fingerprints(&list).iter().all(|one| one.len() == 32 && !list.contains(&**one)));
+        let verifier = Verifier::new(&config(&list)).unwrap();
+        for secret in [old, new] {
+            let token = mint(secret, ADA, None, 60).unwrap();
+            assert_eq!(verifier.verify_with_key(&token).unwrap().1, fingerprints(secret)[0]);
         }
     }
 

@@ -3,18 +3,18 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
-use tower_sessions::Session;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{AuthState, Viewer, session, viewer};
 use crate::{
     directory::store::{self as directory, Membership, User},
-    error::{ErrorCode, Result},
+    error::{ApiError, ErrorCode, Result},
+    extract::Query,
     openapi::{ReadErrors, WriteErrors},
 };
 
@@ -30,7 +30,17 @@ pub(crate) struct SessionInfo {
     communities: Vec<Membership>,
 }
 
-/// The routes of sessions. Only these need the layer of [`session::Sessions`] around them.
+/// Which sessions a log-out ends.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct EndQuery {
+    /// `true` ends all sessions of the signed-in user, in all browsers, and the polls that wait in them.
+    #[serde(default)]
+    #[param(required = false)]
+    everywhere: bool,
+}
+
+/// The routes of sessions.
 pub(crate) fn routes() -> OpenApiRouter<AuthState> {
     OpenApiRouter::new().routes(routes!(begin, read, end))
 }
@@ -40,15 +50,23 @@ async fn session_info(state: &AuthState, viewer: &Viewer) -> Result<Response> {
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(SessionInfo { user, communities })).into_response())
 }
 
+fn cookie_header(cookie: String) -> Result<HeaderValue> {
+    HeaderValue::try_from(cookie).map_err(ApiError::internal)
+}
+
 /// Exchange a bearer token for a session cookie
+///
+/// The session lives for `SESSION_TTL_SECONDS` (12 hours), however soon the token expires. It ends with a log-out, with the user's
+/// account, and when the server no longer accepts the key that signed the token.
 #[utoipa::path(post, path = "/session", tag = "session", operation_id = "beginSession",
     security(("bearer" = [])),
     responses((status = 200, description = "The signed-in user. The cookie is in `Set-Cookie`", body = SessionInfo), WriteErrors))]
-async fn begin(State(state): State<AuthState>, session: Session, headers: HeaderMap) -> Result<Response> {
+async fn begin(State(state): State<AuthState>, headers: HeaderMap) -> Result<Response> {
     let token = viewer::bearer(&headers)?.ok_or(ErrorCode::TokenMissing)?;
-    let viewer = state.verifier.verify(token)?;
-    let answer = session_info(&state, &viewer).await?;
-    session::begin(&session, &viewer).await?;
+    let (viewer, key) = state.verifier.verify_with_key(token)?;
+    let mut answer = session_info(&state, &viewer).await?;
+    let cookie = state.sessions.begin(&viewer, key, &headers).await?;
+    answer.headers_mut().insert(header::SET_COOKIE, cookie_header(cookie)?);
     Ok(answer)
 }
 
@@ -62,14 +80,28 @@ async fn read(State(state): State<AuthState>, viewer: Viewer) -> Result<Response
 
 /// Log out
 ///
-/// Ends the session of the cookie. A request without a session is no error.
+/// Ends the session of the cookie, and the polls that wait in it. A request without a session is no error, unless it is to end the
+/// sessions `everywhere`: that needs a signed-in user.
 #[utoipa::path(delete, path = "/session", tag = "session", operation_id = "endSession",
-    security((), ("bearer" = []), ("session" = [])),
+    params(EndQuery), security((), ("bearer" = []), ("session" = [])),
     responses((status = 204, description = "The session has ended"), WriteErrors))]
-async fn end(State(state): State<AuthState>, session: Session, headers: HeaderMap) -> Result<StatusCode> {
-    if session.id().is_some() {
+async fn end(
+    State(state): State<AuthState>,
+    Query(query): Query<EndQuery>,
+    viewer: Result<Viewer>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let session = session::session_in(&headers);
+    if session.is_some() {
         viewer::check_origin(&Method::DELETE, &headers, &state.allowed_origins)?;
-        session::end(&session).await?;
     }
-    Ok(StatusCode::NO_CONTENT)
+    if query.everywhere {
+        state.sessions.end_all(viewer?.user_id).await?;
+    }
+    let mut answer = StatusCode::NO_CONTENT.into_response();
+    if let Some(session) = session {
+        let cookie = state.sessions.end(session).await?;
+        answer.headers_mut().insert(header::SET_COOKIE, cookie_header(cookie)?);
+    }
+    Ok(answer)
 }

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, Method, header, request::Parts},
 };
 
-use super::AuthState;
+use super::{AuthState, session::SessionProof};
 use crate::{
     directory::Scope,
     error::{ApiError, ErrorCode, Result},
@@ -19,8 +19,10 @@ pub struct Viewer {
     pub user_id: UserId,
     /// The communities that the token or session is valid for.
     pub scope: Scope,
-    /// When the token expires, in seconds since 1970. None for a session, whose store checks its end.
+    /// When the token or session expires, in seconds since 1970.
     pub expires_at: Option<i64>,
+    /// The session that the request came by. None for a token.
+    pub session: Option<SessionProof>,
 }
 
 /// The user who sends the request, if anyone is signed in.

@@ -60,6 +60,23 @@ pub(crate) async fn after(db: impl PgExecutor<'_>, last: EventId) -> Result<Batc
     Ok(Batch { position, rows: found.into_iter().filter_map(|row| row.event).collect() })
 }
 
+/// The sizes of the payloads of up to `limit` events, in bytes, from the event `last` on backwards.
+pub(super) async fn sizes(
+    db: impl PgExecutor<'_>,
+    last: EventId,
+    limit: usize,
+) -> Result<Vec<(EventId, usize)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select event_id as "event_id!: EventId", octet_length(payload::text) as "bytes!"
+           from outbox where event_id <= $1 order by event_id desc limit $2"#,
+        last as _,
+        limit as i64
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.event_id, row.bytes as usize)).collect())
+}
+
 /// Where a node that keeps `total` events starts: the database's history and head, and the event before the first to load.
 pub(crate) async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Position, EventId), sqlx::Error> {
     let row = sqlx::query!(

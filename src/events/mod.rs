@@ -7,6 +7,7 @@ pub(crate) mod publisher;
 pub mod redaction;
 pub mod relay;
 pub(crate) mod stream;
+mod stream_window;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -17,7 +18,7 @@ pub use self::{log::OutboxRow, redaction::Content};
 use crate::{
     authors::Author,
     directory::Role,
-    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, SessionTag, UserId},
 };
 
 /// A discussion as it is after the change.
@@ -237,7 +238,7 @@ pub struct SequencedEvent {
 }
 
 /// Who gets an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// The community's members, as of this event.
     Community,
@@ -245,6 +246,13 @@ pub enum Audience {
     Member(MembershipChange),
     /// No client. It tells the nodes that this user's account has ended, and so their queues end.
     Account(UserId),
+    /// No client. It tells the nodes that these sessions of the user have ended, and so their parked polls end.
+    Sessions {
+        /// The user.
+        user_id: UserId,
+        /// The sessions that have ended. The user may have others.
+        ended: Vec<SessionTag>,
+    },
     /// Nobody. It only has a number in the order.
     Nobody,
 }
@@ -252,11 +260,12 @@ pub enum Audience {
 /// The community of rows that are for the nodes and for no client.
 const NO_COMMUNITY: CommunityId = CommunityId::new(0);
 
-/// What a row of [`NO_COMMUNITY`] says (migration 0009).
+/// What a row of [`NO_COMMUNITY`] says (migrations 0009 and 0013).
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {
     AccountChanged { user_id: UserId },
+    SessionsEnded { user_id: UserId, sessions: Vec<SessionTag> },
 }
 
 impl OutboxRow {
@@ -266,6 +275,7 @@ impl OutboxRow {
         let audience = match self.user_id {
             None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
                 Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
+                Ok(ForNodes::SessionsEnded { user_id, sessions }) => Audience::Sessions { user_id, ended: sessions },
                 // A later release wrote it. This one does not know what it means.
                 Err(_) => Audience::Nobody,
             },
@@ -287,8 +297,8 @@ impl OutboxRow {
         SequencedEvent {
             event_id: self.event_id,
             community_id: self.community_id,
-            audience,
             content: if audience == Audience::Community { Content::of(&json) } else { Content::Other },
+            audience,
             json,
             written_at: self.created_at,
         }

@@ -24,6 +24,7 @@ use super::{
     history::{self, HistoryId},
     log,
     stream::{EventStream, STREAM_EVENTS},
+    stream_window::StreamWindow,
 };
 use crate::{background::BackgroundTask, db::BackgroundDb, ids::EventId};
 
@@ -40,14 +41,22 @@ pub(crate) struct Publisher {
     history: Option<HistoryId>,
     /// The newest event known to be in that stream.
     published: EventId,
+    /// The events that fit into it.
+    window: StreamWindow,
     /// What the deletions up to this one have redacted is not in the stream.
     redacted: EventId,
 }
 
 impl Publisher {
-    /// A publisher of the rows from `relayed`, and of all others that the stream lacks.
-    pub(crate) fn new(stream: EventStream, db: BackgroundDb, relayed: mpsc::Receiver<Vec<OutboxRow>>) -> Self {
-        Self { stream, db, relayed, history: None, published: EventId::START, redacted: EventId::START }
+    /// A publisher of the rows from `relayed`, and of all others that the stream lacks. The stream keeps about `stream_bytes`.
+    pub(crate) fn new(
+        stream: EventStream,
+        db: BackgroundDb,
+        relayed: mpsc::Receiver<Vec<OutboxRow>>,
+        stream_bytes: usize,
+    ) -> Self {
+        let window = StreamWindow::new(stream_bytes);
+        Self { stream, db, relayed, history: None, published: EventId::START, window, redacted: EventId::START }
     }
 }
 
@@ -76,11 +85,15 @@ impl BackgroundTask for Publisher {
 impl Publisher {
     async fn publish(&mut self, redis: &mut MultiplexedConnection, rows: &[OutboxRow]) -> anyhow::Result<()> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let before = first.event_id.minus(1);
         // It is the event after the stream's last. No other history has an event of that number to come.
-        if let Some(history) = &self.history
-            && self.stream.last(redis, history).await? == first.event_id.minus(1)
+        if let Some(history) = self.history.clone()
+            && self.stream.last(redis, &history).await? == before
         {
-            self.stream.add(redis, history, rows).await?;
+            if !self.window.ends_at(before) {
+                self.window.read(&self.db, before).await?;
+            }
+            self.add(redis, &history, rows).await?;
             self.published = last.event_id;
         } else {
             self.refill(redis).await?;
@@ -105,6 +118,18 @@ impl Publisher {
         Ok(())
     }
 
+    /// Adds rows that follow the window.
+    async fn add(
+        &mut self,
+        redis: &mut MultiplexedConnection,
+        history: &HistoryId,
+        rows: &[OutboxRow],
+    ) -> anyhow::Result<()> {
+        self.window.add(rows);
+        let Some(first) = self.window.first() else { return Ok(()) };
+        Ok(self.stream.add(redis, history, rows, first).await?)
+    }
+
     /// Adds what the stream lacks, up to the head.
     async fn refill(&mut self, redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
         let history = history::position(&self.db).await?.history;
@@ -124,12 +149,15 @@ impl Publisher {
                 "Redis has lost events: filling them in from Postgres"
             );
         }
-        let mut after = last.max(position.head.minus(STREAM_EVENTS)).max(history.base);
+        if last < position.head {
+            self.window.read(&self.db, position.head).await?;
+        }
+        let mut after = last.max(self.window.first().map_or(position.head, |first| first.minus(1))).max(history.base);
         while after < position.head {
             let batch = log::after(&self.db, after).await?;
             let Some(newest) = batch.rows.last().filter(|_| batch.position.history == history) else { break };
             after = newest.event_id;
-            self.stream.add(redis, &history, &batch.rows).await?;
+            self.add(redis, &history, &batch.rows).await?;
         }
         self.stream.renew(redis, &history).await?;
         (self.history, self.published) = (Some(history), position.head);

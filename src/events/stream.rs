@@ -24,6 +24,8 @@ use crate::ids::{EventId, QueueId, UserId};
 
 /// About how many events the stream keeps. A node that is further behind reads Postgres.
 pub(crate) const STREAM_EVENTS: usize = 10_000;
+/// The bytes of payloads that are sent in one round trip. One payload may be larger.
+const REQUEST_BYTES: usize = 1 << 20;
 /// About how many closed queues are kept.
 const CLOSED_QUEUES: usize = 1_000;
 /// A read waits this long for a new entry before it is repeated. So a dead Redis is noticed even if no events come.
@@ -214,13 +216,36 @@ impl EventStream {
         redis::cmd("EXPIRE").arg(key).arg(STREAM_TTL.as_secs()).query_async(connection).await
     }
 
-    /// Adds rows of `history`, in ascending order, in one round trip. It is no error if the stream refuses a row because it has
-    /// this or a newer one.
+    /// Adds rows of `history`, in ascending order, and deletes all entries before `first`. Rows before `first` are not added. It is
+    /// no error if the stream refuses a row because it has this or a newer one.
     pub(crate) async fn add(
         &self,
         connection: &mut MultiplexedConnection,
         history: &HistoryId,
         rows: &[OutboxRow],
+        first: EventId,
+    ) -> RedisResult<()> {
+        let mut rest = &rows[rows.partition_point(|row| row.event_id < first)..];
+        while !rest.is_empty() {
+            // One round trip for many small rows, or a few large ones: Redis must answer each in time.
+            let mut bytes = 0;
+            let fitting = rest.iter().take_while(|row| {
+                bytes += row.payload.len();
+                bytes <= REQUEST_BYTES
+            });
+            let (now, later) = rest.split_at(fitting.count().max(1));
+            self.add_at_once(connection, history, now, first).await?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    async fn add_at_once(
+        &self,
+        connection: &mut MultiplexedConnection,
+        history: &HistoryId,
+        rows: &[OutboxRow],
+        first: EventId,
     ) -> RedisResult<()> {
         let (mut pipe, events) = (redis::pipe(), self.events(history));
         for row in rows {
@@ -235,6 +260,7 @@ impl EventStream {
             }
             add.arg("p").arg(&row.payload);
         }
+        pipe.cmd("XTRIM").arg(&events).arg("MINID").arg(format!("{first}-0"));
         pipe.ignore_errors();
         let answers: Vec<Value> = pipe.query_async(connection).await?;
         let is_old = |error: &RedisError| error.to_string().contains("equal or smaller");

@@ -27,7 +27,9 @@ use crate::{
 /// The feed looks into Postgres this often, in case a notification is lost.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A hub with the newest events, as it was before a restart. So a restart makes nobody catch up.
+/// A hub with the newest events of the order, so that a restart makes nobody catch up who was there a moment before. A quiet
+/// community may have had older events in memory: see [`crate::realtime::hub`]. Only whoever was away for longer than the newest
+/// events last must catch up on those.
 pub(crate) async fn load(db: &BackgroundDb, limits: Limits) -> Result<Hub, sqlx::Error> {
     let hub = Hub::starting_at(limits, start(db, limits).await?);
     catch_up(db, &hub).await?;

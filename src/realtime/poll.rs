@@ -63,17 +63,19 @@ pub(super) fn look<'a>(
     deadline: Instant,
 ) -> Result<PollFuture<'a>, Missing> {
     let (hub, now) = (&*state.hub, Instant::now());
-    match hub.poll(request.queue, viewer.user_id, &viewer.scope, request.cursor, now < deadline, now) {
+    match hub.poll(request.queue, viewer, request.cursor, now < deadline, now) {
         PollOutcome::Answer(body) => Ok(PollFuture::Ready(Some(Ok(body)))),
         PollOutcome::Catchup => Ok(PollFuture::Ready(Some(Ok(catchup())))),
         PollOutcome::Parked(handle) => Ok(PollFuture::Parked(ParkedPoll { hub, handle, deadline, is_answered: false })),
         PollOutcome::Ahead => Err(Missing::Head),
         PollOutcome::MembershipsUnknown => Err(Missing::Memberships),
+        PollOutcome::SessionEnded => Ok(PollFuture::refused(ErrorCode::TokenMissing.into())),
+        PollOutcome::SessionUnknown => Err(Missing::Session),
         PollOutcome::NotFound => Err(Missing::Queue),
     }
 }
 
-/// How long a poll may wait: as long as it asks for, but no longer than `most` or its token's life. The token ends at
+/// How long a poll may wait: as long as it asks for, but no longer than `most` or the life of its token or session. That ends at
 /// `expires_at`, in seconds since 1970.
 fn poll_limit(most: Duration, asked_seconds: Option<f64>, expires_at: Option<i64>) -> Result<Duration> {
     let most = most.as_secs_f64();
@@ -130,6 +132,8 @@ impl ParkedPoll<'_> {
             Poll::Ready(ParkedOutcome::Released(seen)) => Ok(body::empty(seen)),
             Poll::Ready(ParkedOutcome::Leapt) => Ok(catchup()),
             Poll::Ready(ParkedOutcome::Gone) => Err(ErrorCode::QueueNotFound.into()),
+            // What every other request by this cookie is answered.
+            Poll::Ready(ParkedOutcome::SessionEnded) => Err(ErrorCode::TokenMissing.into()),
             Poll::Pending => {
                 ready!(poll_deadline(timer, self.deadline, context));
                 match self.hub.time_out(&self.handle) {

@@ -33,6 +33,8 @@ pub(super) enum Missing {
     Head,
     /// The memberships of the queue's user, since a leap.
     Memberships,
+    /// The viewer's session, which was read before this node's events begin.
+    Session,
     /// The queue.
     Queue,
 }
@@ -40,16 +42,22 @@ pub(super) enum Missing {
 /// Gets what is `missing`, and answers the poll then.
 pub(super) async fn slow_path(
     state: &RealtimeState,
-    viewer: Viewer,
+    mut viewer: Viewer,
     request: PollRequest,
     deadline: Instant,
     mut missing: Missing,
 ) -> Result<Bytes> {
-    let mut is_loaded = false;
+    let (mut is_loaded, mut is_read_again) = (false, false);
     loop {
         let early_answer = match missing {
             Missing::Head => wait_for_head(state, request.cursor, deadline).await?,
             Missing::Memberships => load_memberships(state, &viewer, request.cursor, deadline).await?,
+            Missing::Session if is_read_again => return Err(ErrorCode::Unavailable.into()),
+            Missing::Session => {
+                viewer = state.auth.sessions.read_again(&viewer).await?;
+                is_read_again = true;
+                None
+            }
             Missing::Queue if is_loaded => return Err(ErrorCode::QueueNotFound.into()),
             Missing::Queue => {
                 load_from_registry(state, &viewer, request.queue).await?;

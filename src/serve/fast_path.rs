@@ -57,8 +57,8 @@ impl FastPath {
                 let viewer = viewer::token_of(credentials).and_then(|token| auth.verifier.verify_again(token, cache));
                 viewer.map_or_else(PollFuture::refused, |viewer| poll::begin(realtime, viewer, request))
             }
-            (None, Some(id)) => PollFuture::SlowPath(Box::pin(async move {
-                let viewer = auth.sessions.poller(id).await?.ok_or(ErrorCode::TokenMissing)?;
+            (None, Some(session)) => PollFuture::SlowPath(Box::pin(async move {
+                let viewer = auth.sessions.poller(session).await?.ok_or(ErrorCode::TokenMissing)?;
                 poll::wait(realtime, viewer, request).await
             })),
             (None, None) => PollFuture::refused(ErrorCode::TokenMissing.into()),

@@ -1,10 +1,12 @@
 //! The parts of a poll's head that matter to this application.
 
 use poll_connections::RequestHead;
-use tower_sessions::session::Id;
 
 use crate::{
-    auth::{session, viewer},
+    auth::{
+        session::{self, SessionHash},
+        viewer,
+    },
     realtime::model::PollRequest,
 };
 
@@ -17,7 +19,7 @@ pub struct PollHead<'a> {
     /// What follows `Bearer` in `Authorization`.
     pub credentials: Option<&'a [u8]>,
     /// The session that the cookies name.
-    pub session: Option<Id>,
+    pub session: Option<SessionHash>,
     /// The value of `Origin`.
     pub origin: Option<&'a [u8]>,
     /// The value of `X-Request-Id`.

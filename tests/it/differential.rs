@@ -23,9 +23,9 @@ pub(crate) const PIECES: [&str; 13] = [
     "Authorization: Basic YWRhOmFkYQ==\r\n",
     "AUTHORIZATION: bearer\tfgh\r\n",
     "Authorization: Bearer\r\n",
-    "Cookie: a=b; discussions_session=AAAAAAAAAAAAAAAAAAAAAA\r\n",
-    "Cookie: discussions_session=BBBBBBBBBBBBBBBBBBBBBA ; x\r\n",
-    "Cookie: \u{e9}; discussions_session=CCCCCCCCCCCCCCCCCCCCCA\r\n",
+    "Cookie: a=b; discussions_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n",
+    "Cookie: discussions_session=BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA ; x\r\n",
+    "Cookie: \u{e9}; discussions_session=CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCA\r\n",
     "Origin: http://localhost:3000\r\n",
     "Origin: \t null \r\n",
     "X-Request-Id: mine\r\n",
@@ -55,6 +55,6 @@ pub(crate) fn check(bytes: &[u8]) -> bool {
     true
 }
 
-fn session_of(headers: &HeaderMap) -> Option<tower_sessions::session::Id> {
+fn session_of(headers: &HeaderMap) -> Option<session::SessionHash> {
     session::session_of(headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()))
 }

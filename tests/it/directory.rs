@@ -54,6 +54,10 @@ async fn a_role_that_may_write_only_the_directory_can() {
         "select leap_now()",
         "create temp table mine (user_id bigint, community_id bigint, role text);
          create trigger mine after insert on mine for each row execute function public.memberships_changed()",
+        "create temp table mine (id bigint, is_active boolean);
+         create trigger mine after delete on mine for each row execute function public.account_ended()",
+        "create temp table mine (id bigint, username text, avatar_url text);
+         create trigger mine after update on mine for each row execute function public.author_changed()",
     ] {
         let error = connection.execute(sqlx::raw_sql(refused)).await.unwrap_err();
         assert!(error.to_string().contains("permission denied"), "{refused}: {error}");
@@ -102,4 +106,27 @@ async fn the_directory_is_restored_from_a_dump_of_its_data() {
     let ada = new.client(ada.user);
     assert_eq!(ada.register().await.client.user, ada.user);
     ada.get("/session").await.expect(200);
+}
+
+/// With the owner's rights, anybody could otherwise run it, or make it the trigger of a table of their own.
+#[tokio::test]
+async fn nobody_but_the_owner_may_execute_what_runs_with_the_owners_rights() {
+    let app = TestApp::start().await;
+    let functions: Vec<(String, bool, String)> = sqlx::query_as(
+        "select p.proname::text,
+                exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee = 0),
+                coalesce(array_to_string(p.proconfig, ' '), '')
+         from pg_proc p where p.pronamespace = 'public'::regnamespace and p.prosecdef order by 1",
+    )
+    .fetch_all(&app.pool)
+    .await
+    .unwrap();
+    let names: Vec<&str> = functions.iter().map(|(name, ..)| name.as_str()).collect();
+    for name in ["account_ended", "author_changed", "membership_event", "memberships_changed", "wake_relay"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    for (name, is_public, settings) in &functions {
+        assert!(!is_public, "everybody may execute {name}");
+        assert!(settings.contains("search_path=pg_catalog, public, pg_temp"), "{name}: {settings}");
+    }
 }

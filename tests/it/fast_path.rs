@@ -269,7 +269,7 @@ async fn answers_have_the_same_headers_both_ways() {
             "",
             &token(&both.member),
             "Authorization: Bearer x\r\n",
-            "Cookie: discussions_session=AAAAAAAAAAAAAAAAAAAAAA\r\n",
+            "Cookie: discussions_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n",
         ],
         [
             "",

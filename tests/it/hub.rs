@@ -4,6 +4,7 @@ mod expiry;
 mod logs;
 mod memberships;
 mod model;
+mod sessions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +18,7 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use discussions::{
+    auth::Viewer,
     directory::{Role, Scope},
     events::{Audience, Change, Content, Event, MembershipChange, SequencedEvent, history::HistoryId},
     ids::QueueId,
@@ -71,7 +73,8 @@ impl TestHub {
         park: bool,
         now: Instant,
     ) -> PollOutcome {
-        self.0.poll(queue, user.into(), token, cursor.into(), park, now)
+        let viewer = Viewer { user_id: user.into(), scope: token.clone(), expires_at: None, session: None };
+        self.0.poll(queue, &viewer, cursor.into(), park, now)
     }
 
     fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<Scope> {

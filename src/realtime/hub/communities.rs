@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use crate::ids::CommunityId;
 
 /// The number of a community in this process. A community keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CommunitySlot(u32);
 
 impl CommunitySlot {

@@ -23,6 +23,8 @@ pub(super) struct LogEntry {
 #[derive(Debug, Default)]
 pub(super) struct CommunityLog {
     entries: VecDeque<LogEntry>,
+    /// The bytes of the events.
+    bytes: usize,
     /// The newest event that is gone. All older ones are gone too.
     evicted_through: EventId,
 }
@@ -30,36 +32,39 @@ pub(super) struct CommunityLog {
 impl CommunityLog {
     /// An empty log whose events up to this one are gone.
     pub(super) fn evicted_through(evicted_through: EventId) -> Self {
-        Self { entries: VecDeque::new(), evicted_through }
+        Self { evicted_through, ..Self::default() }
     }
 
     pub(super) fn push(&mut self, entry: LogEntry) {
         debug_assert!(self.entries.back().is_none_or(|last| last.event_id < entry.event_id));
+        self.bytes += entry.json.len();
         self.entries.push_back(entry);
     }
 
-    /// Drops the oldest event and returns its size in bytes.
-    pub(super) fn evict(&mut self) -> usize {
-        let Some(entry) = self.entries.pop_front() else { return 0 };
+    /// Drops the oldest event.
+    pub(super) fn evict(&mut self) {
+        let Some(entry) = self.entries.pop_front() else { return };
+        self.bytes -= entry.json.len();
         self.evicted_through = entry.event_id;
         // A log that was busy once should not stay large.
         if self.entries.len() * 4 < self.entries.capacity() {
             self.entries.shrink_to(self.entries.len() * 2);
         }
-        entry.json.len()
     }
 
-    /// Redacts the events that show what the deletion deletes. Returns how many bytes they had and have.
-    pub(super) fn redact(&mut self, deletion: &Deletion) -> (usize, usize) {
-        let (mut before, mut after) = (0, 0);
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Redacts the events that show what the deletion deletes.
+    pub(super) fn redact(&mut self, deletion: &Deletion) {
         for entry in &mut self.entries {
             if let Some(shown) = entry.shown.take_if(|shown| deletion.redacts(shown)) {
-                before += entry.json.len();
-                entry.json = deletion.redact(&entry.json, &shown);
-                after += entry.json.len();
+                let redacted = deletion.redact(&entry.json, &shown);
+                self.bytes = self.bytes - entry.json.len() + redacted.len();
+                entry.json = redacted;
             }
         }
-        (before, after)
     }
 
     pub(super) fn len(&self) -> usize {

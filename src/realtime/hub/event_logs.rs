@@ -1,9 +1,10 @@
-//! The newest events of the order, in one log for each community.
+//! The newest events, in one log for each community.
 //!
-//! The order's newest events form a window that ends at the head. A log holds those events of its community that are in the
-//! window, but for the oldest ones where the community has more than its own bound. What a log has lost is known exactly.
+//! All logs share one bound of events and one of bytes. Over a bound, the largest log drops its oldest event. So the logs divide
+//! the room evenly, and what a small community does not need is there for the large ones (max-min fairness): a community whose log
+//! is within its even share of the room loses nothing, whatever the others write. What a log has lost is known exactly.
 
-use std::collections::VecDeque;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
     communities::CommunitySlot,
@@ -15,6 +16,9 @@ use crate::{
     ids::EventId,
 };
 
+/// The logs in ascending order of their sizes, without the empty ones. Of equally large logs, the one with the oldest event is last.
+type BySize = BTreeSet<(usize, Reverse<EventId>, CommunitySlot)>;
+
 /// The logs of all communities.
 #[derive(Debug, Default)]
 pub(super) struct EventLogs {
@@ -24,9 +28,11 @@ pub(super) struct EventLogs {
     floor: EventId,
     /// By [`CommunitySlot`].
     logs: Vec<CommunityLog>,
-    /// The window: for each event the community whose log got it. The last one is the head's.
-    window: VecDeque<Option<CommunitySlot>>,
-    /// The bytes of all events kept.
+    by_events: BySize,
+    by_bytes: BySize,
+    /// The events in all logs.
+    events: usize,
+    /// The bytes of these events.
     bytes: usize,
 }
 
@@ -38,7 +44,7 @@ impl EventLogs {
 
     /// Says that the community had events that are gone, the newest of them being `event_id`.
     pub(super) fn set_evicted(&mut self, community: CommunitySlot, event_id: EventId) {
-        *self.log_mut(community) = CommunityLog::evicted_through(event_id);
+        self.change(community, |log| *log = CommunityLog::evicted_through(event_id));
     }
 
     /// The newest event.
@@ -55,7 +61,7 @@ impl EventLogs {
 
     /// How many events are kept.
     pub(super) fn len(&self) -> usize {
-        self.logs.iter().map(CommunityLog::len).sum()
+        self.events
     }
 
     /// The bytes of the events kept.
@@ -68,49 +74,61 @@ impl EventLogs {
         self.logs.get(community.index())
     }
 
-    fn log_mut(&mut self, community: CommunitySlot) -> &mut CommunityLog {
+    /// Changes a log. The sums and orders follow.
+    fn change(&mut self, community: CommunitySlot, change: impl FnOnce(&mut CommunityLog)) {
         if community.index() >= self.logs.len() {
             self.logs.resize_with(community.index() + 1, CommunityLog::default);
         }
-        &mut self.logs[community.index()]
-    }
-
-    /// Moves the head to the next event, which is for the members of `community`. If it deletes something, the older events that
-    /// show it are redacted.
-    pub(super) fn append(&mut self, community: CommunitySlot, event: &SequencedEvent) {
-        self.head = self.head.next();
-        let event_id = self.head;
-        if let Content::Deletes(deletion) = &event.content {
-            let (before, after) = self.log_mut(community).redact(deletion);
-            self.bytes = self.bytes + after - before;
+        let log = &mut self.logs[community.index()];
+        if let Some(oldest) = log.oldest() {
+            self.by_events.remove(&(log.len(), Reverse(oldest), community));
+            self.by_bytes.remove(&(log.bytes(), Reverse(oldest), community));
         }
-        self.bytes += event.json.len();
-        let entry = LogEntry { event_id, json: event.json.clone(), shown: event.content.shown().cloned() };
-        self.log_mut(community).push(entry);
-        self.window.push_back(Some(community));
+        let (events, bytes) = (log.len(), log.bytes());
+        change(log);
+        if let Some(oldest) = log.oldest() {
+            self.by_events.insert((log.len(), Reverse(oldest), community));
+            self.by_bytes.insert((log.bytes(), Reverse(oldest), community));
+        }
+        self.events = self.events - events + log.len();
+        self.bytes = self.bytes - bytes + log.bytes();
     }
 
     /// Moves the head to the next event, which no log keeps.
     pub(super) fn skip(&mut self) {
         self.head = self.head.next();
-        self.window.push_back(None);
     }
 
-    /// Evicts old events until the logs are within `limits`. Call it after each event.
-    pub(super) fn evict(&mut self, limits: &Limits) {
-        if let Some(Some(newest)) = self.window.back() {
-            let log = &mut self.logs[newest.index()];
-            if log.len() > limits.community_events {
-                self.bytes -= log.evict();
+    /// Moves the head to the next event, which is for the members of `community`. If it deletes something, the older events that
+    /// show it are redacted. Drops old events until the logs are within `limits`.
+    pub(super) fn append(&mut self, community: CommunitySlot, event: &SequencedEvent, limits: &Limits) {
+        self.head = self.head.next();
+        let event_id = self.head;
+        let entry = LogEntry { event_id, json: event.json.clone(), shown: event.content.shown().cloned() };
+        self.change(community, |log| {
+            if let Content::Deletes(deletion) = &event.content {
+                log.redact(deletion);
             }
+            log.push(entry);
+            if log.len() > limits.community_events {
+                log.evict();
+            }
+        });
+        while self.events > limits.total_events {
+            let Some((_, _, largest)) = self.by_events.last().copied() else { return };
+            self.change(largest, CommunityLog::evict);
         }
-        while self.window.len() > limits.total_events || self.bytes > limits.total_bytes {
-            let oldest = self.head.minus(self.window.len()).next();
-            let Some(community) = self.window.pop_front() else { return };
-            let log = community.map(|community| &mut self.logs[community.index()]);
-            // The event is gone already where its community had more than its own bound.
-            if let Some(log) = log.filter(|log| log.oldest() == Some(oldest)) {
-                self.bytes -= log.evict();
+        self.drop_bytes(limits, Some(event_id));
+    }
+
+    /// Drops the oldest event of the largest log until the bytes are within `limits`, or that event is the one to `spare`.
+    fn drop_bytes(&mut self, limits: &Limits, spare: Option<EventId>) {
+        while self.bytes > limits.total_bytes {
+            match self.by_bytes.last().copied() {
+                Some((_, Reverse(oldest), largest)) if Some(oldest) != spare => {
+                    self.change(largest, CommunityLog::evict)
+                }
+                _ => return,
             }
         }
     }

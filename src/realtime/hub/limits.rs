@@ -19,9 +19,9 @@ pub(crate) const USER_QUEUES: usize = 32;
 pub struct Limits {
     /// Events kept of one community.
     pub community_events: usize,
-    /// Events kept of all communities together: the newest so many of the order.
+    /// Events kept of all communities together.
     pub total_events: usize,
-    /// Bytes of events kept.
+    /// Bytes of the events kept of all communities together. The newest event may exceed them until the next one comes.
     pub total_bytes: usize,
     /// How long a queue lives without a heartbeat.
     pub queue_ttl: Duration,

@@ -10,6 +10,7 @@
 //!   known delivers nothing any more, not even earlier events (I5).
 //! * A deletion redacts the earlier events of its discussion or comment under the mutex. No poll that begins after it gets the
 //!   deleted text.
+//! * Sessions end in order with the other events. A poll that came by an ended session is answered, and none is parked.
 //!
 //! Events come one at a time, in order, from the feed. An event costs one push, and one wake for each poll that is parked
 //! in its community (I8).
@@ -19,6 +20,7 @@
 
 mod communities;
 mod community_log;
+mod ended_sessions;
 mod event_logs;
 mod lifetime;
 mod limits;
@@ -48,12 +50,12 @@ use self::{
 };
 use super::body;
 use crate::{
-    directory::Scope,
+    auth::Viewer,
     events::{
         SequencedEvent,
         history::{HistoryId, Position},
     },
-    ids::{CommunityId, EventId, QueueId, UserId},
+    ids::{CommunityId, EventId, QueueId},
 };
 
 /// A node's queues and recent events.
@@ -77,6 +79,10 @@ pub enum PollOutcome {
     Ahead,
     /// The user's memberships must be read anew: [`Hub::begin_registration`], then [`RegistrationGuard::update_memberships`].
     MembershipsUnknown,
+    /// The viewer's session has ended since it was read.
+    SessionEnded,
+    /// The viewer's session was read so long ago that it must be read again.
+    SessionUnknown,
     /// This user has no such queue here.
     NotFound,
 }
@@ -121,6 +127,9 @@ impl Hub {
         self.head.send_replace(event.event_id);
         for queue in appended.gone {
             queue.answer();
+        }
+        for sender in appended.signed_out {
+            answer(sender, ParkedOutcome::SessionEnded);
         }
         let count = appended.woken.len();
         if count > 0 {
@@ -169,20 +178,12 @@ impl Hub {
         while !self.has_reached(position) && heads.changed().await.is_ok() {}
     }
 
-    /// Looks for what there is for a queue of `user` after `cursor`. Parks the poll where that is nothing, if it `may_park`.
+    /// Looks for what there is for a queue of `viewer` after `cursor`. Parks the poll where that is nothing, if it `may_park`.
     ///
-    /// `token` is the scope of the poll's token, which can only narrow the queue's own. A poll that is already parked on the
-    /// queue is answered at once with an empty list. It loses nothing, since its cursor stays where it was.
-    pub fn poll(
-        &self,
-        queue: QueueId,
-        user: UserId,
-        token: &Scope,
-        cursor: EventId,
-        may_park: bool,
-        now: Instant,
-    ) -> PollOutcome {
-        let (older, found) = self.locked(|state| state.poll(queue, user, token, cursor, may_park, now));
+    /// The viewer's scope can only narrow the queue's own. A poll that is already parked on the queue is answered at once with an
+    /// empty list. It loses nothing, since its cursor stays where it was.
+    pub fn poll(&self, queue: QueueId, viewer: &Viewer, cursor: EventId, may_park: bool, now: Instant) -> PollOutcome {
+        let (older, found) = self.locked(|state| state.poll(queue, viewer, cursor, may_park, now));
         if let Some(older) = older {
             older.release();
         }
@@ -202,9 +203,12 @@ impl Hub {
             PollOutcome::Answer(body) => Some(body),
             PollOutcome::Catchup => Some(body::catchup()),
             // A parked poll comes to none of these. Were it otherwise, its cursor would stay where it is.
-            PollOutcome::Parked(_) | PollOutcome::Ahead | PollOutcome::MembershipsUnknown | PollOutcome::NotFound => {
-                Some(body::empty(handle.seen()))
-            }
+            PollOutcome::Parked(_)
+            | PollOutcome::Ahead
+            | PollOutcome::MembershipsUnknown
+            | PollOutcome::SessionEnded
+            | PollOutcome::SessionUnknown
+            | PollOutcome::NotFound => Some(body::empty(handle.seen())),
         }
     }
 

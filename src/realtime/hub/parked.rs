@@ -16,8 +16,9 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
+    auth::Viewer,
     directory::Scope,
-    ids::{EventId, QueueId},
+    ids::{EventId, QueueId, SessionTag},
 };
 
 /// Why a parked poll is answered.
@@ -31,6 +32,8 @@ pub enum ParkedOutcome {
     Leapt,
     /// The queue is gone.
     Gone,
+    /// The session that the poll came by has ended.
+    SessionEnded,
 }
 
 /// Where the answer of a parked poll goes.
@@ -43,6 +46,8 @@ pub(super) struct ParkedEntry {
     number: u64,
     seen: EventId,
     token: Scope,
+    /// The session that the poll came by, if it came by one.
+    session: Option<SessionTag>,
 }
 
 /// The poll's half. It resolves with the outcome.
@@ -54,12 +59,13 @@ pub struct ParkHandle {
     seen: EventId,
 }
 
-/// Both halves of a poll of `queue` that has seen every event up to `seen`. `token` is the scope of its token, and `number`
-/// tells it from the queue's other polls.
+/// Both halves of a poll of `queue` by `viewer` that has seen every event up to `seen`. `number` tells it from the queue's other
+/// polls.
 #[inline]
-pub(super) fn park(queue: QueueId, number: u64, seen: EventId, token: Scope) -> (ParkedEntry, ParkHandle) {
+pub(super) fn park(queue: QueueId, number: u64, seen: EventId, viewer: &Viewer) -> (ParkedEntry, ParkHandle) {
     let (sender, receiver) = oneshot::channel();
-    (ParkedEntry { sender, number, seen, token }, ParkHandle { receiver, number, queue, seen })
+    let (token, session) = (viewer.scope.clone(), viewer.session.map(|session| session.hash.tag()));
+    (ParkedEntry { sender, number, seen, token, session }, ParkHandle { receiver, number, queue, seen })
 }
 
 impl ParkedEntry {
@@ -71,6 +77,11 @@ impl ParkedEntry {
     #[inline]
     pub(super) fn token(&self) -> &Scope {
         &self.token
+    }
+
+    /// Whether the poll came by one of these sessions.
+    pub(super) fn is_by(&self, sessions: &[SessionTag]) -> bool {
+        self.session.is_some_and(|session| sessions.contains(&session))
     }
 
     #[inline]

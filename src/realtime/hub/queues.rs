@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::parked::{ParkHandle, ParkedEntry};
 use crate::{
     directory::Scope,
-    ids::{CommunityId, QueueId, UserId},
+    ids::{CommunityId, QueueId, SessionTag, UserId},
 };
 
 /// A queue on this node.
@@ -87,6 +87,11 @@ impl Queue {
     #[inline]
     pub(super) fn unpark_for(&mut self, community: CommunityId) -> Option<ParkedEntry> {
         self.parked.take_if(|entry| self.scope.allows_both(entry.token(), community))
+    }
+
+    /// Takes the parked poll out if it came by one of these sessions.
+    pub(super) fn unpark_session(&mut self, sessions: &[SessionTag]) -> Option<ParkedEntry> {
+        self.parked.take_if(|entry| entry.is_by(sessions))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     communities::{Communities, CommunitySlot},
+    ended_sessions::EndedSessions,
     event_logs::EventLogs,
     limits::{Limits, Start, Stats, USER_QUEUES},
     members::{Member, Members},
@@ -21,7 +22,7 @@ use crate::{
         Audience, MembershipChange, SequencedEvent,
         history::{HistoryId, Position},
     },
-    ids::{CommunityId, EventId, QueueId, UserId},
+    ids::{CommunityId, EventId, QueueId, SessionTag, UserId},
     realtime::memberships::MembershipHistory,
 };
 
@@ -37,6 +38,7 @@ pub(super) struct HubState {
     lists: WaitingLists,
     queues: Queues,
     members: Members,
+    ended_sessions: EndedSessions,
     /// How many polls were parked so far. Each gets its number.
     parked_polls: u64,
 }
@@ -49,6 +51,8 @@ pub(super) struct Appended {
     pub(super) woken: Vec<AnswerSender>,
     /// Their queues are gone.
     pub(super) gone: Vec<RemovedQueue>,
+    /// Their sessions have ended.
+    pub(super) signed_out: Vec<AnswerSender>,
 }
 
 /// A queue that was removed, whose parked poll has no answer yet.
@@ -78,6 +82,7 @@ impl HubState {
             self.logs.set_evicted(self.communities.slot_or_new(community), through);
         }
         self.members.forget_history();
+        self.ended_sessions = EndedSessions::starting_at(self.logs.head());
         self.lists.clear();
         self.queues.iter_mut().filter_map(Queue::unpark).map(ParkedEntry::into_sender).collect()
     }
@@ -91,7 +96,7 @@ impl HubState {
         match event.audience {
             Audience::Community => {
                 let community = self.communities.slot_or_new(event.community_id);
-                self.logs.append(community, event);
+                self.logs.append(community, event, limits);
                 appended.woken = self.wake_community(community, event.community_id);
             }
             Audience::Member(change) => {
@@ -102,9 +107,13 @@ impl HubState {
                 self.logs.skip();
                 appended.gone = self.end_account(event.event_id, user);
             }
+            Audience::Sessions { user_id, ref ended } => {
+                self.logs.skip();
+                self.ended_sessions.add(event.event_id, ended);
+                appended.signed_out = self.end_sessions(user_id, ended);
+            }
             Audience::Nobody => self.logs.skip(),
         }
-        self.logs.evict(limits);
         Some(appended)
     }
 
@@ -136,6 +145,13 @@ impl HubState {
         let queues: Vec<QueueId> =
             member.queues().iter().filter_map(|slot| self.queues.at(*slot)).map(Queue::id).collect();
         queues.into_iter().filter_map(|queue| self.remove(queue)).collect()
+    }
+
+    /// Takes out the polls that are parked by these sessions.
+    fn end_sessions(&mut self, user: UserId, ended: &[SessionTag]) -> Vec<AnswerSender> {
+        let Some(member) = self.members.get(user) else { return Vec::new() };
+        let unpark = |slot: &QueueSlot| self.queues.at_mut(*slot)?.unpark_session(ended);
+        member.queues().iter().filter_map(unpark).map(ParkedEntry::into_sender).collect()
     }
 
     /// Works out anew for which communities these queues wait: their user's memberships have changed.

@@ -45,8 +45,6 @@ struct Model {
     start: EventId,
     /// The community events that the hub should still have.
     kept: BTreeSet<EventId>,
-    /// The hub's window of the order begins after this event.
-    window: EventId,
     registrations: Vec<(UserId, RegistrationGuard, Option<History>)>,
     queues: Vec<ModelQueue>,
     /// Up to which event the hub knows a user's memberships from a registration. This may be beyond its head.
@@ -58,7 +56,7 @@ struct Model {
 
 impl Model {
     fn new(world: World, start: EventId) -> Self {
-        let limits = Limits { community_events: 4, total_events: 15, total_bytes: 1_200, queue_ttl: TTL };
+        let limits = Limits { community_events: 4, total_events: 15, total_bytes: 900, queue_ttl: TTL };
         let mut evicted = BTreeMap::new();
         for event in
             world.events.iter().filter(|event| event.event_id.get() <= start && event.audience == Audience::Community)
@@ -75,7 +73,6 @@ impl Model {
             head: start,
             start,
             kept: BTreeSet::new(),
-            window: start,
             registrations: Vec::new(),
             queues: Vec::new(),
             known: BTreeMap::new(),
@@ -122,7 +119,7 @@ impl Model {
                     self.world.role_at(event_id - 1, queue.user, community).is_some()
                         && self.is_member(queue.user, community)
                 }
-                Audience::Account(_) | Audience::Nobody => false,
+                Audience::Account(_) | Audience::Sessions { .. } | Audience::Nobody => false,
             }
     }
 
@@ -150,16 +147,7 @@ impl Model {
         self.head += 1;
         if next.audience == Audience::Community {
             self.world.redact(self.head);
-            self.kept.insert(next.event_id.get());
-            let own: Vec<_> =
-                self.kept.iter().copied().filter(|id| self.event(*id).community_id == next.community_id).collect();
-            if own.len() > self.limits.community_events {
-                self.kept.remove(&own[0]);
-            }
-        }
-        while (self.head - self.window) as usize > self.limits.total_events || self.bytes() > self.limits.total_bytes {
-            self.window += 1;
-            self.kept.remove(&self.window);
+            self.keep(next.event_id.get());
         }
         for queue in &self.queues {
             if let Some(parked) = &queue.parked
@@ -180,8 +168,50 @@ impl Model {
         }
     }
 
+    /// The events that are kept of each community, oldest first.
+    fn logs(&self) -> BTreeMap<CommunityId, Vec<EventId>> {
+        let mut logs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for event_id in &self.kept {
+            logs.entry(self.event(*event_id).community_id.get()).or_default().push(*event_id);
+        }
+        logs
+    }
+
+    fn bytes_of(&self, events: &[EventId]) -> usize {
+        events.iter().map(|event_id| self.event(*event_id).json.len()).sum()
+    }
+
+    /// Keeps the newest event, and makes room for it.
+    fn keep(&mut self, newest: EventId) {
+        // The event before this one may have been larger than the room for it.
+        self.divide(self.limits.total_bytes, newest, Self::bytes_of);
+        self.kept.insert(newest);
+        let own = &self.logs()[&self.event(newest).community_id.get()];
+        if own.len() > self.limits.community_events {
+            self.kept.remove(&own[0]);
+        }
+        self.divide(self.limits.total_events, newest, |_, log| log.len());
+        self.divide(self.limits.total_bytes, newest, Self::bytes_of);
+    }
+
+    /// The largest log gives way until all fit into the room. Of equally large ones, the one with the oldest event does.
+    fn divide(&mut self, room: usize, newest: EventId, size: impl Fn(&Self, &[EventId]) -> usize) {
+        loop {
+            let logs = self.logs();
+            if logs.values().map(|log| size(self, log)).sum::<usize>() <= room {
+                return;
+            }
+            let largest = logs.values().max_by_key(|log| (size(self, log), std::cmp::Reverse(log[0]))).unwrap();
+            if largest[0] == newest {
+                return;
+            }
+            assert!(size(self, largest) * logs.len() > room, "who is within an even share loses nothing");
+            self.kept.remove(&largest[0]);
+        }
+    }
+
     fn bytes(&self) -> usize {
-        self.kept.iter().map(|id| self.event(*id).json.len()).sum()
+        self.bytes_of(&self.kept.iter().copied().collect::<Vec<_>>())
     }
 
     fn forget(&mut self, which: usize) -> ModelQueue {
@@ -242,9 +272,11 @@ impl Model {
                 assert_eq!(parked.seen().get(), self.head);
                 self.queues[which].parked = Some(ModelParked { token, parked });
             }
-            PollOutcome::Ahead | PollOutcome::MembershipsUnknown | PollOutcome::NotFound => {
-                panic!("the queue is not served")
-            }
+            PollOutcome::Ahead
+            | PollOutcome::MembershipsUnknown
+            | PollOutcome::SessionEnded
+            | PollOutcome::SessionUnknown
+            | PollOutcome::NotFound => panic!("the queue is not served"),
         }
     }
 
@@ -274,7 +306,7 @@ impl Model {
         let base = world.id.base;
         self.hub.leap(Start { history: world.id.clone(), head: base, floor: base, evicted: Vec::new() });
         self.world = world;
-        (self.head, self.start, self.window) = (base.get(), base.get(), base.get());
+        (self.head, self.start) = (base.get(), base.get());
         self.kept.clear();
         self.known.clear();
         self.ended.clear();

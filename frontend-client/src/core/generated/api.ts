@@ -812,6 +812,13 @@ last_event_id: number;
 timeout?: number;
 };
 
+export type EndSessionParams = {
+/**
+ * `true` ends all sessions of the signed-in user, in all browsers, and the polls that wait in them.
+ */
+everywhere?: boolean;
+};
+
 /**
  * The answer reflects every event up to `last_event_id`: poll from there.
  * @summary List the discussions of an article, newest first
@@ -1216,20 +1223,28 @@ export const register = async ( options?: RequestInit): Promise<Registration> =>
 
 
 /**
- * Ends the session of the cookie. A request without a session is no error.
+ * Ends the session of the cookie, and the polls that wait in it. A request without a session is no error, unless it is to end the
+sessions `everywhere`: that needs a signed-in user.
  * @summary Log out
  */
-export const getEndSessionUrl = () => {
+export const getEndSessionUrl = (params?: EndSessionParams,) => {
+  const normalizedParams = new URLSearchParams();
 
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
 
-  
+  const stringifiedParams = normalizedParams.toString();
 
-  return `/session`
+  return stringifiedParams.length > 0 ? `/session?${stringifiedParams}` : `/session`
 }
 
-export const endSession = async ( options?: RequestInit): Promise<void> => {
+export const endSession = async (params?: EndSessionParams, options?: RequestInit): Promise<void> => {
   
-  return request<void>(getEndSessionUrl(),
+  return request<void>(getEndSessionUrl(params),
   {      
     ...options,
     method: 'DELETE'
@@ -1265,6 +1280,8 @@ export const getSession = async ( options?: RequestInit): Promise<SessionInfo> =
 
 
 /**
+ * The session lives for `SESSION_TTL_SECONDS` (12 hours), however soon the token expires. It ends with a log-out, with the user's
+account, and when the server no longer accepts the key that signed the token.
  * @summary Exchange a bearer token for a session cookie
  */
 export const getBeginSessionUrl = () => {

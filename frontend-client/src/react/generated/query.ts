@@ -30,6 +30,7 @@ import { request } from '../../core/api/request.js';
 import type {
   CommentPatch,
   DiscussionPatch,
+  EndSessionParams,
   ErrorBody,
   Heartbeat,
   ListCommentsParams,
@@ -945,8 +946,8 @@ export const useRegister = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBo
 
 
 export const getEndSessionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
-): UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,void, TContext> => {
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,{params?: EndSessionParams}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,{params?: EndSessionParams}, TContext> => {
 
 const mutationKey = ['endSession'];
 const {mutation: mutationOptions, request: requestOptions} = options ?
@@ -958,10 +959,10 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
       
 
 
-      const mutationFn: MutationFunction<Awaited<ReturnType<typeof endSession>>, void> = () => {
-          
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof endSession>>, {params?: EndSessionParams}> = (props) => {
+          const {params} = props ?? {};
 
-          return  endSession(requestOptions)
+          return  endSession(params,requestOptions)
         }
 
         
@@ -977,11 +978,11 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
  * @summary Log out
  */
 export const useEndSession = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof endSession>>, TError,{params?: EndSessionParams}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof endSession>>,
         TError,
-        void,
+        {params?: EndSessionParams},
         TContext
       > => {
 

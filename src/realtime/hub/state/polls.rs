@@ -4,10 +4,12 @@ use tokio::time::Instant;
 
 use super::HubState;
 use crate::{
+    auth::Viewer,
     directory::Scope,
-    ids::{EventId, QueueId, UserId},
+    ids::{EventId, QueueId},
     realtime::hub::{
         PollOutcome,
+        ended_sessions::SessionState,
         members::Member,
         parked::{ParkHandle, ParkedEntry, park},
         queues::{Queue, QueueSlot},
@@ -24,6 +26,8 @@ pub(in crate::realtime::hub) enum Finding {
     Parked(ParkHandle),
     Ahead,
     MembershipsUnknown,
+    SessionEnded,
+    SessionUnknown,
     NotFound,
 }
 
@@ -35,6 +39,8 @@ impl From<Finding> for PollOutcome {
             Finding::Parked(handle) => Self::Parked(handle),
             Finding::Ahead => Self::Ahead,
             Finding::MembershipsUnknown => Self::MembershipsUnknown,
+            Finding::SessionEnded => Self::SessionEnded,
+            Finding::SessionUnknown => Self::SessionUnknown,
             Finding::NotFound => Self::NotFound,
         }
     }
@@ -46,19 +52,23 @@ impl HubState {
     pub(in crate::realtime::hub) fn poll(
         &mut self,
         queue: QueueId,
-        user: UserId,
-        token: &Scope,
+        viewer: &Viewer,
         cursor: EventId,
         may_park: bool,
         now: Instant,
     ) -> (Option<ParkedEntry>, Finding) {
+        match viewer.session.map(|session| self.ended_sessions.state(&session)) {
+            None | Some(SessionState::Valid) => {}
+            Some(SessionState::Ended) => return (None, Finding::SessionEnded),
+            Some(SessionState::Unknown) => return (None, Finding::SessionUnknown),
+        }
         let Some(slot) = self.queues.slot(queue) else { return (None, Finding::NotFound) };
         let older = match self.queues.at_mut(slot) {
-            Some(found) if found.is_usable(user, now) => found.unpark(),
+            Some(found) if found.is_usable(viewer.user_id, now) => found.unpark(),
             _ => return (None, Finding::NotFound),
         };
-        let found = self.look(slot, token, cursor, may_park && !self.is_closing);
-        (older, found.unwrap_or_else(|| Finding::Parked(self.park(slot, queue, token.clone()))))
+        let found = self.look(slot, &viewer.scope, cursor, may_park && !self.is_closing);
+        (older, found.unwrap_or_else(|| Finding::Parked(self.park(slot, queue, viewer))))
     }
 
     /// What there is for a queue after `cursor`. None where that is nothing and the poll `may_park`.
@@ -92,9 +102,9 @@ impl HubState {
     }
 
     #[inline]
-    fn park(&mut self, slot: QueueSlot, queue: QueueId, token: Scope) -> ParkHandle {
+    fn park(&mut self, slot: QueueSlot, queue: QueueId, viewer: &Viewer) -> ParkHandle {
         self.parked_polls += 1;
-        let (entry, handle) = park(queue, self.parked_polls, self.logs.head(), token);
+        let (entry, handle) = park(queue, self.parked_polls, self.logs.head(), viewer);
         if let Some(queue) = self.queues.at_mut(slot) {
             queue.park(entry);
         }
