@@ -57,6 +57,11 @@ export type CommentAuthor = Author | null;
  */
 export type CommentDeletedAt = string | null;
 
+/**
+ * When the author last changed the text; null if they never did.
+ */
+export type CommentEditedAt = string | null;
+
 export type CommentParentId = number | null;
 
 /**
@@ -77,12 +82,14 @@ export interface Comment {
   depth: number;
   /** The discussion it is in. */
   discussion_id: number;
+  /** When the author last changed the text; null if they never did. */
+  edited_at: CommentEditedAt;
   /** The comment's id. */
   id: number;
   parent_id: CommentParentId;
   /** The text in Markdown; null in a tombstone. */
   text: CommentText;
-  /** When the text last changed. */
+  /** When it last changed. It is the version that `if_updated_at` names. */
   updated_at: string;
 }
 
@@ -107,9 +114,16 @@ export interface CommentPage {
 }
 
 /**
+ * The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one.
+ */
+export type CommentPatchIfUpdatedAt = string | null;
+
+/**
  * A change of a comment. Only the author may change it.
  */
 export interface CommentPatch {
+  /** The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one. */
+  if_updated_at?: CommentPatchIfUpdatedAt;
   /**
    * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
    * @minLength 1
@@ -193,6 +207,18 @@ export type DiscussionAuthor = Author | null;
 export type DiscussionDeletedAt = string | null;
 
 /**
+ * When the author last changed the topic or the text; null if they never did.
+ */
+export type DiscussionEditedAt = string | null;
+
+/**
+ * When it was resolved; null while it is not.
+ */
+export type DiscussionResolvedAt = string | null;
+
+export type DiscussionResolvedBy = Author | null;
+
+/**
  * The text in Markdown; null in a tombstone.
  */
 export type DiscussionText = string | null;
@@ -217,15 +243,20 @@ export interface Discussion {
   created_at: string;
   /** When it was deleted; null if it is not deleted. */
   deleted_at: DiscussionDeletedAt;
+  /** When the author last changed the topic or the text; null if they never did. */
+  edited_at: DiscussionEditedAt;
   /** The discussion's id. */
   id: number;
   /** Whether it is resolved. */
   is_resolved: boolean;
+  /** When it was resolved; null while it is not. */
+  resolved_at: DiscussionResolvedAt;
+  resolved_by: DiscussionResolvedBy;
   /** The text in Markdown; null in a tombstone. */
   text: DiscussionText;
   /** The topic; null in a tombstone. */
   topic: DiscussionTopic;
-  /** When the topic, the text or `is_resolved` last changed. */
+  /** When the topic, the text or `is_resolved` last changed. It is the version that `if_updated_at` names. */
   updated_at: string;
 }
 
@@ -250,6 +281,11 @@ export interface DiscussionPage {
 }
 
 /**
+ * The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one.
+ */
+export type DiscussionPatchIfUpdatedAt = string | null;
+
+/**
  * The author and admins may change it.
  */
 export type DiscussionPatchIsResolved = boolean | null;
@@ -269,9 +305,12 @@ export type DiscussionPatchText = string | null;
 export type DiscussionPatchTopic = string | null;
 
 /**
- * A change of a discussion. It needs at least one of these fields.
+ * A change of a discussion. It needs at least one of `topic`, `text` and `is_resolved`. What is as it says already is not
+changed.
  */
 export interface DiscussionPatch {
+  /** The `updated_at` that you have read, exactly as it was sent: the change is made only if it is still this one. */
+  if_updated_at?: DiscussionPatchIfUpdatedAt;
   /** The author and admins may change it. */
   is_resolved?: DiscussionPatchIsResolved;
   /**
@@ -333,6 +372,7 @@ export const ErrorCode = {
   method_not_allowed: 'method_not_allowed',
   discussion_deleted: 'discussion_deleted',
   comment_deleted: 'comment_deleted',
+  changed_meanwhile: 'changed_meanwhile',
   body_too_large: 'body_too_large',
   unsupported_media_type: 'unsupported_media_type',
   invalid_fields: 'invalid_fields',
@@ -437,6 +477,11 @@ export type NewCommentEventAuthor = Author | null;
  */
 export type NewCommentEventDeletedAt = string | null;
 
+/**
+ * When the author last changed the text; null if they never did.
+ */
+export type NewCommentEventEditedAt = string | null;
+
 export type NewCommentEventParentId = number | null;
 
 /**
@@ -471,6 +516,8 @@ export interface NewCommentEvent {
   depth: number;
   /** The discussion it is in. */
   discussion_id: number;
+  /** When the author last changed the text; null if they never did. */
+  edited_at: NewCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
   parent_id: NewCommentEventParentId;
@@ -509,6 +556,18 @@ export type NewDiscussionEventAuthor = Author | null;
 export type NewDiscussionEventDeletedAt = string | null;
 
 /**
+ * When the author last changed topic or text; null if they never did.
+ */
+export type NewDiscussionEventEditedAt = string | null;
+
+/**
+ * When it was resolved; null while it is not.
+ */
+export type NewDiscussionEventResolvedAt = string | null;
+
+export type NewDiscussionEventResolvedBy = Author | null;
+
+/**
  * Its text, in Markdown; null if it was deleted since.
  */
 export type NewDiscussionEventText = string | null;
@@ -541,10 +600,15 @@ export interface NewDiscussionEvent {
   deleted_at?: NewDiscussionEventDeletedAt;
   /** The discussion. */
   discussion_id: number;
+  /** When the author last changed topic or text; null if they never did. */
+  edited_at: NewDiscussionEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
+  /** When it was resolved; null while it is not. */
+  resolved_at: NewDiscussionEventResolvedAt;
+  resolved_by: NewDiscussionEventResolvedBy;
   /** Its text, in Markdown; null if it was deleted since. */
   text: NewDiscussionEventText;
   /** When the change was made. */
@@ -629,6 +693,11 @@ export type UpdatedCommentEventAuthor = Author | null;
  */
 export type UpdatedCommentEventDeletedAt = string | null;
 
+/**
+ * When the author last changed the text; null if they never did.
+ */
+export type UpdatedCommentEventEditedAt = string | null;
+
 export type UpdatedCommentEventParentId = number | null;
 
 /**
@@ -659,6 +728,8 @@ export interface UpdatedCommentEvent {
   deleted_at?: UpdatedCommentEventDeletedAt;
   /** The discussion it is in. */
   discussion_id: number;
+  /** When the author last changed the text; null if they never did. */
+  edited_at: UpdatedCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
   parent_id: UpdatedCommentEventParentId;
@@ -675,6 +746,18 @@ export type UpdatedDiscussionEventAuthor = Author | null;
  * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
  */
 export type UpdatedDiscussionEventDeletedAt = string | null;
+
+/**
+ * When the author last changed topic or text; null if they never did.
+ */
+export type UpdatedDiscussionEventEditedAt = string | null;
+
+/**
+ * When it was resolved; null while it is not.
+ */
+export type UpdatedDiscussionEventResolvedAt = string | null;
+
+export type UpdatedDiscussionEventResolvedBy = Author | null;
 
 /**
  * Its text, in Markdown; null if it was deleted since.
@@ -709,10 +792,15 @@ export interface UpdatedDiscussionEvent {
   deleted_at?: UpdatedDiscussionEventDeletedAt;
   /** The discussion. */
   discussion_id: number;
+  /** When the author last changed topic or text; null if they never did. */
+  edited_at: UpdatedDiscussionEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
+  /** When it was resolved; null while it is not. */
+  resolved_at: UpdatedDiscussionEventResolvedAt;
+  resolved_by: UpdatedDiscussionEventResolvedBy;
   /** Its text, in Markdown; null if it was deleted since. */
   text: UpdatedDiscussionEventText;
   /** When the change was made. */
@@ -782,6 +870,18 @@ cursor?: string;
  */
 limit?: number;
 };
+
+export type UpdateComment412AllOf = {
+  current: Comment;
+};
+
+export type UpdateComment412 = ErrorBody & UpdateComment412AllOf;
+
+export type UpdateDiscussion412AllOf = {
+  current: Discussion;
+};
+
+export type UpdateDiscussion412 = ErrorBody & UpdateDiscussion412AllOf;
 
 export type ListCommentsParams = {
 /**
@@ -929,6 +1029,7 @@ export const getComment = async (id: number, options?: RequestInit): Promise<Com
 
 
 /**
+ * A change that changes nothing makes no event. Without `If-Match` and `if_updated_at` the last change wins.
  * @summary Change a comment
  */
 export const getUpdateCommentUrl = (id: number,) => {
@@ -1004,6 +1105,7 @@ export const getDiscussion = async (id: number, options?: RequestInit): Promise<
 
 
 /**
+ * A change that changes nothing makes no event. Without `If-Match` and `if_updated_at` the last change wins.
  * @summary Change a discussion, or resolve it
  */
 export const getUpdateDiscussionUrl = (id: number,) => {
