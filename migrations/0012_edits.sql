@@ -126,7 +126,7 @@ declare
     called text;
 begin
     foreach called in array array['author_changed()', 'resolver_gone()'] loop
-        execute format('alter function %s security definer set search_path = %I, pg_temp', called, current_schema());
+        execute format('alter function %s security definer set search_path = pg_catalog, %I, pg_temp', called, current_schema());
         execute format('revoke execute on function %s from public', called);
     end loop;
 end $$;

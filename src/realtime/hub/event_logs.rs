@@ -100,15 +100,17 @@ impl EventLogs {
     }
 
     /// Moves the head to the next event, which is for the members of `community`. If it deletes something, the older events that
-    /// show it are redacted. Drops old events until the logs are within `limits`.
+    /// show it are redacted. Drops old events until the logs are within `limits`. The newest event stays until the next one comes,
+    /// even if it is larger than the bound of bytes: nobody else's event goes for it.
     pub(super) fn append(&mut self, community: CommunitySlot, event: &SequencedEvent, limits: &Limits) {
+        if let Content::Deletes(deletion) = &event.content {
+            self.change(community, |log| log.redact(deletion));
+        }
+        self.drop_bytes(limits, None);
         self.head = self.head.next();
         let event_id = self.head;
         let entry = LogEntry { event_id, json: event.json.clone(), shown: event.content.shown().cloned() };
         self.change(community, |log| {
-            if let Content::Deletes(deletion) = &event.content {
-                log.redact(deletion);
-            }
             log.push(entry);
             if log.len() > limits.community_events {
                 log.evict();

@@ -79,7 +79,17 @@ function apply(comment: CommentTree, event: CommentEvent): CommentTree {
 }
 
 function fromEvent(event: Extract<KnownEvent, { type: "new_comment" }>): CommentTree {
-  const { comment_id: id, discussion_id, parent_id, depth, text, author, edited_at, timestamp, deleted_at = null } = event;
+  const {
+    comment_id: id,
+    discussion_id,
+    parent_id,
+    depth,
+    text,
+    author,
+    edited_at,
+    timestamp,
+    deleted_at = null,
+  } = event;
   const times = { created_at: timestamp, updated_at: timestamp, edited_at, deleted_at };
   return { id, discussion_id, parent_id, depth, text, author, ...times, replies: [] };
 }
