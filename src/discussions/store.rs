@@ -95,7 +95,8 @@ struct Placement {
 /// Reads a page of the article's discussions, newest first: those of `community`, or of all communities that the viewer may read.
 /// It is one statement, so the discussions and the head are of one snapshot (I4). Each row has either a discussion or what holds
 /// for the page. An array of all discussions in one row costs PostgreSQL half as much again, for its large buffers. `ctid` says
-/// where a row is stored, which stays so within a statement: it saves a second search of the index.
+/// where a row is stored, which stays so within a statement: it saves a second search of the index. `article_id` is compared as a
+/// range, so that only the index of the page gives the order (migration 0014). With `article_id = $1` the primary key gives it too.
 pub(crate) async fn page(
     db: impl PgExecutor<'_>,
     viewer: Option<&Viewer>,
@@ -118,9 +119,9 @@ pub(crate) async fn page(
                from placements
                cross join lateral (
                    select id, ctid from discussions
-                   where (community_id, article_id, id) < (placements.community_id, $1, coalesce($5, 9223372036854775807))
-                     and (community_id, article_id) >= (placements.community_id, $1)
-                   order by community_id desc, article_id desc, id desc limit $6::bigint + 1
+                   where community_id = placements.community_id
+                     and (article_id, id) < ($1, coalesce($5, 9223372036854775807)) and article_id >= $1
+                   order by article_id desc, id desc limit $6::bigint + 1
                ) found
                where may_read(placements.kind, placements.role, $3, placements.viewer_is_active)
                order by found.id desc limit $6::bigint + 1

@@ -26,33 +26,68 @@ fn rows_read(node: &Value) -> f64 {
     own + node["Plans"].as_array().into_iter().flatten().map(rows_read).sum::<f64>()
 }
 
-#[tokio::test]
-async fn a_page_of_an_old_article_reads_no_newer_discussions_of_others() {
+/// A database with an old article of 200 discussions, and 20,000 newer discussions of another article in the same community. In 30
+/// other communities, each of 100 articles has ten discussions. User 1 is a member everywhere.
+async fn world() -> (TestDatabase, PgConnection) {
     let database = TestDatabase::create().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     connection
         .execute(
             "insert into users (id, username) values (1, 'ada');
-             insert into communities (id, name, slug, kind) values (1, 'Biology', 'biology', 'private');
-             insert into articles (id, title, slug) values (1, 'Old', 'old'), (2, 'New', 'new');
-             insert into community_articles (community_id, article_id) values (1, 1), (1, 2);
-             insert into memberships (user_id, community_id, role) values (1, 1, 'member');
+             insert into communities (id, name, slug, kind)
+             select id, 'c' || id, 'c' || id, 'private' from generate_series(1, 31) id;
+             insert into articles (id, title, slug) select id, 'a' || id, 'a' || id from generate_series(1, 102) id;
+             insert into community_articles (community_id, article_id)
+             select community, article from generate_series(2, 31) community, generate_series(3, 102) article
+             union all values (1, 1), (1, 2);
+             insert into memberships (user_id, community_id, role) select 1, id, 'member' from generate_series(1, 31) id;
              insert into discussions (community_id, article_id, author_id, topic, text)
-             select 1, case when number <= 200 then 1 else 2 end, 1, 'Topic', 'Text' from generate_series(1, 20000) number;
+             select 1, case when number <= 200 then 1 else 2 end, 1, 'Topic', 'Text' from generate_series(1, 20200) number;
+             insert into discussions (community_id, article_id, author_id, topic, text)
+             select community, article, 1, 'Topic', 'Text'
+             from generate_series(1, 10), generate_series(2, 31) community, generate_series(3, 102) article;
              analyze",
         )
         .await
         .unwrap();
     connection.execute(format!("prepare page as {}", statement("with placements as (")).as_str()).await.unwrap();
-    // A server's connection uses one plan for all parameters after a while.
+    (database, connection)
+}
+
+/// The statement of a page for user 1. A page that is not the first begins before discussion 150.
+fn page(article: i64, community: &str, before: &str) -> String {
+    format!("execute page({article}, {community}, 1, null, {before}, 20)")
+}
+
+#[tokio::test]
+async fn a_page_of_an_old_article_reads_no_newer_discussions_of_others() {
+    let (_database, mut connection) = world().await;
     for mode in ["force_generic_plan", "force_custom_plan"] {
         connection.execute(format!("set plan_cache_mode = {mode}").as_str()).await.unwrap();
-        for community in ["1", "null"] {
-            let explain =
-                format!("explain (analyze, timing off, format json) execute page(1, {community}, 1, null, null, 20)");
+        for (community, before) in [("1", "null"), ("null", "null"), ("1", "150")] {
+            let explain = format!("explain (analyze, timing off, format json) {}", page(1, community, before));
             let (plan,): (Value,) = sqlx::query_as(&explain).fetch_one(&mut connection).await.unwrap();
             let rows = rows_read(&plan[0]["Plan"]);
             assert!(rows < 1_000.0, "{mode}: {rows} rows were read: {plan:#}");
         }
+    }
+}
+
+/// To plan a page costs more than to read it. PostgreSQL plans a statement five times, and again at each call if it expects too many
+/// rows of the plan for all parameters.
+#[tokio::test]
+async fn a_page_is_not_planned_at_each_call() {
+    let (_database, mut connection) = world().await;
+    for (article, community) in [(1, "1"), (50, "15"), (50, "null")] {
+        connection.execute("deallocate page").await.unwrap();
+        connection.execute(format!("prepare page as {}", statement("with placements as (")).as_str()).await.unwrap();
+        for _ in 0..12 {
+            connection.execute(page(article, community, "null").as_str()).await.unwrap();
+        }
+        let planned: i64 = sqlx::query_scalar("select custom_plans from pg_prepared_statements where name = 'page'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(planned, 5, "article {article} in community {community}");
     }
 }
