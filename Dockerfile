@@ -8,6 +8,7 @@ COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
 COPY crates crates
+COPY fuzz fuzz
 # These are not built here, but Cargo.toml names them.
 COPY tests tests
 COPY benches benches

@@ -34,7 +34,7 @@ generate: ## write the generated part of the client again
 fmt: ## format the Rust code
 	@cargo fmt --all
 
-lint: ## run all lints as CI does: formatting, clippy, rustdoc, dependencies, fuzz target, client
+lint: ## run all lints as CI does: formatting, clippy, rustdoc, dependencies, client
 	@scripts/lint.sh
 
 bench: ## measure everything and write docs/performance.md again; STAGES=requests for a part

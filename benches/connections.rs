@@ -38,8 +38,9 @@ use discussions::{
         registry::Registry,
     },
     router,
-    serve::{FastPath, Server, TimeLimits},
+    serve::{ConnectionLimits, FastPath, Server},
     state::{AppState, Shared},
+    votes::batch::VoteWriter,
 };
 use measure::{median, resident_bytes};
 use tokio::{
@@ -97,7 +98,8 @@ fn application() -> AppState {
         poll_timeout: Duration::from_secs(config.poll_timeout_seconds),
         shutdown: shutdown.clone(),
     });
-    AppState::new(Shared { auth, realtime, writes: Default::default(), shutdown, db, config })
+    let votes = VoteWriter::new(db.clone(), &Handle::current());
+    AppState::new(Shared { auth, realtime, votes, writes: Default::default(), shutdown, db, config })
 }
 
 fn register(state: &AppState, user: i64) -> QueueId {
@@ -136,7 +138,7 @@ async fn measure(count: u32) {
     let shutdown = CancellationToken::new();
     let router = router::router(&state);
     let fast_path = FastPath::new(state.clone(), router.clone()).await;
-    let limits = TimeLimits::from(&state.config);
+    let limits = ConnectionLimits::new(&state.config, u64::MAX);
     let server = Server::new(router, shutdown, Some(fast_path), Handle::current(), limits);
     let round = Rc::new(Round { count, arrived: Cell::new(0), all: Notify::new() });
     let begin = Rc::new(Notify::new());

@@ -31,5 +31,5 @@ fi
 
 # The program starts its own PostgreSQL and Redis, because it must be able to kill them.
 unset DATABASE_URL REDIS_URL
-run_child cargo build --locked --workspace --bins || die "the programs did not build"
+run_child "${BUILD_PROGRAMS[@]}" || die "the programs did not build"
 run_child "$(cargo_target_dir)/debug/discussions-chaos" || die "the run failed; the nodes' logs are in .data/chaos"

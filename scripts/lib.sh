@@ -65,6 +65,11 @@ tree_hash() {
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1
 }
 
+# Builds every program but the fuzzer. Of the whole workspace at once, because the dependencies of one program alone have fewer
+# features, and cargo would compile them all again.
+# shellcheck disable=SC2034 # used by the scripts that include this one
+BUILD_PROGRAMS=(cargo build --locked --workspace --exclude discussions-fuzz --bins)
+
 # Prints the folder of cargo's build output, which the environment or a configuration may set.
 cargo_target_dir() {
     cargo metadata --format-version 1 --no-deps --offline 2>/dev/null |

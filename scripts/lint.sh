@@ -2,7 +2,7 @@
 # `make lint`: checks everything that can be checked without running the program. Tools that are not part of the Rust toolchain
 # are built once, into .data/tools. They are built without optimisation, since they run only briefly.
 #
-#   lint.sh [STAGE]...     rust, docs, dependencies, fuzz or client; by default all
+#   lint.sh [STAGE]...     rust, docs, dependencies or client; by default all
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -37,14 +37,11 @@ dependencies() {
     fi
 }
 
-# The fuzz target is a separate workspace. It shares the target folder, so that common dependencies are compiled once.
-fuzz() { CARGO_TARGET_DIR=$(cargo_target_dir) cargo check --quiet --locked --manifest-path fuzz/Cargo.toml; }
-
 client() {
     scripts/npm-ci.sh
     (cd frontend-client && npm run --silent lint)
 }
 
 stages=("$@")
-((${#stages[@]})) || stages=(rust docs dependencies fuzz client)
+((${#stages[@]})) || stages=(rust docs dependencies client)
 for stage in "${stages[@]}"; do "$stage"; done

@@ -11,7 +11,7 @@ action=${1:-}
 [[ $action == write || $action == check ]] || die "usage: scripts/openapi.sh write|check"
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
-cargo build --locked --bin discussions
+"${BUILD_PROGRAMS[@]}"
 "$(cargo_target_dir)/debug/discussions" openapi >"$new"
 
 if [[ $action == check ]]; then

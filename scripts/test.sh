@@ -47,7 +47,7 @@ chmod 755 .data .data/test "$work" # for the account that PostgreSQL runs under
 [[ -n ${DATABASE_URL:-} ]] || own_postgres "$work/postgres" --throwaway
 [[ -n ${REDIS_URL:-} ]] || own_redis "$work/redis"
 # The tests must not depend on the developer's settings.
-unset WRITES_PER_MINUTE REGISTERS_PER_MINUTE ANONYMOUS_READS_PER_MINUTE TRUSTED_PROXIES
+unset WRITES_PER_MINUTE VOTES_PER_MINUTE REGISTERS_PER_MINUTE ANONYMOUS_READS_PER_MINUTE TRUSTED_PROXIES
 unset BIND_ADDR METRICS_ADDR JWT_SECRET JWT_PUBLIC_KEY JWT_ALGORITHM JWT_AUDIENCE JWT_ISSUER ALLOWED_ORIGINS DEMO STATIC_DIR
 
 # logged LOG COMMAND...: runs COMMAND, and also writes its output to LOG.
@@ -68,13 +68,13 @@ test_rust() {
     logged "$work/hyper.log" env DIRECT_POLLS=false cargo test --locked --workspace --test it -- poll_rules:: delivery:: invariants:: ||
         die "Rust tests of polls by hyper failed"
     # The program starts its own PostgreSQL and Redis, because it must be able to kill them.
-    run_child cargo build --locked --workspace --bins || die "the programs did not build"
+    run_child "${BUILD_PROGRAMS[@]}" || die "the programs did not build"
     logged "$work/chaos.log" env -u DATABASE_URL -u REDIS_URL "$(cargo_target_dir)/debug/discussions-chaos" ||
         die "the short chaos run failed; the nodes' logs are in .data/chaos"
 }
 
 test_client() {
-    run_child cargo build --locked --bin discussions || die "the server did not build"
+    run_child "${BUILD_PROGRAMS[@]}" || die "the server did not build"
     DISCUSSIONS_BIN=$(cargo_target_dir)/debug/discussions
     export DISCUSSIONS_BIN CHROMIUM_PATH=${CHROMIUM_PATH:-/usr/bin/chromium}
     run_child scripts/npm-ci.sh || die "npm ci failed in frontend-client"

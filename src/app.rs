@@ -22,9 +22,10 @@ use crate::{
     health, idempotency, metrics,
     realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
-    serve::{self, FastPath, Server, TimeLimits},
+    serve::{self, ConnectionLimits, FastPath, Server},
     state::{AppState, Shared},
     telemetry,
+    votes::batch::VoteWriter,
 };
 
 /// How often old rows are deleted.
@@ -76,6 +77,7 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    let open_files = raise_open_files();
     let verifier = Verifier::new(&config.jwt)?;
     let metrics_handle = telemetry::metrics();
     let listener = bind(config.bind_addr, "BIND_ADDR").await?;
@@ -123,8 +125,9 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         poll_timeout: Duration::from_secs(config.poll_timeout_seconds),
         shutdown: shutdown.clone(),
     });
-    let state =
-        AppState::new(Shared { auth, realtime, writes: TaskTracker::new(), shutdown: shutdown.clone(), db, config });
+    let votes = VoteWriter::new(db.clone(), &requests);
+    let writes = TaskTracker::new();
+    let state = AppState::new(Shared { auth, realtime, votes, writes, shutdown: shutdown.clone(), db, config });
 
     let background =
         Background { tasks: TaskTracker::new(), shutdown: shutdown.clone(), failed: CancellationToken::new() };
@@ -148,21 +151,35 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
         hub.release();
     });
     background.spawn("housekeeping", housekeeping(state.clone()));
-    let limits = TimeLimits::from(&state.config);
+    let limits = ConnectionLimits::new(&state.config, open_files);
     let router = router::router(&state);
     let fast_path = match state.config.direct_polls {
         true => Some(FastPath::new(state.clone(), router.clone()).await),
         false => None,
     };
-    let server = Server::new(router, shutdown.clone(), fast_path, requests.clone(), limits);
+    let server = Server::new(router, shutdown.clone(), fast_path, requests, limits);
+    let metrics_server = server.beside(health::metrics_routes(state.clone(), metrics_handle));
     background.spawn("server", server.run(listener));
-    let metrics_router = health::metrics_routes(state.clone(), metrics_handle);
-    background
-        .spawn("metrics", Server::new(metrics_router, shutdown.clone(), None, requests, limits).run(metrics_listener));
+    background.spawn("metrics", metrics_server.run(metrics_listener));
     background.tasks.close();
 
     let Background { tasks, failed, .. } = background;
     Ok(Running { addr, metrics_addr, state, shutdown, tasks, failed })
+}
+
+/// Raises the limit of open files as far as this process may. Returns the limit.
+fn raise_open_files() -> u64 {
+    let before = rlimit::Resource::NOFILE.get_soft().unwrap_or(rlimit::INFINITY);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(open_files) => {
+            tracing::info!(before, open_files, "raised the limit of open files; each connection is one");
+            open_files
+        }
+        Err(error) => {
+            tracing::warn!(cause = %error, open_files = before, "cannot raise the limit of open files");
+            before
+        }
+    }
 }
 
 /// Leaps if another database than this one gave the last number.

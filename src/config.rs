@@ -70,6 +70,12 @@ pub struct Config {
     /// A connection without a request is closed after this many seconds. Keep it above the balancer's own idle limit
     #[arg(long, env = "IDLE_CONNECTION_SECONDS", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_connection_seconds: u64,
+    /// A new connection is closed if its first request has not come after this many seconds
+    #[arg(long, env = "FIRST_REQUEST_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub first_request_seconds: u64,
+    /// The most connections of clients. The default, and the most possible, is what the limit of open files leaves
+    #[arg(long, env = "MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
     /// A connection is closed when its client reads nothing of an answer for this many seconds
     #[arg(long, env = "WRITE_TIMEOUT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub write_timeout_seconds: u64,
@@ -129,6 +135,9 @@ pub struct LimitConfig {
     /// How often a user may write in a minute; 0 is no limit
     #[arg(long, env = "WRITES_PER_MINUTE", default_value_t = 60)]
     pub writes_per_minute: u32,
+    /// How often a user may vote or mark as read in a minute; 0 is no limit
+    #[arg(long, env = "VOTES_PER_MINUTE", default_value_t = 120)]
+    pub votes_per_minute: u32,
     /// How often a user may register a queue or begin a session in a minute; 0 is no limit
     #[arg(long, env = "REGISTERS_PER_MINUTE", default_value_t = 60)]
     pub registers_per_minute: u32,

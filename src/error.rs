@@ -73,6 +73,7 @@ error_codes! {
     NotAMember,            FORBIDDEN,               [Read, Write],         "only members of the community may do this";
     NotAuthor,             FORBIDDEN,               [Write],               "only the author may do this";
     NotAllowed,            FORBIDDEN,               [Write],               "your role in the community does not allow this";
+    VoteOnOwn,             FORBIDDEN,               [Write],               "you cannot vote on what you wrote";
     NoCommunities,         FORBIDDEN,               [Write],               "you are in no community, so there are no events for you";
     OriginNotAllowed,      FORBIDDEN,               [Write],               "requests by cookie are not accepted from this page's origin";
     NotFound,              NOT_FOUND,               [],                    "there is nothing at this address";
@@ -204,9 +205,15 @@ impl From<sqlx::Error> for ApiError {
                 }
                 Some("discussions_place") => return ErrorCode::ArticleNotFound.into(),
                 // The token is valid, but its user is not in the directory (any more).
-                Some("discussions_author_id_fkey" | "comments_author_id_fkey" | "idempotency_keys_user_id_fkey") => {
+                Some(
+                    "discussions_author_id_fkey"
+                    | "comments_author_id_fkey"
+                    | "idempotency_keys_user_id_fkey"
+                    | "read_states_user_id_fkey",
+                ) => {
                     return ErrorCode::TokenInvalid.into();
                 }
+                Some("read_states_discussion_id_fkey") => return ErrorCode::DiscussionNotFound.into(),
                 // 57P0x: the server shuts down or starts. 53xxx: no connections or memory left. 08xxx: connection lost.
                 // 28xxx, 3D000, 55000: no new connection is accepted. 25006: a standby, which only reads.
                 // 57014, 55P03: the time limit of a statement or a lock. 40001, 40P01: a retry would succeed.

@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
     http::{StatusCode, header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::{
     error::{ApiError, ErrorCode},
@@ -40,8 +40,16 @@ fn body_refusal(rejection: BytesRejection) -> ApiError {
     }
 }
 
-/// Parses `body` as JSON of the type `T`. 400 if it is not JSON, 422 for the field that has another shape.
+/// Parses `body` as a JSON object of the type `T`. 400 if it is not JSON, 422 for the field that has another shape.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let malformed = |cause: serde_json::Error| {
+        ApiError::from(ErrorCode::MalformedJson).message(format!("the body is not valid JSON: {cause}"))
+    };
+    // serde would also take an array of the fields.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        let _: IgnoredAny = serde_json::from_slice(body).map_err(malformed)?;
+        return Err(ApiError::invalid_field("body", "is no JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -50,12 +58,10 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
             let name = if path == "." { "body" } else { &path };
             ApiError::invalid_field(name, without_position(&cause))
         } else {
-            ApiError::from(ErrorCode::MalformedJson).message(format!("the body is not valid JSON: {cause}"))
+            malformed(cause)
         }
     })?;
-    json.end().map_err(|cause| {
-        ApiError::from(ErrorCode::MalformedJson).message(format!("the body is not valid JSON: {cause}"))
-    })?;
+    json.end().map_err(malformed)?;
     Ok(value)
 }
 
@@ -123,8 +129,15 @@ mod tests {
             assert_eq!(code(malformed), ErrorCode::MalformedJson, "{malformed}");
         }
         assert_eq!(parse::<Body>(b"{\"text\":\"\xff\"}").unwrap_err().code(), ErrorCode::MalformedJson);
-        for wrong in ["{}", "[]", "3", "{\"text\":3}", "{\"text\":\"a\",\"more\":1}", "{\"text\":\"a\",\"text\":\"a\"}"]
-        {
+        for wrong in [
+            "{}",
+            "[]",
+            "[\"a\"]",
+            "3",
+            "{\"text\":3}",
+            "{\"text\":\"a\",\"more\":1}",
+            "{\"text\":\"a\",\"text\":\"a\"}",
+        ] {
             assert_eq!(code(wrong), ErrorCode::InvalidFields, "{wrong}");
         }
     }

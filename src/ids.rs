@@ -72,6 +72,10 @@ id!(
     /// A community of the directory.
     CommunityId
 );
+impl CommunityId {
+    /// No community. Communities are numbered from 1 on.
+    pub const NONE: Self = Self(0);
+}
 id!(
     /// A paper of the directory.
     ArticleId

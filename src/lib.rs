@@ -11,6 +11,7 @@ pub mod auth; // authentication and access
 mod authors; // authors, as other users may see them
 mod background; // runs background tasks, and restarts them after a failure
 mod comments; // comments in a discussion
+pub mod compression; // which answers are compressed, and how
 pub mod config; // settings
 pub mod db; // one way to read and one to write; migrations
 #[cfg(feature = "demo")]
@@ -28,6 +29,7 @@ mod limits; // how often clients may send requests
 pub mod metrics; // the names of all metrics
 mod openapi; // the OpenAPI document
 mod page; // the pages of lists
+mod reads; // what members have read
 pub mod realtime; // register, poll, heartbeat; the hub
 mod request_id; // the id of a request
 pub mod router; // all routes, and the layers around them
@@ -37,3 +39,4 @@ mod static_files; // the files of STATIC_DIR
 pub mod telemetry; // logs and metrics
 mod text; // validation of topics and texts
 mod version; // versions of discussions and comments, and conditions on them
+pub mod votes; // votes on discussions and comments

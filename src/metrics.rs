@@ -68,6 +68,7 @@ metrics! {
     Counter LEAPS = "discussions_leaps_total", "Times that this node went on in another history of events";
     LabelledCounter REFUSALS = "discussions_refusals_total", "Requests refused with 429, by limit";
     Counter SLOW_READERS = "discussions_slow_readers_total", "Connections closed because their clients did not read";
+    Counter EVICTED_CONNECTIONS = "discussions_evicted_connections_total", "Connections without a request closed to make room for others";
     Counter FEED_GAP_FILLS = "discussions_feed_gap_fills_total", "Times that the feed read from PostgreSQL what its source left out";
 }
 

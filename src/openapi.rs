@@ -106,6 +106,8 @@ fn refusals(call: Call) -> Responses {
     tags(
         (name = "discussions", description = "Topics on an article inside a community"),
         (name = "comments", description = "Comments of a discussion, nested three deep"),
+        (name = "votes", description = "Votes on discussions and comments"),
+        (name = "reads", description = "What members have read"),
         (name = "realtime", description = "Register, poll, heartbeat"),
         (name = "session", description = "Browser sessions in place of bearer tokens"),
     ),
@@ -188,10 +190,11 @@ fn name_events(schemas: &mut Map<String, Value>) {
         "Event".to_owned(),
         json!({ "description": description, "oneOf": union, "discriminator": discriminator }),
     );
-    for part in ["DiscussionState", "CommentState", "WrittenComment"] {
+    for part in
+        ["DiscussionState", "CommentState", "WrittenComment", "MembershipChange", "ReadState", "ReadStateChange"]
+    {
         schemas.remove(part);
     }
-    schemas.remove("MembershipChange");
 }
 
 /// The example of an event's property. A name means the same in every event.
@@ -209,6 +212,14 @@ fn example_of(property: &str, tag: &str) -> Value {
         "author" => json!({ "id": 9, "username": "ada", "avatar_url": null }),
         "is_resolved" => json!(false),
         "comment_count" => json!(3),
+        "comment_version" => json!(3),
+        "is_unread" => json!(false),
+        "unread_count" => json!(2),
+        "first_unread_comment_id" => json!(455),
+        "read_comments" => json!([[1, 454]]),
+        "upvotes" => json!(2),
+        "downvotes" => json!(0),
+        "value" => json!(1),
         "user_id" => json!(9),
         "role" => json!("member"),
         "timestamp" => json!("2025-08-09T12:34:56Z"),

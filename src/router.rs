@@ -24,17 +24,19 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     auth::{self, AuthState},
     comments,
+    compression::{self, HoldsSecret},
     db::Meter,
     discussions,
     error::{ApiError, ErrorCode},
     health,
     limits::{self, Limits},
     metrics::{self, Label},
-    openapi,
+    openapi, reads,
     realtime::{self, RealtimeState},
     request_id::{self, REQUEST_ID},
     state::AppState,
     static_files::{self, StaticFiles},
+    votes,
 };
 
 /// The largest body of a request, in bytes.
@@ -52,7 +54,11 @@ struct Documented {
 }
 
 fn documented() -> Documented {
-    let features = OpenApiRouter::with_openapi(openapi::base()).merge(discussions::routes()).merge(comments::routes());
+    let features = OpenApiRouter::with_openapi(openapi::base())
+        .merge(discussions::routes())
+        .merge(comments::routes())
+        .merge(votes::routes())
+        .merge(reads::routes());
     let (features, mut document) = features.split_for_parts();
     let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
     let (realtime, of_realtime) = realtime::routes().split_for_parts();
@@ -71,17 +77,16 @@ pub fn document() -> serde_json::Value {
 /// All routes.
 pub fn router(state: &AppState) -> Router {
     let Documented { features, sessions, realtime, poll, document } = documented();
-    let rest = features.merge(sessions.with_state(state.auth.clone()));
-    let rest = rest.merge(realtime.with_state(state.realtime.clone()));
+    // Their answers have the ids of sessions and queues, or tokens.
+    let secrets = sessions.with_state(state.auth.clone()).merge(realtime.with_state(state.realtime.clone()));
     #[cfg(feature = "demo")]
-    let rest = if state.config.demo { rest.merge(crate::demo::routes()) } else { rest };
+    let secrets = if state.config.demo { secrets.merge(crate::demo::routes()) } else { secrets };
+    let rest = features.merge(secrets.layer(middleware::map_response(mark_secret)));
     let limits = Arc::new(Limits::new(state.auth.clone(), &state.config.limits));
     let rest = rest.layer(middleware::from_fn_with_state(limits, limits::enforce));
     let poll: Router<AppState> = poll.with_state(state.realtime.clone());
-    // What one person may read is nothing for a cache, above all where a cookie says who asks.
-    let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let rest = rest.layer(no_store);
-    let rest = rest.route("/openapi.json", get(async move || Json(document))).merge(docs()).merge(health::routes());
+    let document = async move || ([(header::CACHE_CONTROL, "no-cache")], Json(document));
+    let rest = rest.route("/openapi.json", get(document)).merge(docs()).merge(health::routes());
     let rest = match &state.config.static_dir {
         Some(folder) => {
             let files = StaticFiles::new(folder);
@@ -93,14 +98,19 @@ pub fn router(state: &AppState) -> Router {
         .method_not_allowed_fallback(async || ApiError::from(ErrorCode::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
+        .layer(compression::layer())
+        .layer(middleware::from_fn(compression::choose_coding))
         .layer(middleware::from_fn_with_state(state.writes.clone(), observe));
     let poll = poll.method_not_allowed_fallback(async || ApiError::from(ErrorCode::MethodNotAllowed));
+    // What one person may read is nothing for a cache, above all where a cookie says who asks. Neither is an error.
+    let no_store = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     rest.merge(poll.layer(middleware::from_fn(observe_poll)))
         .layer(cors(&state.config.allowed_origins))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
+        .layer(no_store)
         .with_state(state.clone())
 }
 
@@ -110,9 +120,14 @@ fn docs() -> Router<AppState> {
     // It has its own answers for a file that it does not have, and for a path that is not UTF-8.
     let refuse = async |response: Response| match response.status() {
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => not_found().await.into_response(),
-        _ => static_files::with_page_headers(response, b""),
+        _ => static_files::with_page_headers(response, b"", static_files::REVALIDATED),
     };
     Router::from(page).layer(middleware::map_response(refuse))
+}
+
+async fn mark_secret(mut response: Response) -> Response {
+    response.extensions_mut().insert(HoldsSecret);
+    response
 }
 
 async fn not_found() -> ApiError {

@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::Arc};
 use axum::extract::FromRef;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{auth::AuthState, config::Config, db::Db, realtime::RealtimeState};
+use crate::{auth::AuthState, config::Config, db::Db, realtime::RealtimeState, votes::batch::VoteWriter};
 
 /// The state of the application. It is cheap to clone.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Shared {
     pub auth: AuthState,
     /// What delivers events.
     pub realtime: RealtimeState,
+    /// Where votes are written.
+    pub votes: VoteWriter,
     /// Requests that may write. They run to their end even if the client hangs up (I9).
     pub writes: TaskTracker,
     /// Cancelled when this process must end. Then parked polls are answered.
@@ -46,5 +48,12 @@ impl Deref for AppState {
 impl FromRef<AppState> for AuthState {
     fn from_ref(state: &AppState) -> Self {
         state.auth.clone()
+    }
+}
+
+/// What the handlers of votes need.
+impl FromRef<AppState> for VoteWriter {
+    fn from_ref(state: &AppState) -> Self {
+        state.votes.clone()
     }
 }

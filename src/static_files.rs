@@ -2,6 +2,8 @@
 //!
 //! Only what lies in the folder is served: no file or folder whose name begins with a dot, and nothing that a link leads to
 //! outside the folder. For a browser, a page may run the scripts of this server and the scripts that stand in the page itself.
+//!
+//! Browsers keep the files of the page's build whose names have a hash, and ask about every other file before they use it again.
 
 use std::{
     path::{Component, Path, PathBuf},
@@ -11,7 +13,7 @@ use std::{
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -21,6 +23,13 @@ use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
 use crate::error::{ApiError, ErrorCode};
+
+/// Where the build of a Next.js page puts the files whose names change with their contents.
+const HASHED_FILES: &str = "_next/static/";
+/// For these: a cache never asks again.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// For all others: a cache asks whether they have changed.
+pub(crate) const REVALIDATED: &str = "no-cache";
 
 /// A folder of files.
 #[derive(Clone)]
@@ -44,9 +53,18 @@ impl StaticFiles {
             true => tokio::fs::read(&file).await.unwrap_or_default(),
             false => Vec::new(),
         };
+        let is_hashed = request.uri().path().trim_start_matches('/').starts_with(HASHED_FILES);
         match self.files.clone().oneshot(request).await {
-            Ok(response) if response.status().is_client_error() => ApiError::from(ErrorCode::NotFound).into_response(),
-            Ok(response) => with_page_headers(response.map(Body::new), &page),
+            Ok(response) => match response.status() {
+                // These have a meaning for who asks for a part of a file, or for a certain version.
+                StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED => response.map(Body::new),
+                status if status.is_client_error() => ApiError::from(ErrorCode::NotFound).into_response(),
+                status => {
+                    let is_file = status.is_success() || status == StatusCode::NOT_MODIFIED;
+                    let cache_control = if is_hashed && is_file { IMMUTABLE } else { REVALIDATED };
+                    weaken_tag(with_page_headers(response.map(Body::new), &page, cache_control))
+                }
+            },
             Err(never) => match never {},
         }
     }
@@ -82,12 +100,22 @@ fn is_public(path: &Path) -> bool {
     })
 }
 
+/// Makes the file's tag a weak one: it is the same for the compressed file, which has other bytes.
+fn weaken_tag(mut response: Response) -> Response {
+    let strong = response.headers().get(header::ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
+    if let Some(weak) = strong.and_then(|tag| HeaderValue::try_from([b"W/", tag.as_bytes()].concat()).ok()) {
+        response.headers_mut().insert(header::ETAG, weak);
+    }
+    response
+}
+
 /// Adds the headers that a page of this server has. `page` is its HTML, or empty for what has no scripts inside.
 ///
 /// The page may load nothing from elsewhere but pictures, may not be put into a frame of another page, and does not tell other
 /// servers its address, which has the numbers of what somebody reads.
-pub(crate) fn with_page_headers(mut response: Response, page: &[u8]) -> Response {
+pub(crate) fn with_page_headers(mut response: Response, page: &[u8], cache_control: &'static str) -> Response {
     let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control));
     let policy = HeaderValue::try_from(content_security_policy(page));
     headers.insert(header::CONTENT_SECURITY_POLICY, policy.expect("hashes in base 64 are text"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

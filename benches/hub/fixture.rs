@@ -102,7 +102,7 @@ impl HubFixture {
                         all.notify_one();
                     }
                     let ParkedOutcome::Event(body) = poll.await else { return };
-                    assert!(body.len() > 500);
+                    assert!(body.json().len() > 500);
                     cursor = hub.head();
                 }
             });

@@ -1,9 +1,11 @@
 //! The handlers of comments.
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
-    model::{Comment, CommentPage, CommentPatch, NewComment},
+    model::{Comment, CommentCursor, CommentPage, CommentPatch, CommentPosition, CommentWindow, NewComment},
     store::{self, Inserted, LockedComment},
 };
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
         access::{self, CommentingAccess},
     },
     authors,
-    error::{ErrorCode, Result},
+    error::{ApiError, ErrorCode, Result},
     events::{Change, WrittenComment, outbox::UncountedChange},
     extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
@@ -27,22 +29,46 @@ use crate::{
 /// How often a comment is tried if its author is renamed at the same moment.
 const MAX_TRIES: usize = 3;
 
+/// Where a page of comments is.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AroundQuery {
+    /// A comment. The page then has this comment in its middle. It is not allowed beside `cursor`.
+    around: Option<CommentId>,
+}
+
 /// List the comments of a discussion as trees, oldest first
 ///
-/// `limit` counts the comments of the first level. Each comes with all of its replies. The answer reflects every event up to
-/// `last_event_id`: poll from there.
+/// `limit` counts the comments of the first level. Each comes with its replies. A page also ends at five times `limit` comments in
+/// all and near 1 MiB, and the next page then goes on with the replies. `around` begins in the middle of a discussion, and
+/// `previous_cursor` leads on towards its beginning. The answer reflects every event up to `last_event_id`: poll
+/// from there.
 #[utoipa::path(get, path = "/discussions/{id}/comments", tag = "comments", operation_id = "listComments",
-    params(("id" = i64, Path, description = "The discussion's id"), PageQuery),
+    params(("id" = i64, Path, description = "The discussion's id"), AroundQuery, PageQuery),
     security((), ("bearer" = []), ("session" = [])),
     responses((status = 200, description = "A page of comments", body = CommentPage), ReadErrors))]
 pub(super) async fn list(
     State(state): State<AppState>,
     MaybeViewer(viewer): MaybeViewer,
     PathId(discussion): PathId<DiscussionId>,
+    Query(AroundQuery { around }): Query<AroundQuery>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<CommentPage>> {
-    let (after, limit) = (page.after()?, page.limit()?);
-    Ok(Json(store::page(&state.db, viewer.as_ref(), discussion, after, limit).await?))
+    let (cursor, limit) = (page.cursor()?, page.limit()?);
+    let Some(comment) = around else {
+        let cursor = cursor.unwrap_or(CommentCursor::After(CommentPosition::START));
+        let window = CommentWindow::of(cursor, limit);
+        return Ok(Json(store::page(&state.db, viewer.as_ref(), discussion, window).await?));
+    };
+    if cursor.is_some() {
+        return Err(ApiError::invalid_parameter("around", "is not allowed beside a cursor"));
+    }
+    // The page's statement decides on access. So nothing tells unknown comments from those that the viewer may not read.
+    let position = store::position(&state.db, viewer.as_ref(), discussion, comment).await?;
+    let window = CommentWindow::around(position.unwrap_or(CommentPosition::START), limit);
+    let page = store::page(&state.db, viewer.as_ref(), discussion, window).await?;
+    position.ok_or(ErrorCode::CommentNotFound)?;
+    Ok(Json(page))
 }
 
 /// Write a comment
@@ -178,6 +204,7 @@ pub(super) async fn delete(
             comment_id: id,
             parent_id: deleted.parent_id,
             comment_count: deleted.comment_count,
+            comment_version: Some(deleted.comment_version),
             timestamp: deleted.deleted_at,
         };
         write.emit(&change).await?;

@@ -3,24 +3,24 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::model::{Comment, CommentPage, CommentTree, MAX_DEPTH};
+use super::model::{Comment, MAX_DEPTH};
 use crate::{
     auth::{Viewer, access::CommunityAccess},
     authors::{Author, Identity, store::ResolvedAuthor},
     db::{LastStatement, Write, composite},
     directory::{Role, Visibility},
-    discussions::model::{ViewerInfo, ViewerMembership},
     error::{ApiError, ErrorCode, Result},
-    events::outbox::UncountedChange,
-    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
-    page,
+    events::{VoteValue, outbox::UncountedChange},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
 };
 
 composite! {
-    /// A comment with its author. A statement calls the comment `k` and its author's user `u`.
+    /// A comment with its author. A statement calls the comment `k`, its author's user `u`, the viewer's vote `own`, their membership `m`
+    /// and what they have read of the discussion `r`.
     struct CommentRow in query_comment! {
         id: CommentId = "k.id",
         discussion_id: DiscussionId = "k.discussion_id",
+        root_id: CommentId = "k.root_id",
         parent_id: Option<CommentId> = "k.parent_id",
         depth: i16 = "k.depth",
         text: String = "k.text",
@@ -29,6 +29,10 @@ composite! {
         // Only an edit moves `updated_at` (migration 0012).
         edited_at: Option<DateTime<Utc>> = "nullif(k.updated_at, k.created_at)",
         deleted_at: Option<DateTime<Utc>> = "k.deleted_at",
+        upvotes: i64 = "k.upvotes",
+        downvotes: i64 = "k.downvotes",
+        own_vote: Option<VoteValue> = "own.value",
+        is_unread: Option<bool> = "is_unread(k.author_id, k.created_at, k.deleted_at, m.user_id, m.created_at) and (k.id <@ r.comments) is not true",
         author_id: UserId = "k.author_id",
         username: String = "u.username",
         avatar_url: Option<String> = "u.avatar_url",
@@ -36,85 +40,37 @@ composite! {
     }
 }
 
-impl From<CommentRow> for Comment {
-    fn from(row: CommentRow) -> Self {
-        let is_live = row.deleted_at.is_none();
+// Below the row, whose macro it uses.
+mod page;
+pub(crate) use self::page::{page, position};
+
+impl CommentRow {
+    /// The comment for a viewer, who may be a member.
+    fn shown_to(self, is_member: bool) -> Comment {
+        let is_live = self.deleted_at.is_none();
         let author = Author::from(Identity {
-            user_id: row.author_id,
-            username: row.username,
-            avatar_url: row.avatar_url,
-            pseudonym: row.pseudonym,
+            user_id: self.author_id,
+            username: self.username,
+            avatar_url: self.avatar_url,
+            pseudonym: self.pseudonym,
         });
-        Self {
-            id: row.id,
-            discussion_id: row.discussion_id,
-            parent_id: row.parent_id,
-            depth: row.depth,
-            text: is_live.then_some(row.text),
+        Comment {
+            id: self.id,
+            discussion_id: self.discussion_id,
+            parent_id: self.parent_id,
+            depth: self.depth,
+            text: is_live.then_some(self.text),
             author: is_live.then_some(author),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            edited_at: row.edited_at,
-            deleted_at: row.deleted_at,
+            upvotes: self.upvotes,
+            downvotes: self.downvotes,
+            own_vote: is_member.then(|| self.own_vote.unwrap_or_default()),
+            is_unread: is_member.then(|| self.is_unread.unwrap_or_default()),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            edited_at: self.edited_at,
+            deleted_at: self.deleted_at,
         }
     }
-}
-
-/// Reads a page of the discussion's comments: up to `limit` comments of the first level, with all replies below them. It is one
-/// statement, so the comments and the head are of one snapshot (I4).
-pub(crate) async fn page(
-    db: impl PgExecutor<'_>,
-    viewer: Option<&Viewer>,
-    discussion: DiscussionId,
-    after: Option<CommentId>,
-    limit: i64,
-) -> Result<CommentPage> {
-    let found = query_comment!(
-        r#"select (select last_assigned from event_head) as "head!: EventId", d.community_id as "community_id: CommunityId",
-                  c.kind as "kind: Visibility", m.role as "role?: Role", p.name as "own_pseudonym?",
-                  v.is_active as "viewer_is_active?",
-                  case when may_read(c.kind, m.role, $2, v.is_active) then array(select "#,
-        r#"
-                        from (select id from comments
-                              where discussion_id = d.id and parent_id is null and id > coalesce($4::bigint, 0)
-                              order by id limit $5::bigint + 1) roots
-                        join comments k on k.discussion_id = d.id and k.root_id = roots.id
-                        join users u on u.id = k.author_id
-                        order by k.id) end as "comments: Vec<CommentRow>"
-           from discussions d
-           join communities c on c.id = d.community_id
-           left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
-           left join pseudonyms p on p.community_id = c.id and p.article_id = d.article_id and p.user_id = m.user_id
-           left join users v on v.id = $2
-           where d.id = $1"#,
-        discussion as _,
-        viewer.map(|viewer| viewer.user_id) as _,
-        viewer.and_then(|viewer| viewer.scope.as_sql()) as _,
-        after as _,
-        limit
-    )
-    .fetch_optional(db)
-    .await?
-    .ok_or(ErrorCode::DiscussionNotFound)?;
-    CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
-        .may_read(viewer, ErrorCode::DiscussionNotFound)?;
-
-    let membership = found.role.map(|role| ViewerMembership {
-        community_id: found.community_id,
-        role,
-        pseudonym: found.own_pseudonym,
-    });
-    let memberships = membership.into_iter().collect();
-    let rows = found.comments.ok_or_else(|| ApiError::internal("the statement read no comments for a reader"))?;
-    let mut comments = CommentTree::build(rows.into_iter().map(Comment::from));
-    let next_cursor = page::next_cursor(comments.iter().map(|tree| tree.comment.id), limit);
-    comments.truncate(limit as usize);
-    Ok(CommentPage {
-        comments,
-        last_event_id: found.head,
-        next_cursor,
-        viewer: viewer.map(|viewer| ViewerInfo { user_id: viewer.user_id, memberships }),
-    })
 }
 
 /// Reads a comment for `viewer`.
@@ -122,11 +78,13 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Co
     let found = query_comment!(
         r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
                   case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
-        r#" from users u where u.id = k.author_id) end as "comment: CommentRow"
+        r#" from users u left join comment_votes own on own.comment_id = k.id and own.user_id = $2
+                       where u.id = k.author_id) end as "comment: CommentRow"
            from comments k
            join discussions d on d.id = k.discussion_id
            join communities c on c.id = d.community_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           left join read_states r on r.discussion_id = d.id and r.user_id = m.user_id
            left join users v on v.id = $2
            where k.id = $1"#,
         id as _,
@@ -138,7 +96,8 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Co
     .ok_or(ErrorCode::CommentNotFound)?;
     CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
         .may_read(viewer, ErrorCode::CommentNotFound)?;
-    Ok(found.comment.ok_or_else(|| ApiError::internal("the statement read no comment for a reader"))?.into())
+    let comment = found.comment.ok_or_else(|| ApiError::internal("the statement read no comment for a reader"))?;
+    Ok(comment.shown_to(found.role.is_some()))
 }
 
 /// What a reply needs to know of the comment that it replies to.
@@ -175,14 +134,14 @@ pub(crate) async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id
 pub(crate) enum Inserted {
     /// It has.
     Done,
-    /// It has not: since the handler read them, the discussion was deleted or the author renamed. [`is_live`] says which.
+    /// It has not: since the handler read them, the discussion was deleted ([`is_live`]), or the author renamed, or a minute has passed.
     Nothing,
 }
 
 /// Writes a comment by `user` into a live discussion, counts it, and adds its event to the outbox. All of that is one statement,
 /// because sqlx sends one statement a round trip.
 ///
-/// The statement adds the discussion's new `comment_count` to the event, as nobody knows it before.
+/// The statement adds the discussion's new `comment_count` and `comment_version` to the event, as nobody knows them before.
 ///
 /// The statement locks the discussion's row before it writes the outbox row, so that the events of a discussion are in the order
 /// of its commits. It holds the author's row until the commit, so that a rename comes after the event and sees the comment
@@ -203,7 +162,8 @@ pub(crate) async fn insert(
            ), counted as (
                update discussions set comment_count = comment_count + 1
                where id = $1 and deleted_at is null and exists (select from author)
-               returning comment_count
+                 and $9 > clock_timestamp() - interval '1 minute'
+               returning comment_count, comment_version
            ), inserted as (
                insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at)
                overriding system value
@@ -211,7 +171,7 @@ pub(crate) async fn insert(
                returning id
            ), emitted as (
                insert into outbox (community_id, type, payload)
-               select $12, $13, ($14::text::jsonb || jsonb_build_object('comment_count', comment_count))::json
+               select $12, $13, ($14::text::jsonb || jsonb_build_object('comment_count', comment_count, 'comment_version', comment_version))::json
                from counted
            )
            select id from inserted"#,
@@ -251,8 +211,8 @@ pub(crate) struct LockedComment {
     pub article_id: ArticleId,
 }
 
-/// Locks a comment and reads it. None if it is deleted. The statement holds the author's row too, so that a rename comes after the
-/// event that carries the name.
+/// Locks a comment and reads it for its author, who has no vote on it and has read it. None if it is deleted. The statement holds the
+/// author's row too, so that a rename comes after the event that carries the name.
 pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<LockedComment>> {
     let found = query_comment!(
         "select ",
@@ -260,6 +220,9 @@ pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<Lock
            from comments k
            join discussions d on d.id = k.discussion_id
            join users u on u.id = k.author_id
+           cross join (select null::smallint as value) own
+           cross join (select null::bigint as user_id, null::timestamptz as created_at) m
+           cross join (select null::int8multirange as comments) r
            where k.id = $1 and k.deleted_at is null
            for no key update of k for share of u"#,
         id as _
@@ -267,7 +230,7 @@ pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<Lock
     .fetch_optional(write)
     .await?;
     Ok(found.map(|row| LockedComment {
-        comment: row.comment.into(),
+        comment: row.comment.shown_to(true),
         community_id: row.community_id,
         article_id: row.article_id,
     }))
@@ -296,6 +259,7 @@ pub(crate) struct Deleted {
     pub parent_id: Option<CommentId>,
     /// The number of comments in the discussion that are not deleted.
     pub comment_count: i64,
+    pub comment_version: i64,
     pub deleted_at: DateTime<Utc>,
 }
 
@@ -320,9 +284,10 @@ pub(crate) async fn delete(write: &mut Write, id: CommentId) -> Result<Option<De
            ), counted as (
                update discussions set comment_count = comment_count - 1
                where id = $2 and exists (select from deleted)
-               returning comment_count
+               returning comment_count, comment_version
            )
-           select deleted.parent_id as "parent_id: CommentId", deleted.deleted_at as "deleted_at!", counted.comment_count from deleted, counted"#,
+           select deleted.parent_id as "parent_id: CommentId", deleted.deleted_at as "deleted_at!", counted.comment_count, counted.comment_version
+           from deleted, counted"#,
         id as _,
         discussion.id as _
     )
@@ -334,6 +299,7 @@ pub(crate) async fn delete(write: &mut Write, id: CommentId) -> Result<Option<De
         discussion_id: discussion.id,
         parent_id: row.parent_id,
         comment_count: row.comment_count,
+        comment_version: row.comment_version,
         deleted_at: row.deleted_at,
     }))
 }

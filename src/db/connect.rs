@@ -22,6 +22,7 @@ const PING_LIMIT: Duration = Duration::from_millis(500);
 const SETTINGS: &str = "set statement_timeout = '10s'; \
     set idle_in_transaction_session_timeout = '10s'; \
     set default_transaction_isolation = 'read committed'; \
+    set jit = off; \
     set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3";
 
 /// The options of DATABASE_URL, for [`connect`] or for a pool of [`pool_options`].

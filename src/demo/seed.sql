@@ -8,6 +8,8 @@ insert into memberships (user_id, community_id, role) values
     (1, 1, 'admin'), (2, 1, 'moderator'), (3, 1, 'member'), (4, 1, 'reviewer'), (5, 1, 'member'),
     (1, 2, 'member'), (2, 2, 'admin'), (3, 2, 'member'),
     (1, 3, 'member'), (3, 3, 'admin'), (4, 3, 'reviewer');
+-- They were there before anything was written, so that they have something to read.
+update memberships set created_at = now() - interval '3 days';
 insert into articles (id, title, slug) values
     (1, 'Small samples, large claims: effect sizes in 400 preregistered studies', 'small-samples-large-claims'),
     (2, 'A reproducible pipeline for single-cell atlases', 'single-cell-atlas-pipeline');
@@ -26,3 +28,9 @@ insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, t
 select setval(pg_get_serial_sequence('comments', 'id'), 4);
 select setval(pg_get_serial_sequence('users', 'id'), 5), setval(pg_get_serial_sequence('communities', 'id'), 3),
        setval(pg_get_serial_sequence('articles', 'id'), 2);
+
+insert into discussion_votes (discussion_id, user_id, value) values (1, 1, 1), (1, 4, 1), (1, 5, 1), (2, 1, 1), (2, 5, 1);
+insert into comment_votes (comment_id, user_id, value) values (1, 2, 1), (1, 4, 1), (1, 5, 1), (2, 1, 1), (3, 1, 1), (3, 2, -1);
+update discussions d set upvotes = (select count(*) from discussion_votes v where v.discussion_id = d.id and v.value = 1);
+update comments k set upvotes = (select count(*) from comment_votes v where v.comment_id = k.id and v.value = 1),
+                      downvotes = (select count(*) from comment_votes v where v.comment_id = k.id and v.value = -1);

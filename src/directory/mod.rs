@@ -62,9 +62,9 @@ impl Scope {
         }))
     }
 
-    /// Whether `community` is in the scope.
+    /// Whether `community` is in the scope. What is of no community is in every scope.
     pub fn allows(&self, community: CommunityId) -> bool {
-        self.0.as_ref().is_none_or(|ids| ids.binary_search(&community).is_ok())
+        community == CommunityId::NONE || self.0.as_ref().is_none_or(|ids| ids.binary_search(&community).is_ok())
     }
 
     /// Whether `community` is in this scope, which is a queue's, and in the scope of the token that polls the queue.

@@ -124,7 +124,7 @@ pub(super) async fn update(
         }
     }
     let mut write = state.db.write();
-    let locked = store::lock(&mut write, id).await?.ok_or(ErrorCode::DiscussionDeleted)?;
+    let locked = store::lock(&mut write, viewer.user_id, id).await?.ok_or(ErrorCode::DiscussionDeleted)?;
     Expected { if_match, if_updated_at: patch.if_updated_at }.check(&locked.discussion)?;
     if !patch.changes(&locked.discussion) {
         return Ok(WithETag(locked.discussion));

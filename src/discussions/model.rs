@@ -8,8 +8,8 @@ use crate::{
     authors::Author,
     directory::Role,
     error::{ApiError, Result},
-    events::DiscussionState,
-    ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
+    events::{DiscussionState, VoteValue},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
     text,
     version::Versioned,
 };
@@ -19,6 +19,8 @@ use crate::{
 #[schema(example = json!({
     "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
     "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
+    "upvotes": 2, "downvotes": 0, "own_vote": 1,
+    "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3,
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
     "resolved_at": null, "resolved_by": null, "deleted_at": null
 }))]
@@ -42,6 +44,24 @@ pub(crate) struct Discussion {
     pub is_resolved: bool,
     /// The number of comments in it that are not deleted.
     pub comment_count: i64,
+    /// The number of votes up.
+    pub upvotes: i64,
+    /// The number of votes down.
+    pub downvotes: i64,
+    /// The viewer's own vote; null if they are no signed-in member.
+    #[schema(required)]
+    pub own_vote: Option<VoteValue>,
+    /// Whether the viewer has not read its text yet; null if they are no signed-in member.
+    #[schema(required)]
+    pub is_unread: Option<bool>,
+    /// How many of its comments the viewer has not read yet; null if they are no signed-in member.
+    #[schema(required)]
+    pub unread_count: Option<i64>,
+    /// The comment with the lowest id that the viewer has not read yet; null if there is none.
+    #[schema(required)]
+    pub first_unread_comment_id: Option<CommentId>,
+    /// How often the number of its comments has changed, as far as that was counted. `unread_count` reflects the events of comments up to this version.
+    pub comment_version: i64,
     /// When it was written.
     pub created_at: DateTime<Utc>,
     /// When the topic, the text or `is_resolved` last changed. It is the version that `if_updated_at` names.
@@ -78,6 +98,13 @@ impl Discussion {
             author: Some(author),
             is_resolved: false,
             comment_count: 0,
+            upvotes: 0,
+            downvotes: 0,
+            own_vote: Some(VoteValue::None),
+            is_unread: Some(false),
+            unread_count: Some(0),
+            first_unread_comment_id: None,
+            comment_version: 0,
             created_at: now,
             updated_at: now,
             edited_at: None,
@@ -98,6 +125,8 @@ impl Discussion {
             author: self.author.clone(),
             is_resolved: self.is_resolved,
             comment_count: self.comment_count,
+            upvotes: self.upvotes,
+            downvotes: self.downvotes,
             edited_at: self.edited_at,
             resolved_at: self.resolved_at,
             resolved_by: self.resolved_by.clone(),
@@ -132,6 +161,8 @@ pub(crate) struct ViewerMembership {
     /// The user's own pseudonym on this article, if they have one: what is written under it is theirs.
     #[schema(required)]
     pub pseudonym: Option<String>,
+    /// When they joined. What is older counts as read.
+    pub joined_at: DateTime<Utc>,
 }
 
 /// A page of discussions, newest first.
@@ -140,11 +171,13 @@ pub(crate) struct ViewerMembership {
     "discussions": [{
         "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
         "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
+        "upvotes": 2, "downvotes": 0, "own_vote": 1,
+        "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3,
         "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
         "resolved_at": null, "resolved_by": null, "deleted_at": null
     }],
     "last_event_id": 12345, "next_cursor": "77",
-    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null }] }
+    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null, "joined_at": "2025-08-01T09:00:00Z" }] }
 }))]
 pub(crate) struct DiscussionPage {
     /// The discussions.

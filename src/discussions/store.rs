@@ -15,12 +15,14 @@ use crate::{
     db::{Write, composite},
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
-    ids::{ArticleId, CommunityId, DiscussionId, EventId, PseudonymId, UserId},
-    page,
+    events::VoteValue,
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, PseudonymId, UserId},
+    page::{self, PAGE_BYTES},
 };
 
 composite! {
-    /// A discussion with its author. A statement calls the discussion `d` and its author's user `u`.
+    /// A discussion with its author. A statement calls the discussion `d`, its author's user `u`, the viewer's vote `own`, their
+    /// membership `m`, what they have read of it `r`, and its comments that they have not read `unread`.
     struct DiscussionRow in query_discussion! {
         id: DiscussionId = "d.id",
         community_id: CommunityId = "d.community_id",
@@ -29,6 +31,13 @@ composite! {
         text: String = "d.text",
         is_resolved: bool = "d.is_resolved",
         comment_count: i64 = "d.comment_count",
+        upvotes: i64 = "d.upvotes",
+        downvotes: i64 = "d.downvotes",
+        own_vote: Option<VoteValue> = "own.value",
+        is_unread: Option<bool> = "is_unread(d.author_id, d.created_at, d.deleted_at, m.user_id, m.created_at) and r.is_read is not true",
+        unread_count: Option<i64> = "unread.count",
+        first_unread_comment_id: Option<CommentId> = "unread.first",
+        comment_version: i64 = "d.comment_version",
         created_at: DateTime<Utc> = "d.created_at",
         updated_at: DateTime<Utc> = "d.updated_at",
         edited_at: Option<DateTime<Utc>> = "d.edited_at",
@@ -42,31 +51,39 @@ composite! {
     }
 }
 
-impl From<DiscussionRow> for Discussion {
-    fn from(row: DiscussionRow) -> Self {
-        let is_live = row.deleted_at.is_none();
+impl DiscussionRow {
+    /// The discussion for a viewer, who may be a member.
+    fn shown_to(self, is_member: bool) -> Discussion {
+        let is_live = self.deleted_at.is_none();
         let author = Author::from(Identity {
-            user_id: row.author_id,
-            username: row.username,
-            avatar_url: row.avatar_url,
-            pseudonym: row.pseudonym,
+            user_id: self.author_id,
+            username: self.username,
+            avatar_url: self.avatar_url,
+            pseudonym: self.pseudonym,
         });
-        Self {
-            id: row.id,
-            community_id: row.community_id,
-            article_id: row.article_id,
-            topic: is_live.then_some(row.topic),
-            text: is_live.then_some(row.text),
+        Discussion {
+            id: self.id,
+            community_id: self.community_id,
+            article_id: self.article_id,
+            topic: is_live.then_some(self.topic),
+            text: is_live.then_some(self.text),
             author: is_live.then_some(author),
-            is_resolved: row.is_resolved,
-            comment_count: row.comment_count,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            edited_at: row.edited_at,
-            resolved_at: row.resolved_at,
+            is_resolved: self.is_resolved,
+            comment_count: self.comment_count,
+            upvotes: self.upvotes,
+            downvotes: self.downvotes,
+            own_vote: is_member.then(|| self.own_vote.unwrap_or_default()),
+            is_unread: is_member.then(|| self.is_unread.unwrap_or_default()),
+            unread_count: is_member.then(|| self.unread_count.unwrap_or_default()),
+            first_unread_comment_id: self.first_unread_comment_id,
+            comment_version: self.comment_version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            edited_at: self.edited_at,
+            resolved_at: self.resolved_at,
             // The author may have resolved it, and a tombstone does not show the author.
-            resolved_by: row.resolver.filter(|_| is_live).map(Author::from),
-            deleted_at: row.deleted_at,
+            resolved_by: self.resolver.filter(|_| is_live).map(Author::from),
+            deleted_at: self.deleted_at,
         }
     }
 }
@@ -81,7 +98,8 @@ struct PageRow {
     placements: Vec<Placement>,
 }
 
-/// A community that the article is in. In the list's statement it is `row(community_id, kind, role, viewer_is_active, pseudonym)`.
+/// A community that the article is in. In the list's statement it is
+/// `row(community_id, kind, role, viewer_is_active, pseudonym, created_at)`.
 #[derive(Debug, sqlx::Type)]
 #[sqlx(type_name = "record")]
 struct Placement {
@@ -90,9 +108,13 @@ struct Placement {
     role: Option<Role>,
     viewer_is_active: Option<bool>,
     pseudonym: Option<String>,
+    /// When the viewer joined.
+    joined_at: Option<DateTime<Utc>>,
 }
 
 /// Reads a page of the article's discussions, newest first: those of `community`, or of all communities that the viewer may read.
+/// It has up to `limit` discussions and ends near [`PAGE_BYTES`].
+///
 /// It is one statement, so the discussions and the head are of one snapshot (I4). Each row has either a discussion or what holds
 /// for the page. An array of all discussions in one row costs PostgreSQL half as much again, for its large buffers. `ctid` says
 /// where a row is stored, which stays so within a statement: it saves a second search of the index. `article_id` is compared as a
@@ -107,7 +129,8 @@ pub(crate) async fn page(
 ) -> Result<DiscussionPage> {
     let rows = query_discussion!(
         r#"with placements as (
-               select c.id as community_id, c.kind, m.role, v.is_active as viewer_is_active, p.name as pseudonym
+               select c.id as community_id, c.kind, m.user_id, m.role, m.created_at, v.is_active as viewer_is_active,
+                      p.name as pseudonym
                from community_articles ca
                join communities c on c.id = ca.community_id
                left join memberships m on m.community_id = c.id and m.user_id = $3 and ($4::bigint[] is null or c.id = any($4))
@@ -115,45 +138,70 @@ pub(crate) async fn page(
                left join users v on v.id = $3
                where ca.article_id = $1 and ($2::bigint is null or c.id = $2)
            ), newest as (
-               select found.ctid
+               select found.id, found.ctid, found.bytes
                from placements
                cross join lateral (
-                   select id, ctid from discussions
+                   -- The size of a text is known without reading it.
+                   select id, ctid, octet_length(topic) + octet_length(text) as bytes from discussions
                    where community_id = placements.community_id
                      and (article_id, id) < ($1, coalesce($5, 9223372036854775807)) and article_id >= $1
                    order by article_id desc, id desc limit $6::bigint + 1
                ) found
                where may_read(placements.kind, placements.role, $3, placements.viewer_is_active)
                order by found.id desc limit $6::bigint + 1
+           ), sized as (
+               -- Null where a text is null, which may not be: such a row is read too, and is an error.
+               select ctid, sum(bytes) over (order by id desc rows unbounded preceding) - bytes as bytes_before from newest
            )
            select row((select last_assigned from event_head),
                       (select kind from communities where id = $2),
-                      array(select row(community_id, kind, role, viewer_is_active, pseudonym) from placements)) as "page?: PageRow",
+                      array(select row(community_id, kind, role, viewer_is_active, pseudonym, created_at) from placements)) as "page?: PageRow",
                   null::record as "discussion?: DiscussionRow"
            union all
            select null, "#,
-        r#" from newest join discussions d on d.ctid = newest.ctid join users u on u.id = d.author_id"#,
+        r#" from sized join discussions d on d.ctid = sized.ctid join users u on u.id = d.author_id
+           left join discussion_votes own on own.discussion_id = d.id and own.user_id = $3
+           left join placements m on m.community_id = d.community_id
+           left join read_states r on r.user_id = $3 and r.discussion_id = d.id
+           cross join lateral unread_comments(
+               d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
+               r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
+           where (sized.bytes_before < $7) is not false"#,
         article as _,
         community as _,
         viewer.map(|viewer| viewer.user_id) as _,
         viewer.and_then(|viewer| viewer.scope.as_sql()) as _,
         before as _,
-        limit
+        limit,
+        PAGE_BYTES as i64
     )
     .fetch_all(db)
     .await?;
-    let mut page = None;
-    let mut discussions = Vec::with_capacity(rows.len());
+    let (mut page, mut found) = (None, Vec::with_capacity(rows.len()));
     for row in rows {
         page = page.or(row.page);
-        discussions.extend(row.discussion.map(Discussion::from));
+        found.extend(row.discussion);
     }
     let page = page.ok_or(sqlx::Error::RowNotFound)?;
     may_read(viewer, community, page.requested, &page.placements)?;
 
+    let is_member = |community: CommunityId| {
+        page.placements.iter().any(|placement| placement.community_id == community && placement.role.is_some())
+    };
+    let mut discussions: Vec<Discussion> = found
+        .into_iter()
+        .map(|row| {
+            let is_member = is_member(row.community_id);
+            row.shown_to(is_member)
+        })
+        .collect();
     discussions.sort_unstable_by_key(|discussion| Reverse(discussion.id));
-    let next_cursor = page::next_cursor(discussions.iter().map(|discussion| discussion.id), limit);
-    discussions.truncate(limit as usize);
+    let fitting = page::fitting(discussions.iter(), limit as usize, PAGE_BYTES, |one| {
+        one.topic.iter().chain(&one.text).map(String::as_str)
+    });
+    let has_more = discussions.len() > fitting;
+    discussions.truncate(fitting);
+    let next_cursor = discussions.last().filter(|_| has_more).map(|last| last.id.to_string());
     let viewer = viewer_info(viewer, page.placements);
     Ok(DiscussionPage { discussions, last_event_id: page.head, next_cursor, viewer })
 }
@@ -194,8 +242,8 @@ fn may_read(
 
 fn viewer_info(viewer: Option<&Viewer>, placements: Vec<Placement>) -> Option<ViewerInfo> {
     let memberships = placements.into_iter().filter_map(|placement| {
-        let role = placement.role?;
-        Some(ViewerMembership { community_id: placement.community_id, role, pseudonym: placement.pseudonym })
+        let Placement { community_id, role, pseudonym, joined_at, .. } = placement;
+        Some(ViewerMembership { community_id, role: role?, pseudonym, joined_at: joined_at? })
     });
     Some(ViewerInfo { user_id: viewer?.user_id, memberships: memberships.collect() })
 }
@@ -205,7 +253,13 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Di
     let found = query_discussion!(
         r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
                   case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
-        r#" from users u where u.id = d.author_id) end as "discussion: DiscussionRow"
+        r#" from users u
+                       left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
+                       left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
+                       cross join lateral unread_comments(
+                           d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
+                           r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
+                       where u.id = d.author_id) end as "discussion: DiscussionRow"
            from discussions d
            join communities c on c.id = d.community_id
            left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
@@ -220,7 +274,9 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Di
     .ok_or(ErrorCode::DiscussionNotFound)?;
     CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
         .may_read(viewer, ErrorCode::DiscussionNotFound)?;
-    Ok(found.discussion.ok_or_else(|| ApiError::internal("the statement read no discussion for a reader"))?.into())
+    let discussion =
+        found.discussion.ok_or_else(|| ApiError::internal("the statement read no discussion for a reader"))?;
+    Ok(discussion.shown_to(found.role.is_some()))
 }
 
 /// Writes a discussion by `user`.
@@ -256,12 +312,12 @@ pub(super) struct LockedDiscussion {
     pub resolver_pseudonym_id: Option<PseudonymId>,
 }
 
-/// Locks a discussion and reads it. None if it is deleted. The author's row is held too, so that a rename comes after the event
+/// Locks a discussion and reads it for a member. None if it is deleted. The author's row is held too, so that a rename comes after the event
 /// that carries the name.
 ///
 /// Two statements, because a statement that waits for a row reads the others as they were before: a pseudonym under which
 /// somebody has resolved the discussion meanwhile would be missing.
-pub(super) async fn lock(write: &mut Write, id: DiscussionId) -> Result<Option<LockedDiscussion>> {
+pub(super) async fn lock(write: &mut Write, member: UserId, id: DiscussionId) -> Result<Option<LockedDiscussion>> {
     sqlx::query!("select from discussions where id = $1 for no key update", id as _).execute(&mut *write).await?;
     let found = query_discussion!(
         "select ",
@@ -269,9 +325,16 @@ pub(super) async fn lock(write: &mut Write, id: DiscussionId) -> Result<Option<L
                   d.resolved_by as "resolver_id: UserId", d.resolved_pseudonym_id as "resolver_pseudonym_id: PseudonymId"
            from discussions d
            join users u on u.id = d.author_id
+           left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
+           left join memberships m on m.community_id = d.community_id and m.user_id = $2
+           left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
+           cross join lateral unread_comments(
+               d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
+               r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
            where d.id = $1 and d.deleted_at is null
            for share of u"#,
-        id as _
+        id as _,
+        member as _
     )
     .fetch_optional(write)
     .await?;
@@ -280,7 +343,7 @@ pub(super) async fn lock(write: &mut Write, id: DiscussionId) -> Result<Option<L
         author_pseudonym_id: row.author_pseudonym_id,
         resolver_id: row.resolver_id,
         resolver_pseudonym_id: row.resolver_pseudonym_id,
-        discussion: row.discussion.into(),
+        discussion: row.discussion.shown_to(true),
     }))
 }
 

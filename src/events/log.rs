@@ -15,8 +15,8 @@ composite! {
     pub struct OutboxRow in query_outbox_row! {
         /// Its number in the order.
         pub event_id: EventId = "event_id",
-        /// The community in which it happened.
-        pub community_id: CommunityId = "community_id",
+        /// The community in which it happened; [`CommunityId::NONE`] if it is of none.
+        pub community_id: CommunityId = "coalesce(community_id, 0)",
         /// The only user who gets it. None where it is for the community.
         pub user_id: Option<UserId> = "user_id",
         /// The change as JSON.
@@ -82,7 +82,8 @@ pub(crate) async fn start(db: impl PgExecutor<'_>, total: i64) -> Result<(Positi
     let row = sqlx::query!(
         r#"select base as "base: EventId", coalesce(fingerprint, '') as "fingerprint!",
                   last_assigned as "last_assigned: EventId",
-                  greatest(base, last_assigned - $1, (select max(last_event_id) from outbox_pruned)) as "start!: EventId"
+                  greatest(base, last_assigned - $1, (select max(last_event_id) from outbox_pruned),
+                           (select max(last_event_id) from outbox_pruned_users)) as "start!: EventId"
            from event_head"#,
         total
     )
@@ -135,21 +136,26 @@ pub(crate) async fn redacted(
     Ok((row.events, row.redacted_through))
 }
 
-/// Deletes up to 10,000 events that are older than `hours`, and records for each community the newest one that is gone. Returns
-/// how many. Keeps the newest `total` events, which a starting node loads, and the users' own events, which say who was a
-/// member and are few.
+/// Deletes up to 10,000 events that are older than `hours`, and records for each community and user the newest one that is gone.
+/// Returns how many. Keeps the newest `total` events, which a starting node loads, and the changes of memberships, which say who
+/// was a member and are few.
 pub(crate) async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with gone as (
                delete from outbox where id in (
                    select id from outbox, event_head
-                   where event_id <= last_assigned - $2 and user_id is null and created_at < now() - make_interval(hours => $1)
+                   where event_id <= last_assigned - $2 and (user_id is null or type <> 'membership_changed')
+                     and created_at < now() - make_interval(hours => $1)
                    order by event_id limit 10000)
-               returning community_id, event_id
+               returning community_id, user_id, event_id
            ), noted as (
                insert into outbox_pruned as p (community_id, last_event_id)
-               select community_id, max(event_id) from gone group by community_id
+               select community_id, max(event_id) from gone where user_id is null group by community_id
                on conflict (community_id) do update set last_event_id = greatest(p.last_event_id, excluded.last_event_id)
+           ), noted_users as (
+               insert into outbox_pruned_users as p (user_id, last_event_id)
+               select user_id, max(event_id) from gone where user_id is not null group by user_id
+               on conflict (user_id) do update set last_event_id = greatest(p.last_event_id, excluded.last_event_id)
            )
            select count(*) as "count!" from gone"#,
         hours,

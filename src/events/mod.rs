@@ -4,21 +4,29 @@ pub mod history;
 pub(crate) mod log;
 pub(crate) mod outbox;
 pub(crate) mod publisher;
+mod read_state;
 pub mod redaction;
 pub mod relay;
+mod sequenced;
 pub(crate) mod stream;
 mod stream_window;
+mod vote_value;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::{log::OutboxRow, redaction::Content};
+pub use self::{
+    log::OutboxRow,
+    read_state::{ReadState, ReadStateChange},
+    redaction::Content,
+    sequenced::{Audience, SequencedEvent},
+    vote_value::VoteValue,
+};
 use crate::{
     authors::Author,
     directory::Role,
-    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, SessionTag, UserId},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
 };
 
 /// A discussion as it is after the change.
@@ -43,6 +51,15 @@ pub struct DiscussionState {
     pub is_resolved: bool,
     /// How many comments live in it.
     pub comment_count: i64,
+    /// The number of votes up.
+    // Events of the releases before votes lack the two.
+    #[serde(default)]
+    #[schema(required)]
+    pub upvotes: i64,
+    /// The number of votes down.
+    #[serde(default)]
+    #[schema(required)]
+    pub downvotes: i64,
     /// When the author last changed topic or text; null if they never did.
     #[schema(required)]
     pub edited_at: Option<DateTime<Utc>>,
@@ -79,6 +96,15 @@ pub struct CommentState {
     /// Who wrote it; null if it was deleted since.
     #[schema(required)]
     pub author: Option<Author>,
+    /// The number of votes up.
+    // Events of the releases before votes lack the two.
+    #[serde(default)]
+    #[schema(required)]
+    pub upvotes: i64,
+    /// The number of votes down.
+    #[serde(default)]
+    #[schema(required)]
+    pub downvotes: i64,
     /// When the author last changed the text; null if they never did.
     #[schema(required)]
     pub edited_at: Option<DateTime<Utc>>,
@@ -128,6 +154,9 @@ pub enum Change {
         written: WrittenComment,
         /// The number of comments in the discussion that are not deleted.
         comment_count: i64,
+        /// The discussion's `comment_version` after it. Absent in events of older releases.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment_version: Option<i64>,
     },
     /// A comment's text changed.
     UpdatedComment(CommentState),
@@ -146,6 +175,9 @@ pub enum Change {
         parent_id: Option<CommentId>,
         /// How many comments now live in the discussion.
         comment_count: i64,
+        /// The discussion's `comment_version` after it. Absent in events of older releases.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment_version: Option<i64>,
         /// When it was deleted.
         timestamp: DateTime<Utc>,
     },
@@ -159,8 +191,46 @@ pub enum Change {
         /// When it changed.
         timestamp: DateTime<Utc>,
     },
+    /// The votes on a discussion or comment changed.
+    VotesChanged {
+        /// The community it is in.
+        community_id: CommunityId,
+        /// The article it is about.
+        article_id: ArticleId,
+        /// The discussion.
+        discussion_id: DiscussionId,
+        /// The comment; null if the votes are on the discussion itself.
+        #[schema(required)]
+        comment_id: Option<CommentId>,
+        /// The number of votes up.
+        upvotes: i64,
+        /// The number of votes down.
+        downvotes: i64,
+        /// When they changed.
+        timestamp: DateTime<Utc>,
+    },
     /// The user joined, left, was removed or has another role. Sent to that user only.
     MembershipChanged(MembershipChange),
+    /// The user voted on a discussion or comment. Sent to that user only.
+    OwnVoteChanged {
+        /// The community it is in.
+        community_id: CommunityId,
+        /// The article it is about.
+        article_id: ArticleId,
+        /// The discussion.
+        discussion_id: DiscussionId,
+        /// The comment; null if the vote is on the discussion itself.
+        #[schema(required)]
+        comment_id: Option<CommentId>,
+        /// The voter, who is also the only one to be told.
+        user_id: UserId,
+        /// The vote now.
+        value: VoteValue,
+        /// When it changed.
+        timestamp: DateTime<Utc>,
+    },
+    /// The user marked something of a discussion as read or unread. Sent to that user only.
+    ReadStateChanged(ReadStateChange),
 }
 
 /// What became of a membership.
@@ -200,8 +270,28 @@ impl Change {
             }
             Self::DeletedDiscussion { community_id, .. }
             | Self::DeletedComment { community_id, .. }
-            | Self::AuthorChanged { community_id, .. } => *community_id,
+            | Self::AuthorChanged { community_id, .. }
+            | Self::VotesChanged { community_id, .. }
+            | Self::OwnVoteChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
+            Self::ReadStateChanged(change) => change.community_id,
+        }
+    }
+
+    /// The only user to be told. None if it is for the whole community.
+    pub fn user_id(&self) -> Option<UserId> {
+        match self {
+            Self::MembershipChanged(change) => Some(change.user_id),
+            Self::OwnVoteChanged { user_id, .. } => Some(*user_id),
+            Self::ReadStateChanged(change) => Some(change.user_id),
+            Self::NewDiscussion(_)
+            | Self::UpdatedDiscussion(_)
+            | Self::DeletedDiscussion { .. }
+            | Self::NewComment { .. }
+            | Self::UpdatedComment(_)
+            | Self::DeletedComment { .. }
+            | Self::AuthorChanged { .. }
+            | Self::VotesChanged { .. } => None,
         }
     }
 
@@ -215,92 +305,10 @@ impl Change {
             Self::UpdatedComment(_) => "updated_comment",
             Self::DeletedComment { .. } => "deleted_comment",
             Self::AuthorChanged { .. } => "author_changed",
+            Self::VotesChanged { .. } => "votes_changed",
             Self::MembershipChanged(_) => "membership_changed",
-        }
-    }
-}
-
-/// An event on its way from the feed to the hub. The hub does not parse its JSON.
-#[derive(Clone, Debug)]
-pub struct SequencedEvent {
-    /// Its number in the order.
-    pub event_id: EventId,
-    /// The community in which it happened.
-    pub community_id: CommunityId,
-    /// Who gets it.
-    pub audience: Audience,
-    /// The event as clients get it.
-    pub json: Bytes,
-    /// What it has to do with redaction.
-    pub content: Content,
-    /// When its outbox row was written.
-    pub written_at: DateTime<Utc>,
-}
-
-/// Who gets an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// The community's members, as of this event.
-    Community,
-    /// The user whose membership it changes.
-    Member(MembershipChange),
-    /// No client. It tells the nodes that this user's account has ended, and so their queues end.
-    Account(UserId),
-    /// No client. It tells the nodes that these sessions of the user have ended, and so their parked polls end.
-    Sessions {
-        /// The user.
-        user_id: UserId,
-        /// The sessions that have ended. The user may have others.
-        ended: Vec<SessionTag>,
-    },
-    /// Nobody. It only has a number in the order.
-    Nobody,
-}
-
-/// The community of rows that are for the nodes and for no client.
-const NO_COMMUNITY: CommunityId = CommunityId::new(0);
-
-/// What a row of [`NO_COMMUNITY`] says (migrations 0009 and 0013).
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum ForNodes {
-    AccountChanged { user_id: UserId },
-    SessionsEnded { user_id: UserId, sessions: Vec<SessionTag> },
-}
-
-impl OutboxRow {
-    /// The event for the hub. This program writes rows for one user only about memberships. Nobody gets any other such row, but
-    /// it has its number in the order.
-    pub(crate) fn into_event(self) -> SequencedEvent {
-        let audience = match self.user_id {
-            None if self.community_id == NO_COMMUNITY => match serde_json::from_str(&self.payload) {
-                Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
-                Ok(ForNodes::SessionsEnded { user_id, sessions }) => Audience::Sessions { user_id, ended: sessions },
-                // A later release wrote it. This one does not know what it means.
-                Err(_) => Audience::Nobody,
-            },
-            None => Audience::Community,
-            Some(_) => match serde_json::from_str(&self.payload) {
-                Ok(Change::MembershipChanged(change)) => Audience::Member(change),
-                _ => {
-                    tracing::error!(
-                        event_id = self.event_id.get(),
-                        "an outbox row for one user is no membership_changed: skipped"
-                    );
-                    Audience::Nobody
-                }
-            },
-        };
-        // The event_id goes in front of the change's fields. A change always has fields.
-        let fields = self.payload.trim_start().trim_start_matches('{');
-        let json = Bytes::from(format!("{{\"event_id\":{},{}", self.event_id, fields.trim_start()));
-        SequencedEvent {
-            event_id: self.event_id,
-            community_id: self.community_id,
-            content: if audience == Audience::Community { Content::of(&json) } else { Content::Other },
-            audience,
-            json,
-            written_at: self.created_at,
+            Self::OwnVoteChanged { .. } => "own_vote_changed",
+            Self::ReadStateChanged(_) => "read_state_changed",
         }
     }
 }

@@ -6,15 +6,16 @@ use super::{Change, WrittenComment};
 use crate::{
     db::Write,
     error::{ApiError, Result},
-    ids::CommunityId,
+    ids::{CommunityId, UserId},
 };
 
 impl Write {
     /// Writes `change` into the outbox. It is delivered if and only if this transaction commits.
     pub async fn emit(&mut self, change: &Change) -> Result<()> {
         sqlx::query!(
-            "insert into outbox (community_id, type, payload) values ($1, $2, $3::text::json)",
+            "insert into outbox (community_id, user_id, type, payload) values ($1, $2, $3, $4::text::json)",
             change.community_id() as _,
+            change.user_id() as _,
             change.kind(),
             serde_json::to_string(change).map_err(ApiError::internal)?
         )
@@ -22,10 +23,36 @@ impl Write {
         .await?;
         Ok(())
     }
+
+    /// Writes `changes` into the outbox, in this order. They are delivered if and only if this transaction commits.
+    pub async fn emit_all(&mut self, changes: &[Change]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let communities: Vec<i64> = changes.iter().map(|change| change.community_id().get()).collect();
+        let users: Vec<Option<i64>> = changes.iter().map(|change| change.user_id().map(UserId::get)).collect();
+        let kinds: Vec<String> = changes.iter().map(|change| change.kind().to_owned()).collect();
+        let payloads: Vec<String> =
+            changes.iter().map(serde_json::to_string).collect::<Result<_, _>>().map_err(ApiError::internal)?;
+        sqlx::query!(
+            "insert into outbox (community_id, user_id, type, payload)
+             select c.community_id, c.user_id, c.type, c.payload::json
+             from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])
+                 with ordinality as c (community_id, user_id, type, payload, place)
+             order by c.place",
+            &communities,
+            &users as _,
+            &kinds,
+            &payloads
+        )
+        .execute(self)
+        .await?;
+        Ok(())
+    }
 }
 
-/// A [`Change`] without its `comment_count`, for a statement that changes the count and writes the outbox row at once. Only the
-/// statement knows the count, and adds it to the payload.
+/// A [`Change`] without its `comment_count` and `comment_version`, for a statement that changes the count and writes the outbox row at
+/// once. Only the statement knows the two, and adds them to the payload.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum UncountedChange {
@@ -48,7 +75,7 @@ impl UncountedChange {
         }
     }
 
-    /// What the outbox row holds, as JSON, but for the `comment_count`.
+    /// What the outbox row holds, as JSON, but for the `comment_count` and `comment_version`.
     pub(crate) fn payload(&self) -> Result<String> {
         serde_json::to_string(self).map_err(ApiError::internal)
     }
@@ -72,6 +99,8 @@ mod tests {
             parent_id: None,
             text: Some("Nice article!".to_owned()),
             author: Some(Author::pseudonymous("Quiet Heron 123".to_owned())),
+            upvotes: 0,
+            downvotes: 0,
             edited_at: None,
             timestamp: DateTime::<Utc>::UNIX_EPOCH,
             deleted_at: None,
@@ -81,8 +110,9 @@ mod tests {
         let mut payload: Value = serde_json::from_str(&uncounted.payload().unwrap()).unwrap();
         assert!(serde_json::from_value::<Change>(payload.clone()).is_err());
         payload["comment_count"] = json!(3);
+        payload["comment_version"] = json!(5);
 
-        let change = Change::NewComment { written, comment_count: 3 };
+        let change = Change::NewComment { written, comment_count: 3, comment_version: Some(5) };
         assert_eq!(payload, serde_json::to_value(&change).unwrap());
         assert_eq!(serde_json::from_value::<Change>(payload).unwrap(), change);
         assert_eq!((uncounted.kind(), uncounted.community_id()), (change.kind(), change.community_id()));

@@ -138,7 +138,7 @@ impl Relay {
 pub async fn number(connection: impl PgExecutor<'_>, batch: i32) -> Result<Vec<OutboxRow>, sqlx::Error> {
     sqlx::query_as!(
         OutboxRow,
-        r#"select event_id as "event_id!: EventId", community_id as "community_id!: CommunityId", user_id as "user_id: UserId",
+        r#"select event_id as "event_id!: EventId", coalesce(community_id, 0) as "community_id!: CommunityId", user_id as "user_id: UserId",
                   payload as "payload!", created_at as "created_at!"
            from assign_event_ids($1)"#,
         batch

@@ -1,4 +1,4 @@
-//! Limits on requests: how often a user may write and register, and how often an address may ask without signing in.
+//! Limits on requests: how often a user may write, vote and register, and how often an address may ask without signing in.
 //!
 //! [`enforce`] is a layer around every route of the API but `/poll`. It decides by method and path, before the body is read, so
 //! a new route is limited by default. Each node counts in its own memory, so behind a balancer a client may do as much on each
@@ -31,13 +31,19 @@ use crate::{
 };
 
 const WRITES: &str = "writes";
+const VOTES: &str = "votes";
 const REGISTERS: &str = "registers";
 const ANONYMOUS_READS: &str = "anonymous_reads";
+
+/// How long a refusal waits before it is sent. A client that goes on without a pause then costs ten refusals a second for each of
+/// its connections, and not the thousands that would take the cores from everybody else.
+const REFUSAL_DELAY: Duration = Duration::from_millis(100);
 
 /// The limit that a user's request counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Writes,
+    Votes,
     Registers,
 }
 
@@ -50,6 +56,7 @@ pub(crate) struct Limits {
     auth: AuthState,
     trusted_proxies: TrustedProxies,
     writes: Limiter<UserId>,
+    votes: Limiter<UserId>,
     registers: Limiter<UserId>,
     anonymous: Limiter<Network>,
     warned_of_proxy: AtomicBool,
@@ -58,13 +65,14 @@ pub(crate) struct Limits {
 impl Limits {
     /// The limits of the settings.
     pub(crate) fn new(auth: AuthState, config: &LimitConfig) -> Self {
-        for limit in [WRITES, REGISTERS, ANONYMOUS_READS] {
+        for limit in [WRITES, VOTES, REGISTERS, ANONYMOUS_READS] {
             metrics::REFUSALS.increment("limit", limit, 0);
         }
         Self {
             auth,
             trusted_proxies: config.trusted_proxies.clone(),
             writes: Limiter::new(config.writes_per_minute),
+            votes: Limiter::new(config.votes_per_minute),
             registers: Limiter::new(config.registers_per_minute),
             anonymous: Limiter::new(config.anonymous_reads_per_minute),
             warned_of_proxy: AtomicBool::new(false),
@@ -87,6 +95,7 @@ impl Limits {
         let (limit, limiter, actions) = match counted {
             None => return Ok(()),
             Some(Counted::Writes) => (WRITES, &self.writes, "write"),
+            Some(Counted::Votes) => (VOTES, &self.votes, "vote or mark as read"),
             Some(Counted::Registers) => (REGISTERS, &self.registers, "register or sign in"),
         };
         limiter
@@ -124,6 +133,10 @@ impl Limits {
 fn counted(method: &Method, path: &str) -> Option<Counted> {
     match (method.as_str(), path) {
         ("POST", "/register" | "/session") => Some(Counted::Registers),
+        ("PUT", "/discussions/{id}/vote" | "/comments/{id}/vote")
+        | ("POST", "/discussions/{id}/read" | "/discussions/{id}/unread" | "/articles/{id}/read") => {
+            Some(Counted::Votes)
+        }
         // An open page, a page that closes, and a log-out.
         ("POST", "/heartbeat" | "/queues/{queue_id}/close") | ("DELETE", "/queues/{queue_id}" | "/session") => None,
         _ => (!method.is_safe()).then_some(Counted::Writes),
@@ -140,7 +153,7 @@ fn refused(limit: &'static str, wait: Duration, reason: String) -> ApiError {
         .retry_after(seconds)
 }
 
-/// The layer. It refuses a request over a limit with 429 and does not read its body.
+/// The layer. It refuses a request over a limit with 429, after [`REFUSAL_DELAY`], and does not read its body.
 pub(crate) async fn enforce(State(limits): State<std::sync::Arc<Limits>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = parts.extensions.get::<MatchedPath>().cloned();
@@ -149,7 +162,10 @@ pub(crate) async fn enforce(State(limits): State<std::sync::Arc<Limits>>, reques
             parts.extensions.insert(authenticated);
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            tokio::time::sleep(REFUSAL_DELAY).await;
+            refusal.into_response()
+        }
     }
 }
 
@@ -166,6 +182,9 @@ mod tests {
             assert_eq!(counted(&Method::GET, path), None, "{path}");
         }
         assert_eq!(counted(&Method::POST, "/register"), Some(Counted::Registers));
+        assert_eq!(counted(&Method::PUT, "/comments/{id}/vote"), Some(Counted::Votes));
+        assert_eq!(counted(&Method::POST, "/comments/{id}/vote"), Some(Counted::Writes));
+        assert_eq!(counted(&Method::POST, "/discussions/{id}/read"), Some(Counted::Votes));
         assert_eq!(counted(&Method::DELETE, "/register"), Some(Counted::Writes));
         assert_eq!(counted(&Method::POST, "/heartbeat"), None);
     }

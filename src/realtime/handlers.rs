@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tokio::time::{Instant, timeout};
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     auth::Viewer,
+    compression::Accepted,
     error::{ErrorCode, Result},
     extract::{JsonBody, PathQueue, Query},
     ids::{CommunityId, QueueId},
@@ -147,6 +148,8 @@ pub(crate) async fn poll(
     State(state): State<RealtimeState>,
     viewer: Viewer,
     Query(query): Query<PollQuery>,
+    headers: HeaderMap,
 ) -> Result<Response> {
-    poll::wait(&state, viewer, PollRequest::try_from(query)?).await.map(poll::respond)
+    let coding = Accepted::from(&headers).of_poll();
+    poll::wait(&state, viewer, PollRequest::try_from(query)?, coding).await.map(poll::respond)
 }

@@ -1,17 +1,15 @@
-//! Reads a user's memberships as of the database's head. A queue starts from these.
+//! Reads a user's memberships and own events as of the database's head. A queue starts from these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{PgExecutor, types::Json};
+use sqlx::PgExecutor;
 
 use crate::{
     error::{ErrorCode, Result},
-    events::{Change, MembershipChange, history::HistoryId},
+    events::{Audience, Change, OutboxRow, history::HistoryId},
     ids::{CommunityId, EventId, UserId},
+    realtime::hub::{OWN_EVENTS, OwnEvent},
 };
-
-/// How many changes of a user's memberships are kept, the newest. Older ones are gone, as old events of a community are.
-pub(super) const MAX_CHANGES: usize = 64;
 
 /// A user's memberships at `head`, and how they came about.
 #[derive(Clone, Debug, Default)]
@@ -22,38 +20,43 @@ pub struct MembershipHistory {
     pub head: EventId,
     /// The communities that the user is a member of at `head`.
     pub communities: BTreeSet<CommunityId>,
-    /// The newest numbered changes, in ascending order.
-    pub changes: Vec<(EventId, MembershipChange)>,
-    /// The newest change that is no longer in `changes`, 0 for none.
+    /// The user's newest numbered own events, in ascending order: one more than a log keeps, so that it knows which is gone.
+    /// Changes of memberships are among them.
+    pub own_events: Vec<OwnEvent>,
+    /// The newest own event that the database has no more, 0 for none.
     pub forgotten_through: EventId,
     /// Whether changes are committed that have no event_id yet.
     pub has_unnumbered: bool,
 }
 
-/// Reads a user's memberships in one statement, and so in one snapshot. `token_invalid` where the account is not in use.
+/// Reads a user's memberships and newest own events in one statement, and so in one snapshot. `token_invalid` where the account is
+/// not in use.
 ///
 /// The table of memberships may be ahead of the head: it has a change from its commit on, and the change's event gets its
 /// number a moment later. This undoes such waiting changes, so that the result holds exactly at `head`.
 pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<MembershipHistory> {
     let rows = sqlx::query!(
         r#"select h.last_assigned as "head!: EventId", h.base as "base!: EventId", coalesce(h.fingerprint, '') as "fingerprint!",
-                  (select is_active from users where id = $1) as is_active, r.event_id as "event_id: EventId",
-                  r.payload as "payload: Json<Change>", r.community_id as "community_id: CommunityId"
+                  (select is_active from users where id = $1) as is_active,
+                  (select last_event_id from outbox_pruned_users where user_id = $1) as "pruned_through: EventId",
+                  r.event_id as "event_id: EventId", coalesce(r.community_id, 0) as "community_id!: CommunityId",
+                  r.payload, r.created_at
            from event_head h
            left join lateral (
-               select m.community_id, null::bigint as event_id, null::json as payload, 0 as part, 0::bigint as ordinal
+               select m.community_id, null::bigint as event_id, null::text as payload, null::timestamptz as created_at,
+                      0 as part, 0::bigint as ordinal
                from memberships m where m.user_id = $1
                union all
-               select o.community_id, null, o.payload, 1, o.id
+               select o.community_id, null, o.payload::text, o.created_at, 1, o.id
                from outbox o where o.user_id = $1 and o.event_id is null and o.type = 'membership_changed'
                union all
-               (select o.community_id, o.event_id, o.payload, 2, o.event_id
-                from outbox o where o.user_id = $1 and o.event_id is not null and o.type = 'membership_changed'
+               (select o.community_id, o.event_id, o.payload::text, o.created_at, 2, o.event_id
+                from outbox o where o.user_id = $1 and o.event_id is not null
                 order by o.event_id desc limit $2::bigint + 1)
            ) r on true
            order by r.part, r.ordinal"#,
         user as _,
-        MAX_CHANGES as i64
+        OWN_EVENTS as i64
     )
     .fetch_all(db)
     .await?;
@@ -66,17 +69,24 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<Member
         }
         history.head = row.head;
         history.id = HistoryId { base: row.base, fingerprint: row.fingerprint };
-        let Some(community) = row.community_id else { continue };
-        match (row.event_id, row.payload) {
-            (Some(event_id), Some(Json(Change::MembershipChanged(change)))) => history.changes.push((event_id, change)),
-            // The first of several waiting changes says how it was before them.
-            (None, Some(Json(Change::MembershipChanged(change)))) => {
-                waiting.entry(community).or_insert(change.previous_role.is_some());
+        history.forgotten_through = row.pruned_through.unwrap_or(EventId::START);
+        let community_id = row.community_id;
+        match (row.event_id, row.payload, row.created_at) {
+            (Some(event_id), Some(payload), Some(created_at)) => {
+                let row = OutboxRow { event_id, community_id, user_id: Some(user), payload, created_at };
+                history.own_events.extend(own_event(row));
             }
-            (None, None) => {
-                history.communities.insert(community);
+            (None, Some(payload), _) => {
+                // Another program may have written the row. Then it makes nobody a member.
+                if let Ok(Change::MembershipChanged(change)) = serde_json::from_str(&payload) {
+                    // The first of several waiting changes says how it was before them.
+                    waiting.entry(community_id).or_insert(change.previous_role.is_some());
+                }
             }
-            // Another program wrote this row. It makes nobody a member.
+            (None, None, _) if community_id != CommunityId::NONE => {
+                history.communities.insert(community_id);
+            }
+            // The user has neither memberships nor own events.
             _ => {}
         }
     }
@@ -88,8 +98,15 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<Member
             history.communities.remove(&community);
         }
     }
-    if history.changes.len() > MAX_CHANGES {
-        history.forgotten_through = history.changes.remove(0).0;
-    }
     Ok(history)
+}
+
+/// An outbox row for one user, as their log takes it.
+fn own_event(row: OutboxRow) -> Option<OwnEvent> {
+    let event = row.into_event();
+    match event.audience {
+        Audience::Member(change) => Some(OwnEvent::membership(event.event_id, change)),
+        Audience::User(_) => Some(OwnEvent::other(&event)),
+        Audience::Community | Audience::Account(_) | Audience::Sessions { .. } | Audience::Nobody => None,
+    }
 }

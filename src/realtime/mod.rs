@@ -1,6 +1,6 @@
 //! Delivery of events: register, heartbeat, poll and close, and the hub behind them.
 
-mod body;
+pub mod body;
 mod handlers;
 pub mod hub;
 pub mod memberships;

@@ -9,48 +9,56 @@ use std::{
 
 use axum::{
     body::Bytes,
-    http::header,
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use poll_connections::poll_deadline;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    RealtimeState, body,
+    RealtimeState,
+    body::{self, SharedBody},
     hub::{Hub, ParkHandle, ParkedOutcome, PollOutcome},
     model::PollRequest,
     slow_path::{Missing, slow_path},
 };
 use crate::{
     auth::Viewer,
+    compression::{self, Coding, EncodedBody},
     error::{ApiError, ErrorCode, Result},
     metrics,
 };
 
-/// Waits for what there is for `viewer` after the cursor. Returns the body of the answer.
-pub(crate) async fn wait(state: &RealtimeState, viewer: Viewer, request: PollRequest) -> Result<Bytes> {
-    begin(state, viewer, request).answer().await
+/// Waits for what there is for `viewer` after the cursor. Returns the body of the answer, in the coding `coding` if it is large.
+pub(crate) async fn wait(
+    state: &RealtimeState,
+    viewer: Viewer,
+    request: PollRequest,
+    coding: Coding,
+) -> Result<EncodedBody> {
+    begin(state, viewer, request, coding).answer().await
 }
 
 /// A poll after the first look at what there is.
 pub(crate) enum PollFuture<'a> {
     /// It has its answer. The first [`PollFuture::poll_answer`] takes it.
-    Ready(Option<Result<Bytes>>),
+    Ready(Option<Result<EncodedBody>>),
     /// It waits for an event. This variant must be small, because there may be 100,000 of them.
     Parked(ParkedPoll<'a>),
-    /// It has to ask the database or Redis first. This is rare, and the future is large, so it is boxed.
-    SlowPath(Pin<Box<dyn Future<Output = Result<Bytes>> + Send + 'a>>),
+    /// It has to ask the database or Redis first, or has a large answer to compress. This is rare, and the future is large, so it
+    /// is boxed.
+    SlowPath(Pin<Box<dyn Future<Output = Result<EncodedBody>> + Send + 'a>>),
 }
 
 /// Looks for what there is for `viewer` after the cursor, and parks the poll where that is nothing.
-pub(crate) fn begin(state: &RealtimeState, viewer: Viewer, request: PollRequest) -> PollFuture<'_> {
+pub(crate) fn begin(state: &RealtimeState, viewer: Viewer, request: PollRequest, coding: Coding) -> PollFuture<'_> {
     let deadline = match poll_limit(state.poll_timeout, request.timeout, viewer.expires_at) {
         Ok(limit) => Instant::now() + limit,
         Err(error) => return PollFuture::refused(error),
     };
-    match look(state, &viewer, &request, deadline) {
+    match look(state, &viewer, &request, coding, deadline) {
         Ok(future) => future,
-        Err(missing) => PollFuture::SlowPath(Box::pin(slow_path(state, viewer, request, deadline, missing))),
+        Err(missing) => PollFuture::SlowPath(Box::pin(slow_path(state, viewer, request, coding, deadline, missing))),
     }
 }
 
@@ -60,13 +68,16 @@ pub(super) fn look<'a>(
     state: &'a RealtimeState,
     viewer: &Viewer,
     request: &PollRequest,
+    coding: Coding,
     deadline: Instant,
 ) -> Result<PollFuture<'a>, Missing> {
     let (hub, now) = (&*state.hub, Instant::now());
     match hub.poll(request.queue, viewer, request.cursor, now < deadline, now) {
-        PollOutcome::Answer(body) => Ok(PollFuture::Ready(Some(Ok(body)))),
-        PollOutcome::Catchup => Ok(PollFuture::Ready(Some(Ok(catchup())))),
-        PollOutcome::Parked(handle) => Ok(PollFuture::Parked(ParkedPoll { hub, handle, deadline, is_answered: false })),
+        PollOutcome::Answer(body) => Ok(PollFuture::with(body, coding)),
+        PollOutcome::Catchup => Ok(PollFuture::with(catchup(), coding)),
+        PollOutcome::Parked(handle) => {
+            Ok(PollFuture::Parked(ParkedPoll { hub, handle, deadline, coding, is_answered: false }))
+        }
         PollOutcome::Ahead => Err(Missing::Head),
         PollOutcome::MembershipsUnknown => Err(Missing::Memberships),
         PollOutcome::SessionEnded => Ok(PollFuture::refused(ErrorCode::TokenMissing.into())),
@@ -88,13 +99,28 @@ fn poll_limit(most: Duration, asked_seconds: Option<f64>, expires_at: Option<i64
 }
 
 impl PollFuture<'_> {
+    /// A poll whose answer is `body`, which no other poll gets. If that is large, other polls of this thread go on while it is
+    /// compressed.
+    fn with(body: Bytes, coding: Coding) -> Self {
+        if coding == Coding::Gzip && compression::is_large(&body) {
+            return Self::SlowPath(Box::pin(async move {
+                Ok(EncodedBody::gzipped(compression::gzip_in_pieces(&body).await))
+            }));
+        }
+        Self::Ready(Some(Ok(SharedBody::from(body).encode(coding))))
+    }
+
     /// A poll that is answered with an error.
     pub(crate) fn refused(error: ApiError) -> Self {
         Self::Ready(Some(Err(error)))
     }
 
     /// The answer, once it is there. `timer` is the caller's and may be armed for any time.
-    pub(crate) fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Result<Bytes>> {
+    pub(crate) fn poll_answer(
+        &mut self,
+        timer: Pin<&mut Sleep>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<EncodedBody>> {
         match self {
             Self::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
             Self::Parked(parked) => parked.poll_answer(timer, context),
@@ -103,7 +129,7 @@ impl PollFuture<'_> {
     }
 
     /// Waits for the answer, with a timer of its own.
-    pub(super) async fn answer(mut self) -> Result<Bytes> {
+    pub(super) async fn answer(mut self) -> Result<EncodedBody> {
         let mut timer = pin!(sleep_until(Instant::now()));
         poll_fn(|context| self.poll_answer(timer.as_mut(), context)).await
     }
@@ -114,6 +140,7 @@ pub(crate) struct ParkedPoll<'a> {
     hub: &'a Hub,
     handle: ParkHandle,
     deadline: Instant,
+    coding: Coding,
     is_answered: bool,
 }
 
@@ -126,18 +153,19 @@ impl Drop for ParkedPoll<'_> {
 }
 
 impl ParkedPoll<'_> {
-    fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Result<Bytes>> {
+    fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Result<EncodedBody>> {
+        let encode = |body: Bytes| SharedBody::from(body).encode(self.coding);
         let answer = match Pin::new(&mut self.handle).poll(context) {
-            Poll::Ready(ParkedOutcome::Event(body)) => Ok(body),
-            Poll::Ready(ParkedOutcome::Released(seen)) => Ok(body::empty(seen)),
-            Poll::Ready(ParkedOutcome::Leapt) => Ok(catchup()),
+            Poll::Ready(ParkedOutcome::Event(body)) => Ok(body.encode(self.coding)),
+            Poll::Ready(ParkedOutcome::Released(seen)) => Ok(encode(body::empty(seen))),
+            Poll::Ready(ParkedOutcome::Leapt) => Ok(encode(catchup())),
             Poll::Ready(ParkedOutcome::Gone) => Err(ErrorCode::QueueNotFound.into()),
             // What every other request by this cookie is answered.
             Poll::Ready(ParkedOutcome::SessionEnded) => Err(ErrorCode::TokenMissing.into()),
             Poll::Pending => {
                 ready!(poll_deadline(timer, self.deadline, context));
                 match self.hub.time_out(&self.handle) {
-                    Some(body) => Ok(body),
+                    Some(body) => Ok(encode(body)),
                     // Somebody took the poll out to answer it. Its outcome will wake this task.
                     None => return Poll::Pending,
                 }
@@ -155,6 +183,11 @@ pub(super) fn catchup() -> Bytes {
 }
 
 /// 200 with this body.
-pub(crate) fn respond(body: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+pub(crate) fn respond(body: EncodedBody) -> Response {
+    let mut response = body.bytes.clone().into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.extend(body.headers().iter().cloned());
+    response
 }

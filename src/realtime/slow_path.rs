@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     auth::Viewer,
+    compression::{Coding, EncodedBody},
     directory,
     error::{ErrorCode, Result},
     events::history::{self, Position},
@@ -44,9 +45,10 @@ pub(super) async fn slow_path(
     state: &RealtimeState,
     mut viewer: Viewer,
     request: PollRequest,
+    coding: Coding,
     deadline: Instant,
     mut missing: Missing,
-) -> Result<Bytes> {
+) -> Result<EncodedBody> {
     let (mut is_loaded, mut is_read_again) = (false, false);
     loop {
         let early_answer = match missing {
@@ -66,9 +68,9 @@ pub(super) async fn slow_path(
             }
         };
         if let Some(body) = early_answer {
-            return Ok(body);
+            return Ok(EncodedBody::plain(body));
         }
-        match look(state, &viewer, &request, deadline) {
+        match look(state, &viewer, &request, coding, deadline) {
             Ok(future) => return future.answer().await,
             Err(still_missing) => missing = still_missing,
         }

@@ -51,15 +51,15 @@ impl FastPath {
     }
 
     fn begin_poll(&self, head: &PollHead<'_>, cache: &mut TokenCache) -> PollFuture<'_> {
-        let (auth, realtime, request) = (&self.state.auth, &self.state.realtime, head.request);
+        let (auth, realtime, request, coding) = (&self.state.auth, &self.state.realtime, head.request, head.coding);
         match (head.credentials, head.session) {
             (Some(credentials), _) => {
                 let viewer = viewer::token_of(credentials).and_then(|token| auth.verifier.verify_again(token, cache));
-                viewer.map_or_else(PollFuture::refused, |viewer| poll::begin(realtime, viewer, request))
+                viewer.map_or_else(PollFuture::refused, |viewer| poll::begin(realtime, viewer, request, coding))
             }
             (None, Some(session)) => PollFuture::SlowPath(Box::pin(async move {
                 let viewer = auth.sessions.poller(session).await?.ok_or(ErrorCode::TokenMissing)?;
-                poll::wait(realtime, viewer, request).await
+                poll::wait(realtime, viewer, request, coding).await
             })),
             (None, None) => PollFuture::refused(ErrorCode::TokenMissing.into()),
         }
@@ -87,7 +87,7 @@ impl PollHandler for FastPath {
 impl PendingPoll for FastPoll<'_> {
     fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Answer> {
         Poll::Ready(match ready!(self.poll.poll_answer(timer, context)) {
-            Ok(body) => Answer::Body(body),
+            Ok(body) => Answer::EncodedBody(body.headers(), body.bytes),
             Err(error) => {
                 let mut response = error.into_response();
                 self.headers.add_to(&mut response);

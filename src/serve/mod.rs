@@ -3,16 +3,19 @@
 //! Hyper's own builder for HTTP/1.1 is used, because `axum::serve` and hyper's automatic builder take 5 to 8 kB more for each
 //! parked connection.
 
+mod connections;
 mod fast_path;
+mod guarded_body;
+mod limits;
 mod poll_head;
 mod response_headers;
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     http::{HeaderValue, Request, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
@@ -24,13 +27,21 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    time::{sleep, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt;
+use tower::{ServiceExt, service_fn};
 
-pub use self::{fast_path::FastPath, poll_head::PollHead};
-use crate::{config::Config, limits::Peer, metrics};
+use self::{
+    connections::{Connections, Place, Tracked},
+    guarded_body::GuardedBody,
+};
+pub use self::{fast_path::FastPath, limits::ConnectionLimits, poll_head::PollHead};
+use crate::{
+    error::{ApiError, ErrorCode},
+    limits::Peer,
+    metrics,
+};
 
 /// The path of polls.
 const POLL_PATH: &str = "/poll";
@@ -41,6 +52,9 @@ const READ_BYTES_PER_SECOND: u32 = 2 * 1024;
 const LINGER: Duration = Duration::from_millis(300);
 /// How long connections have to finish their requests after that.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// What `accept` fails with where the system, and where this process, has too many open files. All systems use these numbers.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 /// How many connections the kernel may hold until they are accepted.
 pub const BACKLOG: u32 = 4096;
 
@@ -49,29 +63,15 @@ pub const BACKLOG: u32 = 4096;
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
-/// How long clients may take.
-#[derive(Clone, Copy, Debug)]
-pub struct TimeLimits {
-    /// From the beginning of a connection, or the last answer, to a whole request.
-    pub request: Duration,
-    /// Without reading anything of an answer.
-    pub write: Duration,
-}
-
-impl From<&Config> for TimeLimits {
-    fn from(config: &Config) -> Self {
-        Self {
-            request: Duration::from_secs(config.idle_connection_seconds),
-            write: Duration::from_secs(config.write_timeout_seconds),
-        }
-    }
-}
-
 struct Inner {
     builder: http1::Builder,
     router: Router,
     polls: Option<PollConnections<FastPath>>,
     write_limits: Arc<WriteLimits>,
+    first_request_timeout: Duration,
+    open: Arc<Connections>,
+    /// Whether strangers connect here. Then new connections wait where `open` is full, and idle ones are closed for room.
+    is_public: bool,
     /// The runtime of hyper's connections. Polls are served on the runtime that calls [`Server::serve`].
     requests: Handle,
     /// The shutdown is announced.
@@ -89,33 +89,71 @@ impl Server {
         shutdown: CancellationToken,
         fast_path: Option<FastPath>,
         requests: Handle,
-        limits: TimeLimits,
+        limits: ConnectionLimits,
     ) -> Self {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(64 * 1024);
         let (close_idle, connections) = (CancellationToken::new(), TaskTracker::new());
-        let settings =
-            Settings { request_timeout: limits.request, shutdown: shutdown.clone(), close_idle: close_idle.clone() };
+        let settings = Settings {
+            first_request_timeout: limits.first_request,
+            request_timeout: limits.request,
+            shutdown: shutdown.clone(),
+            close_idle: close_idle.clone(),
+        };
         let polls = fast_path.map(|handler| PollConnections::new(handler, settings));
         let write_limits = Arc::new(WriteLimits {
             timeout: limits.write,
             bytes_per_second: READ_BYTES_PER_SECOND,
             on_timeout: || metrics::SLOW_READERS.increment(1),
         });
-        let inner = Inner { builder, router, polls, write_limits, requests, shutdown, close_idle, connections };
+        let (first_request_timeout, open) = (limits.first_request, Connections::new(limits.connections));
+        let inner = Inner {
+            builder,
+            router,
+            polls,
+            write_limits,
+            first_request_timeout,
+            open,
+            is_public: true,
+            requests,
+            shutdown,
+            close_idle,
+            connections,
+        };
         Self(Arc::new(inner))
+    }
+
+    /// A server of another router, for another listener, which only operators reach. It accepts connections even where this server is
+    /// full, and where the limit of open files is reached, it closes idle connections of this server and none of its own.
+    pub(crate) fn beside(&self, router: Router) -> Self {
+        let inner = &*self.0;
+        Self(Arc::new(Inner {
+            builder: inner.builder.clone(),
+            router,
+            polls: None,
+            write_limits: Arc::clone(&inner.write_limits),
+            first_request_timeout: inner.first_request_timeout,
+            open: Arc::clone(&inner.open),
+            is_public: false,
+            requests: inner.requests.clone(),
+            shutdown: inner.shutdown.clone(),
+            close_idle: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        }))
     }
 
     /// Accepts connections until the shutdown is announced, and then lets the requests under way finish.
     pub async fn run(self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                // First, because a connection that waits for room is served although the shutdown is announced.
+                biased;
+                accepted = self.next(&listener) => accepted,
                 () = self.0.shutdown.cancelled() => break,
             };
             match accepted {
-                Ok((stream, _)) => self.accept(stream),
-                Err(error) => handle_accept_error(&error).await,
+                Ok(stream) => self.accept(stream),
+                Err(error) => self.handle_accept_error(&error).await,
             }
         }
         // Connections in the kernel's backlog are already accepted from the client's view, so serve them before closing. Ask
@@ -138,6 +176,31 @@ impl Server {
         }
     }
 
+    /// The next connection, once there is room for it. Room is made only when the connection is there.
+    async fn next(&self, listener: &TcpListener) -> io::Result<TcpStream> {
+        let (stream, _) = listener.accept().await?;
+        if self.0.is_public {
+            tokio::select! {
+                () = self.0.open.make_room() => {}
+                () = self.0.shutdown.cancelled() => {}
+            }
+        }
+        Ok(stream)
+    }
+
+    async fn handle_accept_error(&self, error: &io::Error) {
+        use io::ErrorKind as Kind;
+        if matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionRefused | Kind::ConnectionReset) {
+            return;
+        }
+        if error.raw_os_error().is_some_and(|code| [ENFILE, EMFILE].contains(&code)) {
+            return self.0.open.evict_some("the limit of open files is reached").await;
+        }
+        // The system lacks memory. To try again at once would only burn CPU.
+        tracing::error!(cause = %error, "cannot accept connections");
+        sleep(Duration::from_millis(100)).await;
+    }
+
     fn accept(&self, stream: TcpStream) {
         // An error here is a connection that is gone already.
         let _ = stream.set_nodelay(true);
@@ -147,7 +210,9 @@ impl Server {
     /// Serves one connection on a task of its own.
     pub fn serve<S: Connection>(&self, stream: S) {
         let inner = Arc::clone(&self.0);
-        self.0.connections.spawn(async move {
+        let stream = Tracked::new(stream, inner.open.open(inner.is_public));
+        let place = Arc::clone(stream.place());
+        let task = self.0.connections.spawn(async move {
             let stream = WriteTimeout::new(stream, Arc::clone(&inner.write_limits));
             let (stream, read) = match &inner.polls {
                 None => (stream, Vec::new()),
@@ -157,17 +222,20 @@ impl Server {
                 },
             };
             // On another task: one task for both would have the size of the larger one.
-            let server = Arc::clone(&inner);
+            let (server, place) = (Arc::clone(&inner), Arc::clone(stream.get_ref().place()));
             let served = async move {
                 let stream = stream.into_inner();
                 let peer = stream.peer();
                 if let Ok(stream) = stream.into_current_runtime() {
+                    let place = Arc::clone(stream.place());
                     let stream = WriteTimeout::new(stream, Arc::clone(&server.write_limits));
-                    server.serve_by_hyper(Rewind::new(read, stream), peer).await;
+                    server.serve_by_hyper(Rewind::new(read, stream), Peer(peer), place).await;
                 }
             };
-            inner.connections.spawn_on(served, &inner.requests);
+            let task = inner.connections.spawn_on(served, &inner.requests);
+            place.set_task(task.abort_handle());
         });
+        place.set_first_task(task.abort_handle());
     }
 }
 
@@ -191,25 +259,28 @@ impl Inner {
     async fn serve_by_hyper(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Option<SocketAddr>,
+        peer: Peer,
+        place: Arc<Place>,
     ) {
-        let shutdown = self.shutdown.clone();
-        let service =
-            ServiceExt::<Request<Incoming>>::map_response(self.router.clone(), move |mut response: Response| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let (router, guard) = (self.router.clone(), place.request());
+            async move {
+                // The connection is being closed, and nobody will get this.
+                let Some(guard) = guard else { return Ok(ApiError::from(ErrorCode::Unavailable).into_response()) };
+                request.extensions_mut().insert(peer);
+                let mut response: Response = router.oneshot(request).await?;
                 // An open connection could get its next request at the moment when it is closed.
-                if shutdown.is_cancelled() {
+                if self.shutdown.is_cancelled() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                response
-            });
-        let service = ServiceExt::<Request<Incoming>>::map_request(service, move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            request
+                Ok::<_, Infallible>(response.map(|body| GuardedBody { body, _guard: guard }.into()))
+            }
         });
         let service = TowerToHyperService::new(service);
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = self.first_request_is_late(&place) => return,
             () = self.close_idle.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -219,14 +290,14 @@ impl Inner {
             tracing::debug!(cause = %error, "a connection ended early");
         }
     }
-}
 
-async fn handle_accept_error(error: &io::Error) {
-    use io::ErrorKind as Kind;
-    if matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionRefused | Kind::ConnectionReset) {
-        return;
+    /// Returns when the first request should have come and has not. Hyper has one time limit for all requests.
+    async fn first_request_is_late(&self, place: &Place) {
+        if !place.had_request() {
+            sleep_until(place.opened() + self.first_request_timeout).await;
+        }
+        if place.had_request() {
+            std::future::pending::<()>().await;
+        }
     }
-    // Most often the limit of open files is reached. To try again at once would only burn CPU.
-    tracing::error!(cause = %error, "cannot accept connections; is the limit of open files reached (ulimit -n)?");
-    sleep(Duration::from_millis(100)).await;
 }

@@ -7,6 +7,7 @@ use crate::{
         session::{self, SessionHash},
         viewer,
     },
+    compression::{Accepted, Coding},
     realtime::model::PollRequest,
 };
 
@@ -24,6 +25,8 @@ pub struct PollHead<'a> {
     pub origin: Option<&'a [u8]>,
     /// The value of `X-Request-Id`.
     pub request_id: Option<&'a [u8]>,
+    /// The coding of the answer, by `Accept-Encoding`.
+    pub coding: Coding,
 }
 
 impl<'a> PollHead<'a> {
@@ -35,6 +38,7 @@ impl<'a> PollHead<'a> {
             session: session::session_of(head.text_values("cookie")),
             origin: head.values("origin").next(),
             request_id: head.values("x-request-id").next(),
+            coding: Accepted::read(head.values("accept-encoding")).of_poll(),
         })
     }
 }

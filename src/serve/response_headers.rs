@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use super::POLL_PATH;
 use crate::{
+    compression::EncodedBody,
     error::{ApiError, ErrorCode},
     realtime::poll,
     request_id::{self, REQUEST_ID},
@@ -72,7 +73,7 @@ impl LayerHeaders {
         for name in error.headers().keys().chain(&[REQUEST_ID, header::CONTENT_LENGTH]) {
             headers.remove(name);
         }
-        let (events, _) = poll::respond(Bytes::new()).into_parts();
+        let (events, _) = poll::respond(EncodedBody::plain(Bytes::new())).into_parts();
         let template = HeadTemplate::new(events.status, &merged(events.headers, &headers));
         Self { headers, template }
     }

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    app::{Answer, ArticleId, Client, CommunityId, PATIENCE, Queue, TestApp, types},
+    app::{Answer, ArticleId, Client, CommunityId, PAGE, PATIENCE, Queue, TestApp, types},
     redis::TestRedis,
 };
 
-const PAGE: &str = "http://127.0.0.1:3000";
 const UNKNOWN_QUEUE: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A community in which Ada has written, and Grace, whose account will end.
@@ -40,8 +39,7 @@ impl Story {
         let comment = ada.comment(&discussion, "Nice").await;
         app.settled().await;
         let queue = grace.register().await;
-        let set = grace.post("/session", json!({})).await.headers[header::SET_COOKIE].to_str().unwrap().to_owned();
-        let cookie = set.split(';').next().unwrap().to_owned();
+        let cookie = grace.session_cookie().await;
         Self { app, community, article, discussion, comment, grace, queue, cookie }
     }
 

@@ -25,6 +25,8 @@ pub(crate) type EventId = i64;
 
 /// The secret that signs the tokens of tests.
 pub(crate) const SECRET: &str = "a secret of the tests, of enough bytes for HS256";
+/// The origin of the front end, whose page may write by cookie.
+pub(crate) const PAGE: &str = "http://127.0.0.1:3000";
 /// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -51,6 +53,7 @@ pub(crate) fn config(database_url: &str) -> Config {
     config.database_connections = 8;
     // Tests write faster than people.
     config.limits.writes_per_minute = 0;
+    config.limits.votes_per_minute = 0;
     config.limits.registers_per_minute = 0;
     config.limits.anonymous_reads_per_minute = 0;
     config
@@ -250,6 +253,13 @@ impl Answer {
         assert!(self.body["message"].is_string());
         self.body
     }
+
+    /// The cookie that the answer sets, as a browser sends it.
+    #[track_caller]
+    pub(crate) fn cookie(&self) -> String {
+        let set = self.headers[reqwest::header::SET_COOKIE].to_str().unwrap();
+        set.split(';').next().unwrap().to_owned()
+    }
 }
 
 impl Client {
@@ -291,6 +301,10 @@ impl Client {
         self.send(self.request(Method::POST, path).json(&body)).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PUT, path).json(&body)).await
+    }
+
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::PATCH, path).json(&body)).await
     }
@@ -314,6 +328,14 @@ impl Client {
     pub(crate) async fn reply(&self, parent: &Value, text: &str) -> Value {
         let body = json!({ "text": text, "parent_id": parent["id"] });
         self.post(&format!("/discussions/{}/comments", parent["discussion_id"]), body).await.expect(201)
+    }
+
+    /// Begins a browser's session and returns its cookie.
+    pub(crate) async fn session_cookie(&self) -> String {
+        let begun = self.post("/session", json!({})).await;
+        let cookie = begun.cookie();
+        begun.expect(200);
+        cookie
     }
 
     /// Registers and returns the queue.

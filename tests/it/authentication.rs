@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::app::{Answer, Client, SECRET, TestApp, TestDatabase, config};
+use crate::app::{Answer, Client, PAGE, SECRET, TestApp, TestDatabase, config};
 
 /// Made by simplejwt 5.5.1 with `SECRET` for user "1", valid for a hundred years.
 const SIMPLEJWT_ACCESS: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eXBlIjoiYWNjZXNzIiwiZXhwIjo0OTQ5MDQwODI0LCJpYXQiOjE3OTU0NDA4MjQsImp0aSI6IjA0Nzc4ZDI5YzNlMTRkNjQ5OTIyYWYwNGI0MzM5MmFhIiwidXNlcl9pZCI6IjEifQ.4JNetgEo8fz3ORE_IMIHYS0oBs0J1Yd9Z3YsN2aMRTc";
@@ -274,9 +274,6 @@ async fn each_refusal_of_a_header_has_its_code() {
     app.anonymous().get(&format!("/session?token={good}&access_token={good}")).await.refused(401, "token_missing");
 }
 
-/// The origin of the front end, which is allowed.
-const PAGE: &str = "http://127.0.0.1:3000";
-
 /// A browser with a session's cookie.
 struct Browser {
     anyone: Client,
@@ -286,10 +283,7 @@ struct Browser {
 impl Browser {
     /// Signs in with the client's token.
     async fn of(app: &TestApp, client: &Client) -> Self {
-        let answer = client.post("/session", json!({})).await;
-        let set = answer.headers[header::SET_COOKIE].to_str().unwrap().to_owned();
-        answer.expect(200);
-        Self { anyone: app.anonymous(), cookie: set.split(';').next().unwrap().to_owned() }
+        Self { anyone: app.anonymous(), cookie: client.session_cookie().await }
     }
 
     async fn send(&self, method: Method, path: &str, origin: Option<&str>, body: Option<Value>) -> Answer {
@@ -414,10 +408,9 @@ async fn a_session_ends_with_the_log_out_the_next_sign_in_and_its_time() {
     // Signing in again in the same browser begins a new session and ends the old one.
     let old = Browser::of(&app, &ada).await;
     let again = ada.send(ada.request(Method::POST, "/session").header(header::COOKIE, &old.cookie)).await;
-    let cookie = again.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
-    assert_ne!(cookie, old.cookie);
+    let new = Browser { anyone: app.anonymous(), cookie: again.cookie() };
+    assert_ne!(new.cookie, old.cookie);
     old.get("/session").await.refused(401, "token_missing");
-    let new = Browser { anyone: app.anonymous(), cookie };
     new.get("/session").await.expect(200);
 
     app.sql("update sessions set expires_at = now() - interval '1 second'").await;

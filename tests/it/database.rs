@@ -6,6 +6,7 @@
 use std::{
     fmt::Write,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -56,15 +57,19 @@ impl Drop for TestDatabase {
             return;
         }
         let (server, name) = (self.server.clone(), self.name.clone());
+        let (dropped, is_dropped) = std::sync::mpsc::channel();
         // It needs another runtime, because the test's runtime is running this drop.
-        let dropping = std::thread::spawn(move || {
+        std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
+            let dropping = runtime.block_on(async {
                 let mut connection = PgConnection::connect(&server).await?;
                 connection.execute(format!("drop database {name} with (force)").as_str()).await
-            })
+            });
+            let _ = dropped.send(dropping);
         });
-        let _ = dropping.join();
+        // PostgreSQL waits until every session has heard of the deletion, one that is signing in too. If a task of the test's runtime
+        // is signing in, it goes on only after this drop. The thread then finishes on its own.
+        let _ = is_dropped.recv_timeout(Duration::from_secs(1));
     }
 }
 

@@ -7,6 +7,7 @@ use axum::{
 };
 use discussions::{
     auth::{session, viewer},
+    compression::Accepted,
     realtime::model::{PollQuery, PollRequest},
     serve::{FastPath, PollHead},
 };
@@ -17,7 +18,7 @@ pub(crate) const PLAIN: &[u8] =
     b"GET /poll?queue_id=8f14e45f-ceea-467f-a0e6-0c2c5a1b7d3e&last_event_id=7 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Headers with a meaning for polls, valid and invalid.
-pub(crate) const PIECES: [&str; 13] = [
+pub(crate) const PIECES: [&str; 18] = [
     "Authorization: Bearer abc\r\n",
     "authorization:Bearer  d e\r\n",
     "Authorization: Basic YWRhOmFkYQ==\r\n",
@@ -31,6 +32,11 @@ pub(crate) const PIECES: [&str; 13] = [
     "X-Request-Id: mine\r\n",
     "x-request-id: another\r\n",
     "X: \u{80}\u{ff}\r\n",
+    "Accept-Encoding: gzip\r\n",
+    "accept-encoding: gzip;q=0\r\n",
+    "Accept-Encoding: *;q=0.5, identity;q=0.6\r\n",
+    "Accept-Encoding:\r\n",
+    "Accept-Encoding: \u{e9}, x-gzip ; q=1\r\n",
 ];
 
 /// Whether the bytes are a poll for the fast path. Panics if the router would read another poll.
@@ -50,6 +56,7 @@ pub(crate) fn check(bytes: &[u8]) -> bool {
         session: session_of(headers),
         origin: first("origin"),
         request_id: first("x-request-id"),
+        coding: Accepted::from(headers).of_poll(),
     };
     assert_eq!(poll, expected);
     true

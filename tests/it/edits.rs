@@ -87,7 +87,8 @@ async fn a_change_that_changes_nothing_is_nothing() {
     world.grace.patch(&path, json!({ "topic": topic })).await.refused(403, "not_author");
 
     let resolved = world.grace.patch(&path, json!({ "is_resolved": true })).await.expect(200);
-    assert_eq!(world.ada.patch(&path, json!({ "is_resolved": true })).await.expect(200), resolved, "Grace was first");
+    let again = world.ada.patch(&path, json!({ "is_resolved": true })).await.expect(200);
+    assert_eq!(for_all(&again), for_all(&resolved), "Grace was first");
     assert_eq!(types(&world.events().await), ["updated_discussion"]);
 }
 
@@ -305,8 +306,8 @@ async fn an_account_that_resolved_something_may_be_deleted() {
         let event = &events[0];
         assert_eq!(time(&event["timestamp"]), time(&left["updated_at"]));
         assert_eq!(time(&event["resolved_at"]), time(&left["resolved_at"]));
-        let mut shown = left.clone();
-        for field in ["id", "created_at", "updated_at", "deleted_at", "resolved_at"] {
+        let mut shown = for_all(&left);
+        for field in ["id", "created_at", "updated_at", "deleted_at", "resolved_at", "comment_version"] {
             shown.as_object_mut().unwrap().remove(field);
         }
         for (field, value) in shown.as_object().unwrap() {
@@ -384,6 +385,15 @@ async fn a_change_of_an_outdated_version_is_refused_with_the_current_one() {
     world.ada.patch(&world.path(), alone).await.refused(422, "invalid_fields");
 }
 
+/// The discussion without what depends on who asks.
+fn for_all(discussion: &Value) -> Value {
+    let mut discussion = discussion.clone();
+    for own in ["own_vote", "is_unread", "unread_count", "first_unread_comment_id"] {
+        discussion.as_object_mut().unwrap().remove(own).unwrap();
+    }
+    discussion
+}
+
 #[tokio::test]
 async fn resolving_is_a_change_of_the_version() {
     let world = World::new().await;
@@ -392,7 +402,7 @@ async fn resolving_is_a_change_of_the_version() {
     let resolved = world.grace.patch(&path, json!({ "is_resolved": true, "if_updated_at": read })).await.expect(200);
     let edit = json!({ "text": "Enough?", "if_updated_at": read });
     let refused = world.ada.patch(&path, edit).await.refused(412, "changed_meanwhile");
-    assert_eq!(refused["current"], resolved, "it shows that only `is_resolved` is another");
+    assert_eq!(for_all(&refused["current"]), for_all(&resolved), "it shows that only `is_resolved` is another");
     world.ada.comment(&world.discussion, "A comment is no change of its discussion").await;
     let edit = json!({ "text": "Enough?", "if_updated_at": refused["current"]["updated_at"] });
     world.ada.patch(&path, edit).await.expect(200);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::http::{HeaderName, HeaderValue};
-use discussions::serve::{FastPath, Server, TimeLimits};
+use discussions::serve::{ConnectionLimits, FastPath, Server};
 use futures_util::future::join_all;
 use poll_connections::{PollConnections, Settings, WriteLimits, WriteTimeout};
 use tokio::{
@@ -319,7 +319,7 @@ async fn a_new_header_of_the_router_is_in_the_answers_of_the_fast_path() {
     // The handlers already set the second header.
     let router = router.layer(layer("x-new", "yes")).layer(layer("cache-control", "max-age=1"));
     let fast_path = FastPath::new(app.state.clone(), router.clone()).await;
-    let limits = TimeLimits::from(&app.state.config);
+    let limits = ConnectionLimits::new(&app.state.config, u64::MAX);
     let server = Server::new(router, app.state.shutdown.clone(), Some(fast_path), Handle::current(), limits);
     for (token, status) in [(member.token.as_deref().unwrap(), "200 OK"), ("x", "401 Unauthorized")] {
         let (mut client, end) = duplex(4_096);
@@ -345,6 +345,7 @@ async fn the_future_of_a_connection_is_small() {
     let app = TestApp::start().await;
     let fast_path = FastPath::new(app.state.clone(), discussions::router::router(&app.state)).await;
     let settings = Settings {
+        first_request_timeout: PATIENCE,
         request_timeout: PATIENCE,
         shutdown: CancellationToken::new(),
         close_idle: CancellationToken::new(),

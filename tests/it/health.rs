@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::Instant;
 
-use crate::app::{Answer, Client, PATIENCE, TestApp, types};
+use crate::app::{Answer, PATIENCE, TestApp, types};
 
 /// The server must answer 503 within this time if the database is down.
 const PROMISED: Duration = Duration::from_secs(5);
@@ -28,11 +28,6 @@ async fn let_in(app: &TestApp, yes: bool) {
 async fn with_cookie(app: &TestApp, cookie: &str, path: &str) -> Answer {
     let anyone = app.anonymous();
     anyone.send(anyone.request(Method::GET, path).header(header::COOKIE, cookie)).await
-}
-
-async fn cookie(client: &Client) -> String {
-    let answer = client.post("/session", json!({})).await;
-    answer.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned()
 }
 
 #[track_caller]
@@ -66,7 +61,7 @@ async fn without_the_database_the_server_answers_503_in_time_and_recovers() {
     app.settled().await;
     let mut queue = grace.register().await;
     let parked = queue.park(&app).await;
-    let cookie = cookie(&ada).await;
+    let cookie = ada.session_cookie().await;
 
     let_in(&app, false).await;
     app.anonymous().get("/health/live").await.expect(200);
@@ -123,7 +118,7 @@ async fn a_database_that_hangs_causes_a_503_in_time() {
     let ada = app.member("ada", community).await;
     let discussion = ada.discussion(article, community, "Sample size").await;
     app.settled().await;
-    let (queue, cookie) = (ada.register().await, cookie(&ada).await);
+    let (queue, cookie) = (ada.register().await, ada.session_cookie().await);
 
     let mut holding = app.pool.begin().await.unwrap();
     holding.execute("lock table discussions, comments, sessions, memberships in access exclusive mode").await.unwrap();

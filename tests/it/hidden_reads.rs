@@ -103,8 +103,12 @@ async fn no_row_is_read_for_who_may_not_read_it() {
         let comments = format!("{}/comments", world.discussion);
         let of_community = format!("{}?community_id=1", world.list);
 
+        let around = world.comment.replace("/comments/", "");
+        let around = format!("{comments}?around={around}");
+
         trap(&world.app, "comments", true).await;
         world.check(&comments, everyone).await;
+        world.check(&around, everyone).await;
         untrap(&world.app, "comments").await;
 
         trap(&world.app, "discussions", true).await;

@@ -24,7 +24,7 @@ use discussions::{
     ids::QueueId,
     realtime::{
         self,
-        hub::{Hub, Limits, ParkHandle, ParkedOutcome, PollOutcome, RegistrationGuard, Start},
+        hub::{Hub, Limits, OwnContent, OwnEvent, ParkHandle, ParkedOutcome, PollOutcome, RegistrationGuard, Start},
         memberships::MembershipHistory as History,
         registry::Registry,
     },
@@ -101,8 +101,8 @@ fn member_of(communities: &[CommunityId]) -> History {
 
 /// The same, read at `head`, after these changes.
 fn changed(head: EventId, changes: &[(EventId, MembershipChange)], communities: &[CommunityId]) -> History {
-    let changes = changes.iter().map(|(event_id, change)| ((*event_id).into(), *change)).collect();
-    History { head: head.into(), changes, ..member_of(communities) }
+    let own_event = |(event_id, change): &(EventId, _)| OwnEvent::membership((*event_id).into(), *change);
+    History { head: head.into(), own_events: changes.iter().map(own_event).collect(), ..member_of(communities) }
 }
 
 fn register(hub: &TestHub, user: UserId, history: &History, now: Instant) -> QueueId {
@@ -152,6 +152,26 @@ fn membership(event_id: EventId, change: MembershipChange) -> SequencedEvent {
         content: Content::Other,
         json: json.into(),
         written_at: Utc::now(),
+    }
+}
+
+/// An event for one user.
+fn own(event_id: EventId, user: UserId, community_id: CommunityId, size: usize) -> SequencedEvent {
+    let json = json!({ "type": "own_vote_changed", "filler": "x".repeat(size) });
+    let event = with_json(event_id, community_id, &json);
+    SequencedEvent { audience: Audience::User(user.into()), content: Content::Other, ..event }
+}
+
+/// An event as the log of its user takes it. None if it is for others.
+fn own_event(event: &SequencedEvent, user: UserId) -> Option<OwnEvent> {
+    match event.audience {
+        Audience::Member(change) if change.user_id.get() == user => Some(OwnEvent::membership(event.event_id, change)),
+        Audience::User(one) if one.get() == user => Some(OwnEvent {
+            event_id: event.event_id,
+            community_id: event.community_id,
+            content: OwnContent::Json(event.json.clone()),
+        }),
+        _ => None,
     }
 }
 
@@ -207,7 +227,7 @@ fn outcome(parked: &mut ParkHandle) -> Option<ParkedOutcome> {
 fn event_of(parked: &mut ParkHandle) -> (Vec<EventId>, EventId) {
     match outcome(parked) {
         Some(ParkedOutcome::Event(body)) => {
-            let (events, last) = read(&body);
+            let (events, last) = read(body.json());
             (ids(&events), last)
         }
         other => panic!("answered {other:?}"),

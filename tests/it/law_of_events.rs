@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use chrono::{DateTime, FixedOffset};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -25,6 +26,10 @@ enum Step {
     DeleteDiscussion { user: usize, discussion: usize },
     EditComment { user: usize, comment: usize },
     DeleteComment { user: usize, comment: usize },
+    VoteOnDiscussion { user: usize, discussion: usize, value: i64 },
+    VoteOnComment { user: usize, comment: usize, value: i64 },
+    Read { user: usize, comment: usize, how: usize },
+    ReadArticle { user: usize, placement: usize },
     Join { user: usize, community: usize, role: usize },
     Leave { user: usize, community: usize },
     Rename { user: usize, number: usize },
@@ -52,6 +57,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => by().prop_map(|(user, discussion)| Step::DeleteDiscussion { user, discussion }),
         4 => by().prop_map(|(user, comment)| Step::EditComment { user, comment }),
         3 => by().prop_map(|(user, comment)| Step::DeleteComment { user, comment }),
+        4 => (by(), -1..=1_i64)
+            .prop_map(|((user, discussion), value)| Step::VoteOnDiscussion { user, discussion, value }),
+        4 => (by(), -1..=1_i64).prop_map(|((user, comment), value)| Step::VoteOnComment { user, comment, value }),
+        6 => (by(), 0..4_usize).prop_map(|((user, comment), how)| Step::Read { user, comment, how }),
+        1 => by().prop_map(|(user, placement)| Step::ReadArticle { user, placement }),
         4 => (0..USERS, community.clone(), 0..ROLES.len())
             .prop_map(|(user, community, role)| Step::Join { user, community, role }),
         2 => (0..USERS, community).prop_map(|(user, community)| Step::Leave { user, community }),
@@ -167,6 +177,31 @@ impl World {
             Step::DeleteComment { user, comment } => {
                 self.users[user].delete(&path("comments", &Self::pick(&self.comments, comment)?)).await
             }
+            Step::VoteOnDiscussion { user, discussion, value } => {
+                let found = Self::pick(&self.discussions, discussion)?;
+                self.users[user].put(&format!("{}/vote", path("discussions", &found)), json!({ "value": value })).await
+            }
+            Step::VoteOnComment { user, comment, value } => {
+                let found = Self::pick(&self.comments, comment)?;
+                self.users[user].put(&format!("{}/vote", path("comments", &found)), json!({ "value": value })).await
+            }
+            Step::Read { user, comment, how } => {
+                let comment = Self::pick(&self.comments, comment)?;
+                let (call, body) = match how {
+                    0 => ("read", json!({ "discussion": true, "comment_ids": [comment["id"]] })),
+                    1 => {
+                        ("read", json!({ "comment_ids": [comment["id"], comment["parent_id"].as_i64().unwrap_or(1)] }))
+                    }
+                    2 => ("read", json!({ "up_to_comment_id": comment["id"] })),
+                    _ => ("unread", json!({ "from_comment_id": comment["id"] })),
+                };
+                self.users[user].post(&format!("/discussions/{}/{call}", comment["discussion_id"]), body).await
+            }
+            Step::ReadArticle { user, placement } => {
+                let (article, community) = self.placements[placement % self.placements.len()];
+                let body = json!({ "community_id": community });
+                self.users[user].post(&format!("/articles/{article}/read"), body).await
+            }
             Step::Join { user, community, role } => {
                 self.app.join(self.users[user].user, self.communities[community], ROLES[role]).await;
                 return None;
@@ -198,10 +233,49 @@ struct Shown {
     community: CommunityId,
     from: EventId,
     items: BTreeMap<i64, Value>,
+    /// When the user joined the community.
+    joined_at: Option<Time>,
+}
+
+type Time = DateTime<FixedOffset>;
+
+fn time(json: &Value) -> Option<Time> {
+    json.as_str().map(|text| text.parse().unwrap())
+}
+
+/// Where the viewer of an answer joined that community.
+fn joined_at(answer: &Value, community: CommunityId) -> Option<Time> {
+    let memberships = answer["viewer"]["memberships"].as_array()?;
+    let membership = memberships.iter().find(|one| one["community_id"] == community)?;
+    time(&membership["joined_at"])
+}
+
+/// What a member knows of the comments that they have not read in a discussion, after an event of its comments. `counts` says
+/// whether the event's comment is unread, and None if nobody knows.
+fn count_unread(item: &mut Value, event: &Value, counts: Option<bool>) {
+    let (known, version) = (item["comment_version"].as_i64().unwrap(), event["comment_version"].as_i64().unwrap());
+    if version <= known {
+        return;
+    }
+    item["comment_version"] = json!(version);
+    let (count, id) = (item["unread_count"].as_i64(), event["comment_id"].as_i64().unwrap());
+    let first = item["first_unread_comment_id"].as_i64();
+    match (count, counts) {
+        (Some(_), Some(false)) if version == known + 1 => {}
+        (Some(count), Some(true)) if version == known + 1 => {
+            item["unread_count"] = json!(count + 1);
+            item["first_unread_comment_id"] = json!(first.map_or(id, |first| first.min(id)));
+        }
+        // A client reads the discussion again.
+        _ => item["unread_count"] = Value::Null,
+    }
 }
 
 #[derive(Clone, Default)]
 struct Snapshots {
+    user: UserId,
+    /// The pseudonyms of the user, by community and article.
+    pseudonyms: BTreeSet<(CommunityId, ArticleId, String)>,
     lists: BTreeMap<(ArticleId, CommunityId), Shown>,
     /// The comments of each discussion, flat.
     trees: BTreeMap<i64, Shown>,
@@ -218,6 +292,7 @@ impl Snapshots {
             }
             let list = list.body;
             assert_eq!(list["next_cursor"], Value::Null);
+            let joined_at = joined_at(&list, community);
             let items: BTreeMap<_, _> = list["discussions"]
                 .as_array()
                 .unwrap()
@@ -225,22 +300,66 @@ impl Snapshots {
                 .map(|it| (it["id"].as_i64().unwrap(), it.clone()))
                 .collect();
             for discussion in items.keys() {
-                let page = client.get(&format!("/discussions/{discussion}/comments?limit=100")).await;
-                if page.status == 200 {
-                    let mut items = BTreeMap::new();
-                    flatten(page.body["comments"].clone(), &mut items);
-                    let from = page.body["last_event_id"].as_i64().unwrap();
-                    self.trees.insert(*discussion, Shown { community, from, items });
+                if let Some((from, items)) = comments(client, *discussion).await {
+                    self.trees.insert(*discussion, Shown { community, from, items, joined_at });
                 }
             }
             let from = list["last_event_id"].as_i64().unwrap();
-            self.lists.insert((*article, community), Shown { community, from, items });
+            self.lists.insert((*article, community), Shown { community, from, items, joined_at });
         }
     }
 
     fn forget(&mut self, community: CommunityId) {
         self.lists.retain(|_, list| list.community != community);
         self.trees.retain(|_, tree| tree.community != community);
+    }
+
+    /// Whether the user has written what the event shows.
+    fn is_own(&self, event: &Value) -> bool {
+        let (author, id) = (&event["author"], |name: &str| event[name].as_i64().unwrap_or_default());
+        match author["username"].as_str() {
+            Some(name) if author["id"].is_null() => {
+                self.pseudonyms.contains(&(id("community_id"), id("article_id"), name.to_owned()))
+            }
+            _ => author["id"] == self.user,
+        }
+    }
+
+    fn apply_marks(&mut self, event: &Value) {
+        let id = |name: &str| event[name].as_i64().unwrap();
+        let (event_id, discussion) = (id("event_id"), id("discussion_id"));
+        assert_eq!(event["user_id"], self.user);
+        if let Some(list) = self.lists.get_mut(&(id("article_id"), id("community_id")))
+            && list.from < event_id
+        {
+            let item = list.items.get_mut(&discussion).expect("nothing comes before what it depends on");
+            item["is_unread"] = event["is_unread"].clone();
+            let is_known = item["unread_count"].is_i64();
+            if is_known && item["comment_version"].as_i64() > event["comment_version"].as_i64() {
+                item["unread_count"] = Value::Null;
+            } else {
+                for name in ["unread_count", "first_unread_comment_id", "comment_version"] {
+                    item[name] = event[name].clone();
+                }
+            }
+        }
+        if let Some(tree) = self.trees.get_mut(&discussion)
+            && tree.from < event_id
+        {
+            let ranges: Vec<(i64, i64)> = serde_json::from_value(event["read_comments"].clone()).unwrap();
+            for (id, item) in &mut tree.items {
+                let is_read = ranges.iter().any(|(from, to)| (from..=to).contains(&id));
+                let (user, pseudonyms) = (self.user, &self.pseudonyms);
+                let author = &item["author"];
+                let is_own = author["id"] == user
+                    || author["id"].is_null()
+                        && pseudonyms
+                            .iter()
+                            .any(|(within, _, name)| *within == tree.community && author["username"] == *name);
+                let is_live = item["deleted_at"].is_null();
+                item["is_unread"] = json!(is_live && !is_own && !is_read && time(&item["created_at"]) > tree.joined_at);
+            }
+        }
     }
 
     fn apply(&mut self, event: &Value) {
@@ -263,6 +382,32 @@ impl Snapshots {
         }
         let (community, discussion) = (id("community_id").unwrap(), id("discussion_id").unwrap());
         let time = &event["timestamp"];
+        let is_own = self.is_own(event);
+        if kind == "read_state_changed" {
+            return self.apply_marks(event);
+        }
+        // What is new in the event is unread if it is live, of somebody else, and younger than the membership.
+        let is_unread = |joined_at: Option<Time>| {
+            !is_own
+                && event["deleted_at"].is_null()
+                && self::time(time) > Some(joined_at.expect("a watcher is a member"))
+        };
+        if matches!(kind, "votes_changed" | "own_vote_changed") {
+            let (shown, item) = match id("comment_id") {
+                None => (self.lists.get_mut(&(id("article_id").unwrap(), community)), discussion),
+                Some(comment) => (self.trees.get_mut(&discussion), comment),
+            };
+            let Some(shown) = shown.filter(|shown| shown.from < event_id) else { return };
+            let item = shown.items.get_mut(&item).expect("nothing comes before what it depends on");
+            if kind == "own_vote_changed" {
+                item["own_vote"] = event["value"].clone();
+            } else {
+                for name in ["upvotes", "downvotes"] {
+                    item[name] = event[name].clone();
+                }
+            }
+            return;
+        }
         if let Some(list) = self.lists.get_mut(&(id("article_id").unwrap(), community))
             && list.from < event_id
         {
@@ -282,6 +427,8 @@ impl Snapshots {
                         "author",
                         "is_resolved",
                         "comment_count",
+                        "upvotes",
+                        "downvotes",
                         "edited_at",
                         "resolved_at",
                         "resolved_by",
@@ -292,6 +439,11 @@ impl Snapshots {
                     set("deleted_at", &event["deleted_at"]);
                     if kind == "new_discussion" {
                         set("created_at", time);
+                        set("own_vote", &json!(0));
+                        set("is_unread", &json!(is_unread(list.joined_at)));
+                        set("unread_count", &json!(0));
+                        set("first_unread_comment_id", &Value::Null);
+                        set("comment_version", &json!(0));
                     }
                 }
                 "deleted_discussion" => {
@@ -299,13 +451,26 @@ impl Snapshots {
                         set(name, &Value::Null);
                     }
                     set("deleted_at", time);
+                    set("is_unread", &json!(false));
                 }
-                "new_comment" | "deleted_comment" => set("comment_count", &event["comment_count"]),
+                "new_comment" | "deleted_comment" => {
+                    set("comment_count", &event["comment_count"]);
+                    let unread = item["first_unread_comment_id"].as_i64();
+                    let counts = match kind {
+                        "new_comment" => Some(is_unread(list.joined_at)),
+                        // Nothing below the first unread comment is unread.
+                        _ if unread.is_none_or(|first| id("comment_id").unwrap() < first) => Some(false),
+                        _ => None,
+                    };
+                    count_unread(item, event, counts);
+                }
                 _ => {}
             }
         }
         if kind == "new_discussion" {
-            let nothing = || Shown { community, from: event_id, items: BTreeMap::new() };
+            let joined_at =
+                self.lists.values().find(|list| list.community == community).and_then(|list| list.joined_at);
+            let nothing = || Shown { community, from: event_id, items: BTreeMap::new(), joined_at };
             self.trees.entry(discussion).or_insert_with(nothing);
         }
         if let (Some(comment), Some(tree)) = (id("comment_id"), self.trees.get_mut(&discussion))
@@ -321,22 +486,31 @@ impl Snapshots {
             let mut set = |name: &str, value: &Value| item[name] = value.clone();
             match kind {
                 "new_comment" => {
+                    set("is_unread", &json!(is_unread(tree.joined_at)));
                     set("id", &event["comment_id"]);
-                    for name in ["discussion_id", "parent_id", "depth", "text", "author", "edited_at"] {
+                    for name in
+                        ["discussion_id", "parent_id", "depth", "text", "author", "upvotes", "downvotes", "edited_at"]
+                    {
                         set(name, &event[name]);
                     }
+                    set("own_vote", &json!(0));
                     set("created_at", time);
                     set("updated_at", time);
                     set("deleted_at", &event["deleted_at"]);
                 }
                 "updated_comment" => {
-                    set("text", &event["text"]);
-                    set("author", &event["author"]);
+                    for name in ["text", "author", "upvotes", "downvotes"] {
+                        set(name, &event[name]);
+                    }
                     set("edited_at", &event["edited_at"]);
                     set("updated_at", time);
                     set("deleted_at", &event["deleted_at"]);
+                    if event["deleted_at"].is_string() {
+                        set("is_unread", &json!(false));
+                    }
                 }
                 _ => {
+                    set("is_unread", &json!(false));
                     set("text", &Value::Null);
                     set("author", &Value::Null);
                     set("deleted_at", time);
@@ -350,7 +524,28 @@ fn flatten(comments: Value, into: &mut BTreeMap<i64, Value>) {
     let Value::Array(comments) = comments else { panic!("comments are {comments}") };
     for mut comment in comments {
         flatten(comment.as_object_mut().unwrap().remove("replies").unwrap(), into);
-        into.insert(comment["id"].as_i64().unwrap(), comment);
+        if comment.get("is_repeated") != Some(&json!(true)) {
+            let twice = into.insert(comment["id"].as_i64().unwrap(), comment);
+            assert_eq!(twice, None, "a comment is on one page");
+        }
+    }
+}
+
+/// All comments of a discussion, read in small pages, and the event up to which all of them are current. None if the client may
+/// not read them, or not any more.
+async fn comments(client: &Client, discussion: i64) -> Option<(EventId, BTreeMap<i64, Value>)> {
+    let (mut from, mut items, mut cursor) = (EventId::MAX, BTreeMap::new(), String::new());
+    loop {
+        let page = client.get(&format!("/discussions/{discussion}/comments?limit=1{cursor}")).await;
+        if page.status != 200 {
+            return None;
+        }
+        from = from.min(page.body["last_event_id"].as_i64().unwrap());
+        flatten(page.body["comments"].clone(), &mut items);
+        match page.body["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Some((from, items)),
+        }
     }
 }
 
@@ -367,7 +562,7 @@ struct Watcher {
 impl Watcher {
     /// None if the user is in no community.
     async fn begin(world: &World, client: &Client, snapshot_first: bool) -> Option<Self> {
-        let mut shows = Snapshots::default();
+        let mut shows = Snapshots { user: client.user, ..Snapshots::default() };
         // Start before reading the list of communities, so that an event reports each community joined after that.
         let before = world.app.state.realtime.hub.head().get();
         if snapshot_first {
@@ -401,7 +596,11 @@ impl Watcher {
     }
 
     async fn poll(&mut self, world: &World) {
-        for event in self.queue.poll(0.0).await {
+        let events = self.queue.poll(0.0).await;
+        let pseudonyms = sqlx::query_as("select community_id, article_id, name from pseudonyms where user_id = $1");
+        let pseudonyms = pseudonyms.bind(self.queue.client.user).fetch_all(&world.app.pool).await.unwrap();
+        self.shows.pseudonyms = pseudonyms.into_iter().collect();
+        for event in events {
             if event["type"] == "membership_changed" {
                 let community = event["community_id"].as_i64().unwrap();
                 if event["role"].is_null() {
@@ -430,6 +629,9 @@ impl Watcher {
         for (event_id, community, user, payload) in rows {
             let visible = match user {
                 None => member_of.contains(&community),
+                Some(user) if user == self.queue.client.user && payload["type"] != "membership_changed" => {
+                    member_of.contains(&community)
+                }
                 Some(user) if user == self.queue.client.user => {
                     if payload["role"].is_null() {
                         member_of.remove(&community);
@@ -443,8 +645,8 @@ impl Watcher {
                 Some(_) => false,
             };
             if visible && event_id > self.start {
-                // Events for this user alone are delivered in any case. They count as community 0.
-                let within = if user.is_some() { 0 } else { community };
+                // Changes of memberships are delivered in any case. They count as community 0.
+                let within = if payload["type"] == "membership_changed" { 0 } else { community };
                 seen.insert(event_id, (within, true));
             }
         }
@@ -504,7 +706,21 @@ impl Watcher {
         let items = |shown: &BTreeMap<_, Shown>| -> BTreeMap<_, _> {
             shown.iter().map(|(key, shown)| (*key, shown.items.clone())).collect()
         };
-        assert_eq!(items(&self.shows.lists), items(&fresh.lists));
+        let (mut lists, mut fresh_lists) = (items(&self.shows.lists), items(&fresh.lists));
+        for (key, list) in &mut lists {
+            for (id, item) in list {
+                // Where the events do not tell the count, a client reads the discussion again.
+                if item["unread_count"].is_null() {
+                    for item in
+                        [Some(item), fresh_lists.get_mut(key).and_then(|list| list.get_mut(id))].into_iter().flatten()
+                    {
+                        item["unread_count"] = Value::Null;
+                        item["first_unread_comment_id"] = Value::Null;
+                    }
+                }
+            }
+        }
+        assert_eq!(lists, fresh_lists);
         let trees = |shown: &BTreeMap<i64, Shown>| -> BTreeMap<_, _> {
             shown.iter().map(|(key, shown)| (*key, shown.items.clone())).collect()
         };

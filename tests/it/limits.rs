@@ -11,10 +11,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::app::{Answer, Client, PATIENCE, SECRET, TestApp, types};
-
-/// The page of the front end, which may write by cookie.
-const PAGE: &str = "http://127.0.0.1:3000";
+use crate::app::{Answer, Client, PAGE, PATIENCE, SECRET, TestApp, types};
 
 /// That it is a refusal, and how many seconds to wait.
 #[track_caller]
@@ -59,7 +56,9 @@ async fn who_writes_too_fast_waits_and_nobody_else_does() {
     let address = format!("/discussions/{}", discussion["id"]);
     assert!(limited(ada.post(&format!("{address}/comments"), json!({ "text": "again" })).await) <= 60);
     limited(ada.patch(&address, json!({ "is_resolved": true })).await);
+    let began = Instant::now();
     limited(ada.delete(&address).await);
+    assert!(began.elapsed() >= Duration::from_millis(100), "a client that does not wait is slowed down");
     assert!(refusals(&app, "writes").await >= before + 3);
 
     // Reading and listening go on, and so do the others.
@@ -73,6 +72,26 @@ async fn who_writes_too_fast_waits_and_nobody_else_does() {
     app.settled().await;
     let events = queue.now().await;
     assert_eq!((types(&events), &events[0]["text"]), (vec!["new_comment"], &json!("calm")));
+}
+
+#[tokio::test]
+async fn votes_have_a_limit_of_their_own() {
+    let app = TestApp::start_with(|config| {
+        (config.limits.writes_per_minute, config.limits.votes_per_minute) = (6, 9);
+    })
+    .await;
+    let community = app.community("public").await;
+    let article = app.article(&[community]).await;
+    let (ada, grace) = (app.member("ada", community).await, app.member("grace", community).await);
+    let discussion = ada.discussion(article, community, "Speed").await;
+    let path = format!("/discussions/{}/vote", discussion["id"]);
+    for value in [1, -1, 1] {
+        grace.put(&path, json!({ "value": value })).await.expect(200);
+    }
+    limited(grace.put(&path, json!({ "value": 0 })).await);
+    // What is refused has changed nothing, and other writes go on.
+    assert_eq!(grace.get(&format!("/discussions/{}", discussion["id"])).await.expect(200)["own_vote"], 1);
+    grace.comment(&discussion, "I can still write").await;
 }
 
 #[tokio::test]
@@ -128,14 +147,15 @@ async fn a_repeated_request_counts_like_any_other() {
 async fn no_operation_is_forgotten() {
     let app = TestApp::start_with(|config| {
         config.limits.writes_per_minute = 1;
+        config.limits.votes_per_minute = 1;
         config.limits.registers_per_minute = 1;
         config.limits.anonymous_reads_per_minute = 1;
     })
     .await;
     let community = app.community("public").await;
     let ada = app.member("ada", community).await;
-    let fills = [Method::DELETE, Method::POST];
-    for (method, path) in fills.into_iter().zip(["/comments/1", "/register"]) {
+    let fills = [Method::DELETE, Method::PUT, Method::POST];
+    for (method, path) in fills.into_iter().zip(["/comments/1", "/comments/1/vote", "/register"]) {
         assert_ne!(ada.send(ada.request(method, path)).await.status, 429);
     }
     let anyone = app.anonymous();
@@ -253,8 +273,7 @@ async fn sessions_count_for_their_user() {
     let app = TestApp::start_with(|config| config.limits.writes_per_minute = 1).await;
     let community = app.community("public").await;
     let ada = app.member("ada", community).await;
-    let begun = ada.post("/session", json!({})).await;
-    let cookie = begun.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let cookie = ada.session_cookie().await;
     let anyone = app.anonymous();
     let by_cookie = async |method: Method, path: &str| {
         let request = anyone.request(method, path).header(header::COOKIE, &cookie).header(header::ORIGIN, PAGE);

@@ -76,6 +76,18 @@ async fn contract(redis: Option<TestRedis>) {
     let answer = parked.await.unwrap().expect(200);
     assert_eq!(answer["events"][0]["comment_id"], comment["id"]);
 
+    // So does an event for one user alone. A queue that another node has made finds the older ones too.
+    queue.cursor = answer["last_event_id"].as_i64().unwrap();
+    let at_a = nodes.a.client(grace.user).register().await;
+    let parked = queue.park(&nodes.b).await;
+    let vote = format!("/comments/{}/vote", comment["id"]);
+    nodes.a.client(grace.user).put(&vote, json!({ "value": 1 })).await.expect(200);
+    let answer = parked.await.unwrap().expect(200);
+    assert_eq!((&answer["events"][0]["type"], &answer["events"][0]["value"]), (&json!("own_vote_changed"), &json!(1)));
+    nodes.settled().await;
+    let mut elsewhere = if nodes.redis.is_some() { nodes.queue_at_b(&at_a) } else { at_a };
+    assert_eq!(types(&elsewhere.now().await), ["own_vote_changed", "votes_changed"]);
+
     // More rows than are read at once, some of them for nobody. No event is lost, repeated or out of order.
     nodes
         .a

@@ -145,3 +145,54 @@ async fn a_page_runs_its_own_scripts_in_no_frame_and_tells_nobody_its_address() 
     // What programs read has no need of it.
     assert_eq!(headers("/openapi.json").await.get("content-security-policy"), None);
 }
+
+#[tokio::test]
+async fn browsers_keep_hashed_files_and_ask_about_all_others() {
+    let folder = Folder::new(&["index.html", "_next/static/chunks/main-1a2b3c.js", "_next/other.js", "icon.svg"]);
+    fs::write(folder.0.join("_next/static/chunks/large-4d5e6f.js"), "let a = 1;".repeat(1_000)).unwrap();
+    fs::write(folder.0.join("picture.png"), "x".repeat(10_000)).unwrap();
+    let app = TestApp::start_with(|config| config.static_dir = Some(folder.0.clone())).await;
+    let send = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = reqwest::Client::new().get(format!("http://{}{path}", app.addr));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let found = ["cache-control", "etag", "content-encoding", "content-range"].map(header);
+        (answer.status().as_u16(), found, answer.bytes().await.unwrap())
+    };
+    let immutable = Some("public, max-age=31536000, immutable");
+    for (path, expected) in [
+        ("/", Some("no-cache")),
+        ("/index.html", Some("no-cache")),
+        ("/icon.svg", Some("no-cache")),
+        ("/_next/other.js", Some("no-cache")),
+        ("/_next/static/chunks/main-1a2b3c.js", immutable),
+        ("/_next/static/chunks/large-4d5e6f.js", immutable),
+        ("/_next/static/chunks/gone-7a8b9c.js", Some("no-store")),
+        ("/_next", Some("no-store")),
+    ] {
+        let (status, [cache_control, tag, ..], _) = send(path, &[("accept-encoding", "gzip")]).await;
+        assert_eq!(cache_control.as_deref(), expected, "{path} {status}");
+        // The tag is the same for the compressed file, so it is a weak one.
+        assert_eq!(tag.is_some_and(|tag| tag.starts_with("W/\"")), status == 200, "{path}");
+    }
+    let large = "/_next/static/chunks/large-4d5e6f.js";
+    let (_, [_, tag, coding, _], body) = send(large, &[("accept-encoding", "gzip")]).await;
+    assert_eq!((coding.as_deref(), body.len() < 1_000), (Some("gzip"), true));
+    let tag = tag.unwrap();
+    for accept in ["gzip", "zstd", "identity"] {
+        let (status, [cache_control, same, ..], body) =
+            send(large, &[("accept-encoding", accept), ("if-none-match", &tag)]).await;
+        assert_eq!((status, cache_control.as_deref(), same, body.len()), (304, immutable, Some(tag.clone()), 0));
+    }
+    // A part of a file is a part of the bytes as they are, and a picture is compressed already.
+    let (status, [_, _, coding, range], body) =
+        send(large, &[("accept-encoding", "gzip"), ("range", "bytes=0-9")]).await;
+    assert_eq!((status, coding, range.as_deref()), (206, None, Some("bytes 0-9/10000")));
+    assert_eq!(&body[..], b"let a = 1;");
+    assert_eq!(send(large, &[("range", "bytes=99999-")]).await.0, 416);
+    let (status, [_, _, coding, _], body) = send("/picture.png", &[("accept-encoding", "gzip")]).await;
+    assert_eq!((status, coding, body.len()), (200, None, 10_000));
+}

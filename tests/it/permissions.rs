@@ -113,6 +113,31 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
             (Method::PATCH, of_comment.clone(), json!({ "text": "Mine now" })),
             at_comment.write(kind, who).unwrap_or(NOT_AUTHOR),
         ),
+        (
+            (Method::PUT, format!("{of_comment}/vote"), json!({ "value": 1 })),
+            at_comment.write(kind, who).unwrap_or((200, None)),
+        ),
+        (
+            (Method::PUT, format!("{of_discussion}/vote"), json!({ "value": -1 })),
+            at_discussion.write(kind, who).unwrap_or((200, None)),
+        ),
+        (
+            (
+                Method::POST,
+                format!("{of_discussion}/read"),
+                json!({ "discussion": true, "comment_ids": [comment["id"]] }),
+            ),
+            at_discussion.write(kind, who).unwrap_or((204, None)),
+        ),
+        (
+            (Method::POST, format!("{of_discussion}/unread"), json!({})),
+            at_discussion.write(kind, who).unwrap_or((204, None)),
+        ),
+        (
+            (Method::POST, format!("/articles/{article}/read"), json!({ "community_id": community })),
+            in_community.write(kind, who).unwrap_or((204, None)),
+        ),
+        (get("/unread"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
         ((Method::DELETE, of_comment, Value::Null), at_comment.write(kind, who).unwrap_or(deleted)),
         ((Method::DELETE, of_discussion, Value::Null), at_discussion.write(kind, who).unwrap_or(deleted)),
     ];
@@ -191,6 +216,7 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
         (Method::POST, "/articles/{}/discussions", [*article, unknown], [new(*community), new(unknown)]),
         (Method::POST, "/articles/{}/discussions", [open_article; 2], [new(*community), new(unknown)]),
         (Method::POST, "/articles/{}/discussions", [*article, unknown], [new(open), new(open)]),
+        (Method::POST, "/articles/1/read", [1; 2], [*community, unknown].map(|id| json!({ "community_id": id }))),
     ]
     .into_iter();
     let discussion = [discussion["id"].as_i64().unwrap(), unknown];
@@ -201,6 +227,8 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
         (Method::PATCH, "/discussions/{}", discussion, twice(json!({ "topic": "Mine" }))),
         (Method::PATCH, "/discussions/{}", discussion, twice(json!({ "topic": "" }))),
         (Method::DELETE, "/discussions/{}", discussion, twice(Value::Null)),
+        (Method::POST, "/discussions/{}/read", discussion, twice(json!({ "up_to_comment_id": comment[0] }))),
+        (Method::POST, "/discussions/{}/unread", discussion, twice(json!({}))),
         (Method::GET, "/discussions/{}/comments", discussion, twice(Value::Null)),
         (Method::POST, "/discussions/{}/comments", discussion, twice(json!({ "text": "Mine" }))),
         (
@@ -255,7 +283,11 @@ async fn a_narrow_token_narrows() {
 
     let list = format!("/articles/{article}/discussions");
     let page = narrow.get(&list).await.expect(200);
-    assert_eq!(page["discussions"], json!([discussions[3], discussions[0]]), "its own, and what anyone may read");
+    let mut anyones = discussions[3].clone();
+    for of_members in ["own_vote", "is_unread", "unread_count"] {
+        anyones[of_members] = Value::Null;
+    }
+    assert_eq!(page["discussions"], json!([anyones, discussions[0]]), "its own, and what anyone may read");
     assert_eq!(page["viewer"]["memberships"].as_array().unwrap().len(), 1);
     let info = narrow.post("/session", json!({})).await.expect(200);
     assert_eq!(info["communities"].as_array().unwrap().len(), 1);
@@ -269,6 +301,8 @@ async fn a_narrow_token_narrows() {
         narrow.post(&format!("{path}/comments"), json!({ "text": "No" })).await.refused(status, code);
         narrow.patch(&path, json!({ "topic": "No" })).await.refused(status, code);
         narrow.delete(&path).await.refused(status, code);
+        narrow.post(&format!("{path}/read"), json!({ "discussion": true })).await.refused(status, code);
+        narrow.post(&format!("{path}/unread"), json!({})).await.refused(status, code);
         let comment = broad.comment(&discussions[other], "Nice").await;
         let path = format!("/comments/{}", comment["id"]);
         let code = if status == 404 { "comment_not_found" } else { code };

@@ -8,7 +8,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::app::TestDatabase;
 
 /// The statement in `.sqlx` that contains `part`.
-fn statement(part: &str) -> String {
+pub(crate) fn statement(part: &str) -> String {
     let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx")).unwrap();
     let mut statements = files.filter_map(|file| {
         let recorded: Value = serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap();
@@ -24,6 +24,22 @@ fn rows_read(node: &Value) -> f64 {
     let number = |name: &str| node[name].as_f64().unwrap_or_default();
     let own = (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops");
     own + node["Plans"].as_array().into_iter().flatten().map(rows_read).sum::<f64>()
+}
+
+/// Prepares the statement that contains `part` anew as `page` and calls it with `execute`: it is planned for its first five calls
+/// only. To plan a page costs more than to read it. PostgreSQL goes on to plan a statement at each call if it expects to read much
+/// more by the plan for all parameters.
+async fn is_not_planned_at_each_call(connection: &mut PgConnection, part: &str, execute: &str) {
+    connection.execute("deallocate page").await.unwrap();
+    connection.execute(format!("prepare page as {}", statement(part)).as_str()).await.unwrap();
+    for _ in 0..12 {
+        connection.execute(execute).await.unwrap();
+    }
+    let planned: i64 = sqlx::query_scalar("select custom_plans from pg_prepared_statements where name = 'page'")
+        .fetch_one(connection)
+        .await
+        .unwrap();
+    assert_eq!(planned, 5, "{execute}");
 }
 
 /// A database with an old article of 200 discussions, and 20,000 newer discussions of another article in the same community. In 30
@@ -56,7 +72,7 @@ async fn world() -> (TestDatabase, PgConnection) {
 
 /// The statement of a page for user 1. A page that is not the first begins before discussion 150.
 fn page(article: i64, community: &str, before: &str) -> String {
-    format!("execute page({article}, {community}, 1, null, {before}, 20)")
+    format!("execute page({article}, {community}, 1, null, {before}, 20, 1048576)")
 }
 
 #[tokio::test]
@@ -73,21 +89,54 @@ async fn a_page_of_an_old_article_reads_no_newer_discussions_of_others() {
     }
 }
 
-/// To plan a page costs more than to read it. PostgreSQL plans a statement five times, and again at each call if it expects too many
-/// rows of the plan for all parameters.
+#[tokio::test]
+async fn a_page_of_comments_reads_no_more_than_it_has_of_a_long_discussion() {
+    let database = TestDatabase::create().await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    // The first root of the first discussion has nearly all comments of all.
+    connection
+        .execute(
+            "insert into users (id, username) values (1, 'ada');
+             insert into communities (id, name, slug, kind) values (1, 'Biology', 'biology', 'private');
+             insert into articles (id, title, slug) values (1, 'Old', 'old');
+             insert into community_articles (community_id, article_id) values (1, 1);
+             insert into memberships (user_id, community_id, role) values (1, 1, 'member');
+             insert into discussions (community_id, article_id, author_id, topic, text)
+             select 1, 1, 1, 'Topic', 'Text' from generate_series(1, 20);
+             insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, text) overriding system value
+             select number, 1, 1, case when number > 1 then 1 end, case when number > 1 then 2 else 1 end, 1, repeat('x', 300)
+             from generate_series(1, 20000) number;
+             insert into comments (id, discussion_id, root_id, depth, author_id, text) overriding system value
+             select 20000 + number, 1 + number % 20, 20000 + number, 1, 1, 'Text' from generate_series(1, 1000) number;
+             analyze",
+        )
+        .await
+        .unwrap();
+    connection.execute(format!("prepare page as {}", statement("with next_root as (")).as_str()).await.unwrap();
+    for mode in ["force_generic_plan", "force_custom_plan"] {
+        connection.execute(format!("set plan_cache_mode = {mode}").as_str()).await.unwrap();
+        for (discussion, root, comment) in [(1, 0, 0), (1, 1, 10_000), (1, 1, i64::MAX), (7, 0, 0)] {
+            // After the position, before it, and around it.
+            for window in ["20, 101, 0, 0", "0, 0, 20, 101", "10, 51, 10, 51"] {
+                let explain = format!(
+                    "explain (analyze, timing off, format json)
+                     execute page({discussion}, 1, null, {root}, {comment}, {window}, 1048576)"
+                );
+                let (plan,): (Value,) = sqlx::query_as(&explain).fetch_one(&mut connection).await.unwrap();
+                let rows = rows_read(&plan[0]["Plan"]);
+                assert!(rows < 3_000.0, "{mode}, {window} at {root}-{comment}: {rows} rows were read: {plan:#}");
+            }
+        }
+    }
+    connection.execute("reset plan_cache_mode").await.unwrap();
+    let first_page = "execute page(7, 1, null, 0, 0, 20, 101, 0, 0, 1048576)";
+    is_not_planned_at_each_call(&mut connection, "with next_root as (", first_page).await;
+}
+
 #[tokio::test]
 async fn a_page_is_not_planned_at_each_call() {
     let (_database, mut connection) = world().await;
     for (article, community) in [(1, "1"), (50, "15"), (50, "null")] {
-        connection.execute("deallocate page").await.unwrap();
-        connection.execute(format!("prepare page as {}", statement("with placements as (")).as_str()).await.unwrap();
-        for _ in 0..12 {
-            connection.execute(page(article, community, "null").as_str()).await.unwrap();
-        }
-        let planned: i64 = sqlx::query_scalar("select custom_plans from pg_prepared_statements where name = 'page'")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
-        assert_eq!(planned, 5, "article {article} in community {community}");
+        is_not_planned_at_each_call(&mut connection, "with placements as (", &page(article, community, "null")).await;
     }
 }

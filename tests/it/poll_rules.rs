@@ -454,9 +454,7 @@ async fn parked_polls_hold_no_connection_and_write_no_session() {
     let ada = app.member("ada", community).await;
     app.settled().await;
     // One of the polls uses a session cookie.
-    let session = ada.send(ada.request(Method::POST, "/session")).await;
-    let cookie = session.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
-    session.expect(200);
+    let cookie = ada.session_cookie().await;
     let versions = async || -> Vec<(String, String)> {
         sqlx::query_as("select id, xmin::text from sessions").fetch_all(&app.pool).await.unwrap()
     };

@@ -54,6 +54,7 @@ struct World {
     article: i64,
     discussion: i64,
     comment: i64,
+    voted: [Value; 2],
     queue: Queue,
 }
 
@@ -65,10 +66,14 @@ impl World {
         let ada = app.with_role("ada", community, "admin").await;
         let discussion = ada.discussion(article, community, "Sample size").await;
         let comment = ada.comment(&discussion, "Nice").await["id"].as_i64().unwrap();
+        // What Ada may vote on.
+        let grace = app.member("grace", community).await;
+        let voted = grace.discussion(article, community, "Power").await;
+        let voted = [voted["id"].clone(), grace.comment(&voted, "Enough?").await["id"].clone()];
         let discussion = discussion["id"].as_i64().unwrap();
         app.settled().await;
         let queue = ada.register().await;
-        Self { app, ada, community, article, discussion, comment, queue }
+        Self { app, ada, community, article, discussion, comment, voted, queue }
     }
 
     /// Every operation with a body: method, path and a valid body.
@@ -79,6 +84,14 @@ impl World {
             (Method::PATCH, format!("/discussions/{}", self.discussion), json!({ "topic": "Power" })),
             (Method::POST, format!("/discussions/{}/comments", self.discussion), json!({ "text": "Nice" })),
             (Method::PATCH, format!("/comments/{}", self.comment), json!({ "text": "Nicer" })),
+            (Method::PUT, format!("/discussions/{}/vote", self.voted[0]), json!({ "value": 1 })),
+            (Method::PUT, format!("/comments/{}/vote", self.voted[1]), json!({ "value": -1 })),
+            (
+                Method::POST,
+                format!("/discussions/{}/read", self.discussion),
+                json!({ "up_to_comment_id": self.comment }),
+            ),
+            (Method::POST, format!("/articles/{}/read", self.article), json!({ "community_id": self.community })),
             (Method::POST, "/heartbeat".to_owned(), json!({ "queue_id": self.queue.id })),
         ]
     }
@@ -137,6 +150,7 @@ async fn bodies_of_another_shape() {
     for (method, path, good) in world.takes_body() {
         let mut bodies: Vec<Value> =
             [json!(null), json!(3), json!("text"), json!(true), json!([]), json!([good]), json!({})].into();
+        bodies.push(good.as_object().unwrap().values().cloned().collect());
         let mut more = good.clone();
         more["more"] = json!(1);
         bodies.push(more);
@@ -238,12 +252,21 @@ async fn ids_that_cannot_be_or_are_not_there() {
         (Method::GET, "/comments/{}", "comment_not_found"),
         (Method::PATCH, "/comments/{}", "comment_not_found"),
         (Method::DELETE, "/comments/{}", "comment_not_found"),
+        (Method::PUT, "/discussions/{}/vote", "discussion_not_found"),
+        (Method::PUT, "/comments/{}/vote", "comment_not_found"),
+        (Method::POST, "/discussions/{}/read", "discussion_not_found"),
+        (Method::POST, "/discussions/{}/unread", "discussion_not_found"),
+        (Method::POST, "/articles/{}/read", "article_not_found"),
     ];
     for (method, template, code) in paths {
         let body = match (&method, template) {
             (&Method::POST, "/articles/{}/discussions") => {
                 json!({ "community_id": world.community, "topic": "Power", "text": "Enough?" })
             }
+            (&Method::PUT, _) => json!({ "value": 1 }),
+            (_, "/discussions/{}/read") => json!({ "discussion": true }),
+            (_, "/discussions/{}/unread") => json!({}),
+            (_, "/articles/{}/read") => json!({ "community_id": world.community }),
             _ => json!({ "text": "Nice" }),
         };
         let answer = async |id: &str| {
@@ -282,6 +305,15 @@ async fn ids_that_cannot_be_or_are_not_there() {
         refused(ada.post(&path, new(json!(unknown))).await, 404, "community_not_found", "an unknown community");
         let list = format!("{path}?community_id={unknown}");
         refused(ada.get(&list).await, 404, "community_not_found", &list);
+    }
+    let read = format!("/discussions/{}/read", world.discussion);
+    for impossible in [json!(1), json!([null]), json!(["1"]), json!([1.5]), json!([u64::MAX])] {
+        refused(
+            ada.post(&read, json!({ "comment_ids": impossible })).await,
+            422,
+            "invalid_fields",
+            "no comments at all",
+        );
     }
     for impossible in [json!(u64::MAX), json!("1"), json!(null), json!(1.5), json!([1])] {
         refused(ada.post(&path, new(impossible)).await, 422, "invalid_fields", "no community at all");
@@ -340,7 +372,10 @@ async fn queries_that_cannot_be() {
     for query in
         ["community_id=", "community_id=x", "community_id=9223372036854775808", "community_id=1&community_id=1"]
     {
-        paths.push(format!("{list}?{query}"));
+        paths.extend([format!("{list}?{query}"), format!("/unread?{query}")]);
+    }
+    for query in ["article_id=x", "limit=0", "limit=101", "cursor=0", "cursor=x"] {
+        paths.push(format!("/unread?{query}"));
     }
     for query in [
         "".to_owned(),
@@ -455,6 +490,12 @@ async fn methods_that_an_address_does_not_take() {
         (format!("/discussions/{discussion}"), "GET,HEAD,PATCH,DELETE"),
         (format!("/discussions/{discussion}/comments"), "GET,HEAD,POST"),
         (format!("/comments/{comment}"), "GET,HEAD,PATCH,DELETE"),
+        (format!("/discussions/{discussion}/vote"), "PUT"),
+        (format!("/comments/{comment}/vote"), "PUT"),
+        (format!("/discussions/{discussion}/read"), "POST"),
+        (format!("/discussions/{discussion}/unread"), "POST"),
+        (format!("/articles/{article}/read"), "POST"),
+        ("/unread".to_owned(), "GET,HEAD"),
         ("/register".to_owned(), "POST"),
         ("/heartbeat".to_owned(), "POST"),
         ("/poll".to_owned(), "GET,HEAD"),
@@ -578,7 +619,7 @@ impl Nonsense<'_> {
         let (article, discussion, comment) =
             (self.id(self.world.article), self.id(self.world.discussion), self.id(self.world.comment));
         let queue = if self.rng.random() { self.world.queue.id.clone() } else { self.id(1) };
-        let mut path = match self.rng.random_range(0..10) {
+        let mut path = match self.rng.random_range(0..12) {
             0 => format!("/articles/{article}/discussions"),
             1 | 2 => format!("/discussions/{discussion}"),
             3 | 4 => format!("/discussions/{discussion}/comments"),
@@ -589,6 +630,12 @@ impl Nonsense<'_> {
             7 => format!("/queues/{queue}/close"),
             // A poll that does not wait or is refused.
             8 => return format!("/poll?timeout=0&queue_id={queue}&last_event_id={comment}"),
+            9 => format!(
+                "/{}/{discussion}/{}",
+                self.one_of(&["discussions", "comments"]),
+                self.one_of(&["vote", "read", "unread"])
+            ),
+            10 => self.one_of(&["/unread", "/articles/1/read"]).to_owned(),
             _ => format!("/{}/{discussion}", self.one_of(&["nothing", "docs", "queues", "articles", "", "health"])),
         };
         if self.rng.random_bool(0.4) {
@@ -613,7 +660,18 @@ impl Nonsense<'_> {
     }
 
     fn object(&mut self, depth: usize) -> Value {
-        let names = ["text", "topic", "community_id", "parent_id", "is_resolved", "queue_id", "id", "", "__proto__"];
+        let names = [
+            "text",
+            "topic",
+            "community_id",
+            "parent_id",
+            "is_resolved",
+            "queue_id",
+            "id",
+            "",
+            "__proto__",
+            "comment_ids",
+        ];
         let mut object = serde_json::Map::new();
         for _ in 0..self.rng.random_range(0..5) {
             let value = self.value(depth);

@@ -40,6 +40,8 @@ async fn a_discussion_is_begun_read_changed_resolved_and_deleted() {
     let expected = json!({
         "id": begun["id"], "community_id": community, "article_id": article, "topic": "Sample size",
         "text": "Is **12** enough? 🧪", "is_resolved": false, "comment_count": 0, "created_at": created_at,
+        "upvotes": 0, "downvotes": 0, "own_vote": 0,
+        "is_unread": false, "unread_count": 0, "first_unread_comment_id": null, "comment_version": 0,
         "author": { "id": ada.user, "username": "ada", "avatar_url": "https://pictures.example/ada.png" },
         "updated_at": created_at, "edited_at": null, "resolved_at": null, "resolved_by": null, "deleted_at": null,
     });
@@ -111,7 +113,8 @@ async fn a_comment_is_written_read_changed_and_deleted() {
     let expected = json!({
         "id": written["id"], "discussion_id": discussion["id"], "parent_id": null, "depth": 1, "text": "Nice article!",
         "author": { "id": ada.user, "username": "ada", "avatar_url": null }, "created_at": written["created_at"],
-        "updated_at": written["created_at"], "edited_at": null, "deleted_at": null,
+        "upvotes": 0, "downvotes": 0, "own_vote": 0, "is_unread": false, "updated_at": written["created_at"], "edited_at": null,
+        "deleted_at": null,
     });
     assert_eq!(written, expected);
     let path = format!("/comments/{}", written["id"]);
@@ -280,14 +283,24 @@ async fn the_discussions_of_an_article_are_those_of_the_communities_one_may_read
     let page = ada.get(&path).await.expect(200);
     assert_eq!(page["discussions"], json!([three, two, one]));
     let memberships = json!([
-        { "community_id": open, "role": "member", "pseudonym": null },
-        { "community_id": closed, "role": "reviewer", "pseudonym": null },
+        { "community_id": open, "role": "member", "pseudonym": null, "joined_at": page["viewer"]["memberships"][0]["joined_at"] },
+        {
+            "community_id": closed, "role": "reviewer", "pseudonym": null, "joined_at": page["viewer"]["memberships"][1]["joined_at"]
+        },
     ]);
     assert_eq!(page["viewer"], json!({ "user_id": ada.user, "memberships": memberships }));
     let page = ada.get(&format!("{path}?community_id={closed}")).await.expect(200);
     assert_eq!(page["discussions"], json!([two]));
     let page = app.anonymous().get(&path).await.expect(200);
-    assert_eq!((&page["discussions"], &page["viewer"]), (&json!([three, one]), &Value::Null));
+    let seen_by_nobody = |discussion: &Value| {
+        let mut seen = discussion.clone();
+        for of_members in ["own_vote", "is_unread", "unread_count"] {
+            seen[of_members] = Value::Null;
+        }
+        seen
+    };
+    let expected = json!([seen_by_nobody(&three), seen_by_nobody(&one)]);
+    assert_eq!((&page["discussions"], &page["viewer"]), (&expected, &Value::Null));
     let page = app.anonymous().get(&format!("{path}?limit=1")).await.expect(200);
     assert_eq!(page["next_cursor"], three["id"].to_string(), "a page does not count what the viewer may not see");
 }
@@ -356,7 +369,7 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
     let state = |resolved_at: &Value, resolved_by: Value| {
         json!({
             "topic": "Sample size", "text": "What do you think?", "author": author, "is_resolved": resolved_at.is_string(),
-            "comment_count": 0, "edited_at": null, "resolved_at": resolved_at, "resolved_by": resolved_by
+            "comment_count": 0, "upvotes": 0, "downvotes": 0, "edited_at": null, "resolved_at": resolved_at, "resolved_by": resolved_by
         })
     };
     let expected = [
@@ -365,22 +378,22 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
         common(
             "new_comment",
             &comment["created_at"],
-            json!({ "comment_id": comment["id"], "parent_id": null, "depth": 1, "text": "Nice", "author": author, "edited_at": null, "comment_count": 1 }),
+            json!({ "comment_id": comment["id"], "parent_id": null, "depth": 1, "text": "Nice", "author": author, "upvotes": 0, "downvotes": 0, "edited_at": null, "comment_count": 1, "comment_version": 1 }),
         ),
         common(
             "new_comment",
             &reply["created_at"],
-            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "depth": 2, "text": "Very", "author": author, "edited_at": null, "comment_count": 2 }),
+            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "depth": 2, "text": "Very", "author": author, "upvotes": 0, "downvotes": 0, "edited_at": null, "comment_count": 2, "comment_version": 2 }),
         ),
         common(
             "updated_comment",
             &edited["updated_at"],
-            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "text": "Rather", "author": author, "edited_at": edited["updated_at"] }),
+            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "text": "Rather", "author": author, "upvotes": 0, "downvotes": 0, "edited_at": edited["updated_at"] }),
         ),
         common(
             "deleted_comment",
             &dead_reply["deleted_at"],
-            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "comment_count": 1 }),
+            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "comment_count": 1, "comment_version": 3 }),
         ),
         common("deleted_discussion", &dead["deleted_at"], json!({})),
     ];

@@ -9,12 +9,10 @@ use sqlx::Executor;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    app::{Answer, ArticleId, Client, CommunityId, PATIENCE, Queue, SECRET, TestApp, UserId, types},
+    app::{Answer, ArticleId, Client, CommunityId, PAGE, PATIENCE, Queue, SECRET, TestApp, UserId, types},
     redis::TestRedis,
 };
 
-/// The origin of the front end.
-const PAGE: &str = "http://127.0.0.1:3000";
 /// Within this time every node knows of the end of a session.
 const PROMISED: Duration = Duration::from_secs(2);
 
@@ -28,10 +26,7 @@ struct Browser {
 impl Browser {
     /// Signs in with the client's token.
     async fn of(app: &TestApp, client: &Client) -> Self {
-        let answer = client.post("/session", json!({})).await;
-        let set = answer.headers[header::SET_COOKIE].to_str().unwrap().to_owned();
-        answer.expect(200);
-        Self { anyone: app.anonymous(), cookie: set.split(';').next().unwrap().to_owned() }
+        Self { anyone: app.anonymous(), cookie: client.session_cookie().await }
     }
 
     /// The same browser, at another node.

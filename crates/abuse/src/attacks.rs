@@ -15,13 +15,13 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Scene,
-    people::{ARTICLE, ATTACKING_PEOPLE, ELSEWHERE, HIDDEN, HOME, PUBLIC},
+    people::{ARTICLE, ATTACKING_PEOPLE, ELSEWHERE, HIDDEN, HOME, HOT_COMMENT, PUBLIC, VOTING_PEOPLE},
 };
 
 /// Requests that a flood has under way at the same time.
@@ -30,6 +30,8 @@ const FLOOD: usize = 16;
 const SLOW_READERS: i64 = 64;
 /// Sockets that never send a request.
 const IDLE_CONNECTIONS: usize = 1_500;
+/// How often each voter votes, just within the limit.
+const VOTE_EVERY: Duration = Duration::from_millis(500);
 /// Clients that poll with old cursors, and how often each polls.
 const OLD_CURSORS: i64 = 4;
 const OLD_CURSOR_EVERY: Duration = Duration::from_millis(143);
@@ -50,6 +52,8 @@ pub(crate) enum Attack {
     RegisterFlood,
     /// A client without a token that reads without pause
     AnonymousReads,
+    /// Many members who vote on one comment, 500 times a second, in the discussion that an ordinary user writes in
+    HotComment,
     /// Connections without a request
     IdleConnections,
     /// An outsider who compares the times of hidden and unknown things
@@ -165,6 +169,27 @@ pub(crate) async fn start(attack: Attack, scene: &Scene, ended: CancellationToke
             let path = format!("{url}/articles/{ARTICLE}/discussions?community_id={PUBLIC}&limit=100");
             attackers.flood(&ended, move |_| http.request(Method::GET, &path));
         }
+        Attack::HotComment => {
+            for index in 0..VOTING_PEOPLE {
+                let (http, token, saw) = (http.clone(), scene.people.voter(index)?, Arc::clone(&attackers.saw));
+                let (path, ended) = (format!("{url}/comments/{HOT_COMMENT}/vote"), ended.clone());
+                attackers.tasks.spawn(async move {
+                    sleep(VOTE_EVERY * index as u32 / VOTING_PEOPLE as u32).await;
+                    let mut ticks = interval(VOTE_EVERY);
+                    for value in [1, -1, 0].into_iter().cycle().skip(index as usize % 3) {
+                        tokio::select! {
+                            _ = ticks.tick() => {}
+                            () = ended.cancelled() => return,
+                        }
+                        let vote = http.put(&path).bearer_auth(&token).json(&json!({ "value": value }));
+                        match vote.send().await {
+                            Ok(answer) => saw.count(answer.status().as_u16().to_string()),
+                            Err(_) => saw.count("no answer"),
+                        }
+                    }
+                });
+            }
+        }
         Attack::IdleConnections => idle_connections(scene, &mut attackers, &ended).await?,
         Attack::HiddenTiming => {
             let (token, saw) = (scene.people.attacker(1)?, Arc::clone(&attackers.saw));
@@ -254,15 +279,18 @@ async fn idle_connections(scene: &Scene, attackers: &mut Attackers, ended: &Canc
 
 /// The median times of an answer about a hidden and about an unknown discussion.
 async fn compare(http: &reqwest::Client, url: &str, token: &str, ended: &CancellationToken) -> Result<[Duration; 2]> {
-    let paths = [HIDDEN * 1_000, 999_999_999].map(|id| format!("{url}/discussions/{id}/comments"));
+    let mut paths =
+        [(0, HIDDEN * 1_000), (1, 999_999_999)].map(|(which, id)| (which, format!("{url}/discussions/{id}/comments")));
     let mut times = [Vec::new(), Vec::new()];
     while !ended.is_cancelled() {
-        for (path, times) in paths.iter().zip(&mut times) {
+        // The first request after a pause takes longer, so each is the first as often as the other.
+        paths.reverse();
+        for (which, path) in &paths {
             let began = Instant::now();
             let answer = http.get(path).bearer_auth(token).send().await?;
             anyhow::ensure!(answer.status() == 404, "{}", answer.status());
             answer.bytes().await?;
-            times.push(began.elapsed());
+            times[*which].push(began.elapsed());
         }
         sleep(Duration::from_millis(5)).await;
     }

@@ -100,6 +100,7 @@ async fn run(scene: &Scene, attack: Attack, lasting: Duration, server: &ServerPr
     let open_files = server.open_files()?;
     ended.cancel();
     let attacker_saw = attackers.join().await;
+    scene.people.check_votes().await?;
     let memory_highest = highest.await??;
     sleep(RECOVERY).await;
     Ok(Row {

@@ -24,6 +24,12 @@ const ATTACKERS: i64 = 1_000;
 pub(crate) const ORDINARY_PEOPLE: i64 = 12;
 /// The number of attackers.
 pub(crate) const ATTACKING_PEOPLE: i64 = 60;
+/// The first of the voters, who are members of [`HOME`].
+const VOTERS: i64 = 5_000;
+/// The number of voters.
+pub(crate) const VOTING_PEOPLE: i64 = 250;
+/// The comment that they vote on. Ordinary users write in its discussion.
+pub(crate) const HOT_COMMENT: i64 = 3_000_000;
 /// The number of large events in [`ELSEWHERE`], all after the old cursor.
 const LARGE_EVENTS: i64 = 1_000;
 /// The characters of each.
@@ -57,8 +63,13 @@ impl People {
                  from generate_series(1, 4) community, generate_series(0, 99) n;
              insert into comments (discussion_id, root_id, parent_id, depth, author_id, text, created_at, updated_at, id)
                  overriding system value
-                 select {HIDDEN} * 1000, 1000000 + n, null, 1, {ORDINARY}, repeat('x', 40000), now(), now(), 1000000 + n
-                 from generate_series(0, 99) n;"
+                 select {HIDDEN} * 1000, 1000000 + n, null::bigint, 1, {ORDINARY}, repeat('x', 40000), now(), now(), 1000000 + n
+                 from generate_series(0, 99) n
+                 union all
+                 select {HOME} * 1000, {HOT_COMMENT}, null, 1, {ORDINARY}, 'Vote on this.', now(), now(), {HOT_COMMENT};
+             insert into users (id, username) select {VOTERS} + n, 'voter-' || n from generate_series(0, {VOTING_PEOPLE} - 1) n;
+             insert into memberships (user_id, community_id, role)
+                 select {VOTERS} + n, {HOME}, 'member' from generate_series(0, {VOTING_PEOPLE} - 1) n;"
         );
         sqlx::raw_sql(&sql).execute(&pool).await?;
         sqlx::raw_sql("analyze").execute(&pool).await?;
@@ -100,5 +111,25 @@ impl People {
     /// The token of attacker `index`. Attacker 0 is also a member of [`HOME`].
     pub(crate) fn attacker(&self, index: i64) -> Result<String> {
         jwt::mint(self.secret.as_str(), (ATTACKERS + index % ATTACKING_PEOPLE).into(), None, 3_600)
+    }
+
+    /// The token of voter `index`.
+    pub(crate) fn voter(&self, index: i64) -> Result<String> {
+        jwt::mint(self.secret.as_str(), (VOTERS + index % VOTING_PEOPLE).into(), None, 3_600)
+    }
+
+    /// Fails if the sums of the votes on [`HOT_COMMENT`] are not those of its votes.
+    pub(crate) async fn check_votes(&self) -> Result<()> {
+        let sql =
+            "select upvotes, downvotes, (select count(*) from comment_votes where comment_id = k.id and value = 1),
+                          (select count(*) from comment_votes where comment_id = k.id and value = -1)
+                   from comments k where id = $1";
+        let (up, down, up_rows, down_rows): (i64, i64, i64, i64) =
+            sqlx::query_as(sql).bind(HOT_COMMENT).fetch_one(&self.pool).await?;
+        ensure!(
+            (up, down) == (up_rows, down_rows),
+            "{up} up and {down} down are shown of {up_rows} and {down_rows} votes"
+        );
+        Ok(())
     }
 }

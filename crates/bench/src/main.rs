@@ -15,6 +15,7 @@ mod relay;
 mod requests;
 mod samples;
 mod statements;
+mod unread;
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -37,6 +38,8 @@ enum Stage {
     Delivery,
     /// Requests a second, compared with pgbench
     Requests,
+    /// What is unread for a member
+    Unread,
     /// The relay with a backlog, and with a steady rate of new rows
     Relay,
     /// The hub's operations alone
@@ -132,6 +135,7 @@ struct Figures {
     fan_out: Option<fanout::FanOut>,
     delivery: Option<delivery::Delivery>,
     requests: Option<requests::Requests>,
+    unread: Option<unread::Unread>,
     relay: Option<relay::Relay>,
     hub: Option<growth::Printed>,
     connections: Option<growth::Printed>,
@@ -169,7 +173,7 @@ impl Bench {
     /// Starts the server under test with `environment` added to this program's own, and without its limits: a benchmark writes
     /// faster than people.
     fn start_server(&self, environment: &[(&str, &str)]) -> anyhow::Result<Server> {
-        let limits = ["WRITES_PER_MINUTE", "REGISTERS_PER_MINUTE", "ANONYMOUS_READS_PER_MINUTE"];
+        let limits = ["WRITES_PER_MINUTE", "VOTES_PER_MINUTE", "REGISTERS_PER_MINUTE", "ANONYMOUS_READS_PER_MINUTE"];
         let environment: Vec<_> =
             limits.map(|limit| (limit, "0")).into_iter().chain(environment.iter().copied()).collect();
         Server::start(&self.server, &self.work.join("server.log"), &environment)
@@ -183,6 +187,7 @@ impl Bench {
                 Stage::Fanout => figures.fan_out = Some(fanout::measure(self)?),
                 Stage::Delivery => figures.delivery = Some(delivery::measure(self)?),
                 Stage::Requests => figures.requests = Some(requests::measure(self)?),
+                Stage::Unread => figures.unread = Some(unread::measure(self)?),
                 Stage::Relay => figures.relay = Some(relay::measure(self)?),
                 Stage::Hub => figures.hub = Some(growth::measure(self, "hub")?),
                 Stage::Connections => figures.connections = Some(growth::measure(self, "connections")?),

@@ -42,11 +42,18 @@ pub(crate) struct Pgbench {
     pub(crate) commit_milliseconds: Option<f64>,
 }
 
-/// Runs a pgbench script.
-fn pgbench(bench: &Bench, script: &str, clients: u32, seconds: u32, options: &[&str]) -> anyhow::Result<Pgbench> {
+/// Runs a pgbench script, in connections with the server's settings.
+pub(crate) fn pgbench(
+    bench: &Bench,
+    script: &str,
+    clients: u32,
+    seconds: u32,
+    options: &[&str],
+) -> anyhow::Result<Pgbench> {
     let file = bench.work.join("pgbench.sql");
     fs::write(&file, script)?;
     let mut pgbench = command(bench.database.programs.join("pgbench"));
+    pgbench.env("PGOPTIONS", "-c jit=off");
     pgbench.args(["-n", "-M", "prepared", "-r", "-c", &clients.to_string(), "-j", if clients < 2 { "1" } else { "2" }]);
     pgbench.args(["-T", &seconds.to_string()]).args(options).arg("-f").arg(file).arg(&bench.database.url);
     let said = output(&mut pgbench)?;

@@ -5,10 +5,15 @@ use std::{fs, path::Path};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
+/// Who reads what is unread, see `unread::seed`. The ids of what they read begin here too.
+pub(crate) const READER: u32 = 1_500_000_000;
+
 /// pgbench's scripts.
 pub(crate) struct Scripts {
     /// The list of discussions, with the statement of its handler.
     pub(crate) list: String,
+    /// Everything that is unread for [`READER`], with the statement of its handler.
+    pub(crate) unread: String,
     /// A new comment, with the two statements of its handler.
     pub(crate) comment: String,
     /// A new comment in a plain transaction of five statements, one round trip each.
@@ -28,7 +33,9 @@ impl Scripts {
         let set_both = "\\set user 1\n\\set discussion 1000000000 + random(0, 199)";
         let queries = queries(root)?;
 
-        let list = queries.statement("with placements as (", &["2", "2", ":user", "null", "null", "20"])?;
+        let list = queries.statement("with placements as (", &["2", "2", ":user", "null", "null", "20", "1048576"])?;
+        let unread = ["null", "null", "null", "null", "20"];
+        let unread = queries.statement("with unread as materialized", &[&[":user"][..], &unread].concat())?;
         // This statement reserves the comment's id, and the second one uses it.
         let access = "nextval(pg_get_serial_sequence('comments', 'id'))";
         let access = queries.statement(access, &[":discussion", ":user", "null"])?;
@@ -62,6 +69,7 @@ impl Scripts {
         );
         Ok(Self {
             list: format!("{set_user}\n{list};\n"),
+            unread: format!("\\set user {READER}\n{unread};\n"),
             comment: format!("{set_both}\n{access} \\gset\n{insert};\n"),
             five: format!("{set_both}\n{five}\n"),
         })
@@ -115,7 +123,7 @@ mod tests {
     #[test]
     fn the_handlers_statements_are_there_with_these_parameters() {
         let scripts = Scripts::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))).unwrap();
-        for script in [scripts.list, scripts.comment, scripts.five] {
+        for script in [scripts.list, scripts.unread, scripts.comment, scripts.five] {
             assert!(!script.contains('$'), "{script}");
         }
     }

@@ -217,6 +217,7 @@ async fn node(server: &Path, index: usize, dir: &Path, database: &Database, redi
         ("JWT_SECRET", SECRET.to_owned()),
         // Few users write much, and all requests come from one address.
         ("WRITES_PER_MINUTE", "0".to_owned()),
+        ("VOTES_PER_MINUTE", "0".to_owned()),
         ("REGISTERS_PER_MINUTE", "0".to_owned()),
         ("ANONYMOUS_READS_PER_MINUTE", "0".to_owned()),
         ("QUEUE_TTL_SECONDS", QUEUE_TTL.as_secs().to_string()),

@@ -14,7 +14,7 @@ mod report;
 mod run;
 mod silence;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
@@ -79,8 +79,18 @@ impl Cli {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let cli = Cli::parse();
+async fn main() -> ExitCode {
+    match run_and_report(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a backtrace, so that the last lines of a log say what is wrong.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_and_report(cli: Cli) -> Result<()> {
     let plan = cli.plan();
     let limit = plan.lasting * 2 + Duration::from_secs(240);
     let report =

@@ -11,7 +11,7 @@ use sqlx::Row;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    checker::{self, Comment, Contents, Discussion, Truth},
+    checker::{self, Ballot, Comment, Contents, Discussion, Truth, Votes},
     clients::{Clients, Directory},
     cluster::Cluster,
     database,
@@ -156,8 +156,11 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
     let order = database::events(&mut connection, 0).await?;
     ensure!(!order.is_empty(), "nothing was written");
     let mut tables = Contents::default();
-    let sql =
-        "select id, community_id, topic, text, is_resolved, comment_count, deleted_at is null as live from discussions";
+    // The sums come from the votes themselves, and not from the columns that every answer shows.
+    let sql = "select id, community_id, topic, text, is_resolved, comment_count, deleted_at is null as live,
+                      (select count(*) from discussion_votes v where v.discussion_id = d.id and v.value = 1) as up,
+                      (select count(*) from discussion_votes v where v.discussion_id = d.id and v.value = -1) as down
+               from discussions d";
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
         let live: bool = row.try_get("live")?;
         let discussion = Discussion {
@@ -166,14 +169,39 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
             text: live.then_some(row.try_get("text")?),
             is_resolved: row.try_get("is_resolved")?,
             comment_count: row.try_get("comment_count")?,
+            votes: Votes { up: row.try_get("up")?, down: row.try_get("down")? },
         };
         tables.discussions.insert(row.try_get("id")?, discussion);
     }
-    let sql = "select id, discussion_id, text, deleted_at is null as live from comments";
+    let sql = "select id, discussion_id, text, deleted_at is null as live,
+                      (select count(*) from comment_votes v where v.comment_id = k.id and v.value = 1) as up,
+                      (select count(*) from comment_votes v where v.comment_id = k.id and v.value = -1) as down
+               from comments k";
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
         let live: bool = row.try_get("live")?;
-        let comment = Comment { discussion: row.try_get("discussion_id")?, text: live.then_some(row.try_get("text")?) };
+        let comment = Comment {
+            discussion: row.try_get("discussion_id")?,
+            text: live.then_some(row.try_get("text")?),
+            votes: Votes { up: row.try_get("up")?, down: row.try_get("down")? },
+        };
         tables.comments.insert(row.try_get("id")?, comment);
+    }
+    let sql = "select user_id, discussion_id, null::bigint as comment_id, value::bigint from discussion_votes
+               union all select user_id, null, comment_id, value from comment_votes";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        let ballot = Ballot {
+            user: row.try_get("user_id")?,
+            discussion: row.try_get("discussion_id")?,
+            comment: row.try_get("comment_id")?,
+        };
+        tables.ballots.insert(ballot, row.try_get("value")?);
+    }
+    let sql = "select user_id, discussion_id,
+                      (select coalesce(json_agg(json_build_array(lower(ids), upper(ids) - 1) order by ids), '[]')
+                       from unnest(comments) as ids) as read
+               from read_states";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        tables.read.insert((row.try_get("user_id")?, row.try_get("discussion_id")?), row.try_get("read")?);
     }
     Ok(Truth { order, failovers, tables })
 }

@@ -112,6 +112,7 @@ pub async fn run(args: LoadArgs) -> anyhow::Result<bool> {
     let cleaned = store.clean(&scenario).await.context("some of this run's rows are left; the next run deletes them");
     let good = outcome?;
     cleaned?;
+    store.release().await?;
     Ok(good)
 }
 

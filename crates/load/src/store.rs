@@ -113,6 +113,12 @@ impl Store {
         Ok(())
     }
 
+    /// Gives the slot to the next run. The end of a connection does so too, but PostgreSQL may notice that later.
+    pub(crate) async fn release(mut self) -> sqlx::Result<()> {
+        sqlx::raw_sql("select pg_advisory_unlock_all()").execute(&mut self.0).await?;
+        self.0.close().await
+    }
+
     /// Deletes all rows of the slot's range. Their events stay until they are pruned, as all events do.
     pub(crate) async fn clean(&mut self, scenario: &Scenario) -> sqlx::Result<()> {
         let (first, end) = (scenario.ids().start, scenario.ids().end);

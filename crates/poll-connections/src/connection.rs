@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::TcpStream,
@@ -63,6 +63,15 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     fn peer(&self) -> Option<SocketAddr> {
         None
     }
+
+    /// Called when a whole request has come. If it returns false, the connection is closed: the application wants to be rid of
+    /// it, and has decided so while the connection had no request.
+    fn begin_request(&self) -> bool {
+        true
+    }
+
+    /// Called when the answer has been sent.
+    fn end_request(&self) {}
 }
 
 impl Transport for TcpStream {
@@ -79,10 +88,10 @@ pub trait PendingPoll {
     /// [`poll_deadline`].
     fn poll_answer(&mut self, timer: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Answer>;
 
-    /// The status line and the common headers of an [`Answer::Body`].
+    /// The status line and the common headers of an [`Answer::Body`] or [`Answer::EncodedBody`].
     fn template(&self) -> &HeadTemplate;
 
-    /// Adds the headers of an [`Answer::Body`] that are not in its template.
+    /// Adds the headers of such an answer that are not in its template.
     fn write_headers(&self, _headers: &mut HeaderWriter<'_>) {}
 }
 
@@ -91,6 +100,8 @@ pub trait PendingPoll {
 pub enum Answer {
     /// This body behind the head that [`PendingPoll`] describes: the common answer.
     Body(Bytes),
+    /// As [`Answer::Body`], with these headers besides: those that say how the body is encoded.
+    EncodedBody(&'static [(HeaderName, HeaderValue)], Bytes),
     /// Any other response, whole.
     Response(Box<Response<Bytes>>),
 }
@@ -98,7 +109,9 @@ pub enum Answer {
 /// How long clients may take, and how connections end.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a client may take to send a request, from the connection's beginning or the last answer on.
+    /// How long a client may take to send its first request, from the connection's beginning on.
+    pub first_request_timeout: Duration,
+    /// How long a client may take to send another request, from the last answer on.
     pub request_timeout: Duration,
     /// Once this is cancelled, each answer is the last of its connection.
     pub shutdown: CancellationToken,
@@ -144,18 +157,19 @@ impl<H: PollHandler> PollConnections<H> {
     ///
     /// The future is the memory that a parked poll takes, so everything rare in it is boxed.
     pub async fn serve<S: Transport>(&self, mut stream: WriteTimeout<S>) -> Served<S> {
-        let Settings { request_timeout, close_idle, .. } = &self.settings;
+        let Settings { first_request_timeout, request_timeout, close_idle, .. } = &self.settings;
         // Bytes that were read and do not belong to an answered request.
         let mut unread = Vec::new();
         let mut memory = H::Memory::default();
-        let mut timer = pin!(sleep_until(Instant::now() + *request_timeout));
+        let mut request_timeout_now = first_request_timeout;
+        let mut timer = pin!(sleep_until(Instant::now() + *request_timeout_now));
         let mut close_idle = pin!(close_idle.cancelled());
         loop {
             if !unread.is_empty() {
                 // The client did not wait for the answer before it sent this. The fallback reads pipelined requests.
                 return Served::HandedOver { stream, read: unread };
             }
-            let deadline = Instant::now() + *request_timeout;
+            let deadline = Instant::now() + *request_timeout_now;
             let next = poll_fn(|context| {
                 let next = self.poll_request(&mut stream, &mut unread, &mut memory, context);
                 let closes = next.is_pending()
@@ -163,7 +177,11 @@ impl<H: PollHandler> PollConnections<H> {
                         || poll_deadline(timer.as_mut(), deadline, context).is_ready());
                 if closes { Poll::Ready(Next::Close) } else { next }
             });
-            let sent = match next.await {
+            let next = next.await;
+            if matches!(next, Next::Poll(_) | Next::Post(_)) && !stream.get_ref().begin_request() {
+                return Served::Closed;
+            }
+            let sent = match next {
                 Next::Poll(mut poll) => {
                     let sent = poll_fn(|context| match poll.poll_answer(timer.as_mut(), context) {
                         Poll::Ready(answer) => Poll::Ready(Some(self.send(&mut stream, &poll, answer, context))),
@@ -189,6 +207,8 @@ impl<H: PollHandler> PollConnections<H> {
             if !is_sent || self.is_shutting_down() {
                 return Served::Closed;
             }
+            stream.get_ref().end_request();
+            request_timeout_now = request_timeout;
         }
     }
 
@@ -247,13 +267,16 @@ impl<H: PollHandler> PollConnections<H> {
         context: &mut Context<'_>,
     ) -> io::Result<Option<Box<Unsent>>> {
         let is_last = self.is_shutting_down();
-        match answer {
-            Answer::Body(body) => {
-                let add_headers = |headers: &mut HeaderWriter<'_>| poll.write_headers(headers);
-                response::send(stream, context, poll.template(), add_headers, body, is_last)
-            }
-            Answer::Response(response) => Ok(Some(Box::new(Unsent::new(*response, is_last)))),
-        }
+        let (encoding, body) = match answer {
+            Answer::Body(body) => (&[][..], body),
+            Answer::EncodedBody(headers, body) => (headers, body),
+            Answer::Response(response) => return Ok(Some(Box::new(Unsent::new(*response, is_last)))),
+        };
+        let add_headers = |headers: &mut HeaderWriter<'_>| {
+            poll.write_headers(headers);
+            encoding.iter().for_each(|(name, value)| headers.write(name, value.as_bytes()));
+        };
+        response::send(stream, context, poll.template(), add_headers, body, is_last)
     }
 }
 

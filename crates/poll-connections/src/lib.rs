@@ -67,6 +67,7 @@
 //! # async fn main() -> std::io::Result<()> {
 //! let template = HeadTemplate::new(StatusCode::OK, &HeaderMap::new());
 //! let settings = Settings {
+//!     first_request_timeout: Duration::from_secs(10),
 //!     request_timeout: Duration::from_secs(75),
 //!     shutdown: Default::default(),
 //!     close_idle: Default::default(),

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::{queues::QueueSlot, timeline::MembershipTimeline};
+use super::{own_log::OwnEvent, queues::QueueSlot, timeline::MembershipTimeline};
 use crate::{
-    events::MembershipChange,
     ids::{EventId, UserId},
     realtime::memberships::MembershipHistory,
 };
@@ -24,8 +23,8 @@ pub(super) struct Member {
 
 #[derive(Debug)]
 enum Memberships {
-    /// They are being read from the database. Changes that come meanwhile wait here.
-    Loading(Vec<(EventId, MembershipChange)>),
+    /// They are being read from the database. Own events that come meanwhile wait here.
+    Loading(Vec<OwnEvent>),
     /// They are known, and follow the order from now on.
     Known(MembershipTimeline),
 }
@@ -46,11 +45,20 @@ impl Member {
         }
     }
 
-    /// Takes a change when the order comes to it.
-    pub(super) fn apply(&mut self, event_id: EventId, change: MembershipChange) {
+    /// Takes an own event when the order comes to it. Returns whether the user may get it.
+    pub(super) fn apply(&mut self, event: OwnEvent) -> bool {
         match &mut self.memberships {
-            Memberships::Loading(waiting) => waiting.push((event_id, change)),
-            Memberships::Known(timeline) => timeline.apply(event_id, change),
+            Memberships::Loading(waiting) => {
+                waiting.push(event);
+                // Nobody waits: no poll is parked before the memberships are known.
+                false
+            }
+            Memberships::Known(timeline) => {
+                // Only a change of a membership changes what they may get, and they always get that.
+                let may_get = timeline.may_get(&event);
+                timeline.apply(event);
+                may_get
+            }
         }
     }
 
@@ -60,8 +68,8 @@ impl Member {
         match &mut self.memberships {
             Memberships::Loading(waiting) => {
                 let mut timeline = MembershipTimeline::new(history);
-                for (event_id, change) in waiting.drain(..) {
-                    timeline.apply(event_id, change);
+                for event in waiting.drain(..) {
+                    timeline.apply(event);
                 }
                 self.memberships = Memberships::Known(timeline);
                 false

@@ -6,6 +6,7 @@
 //!
 //! * The head moves together with the append. A reader that sees a head sees every event up to it (I3).
 //! * A poll is parked only when there is nothing for it up to the head, in the lists that the next event empties.
+//! * A user's own events are in one bounded log for each user who has a queue here, in the same order.
 //! * Memberships change in order with the other events, so delivery starts and stops exactly there. A membership whose end is
 //!   known delivers nothing any more, not even earlier events (I5).
 //! * A deletion redacts the earlier events of its discussion or comment under the mutex. No poll that begins after it gets the
@@ -25,6 +26,7 @@ mod event_logs;
 mod lifetime;
 mod limits;
 mod members;
+mod own_log;
 mod parked;
 mod queues;
 mod registration;
@@ -38,9 +40,10 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
-pub(crate) use self::limits::USER_QUEUES;
+pub(crate) use self::{limits::USER_QUEUES, own_log::OWN_EVENTS};
 pub use self::{
     limits::{Limits, Start, Stats},
+    own_log::{OwnContent, OwnEvent},
     parked::{ParkHandle, ParkedOutcome},
     registration::RegistrationGuard,
 };
@@ -48,7 +51,7 @@ use self::{
     parked::{ParkedEntry, answer},
     state::HubState,
 };
-use super::body;
+use super::body::{self, SharedBody};
 use crate::{
     auth::Viewer,
     events::{
@@ -133,7 +136,7 @@ impl Hub {
         }
         let count = appended.woken.len();
         if count > 0 {
-            let body = body::events([&event.json].into_iter(), event.event_id);
+            let body = SharedBody::from(body::events([&event.json].into_iter(), event.event_id));
             for sender in appended.woken {
                 answer(sender, ParkedOutcome::Event(body.clone()));
             }

@@ -12,20 +12,20 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
     auth::Viewer,
     directory::Scope,
     ids::{EventId, QueueId, SessionTag},
+    realtime::body::SharedBody,
 };
 
 /// Why a parked poll is answered.
 #[derive(Clone, Debug)]
 pub enum ParkedOutcome {
     /// An event came. This is the whole answer, shared by all polls that get the same.
-    Event(Bytes),
+    Event(SharedBody),
     /// A newer poll of the queue came, or this process ends. The answer is empty, with this cursor.
     Released(EventId),
     /// The order of events continues elsewhere. Everything up to now is gone.

@@ -13,6 +13,7 @@ use super::{
     event_logs::EventLogs,
     limits::{Limits, Start, Stats, USER_QUEUES},
     members::{Member, Members},
+    own_log::OwnEvent,
     parked::{AnswerSender, ParkedEntry, ParkedOutcome, answer},
     queues::{Queue, QueueSlot, Queues},
     waiting_lists::WaitingLists,
@@ -103,6 +104,10 @@ impl HubState {
                 self.logs.skip();
                 appended.woken = self.change_membership(event.event_id, change);
             }
+            Audience::User(user) => {
+                self.logs.skip();
+                appended.woken = self.tell_user(user, OwnEvent::other(event));
+            }
             Audience::Account(user) => {
                 self.logs.skip();
                 appended.gone = self.end_account(event.event_id, user);
@@ -130,13 +135,23 @@ impl HubState {
     }
 
     fn change_membership(&mut self, event_id: EventId, change: MembershipChange) -> Vec<AnswerSender> {
-        let Some(member) = self.members.get_mut(change.user_id) else { return Vec::new() };
-        member.apply(event_id, change);
-        let slots = member.queues().to_vec();
-        let unpark = |slot: &QueueSlot| self.queues.at_mut(*slot)?.unpark_for(change.community_id);
-        let woken = slots.iter().filter_map(unpark).map(ParkedEntry::into_sender).collect();
-        self.renew_lists(&slots);
+        let woken = self.tell_user(change.user_id, OwnEvent::membership(event_id, change));
+        if let Some(member) = self.members.get(change.user_id) {
+            let slots = member.queues().to_vec();
+            self.renew_lists(&slots);
+        }
         woken
+    }
+
+    /// Adds an own event to the user's log. Takes out the polls that get it.
+    fn tell_user(&mut self, user: UserId, event: OwnEvent) -> Vec<AnswerSender> {
+        let Some(member) = self.members.get_mut(user) else { return Vec::new() };
+        let community = event.community_id;
+        if !member.apply(event) {
+            return Vec::new();
+        }
+        let unpark = |slot: &QueueSlot| self.queues.at_mut(*slot)?.unpark_for(community);
+        member.queues().iter().filter_map(unpark).map(ParkedEntry::into_sender).collect()
     }
 
     fn end_account(&mut self, event_id: EventId, user: UserId) -> Vec<RemovedQueue> {

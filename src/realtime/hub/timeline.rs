@@ -1,11 +1,13 @@
-//! A user's memberships along the order of events: where they are a member, from which event on and until which (I5).
+//! A user's memberships along the order of events: where they are a member, from which event on and until which (I5). Their own
+//! events are here too, as changes of memberships are among them.
 
 use std::collections::BTreeSet;
 
+use super::own_log::{OwnEvent, OwnLog};
 use crate::{
-    events::{Change, Event, MembershipChange},
+    events::MembershipChange,
     ids::{CommunityId, EventId},
-    realtime::memberships::{MAX_CHANGES, MembershipHistory},
+    realtime::memberships::MembershipHistory,
 };
 
 /// The end of a membership that has not ended.
@@ -31,56 +33,63 @@ impl MembershipSpan {
     }
 }
 
-/// A user's memberships. The hub's feed may lag behind the database, so these may be ahead of the hub.
+/// A user's memberships and own events. The hub's feed may lag behind the database, so these may be ahead of the hub.
 #[derive(Debug, Default)]
 pub(super) struct MembershipTimeline {
-    /// Changes up to this event are included, though the hub may still have to come to them.
+    /// Own events up to this one are included, though the hub may still have to come to them.
     through: EventId,
     spans: Vec<MembershipSpan>,
-    /// The user's own events, for all their queues. Serialised when a poll asks for them.
-    changes: Vec<(EventId, MembershipChange)>,
-    /// The newest change that is no longer in `changes`.
-    forgotten_through: EventId,
+    own: OwnLog,
 }
 
 impl MembershipTimeline {
     /// The memberships up to the history's head.
     pub(super) fn new(history: &MembershipHistory) -> Self {
-        let mut timeline = Self { forgotten_through: history.forgotten_through, ..Self::default() };
+        let own = OwnLog::evicted_through(history.forgotten_through);
+        let mut timeline = Self { own, ..Self::default() };
         let mut seen = BTreeSet::new();
-        for (event_id, change) in &history.changes {
-            if seen.insert(change.community_id) && change.previous_role.is_some() {
+        for event in &history.own_events {
+            if let Some(change) = event.membership_change()
+                && seen.insert(change.community_id)
+                && change.previous_role.is_some()
+            {
                 timeline.spans.push(MembershipSpan::open(change.community_id, EventId::START));
             }
-            timeline.apply(*event_id, *change);
+            timeline.apply(event.clone());
         }
         for community in history.communities.iter().filter(|community| !seen.contains(community)) {
             timeline.spans.push(MembershipSpan::open(*community, EventId::START));
         }
         timeline.through = history.head;
         timeline.spans.shrink_to_fit();
-        timeline.changes.shrink_to_fit();
+        timeline.own.shrink_to_fit();
         timeline
     }
 
-    /// Whether `history` has a change that is not included yet.
+    /// Whether `history` has an own event that is not included yet.
     pub(super) fn is_behind(&self, history: &MembershipHistory) -> bool {
-        history.changes.last().is_some_and(|(event_id, _)| *event_id > self.through)
+        history.own_events.last().is_some_and(|event| event.event_id > self.through)
     }
 
-    /// Takes a change when the order comes to it, unless it is included already.
-    pub(super) fn apply(&mut self, event_id: EventId, change: MembershipChange) {
+    /// Takes an own event when the order comes to it, unless it is included already.
+    pub(super) fn apply(&mut self, event: OwnEvent) {
+        let event_id = event.event_id;
         if event_id <= self.through {
             return;
         }
-        if self.changes.len() >= MAX_CHANGES {
-            self.forgotten_through = self.changes.remove(0).0;
-            let forgotten = self.forgotten_through;
-            // A reader who still needs such a span is told to catch up, because its end was an event of theirs.
-            self.spans.retain(|span| span.left > forgotten);
-        }
         self.through = event_id;
-        self.changes.push((event_id, change));
+        let change = event.membership_change();
+        if self.own.push(event) {
+            // A reader who still needs such a span is told to catch up, because its end was an event of theirs.
+            let gone_through = self.own.gone_through();
+            self.spans.retain(|span| span.left > gone_through);
+        }
+        if let Some(change) = change {
+            self.change(event_id, change);
+        }
+    }
+
+    fn change(&mut self, event_id: EventId, change: MembershipChange) {
         let community = change.community_id;
         let open = self.spans.iter_mut().find(|span| span.community == community && span.is_open());
         match (open, change.role) {
@@ -112,22 +121,26 @@ impl MembershipTimeline {
         current.map(|span| span.community)
     }
 
-    /// The user's own events after `cursor` and up to `head`, of communities that are `allowed`. None where some are gone.
+    /// The user's own events after `cursor` and up to `head` that they may get, of communities that are `allowed`. None where some
+    /// are gone.
     pub(super) fn own_events(
         &self,
         cursor: EventId,
         head: EventId,
         allowed: impl Fn(CommunityId) -> bool,
-    ) -> Option<Vec<Event>> {
-        if self.forgotten_through > cursor {
-            return None;
-        }
-        let is_new = |event_id: EventId| event_id > cursor && event_id <= head;
-        let newer = self.changes.iter().filter(|(event_id, change)| is_new(*event_id) && allowed(change.community_id));
-        let event = |(event_id, change): &(EventId, MembershipChange)| Event {
-            event_id: *event_id,
-            change: Change::MembershipChanged(*change),
+    ) -> Option<impl Iterator<Item = &OwnEvent>> {
+        let events = self.own.between(cursor, head)?;
+        Some(events.filter(move |event| allowed(event.community_id) && self.may_get(event)))
+    }
+
+    /// Whether the user may get an own event. Changes of memberships reach former members too. Other events of a community reach
+    /// who was a member at their place in the order, and still is (I5).
+    pub(super) fn may_get(&self, event: &OwnEvent) -> bool {
+        let is_present = |span: &MembershipSpan| {
+            span.community == event.community_id && span.joined < event.event_id && event.event_id < span.left
         };
-        Some(newer.map(event).collect())
+        event.community_id == CommunityId::NONE
+            || event.membership_change().is_some()
+            || self.deliverable().any(is_present)
     }
 }

@@ -58,11 +58,7 @@ pub(super) fn events_after(
 ) -> Option<VisibleEvents> {
     let own: VecDeque<LogEntry> = timeline
         .own_events(cursor, logs.head(), &allowed)?
-        .iter()
-        .map(|event| {
-            let json = serde_json::to_vec(event).expect("an event of numbers and names serialises");
-            LogEntry { event_id: event.event_id, json: Bytes::from(json), shown: None }
-        })
+        .map(|event| LogEntry { event_id: event.event_id, json: event.json(), shown: None })
         .collect();
     let mut sources = vec![own.iter().peekable()];
     for span in timeline.spans(cursor).filter(|span| allowed(span.community)) {

@@ -169,12 +169,31 @@ fn lost_events_of_a_former_community_require_no_catch_up() {
 fn more_changes_of_membership_than_are_kept_require_a_catch_up() {
     let (hub, now) = (hub(), Instant::now());
     let queue = register(&hub, 1, &member_of(&[7]), now);
-    for round in 0..50 {
+    for round in 0..75 {
         hub.append(&membership(2 * round + 1, change(1, 8, None, Some(Role::Member))));
         hub.append(&membership(2 * round + 2, change(1, 8, Some(Role::Member), None)));
     }
-    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 35, false, now), PollOutcome::Catchup));
-    assert_eq!(answered(&hub, queue, 1, 36, now), ((37..=100).collect(), 100));
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 49, false, now), PollOutcome::Catchup));
+    assert_eq!(answered(&hub, queue, 1, 50, now), ((51..=150).collect(), 150));
+}
+
+/// The database keeps changes of memberships for longer than other own events. The oldest of those that are kept may be older than
+/// some that are gone.
+#[test]
+fn what_the_database_has_lost_of_the_own_events_stays_lost() {
+    let (hub, now) = (hub(), Instant::now());
+    let joined = change(1, 7, None, Some(Role::Member));
+    let history = History { forgotten_through: 50.into(), ..changed(60, &[(10, joined)], &[7]) };
+    for event_id in 1..=60 {
+        hub.append(&event(event_id, 8, 0));
+    }
+    let queue = register(&hub, 1, &history, now);
+    for event_id in 61..=160 {
+        hub.append(&own(event_id, 1, 7, 0));
+    }
+    // The change of the membership has made room.
+    assert!(matches!(hub.poll(queue, 1, &Scope::default(), 49, false, now), PollOutcome::Catchup));
+    assert_eq!(answered(&hub, queue, 1, 60, now), ((61..=160).collect(), 160));
 }
 
 #[test]

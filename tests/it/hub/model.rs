@@ -102,10 +102,14 @@ impl Model {
         }
     }
 
+    /// How far the hub knows a user's own events.
+    fn known_through(&self, user: UserId) -> EventId {
+        self.known.get(&user).map_or(self.head, |known| self.head.max(*known))
+    }
+
     /// Whether the user is a member, by the newest memberships that the hub knows.
     fn is_member(&self, user: UserId, community: CommunityId) -> bool {
-        let now = self.known.get(&user).map_or(self.head, |known| self.head.max(*known));
-        self.world.role_at(now, user, community).is_some()
+        self.world.role_at(self.known_through(user), user, community).is_some()
     }
 
     fn sees(&self, queue: &ModelQueue, token: &Scope, event_id: EventId) -> bool {
@@ -115,17 +119,25 @@ impl Model {
         allowed
             && match event.audience {
                 Audience::Member(change) => change.user_id.get() == queue.user,
-                Audience::Community => {
-                    self.world.role_at(event_id - 1, queue.user, community).is_some()
-                        && self.is_member(queue.user, community)
+                Audience::User(user) => {
+                    user.get() == queue.user && (community == 0 || self.is_present(event_id, queue.user, community))
                 }
+                Audience::Community => self.is_present(event_id, queue.user, community),
                 Audience::Account(_) | Audience::Sessions { .. } | Audience::Nobody => false,
             }
     }
 
-    /// Whether an event after `cursor` is gone, in a community of which the user is a member now, and was a member at `cursor` or
+    /// Whether the user was a member at an event and still is.
+    fn is_present(&self, event_id: EventId, user: UserId, community: CommunityId) -> bool {
+        self.world.role_at(event_id - 1, user, community).is_some() && self.is_member(user, community)
+    }
+
+    /// Whether an event after `cursor` is gone: one of the user's own, or one in a community of which the user is a member now, and was a member at `cursor` or
     /// joined before that event.
     fn lost(&self, queue: &ModelQueue, token: &Scope, cursor: EventId) -> bool {
+        if self.world.own_gone_through(self.known_through(queue.user), queue.user) > cursor {
+            return true;
+        }
         (self.world.id.base.get() + 1..=self.head).any(|event_id| {
             let event = self.event(event_id);
             let community = event.community_id;
@@ -322,7 +334,7 @@ impl Model {
             match (self.due.remove(&queue.id), outcome(&mut waiting.parked)) {
                 (None, None) => queue.parked = Some(waiting),
                 (Some(Due::Event(event_id)), Some(ParkedOutcome::Event(body))) => {
-                    let (events, last) = read(&body);
+                    let (events, last) = read(body.json());
                     assert_eq!((ids(&events), last), (vec![event_id], event_id));
                 }
                 (Some(Due::Released(seen)), Some(ParkedOutcome::Released(at))) => assert_eq!(seen, at.get()),
@@ -359,6 +371,7 @@ proptest! {
                 Step::Write { community, comment, size } => world.write(community, comment, size),
                 Step::Delete { community, comment } => world.delete(community, comment),
                 Step::Member { user, community, leaves } => world.change(user, community, leaves),
+                Step::Own { user, community, size } => world.own(user, community, size),
                 Step::EndAccount { user } => world.end_account(user),
                 _ => {}
             }

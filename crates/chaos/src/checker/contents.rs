@@ -9,6 +9,10 @@ use serde_json::Value;
 pub(crate) struct Contents {
     pub discussions: BTreeMap<i64, Discussion>,
     pub comments: BTreeMap<i64, Comment>,
+    /// The votes that are not taken back. Pages leave them out.
+    pub ballots: BTreeMap<Ballot, i64>,
+    /// The comments that users have read, as ranges, by user and discussion. Pages leave them out.
+    pub read: BTreeMap<(i64, i64), Value>,
 }
 
 /// A discussion. Topic and text are None in a tombstone.
@@ -19,6 +23,7 @@ pub(crate) struct Discussion {
     pub text: Option<String>,
     pub is_resolved: bool,
     pub comment_count: i64,
+    pub votes: Votes,
 }
 
 /// A comment. The text is None in a tombstone.
@@ -26,6 +31,30 @@ pub(crate) struct Discussion {
 pub(crate) struct Comment {
     pub discussion: i64,
     pub text: Option<String>,
+    pub votes: Votes,
+}
+
+/// The votes up and down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Votes {
+    pub up: i64,
+    pub down: i64,
+}
+
+impl Votes {
+    /// Reads them from an event or from an entry of a list.
+    fn from_json(value: &Value) -> Self {
+        let count = |name: &str| value[name].as_i64().unwrap_or(-1);
+        Self { up: count("upvotes"), down: count("downvotes") }
+    }
+}
+
+/// A user's vote on a discussion, or on a comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ballot {
+    pub user: i64,
+    pub discussion: Option<i64>,
+    pub comment: Option<i64>,
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -37,6 +66,28 @@ impl Contents {
     pub(crate) fn apply(&mut self, event: &Value) {
         self.apply_to_discussions(event);
         self.apply_to_comments(event);
+        self.apply_to_ballots(event);
+        self.apply_to_read(event);
+    }
+
+    fn apply_to_read(&mut self, event: &Value) {
+        if event["type"] == "read_state_changed" {
+            let id = |name: &str| event[name].as_i64().unwrap_or_default();
+            self.read.insert((id("user_id"), id("discussion_id")), event["read_comments"].clone());
+        }
+    }
+
+    fn apply_to_ballots(&mut self, event: &Value) {
+        if event["type"] != "own_vote_changed" {
+            return;
+        }
+        let comment = event["comment_id"].as_i64();
+        let discussion = event["discussion_id"].as_i64().filter(|_| comment.is_none());
+        let ballot = Ballot { user: event["user_id"].as_i64().unwrap_or_default(), discussion, comment };
+        match event["value"].as_i64() {
+            Some(value) if value != 0 => self.ballots.insert(ballot, value),
+            _ => self.ballots.remove(&ballot),
+        };
     }
 
     fn apply_to_discussions(&mut self, event: &Value) {
@@ -54,6 +105,11 @@ impl Contents {
                     discussion.comment_count = event["comment_count"].as_i64().unwrap_or(-1);
                 }
             }
+            "votes_changed" if event["comment_id"].is_null() => {
+                if let Some(discussion) = self.discussions.get_mut(&id) {
+                    discussion.votes = Votes::from_json(event);
+                }
+            }
             _ => {}
         }
     }
@@ -64,10 +120,18 @@ impl Contents {
         };
         let text = match event["type"].as_str().unwrap_or_default() {
             "new_comment" | "updated_comment" => text(&event["text"]),
-            "deleted_comment" => None,
+            "deleted_comment" => {
+                self.comments.entry(id).or_insert(Comment { discussion, ..Comment::default() }).text = None;
+                return;
+            }
+            "votes_changed" => {
+                self.comments.entry(id).or_insert(Comment { discussion, ..Comment::default() }).votes =
+                    Votes::from_json(event);
+                return;
+            }
             _ => return,
         };
-        self.comments.insert(id, Comment { discussion, text });
+        self.comments.insert(id, Comment { discussion, text, votes: Votes::from_json(event) });
     }
 
     /// The first difference, in words.
@@ -96,6 +160,7 @@ impl Discussion {
             text: text(&value["text"]),
             is_resolved: value["is_resolved"] == true,
             comment_count: value["comment_count"].as_i64().unwrap_or(-1),
+            votes: Votes::from_json(value),
         }
     }
 }
@@ -134,7 +199,11 @@ impl Page {
         let mut trees: Vec<&Value> = answer["comments"].as_array().into_iter().flatten().collect();
         while let Some(tree) = trees.pop() {
             let id = tree["id"].as_i64().unwrap_or_default();
-            self.contents.comments.insert(id, Comment { discussion, text: text(&tree["text"]) });
+            // An earlier page has what this one repeats.
+            if tree["is_repeated"] != true {
+                let comment = Comment { discussion, text: text(&tree["text"]), votes: Votes::from_json(tree) };
+                self.contents.comments.insert(id, comment);
+            }
             trees.extend(tree["replies"].as_array().into_iter().flatten());
         }
     }
@@ -170,6 +239,8 @@ impl Page {
         let expected = Contents {
             discussions: discussions.map(|(id, discussion)| (*id, discussion.clone())).collect(),
             comments: comments.map(|(id, comment)| (*id, comment.clone())).collect(),
+            ballots: BTreeMap::new(),
+            read: BTreeMap::new(),
         };
         self.contents.difference(&expected)
     }

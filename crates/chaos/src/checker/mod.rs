@@ -16,7 +16,7 @@ mod planted;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-pub(crate) use self::contents::{Comment, Contents, Discussion, Page};
+pub(crate) use self::contents::{Ballot, Comment, Contents, Discussion, Page, Votes};
 
 /// This many faults of each kind are described. The others are only counted.
 const EXAMPLES: usize = 5;

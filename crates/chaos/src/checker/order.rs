@@ -1,6 +1,9 @@
 //! Checks the order itself, the writes in it, and the tables.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Debug,
+};
 
 use super::{Contents, Event, Failover, Truth, Verdict, Write, mark, redacted};
 
@@ -26,6 +29,10 @@ pub(super) fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdi
                 comments.insert(comment) && follows && discussions.contains(discussion)
             }
             "updated_comment" | "deleted_comment" => comments.contains(comment),
+            "votes_changed" | "own_vote_changed" | "read_state_changed" if comment.is_null() => {
+                discussions.contains(discussion)
+            }
+            "votes_changed" | "own_vote_changed" => comments.contains(comment),
             _ => true,
         };
         if !in_place {
@@ -83,22 +90,23 @@ pub(super) fn check_rows(truth: &Truth, verdict: &mut Verdict) {
         folded.apply(&event.content);
     }
     let tables = &truth.tables;
-    let discussions = folded.discussions.keys().chain(tables.discussions.keys()).collect::<HashSet<_>>();
-    for id in discussions {
-        let (folded, row) = (folded.discussions.get(id), tables.discussions.get(id));
+    compare("discussion", &folded.discussions, &tables.discussions, verdict);
+    compare("comment", &folded.comments, &tables.comments, verdict);
+    compare("vote", &folded.ballots, &tables.ballots, verdict);
+    compare("what was read, by user and discussion:", &folded.read, &tables.read, verdict);
+}
+
+fn compare<K: Debug + Ord, V: Debug + PartialEq>(
+    what: &str,
+    folded: &BTreeMap<K, V>,
+    rows: &BTreeMap<K, V>,
+    verdict: &mut Verdict,
+) {
+    for key in folded.keys().chain(rows.keys().filter(|key| !folded.contains_key(key))) {
+        let (folded, row) = (folded.get(key), rows.get(key));
         if folded != row {
-            let why = || format!("discussion {id}: its events say {folded:?}, its row {row:?}");
+            let why = || format!("{what} {key:?}: its events say {folded:?}, its row {row:?}");
             verdict.note(|verdict| &mut verdict.rows, why);
-        }
-    }
-    let comments = folded.comments.keys().chain(tables.comments.keys()).collect::<HashSet<_>>();
-    for id in comments {
-        let (folded, row) = (folded.comments.get(id), tables.comments.get(id));
-        if folded != row {
-            verdict.note(
-                |verdict| &mut verdict.rows,
-                || format!("comment {id}: its events say {folded:?}, its row {row:?}"),
-            );
         }
     }
 }

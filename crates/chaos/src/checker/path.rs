@@ -64,7 +64,7 @@ impl<'a> Era<'a> {
         for event in order {
             let (id, community) = (event.event_id, event.community);
             match event.user {
-                Some(user) if user == history.user => {
+                Some(user) if user == history.user && event.content["type"] == "membership_changed" => {
                     if event.content["role"].is_null() {
                         let stay = stays.remove(&community).unwrap_or_default();
                         for earlier in &stay {
@@ -79,8 +79,9 @@ impl<'a> Era<'a> {
                         stays.entry(community).or_default();
                     }
                 }
-                Some(_) => continue,
-                None => match stays.get_mut(&community) {
+                Some(user) if user != history.user => continue,
+                // The client's own events of a community come as the events of all its members do.
+                Some(_) | None => match stays.get_mut(&community) {
                     Some(stay) => stay.push(id),
                     None => continue,
                 },

@@ -87,8 +87,18 @@ struct Shared {
     /// The number of failovers so far.
     failovers: watch::Sender<usize>,
     seen: Mutex<Observations>,
+    /// What was written since the last failover, to be voted on.
+    things: Mutex<Vec<Thing>>,
     /// When each poller last got an answer.
     heard: Mutex<HashMap<String, Instant>>,
+}
+
+/// A discussion or comment.
+#[derive(Clone)]
+struct Thing {
+    community: i64,
+    author: i64,
+    path: String,
 }
 
 /// The result of a request.
@@ -110,6 +120,7 @@ impl Clients {
             end: watch::Sender::new(None),
             failovers: watch::Sender::new(0),
             seen: Mutex::default(),
+            things: Mutex::default(),
             heard: Mutex::default(),
         });
         let (mut writers, mut pollers) = (JoinSet::new(), JoinSet::new());
@@ -159,6 +170,7 @@ impl Clients {
 
     /// Tells the writers that the things they know may be lost.
     pub(crate) fn failed_over(&self) {
+        self.shared.things().clear();
         self.shared.failovers.send_modify(|failovers| *failovers += 1);
     }
 
@@ -209,6 +221,10 @@ impl Shared {
     fn seen(&self) -> std::sync::MutexGuard<'_, Observations> {
         self.seen.lock().expect("no task panics while it holds the lock")
     }
+
+    fn things(&self) -> std::sync::MutexGuard<'_, Vec<Thing>> {
+        self.things.lock().expect("no task panics while it holds the lock")
+    }
 }
 
 /// A user who sends requests.
@@ -250,7 +266,10 @@ impl Client {
             Ok((status, body)) => {
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 let code = body["code"].as_str().unwrap_or("(from the balancer)").to_owned();
-                if status < 400 {
+                // A thing may be deleted before the vote on it, and after a failover its id may be another thing's.
+                let is_late_vote =
+                    what == "vote" && matches!(&*code, "discussion_deleted" | "comment_deleted" | "vote_on_own");
+                if status < 400 || is_late_vote {
                     self.waits = 0;
                 } else if matches!(&*code, "discussion_not_found" | "comment_not_found" | "parent_not_found") {
                     self.count(format!("{what}: {status} {code}"), false, &body);

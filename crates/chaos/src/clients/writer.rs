@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::{Client, Outcome, PATIENCE, directory::join};
+use super::{Client, Outcome, PATIENCE, Thing, directory::join};
 use crate::checker::Write;
 
 impl Client {
@@ -41,14 +41,16 @@ impl Client {
                     let (_, id) = comments[self.random.random_range(0..comments.len())];
                     self.edit("comment", id, text).await;
                 }
-                35..42 if !comments.is_empty() => {
+                35..45 => self.vote(&places).await,
+                45..50 => self.mark(&discussions, &comments).await,
+                50..57 if !comments.is_empty() => {
                     let (_, id) = comments.swap_remove(self.random.random_range(0..comments.len()));
                     self.delete(id).await;
                 }
                 choice => {
                     let discussion = discussions[self.random.random_range(0..discussions.len())];
                     // Reply only to roots, so that no reply is too deep.
-                    let parent = if choice < 60 {
+                    let parent = if choice < 75 {
                         comments.iter().find(|(written_in, _)| *written_in == discussion)
                     } else {
                         None
@@ -66,12 +68,58 @@ impl Client {
 
     pub(super) async fn discuss(&mut self, (community, article): (i64, i64), text: String) -> Option<i64> {
         let body = json!({ "community_id": community, "topic": "A topic", "text": text });
-        self.post(&format!("/articles/{article}/discussions"), &body, format!("new_discussion {text}")).await
+        let id =
+            self.post(&format!("/articles/{article}/discussions"), &body, format!("new_discussion {text}")).await?;
+        self.written(community, format!("/discussions/{id}"));
+        Some(id)
+    }
+
+    fn written(&self, community: i64, path: String) {
+        self.shared.things().push(Thing { community, author: self.user, path });
+    }
+
+    /// Votes on something that somebody else wrote in one of these places. The rows and the events show the result.
+    async fn vote(&mut self, places: &[(i64, i64)]) {
+        let thing = {
+            let things = self.shared.things();
+            let is_choice = |thing: &&Thing| {
+                thing.author != self.user && places.iter().any(|(community, _)| *community == thing.community)
+            };
+            // The newest ones, so that several users vote on the same thing.
+            let choices: Vec<&Thing> = things.iter().rev().filter(is_choice).take(5).collect();
+            if choices.is_empty() {
+                return;
+            }
+            choices[self.random.random_range(0..choices.len())].clone()
+        };
+        let body = json!({ "value": self.random.random_range(-1..=1) });
+        let request = self.request(Method::PUT, &format!("{}/vote", thing.path)).json(&body);
+        self.send("vote", request, PATIENCE).await;
+    }
+
+    /// Marks something that it has written in as read or unread, often with what others wrote there.
+    async fn mark(&mut self, discussions: &[i64], comments: &[(i64, i64)]) {
+        let discussion = discussions[self.random.random_range(0..discussions.len())];
+        let comment = comments.iter().rev().find(|(written_in, _)| *written_in == discussion).map(|(_, id)| *id);
+        let (call, body) = match (comment, self.random.random_range(0..4)) {
+            (Some(comment), 0) => ("read", json!({ "comment_ids": [comment, comment + 1, comment + 2] })),
+            (Some(comment), 1) => ("unread", json!({ "from_comment_id": comment })),
+            (_, 2) => ("read", json!({ "up_to_comment_id": i64::MAX })),
+            _ => ("read", json!({ "discussion": true })),
+        };
+        let request = self.request(Method::POST, &format!("/discussions/{discussion}/{call}")).json(&body);
+        self.send("mark", request, PATIENCE).await;
     }
 
     pub(super) async fn comment(&mut self, discussion: i64, parent: Option<i64>, text: String) -> Option<i64> {
         let body = json!({ "text": text, "parent_id": parent });
-        self.post(&format!("/discussions/{discussion}/comments"), &body, format!("new_comment {text}")).await
+        let of_discussion = format!("/discussions/{discussion}");
+        let id = self.post(&format!("{of_discussion}/comments"), &body, format!("new_comment {text}")).await?;
+        let community = self.shared.things().iter().find(|thing| thing.path == of_discussion).map(|it| it.community);
+        if let Some(community) = community {
+            self.written(community, format!("/comments/{id}"));
+        }
+        Some(id)
     }
 
     /// Posts until the server acknowledges it. All attempts have one Idempotency-Key, so a repetition writes nothing.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use poll_connections::{
     Answer, HeadTemplate, HeaderWriter, PendingPoll, PollConnections, PollHandler, RequestHead, Routes, Served,
     Settings, WriteLimits, WriteTimeout,
@@ -28,12 +28,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::differential::ROUTES;
 
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const LARGE: usize = 1_000_000;
 
-/// Answers `?now` at once, `?wait` when the gate opens, `?large` with a large body, `?refused` with an error; all else is for
-/// the fallback.
+static ENCODED: [(HeaderName, HeaderValue); 2] = [
+    (header::VARY, HeaderValue::from_static("accept-encoding")),
+    (header::CONTENT_ENCODING, HeaderValue::from_static("x-none")),
+];
+
+/// Answers `?now` at once, `?encoded` with headers that say how, `?wait` when the gate opens, `?large` with a large body,
+/// `?refused` with an error; all else is for the fallback.
 struct Gate {
     opens: watch::Receiver<bool>,
     waiting: Arc<AtomicUsize>,
@@ -61,6 +67,7 @@ impl PollHandler for Gate {
         let mut opens = self.opens.clone();
         let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = match head.query() {
             "now" => Box::pin(async { Answer::Body("now".into()) }),
+            "encoded" => Box::pin(async { Answer::EncodedBody(&ENCODED, "coded".into()) }),
             "wait" => Box::pin(async move {
                 opens.wait_for(|is_open| *is_open).await.unwrap();
                 Answer::Body("opened".into())
@@ -122,8 +129,12 @@ impl Fixture {
         let headers = HeaderMap::from_iter([(HeaderName::from_static("x-always"), HeaderValue::from_static("yes"))]);
         let waiting = Arc::default();
         let gate = Gate { opens, waiting: Arc::clone(&waiting), template: HeadTemplate::new(StatusCode::OK, &headers) };
-        let settings =
-            Settings { request_timeout: REQUEST_TIMEOUT, shutdown: shutdown.clone(), close_idle: close_idle.clone() };
+        let settings = Settings {
+            first_request_timeout: FIRST_REQUEST_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
+            shutdown: shutdown.clone(),
+            close_idle: close_idle.clone(),
+        };
         let limits = WriteLimits { timeout: WRITE_TIMEOUT, bytes_per_second: 1, on_timeout: || () };
         let server = WriteTimeout::new(server, Arc::new(limits));
         let connections = PollConnections::new(gate, settings);
@@ -194,6 +205,10 @@ async fn a_client_polls_again_and_again_on_one_connection() {
     connection.open.send(true).unwrap();
     let (head, body) = connection.answer().await;
     assert!(body == "opened" && head.contains("x-count: 2"), "{head}");
+
+    connection.poll("encoded").await;
+    let (head, body) = connection.answer().await;
+    assert!(body == "coded" && head.contains("\r\nvary: accept-encoding\r\ncontent-encoding: x-none\r\n"), "{head}");
 
     connection.poll("refused").await;
     let (head, body) = connection.answer().await;
@@ -267,6 +282,12 @@ async fn a_poll_is_dropped_when_its_client_goes_away() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_a_whole_request_ends_in_time() {
     for part in ["", "GET /poll?now HT"] {
+        let mut connection = Fixture::start();
+        let start = Instant::now();
+        connection.send(part).await;
+        connection.closed().await;
+        assert_eq!(start.elapsed().as_secs(), FIRST_REQUEST_TIMEOUT.as_secs());
+        // After an answer there is more time.
         let mut connection = Fixture::start();
         connection.poll("now").await;
         connection.answer().await;

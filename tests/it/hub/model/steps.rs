@@ -21,6 +21,12 @@ pub(super) enum Step {
         community: CommunityId,
         leaves: bool,
     },
+    /// Something of the user's own happens, in a community or, where it is 0, in none.
+    Own {
+        user: UserId,
+        community: CommunityId,
+        size: usize,
+    },
     /// The account ends and is active again at once.
     EndAccount {
         user: UserId,
@@ -91,6 +97,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (community.clone(), 0..3_i64).prop_map(|(community, comment)| Step::Delete { community, comment }),
         6 => (user.clone(), community, any::<bool>())
             .prop_map(|(user, community, leaves)| Step::Member { user, community, leaves }),
+        4 => (user.clone(), 0..=COMMUNITIES, prop_oneof![4 => 0..100_usize, 1 => 20_000..70_000_usize])
+            .prop_map(|(user, community, size)| Step::Own { user, community, size }),
         1 => user.clone().prop_map(|user| Step::EndAccount { user }),
         10 => (1..6_usize).prop_map(|count| Step::Feed { count }),
         3 => user.prop_map(|user| Step::Begin { user }),
@@ -123,6 +131,7 @@ impl Model {
             Step::Write { community, comment, size } => self.database().write(community, comment, size),
             Step::Delete { community, comment } => self.database().delete(community, comment),
             Step::Member { user, community, leaves } => self.database().change(user, community, leaves),
+            Step::Own { user, community, size } => self.database().own(user, community, size),
             Step::EndAccount { user } => self.database().end_account(user),
             Step::Feed { count } => {
                 for _ in 0..count {

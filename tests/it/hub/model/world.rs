@@ -76,11 +76,27 @@ impl World {
         self.events.push(SequencedEvent { audience: Audience::Account(user.into()), ..event(self.head() + 1, 0, 0) });
     }
 
+    /// Something of the user's own happens, in a community or in none.
+    pub(super) fn own(&mut self, user: UserId, community: CommunityId, size: usize) {
+        self.events.push(own(self.head() + 1, user, community, size));
+    }
+
+    /// The newest own event of the user up to `at` that their log has lost.
+    pub(super) fn own_gone_through(&self, at: EventId, user: UserId) -> EventId {
+        let known = &self.events[..(at - self.id.base.get()) as usize];
+        let (mut kept, mut gone_through) = (std::collections::VecDeque::new(), 0);
+        for event in known.iter().filter(|event| own_event(event, user).is_some()) {
+            let bytes = if matches!(event.audience, Audience::User(_)) { event.json.len() } else { 0 };
+            kept.push_back((event.event_id.get(), bytes));
+            while kept.len() > 100 || (kept.iter().map(|(_, bytes)| bytes).sum::<usize>() > 64 << 10 && kept.len() > 1)
+            {
+                gone_through = kept.pop_front().unwrap().0;
+            }
+        }
+        gone_through
+    }
+
     pub(super) fn history(&self, user: UserId) -> History {
-        let own = self.events.iter().filter_map(|event| match event.audience {
-            Audience::Member(change) if change.user_id.get() == user => Some((event.event_id, change)),
-            _ => None,
-        });
         History {
             id: self.id.clone(),
             head: self.head().into(),
@@ -88,7 +104,7 @@ impl World {
                 .filter(|community| self.role_at(self.head(), user, *community).is_some())
                 .map(Into::into)
                 .collect(),
-            changes: own.collect(),
+            own_events: self.events.iter().filter_map(|event| own_event(event, user)).collect(),
             ..History::default()
         }
     }

@@ -1,0 +1,112 @@
+//! The handlers of read states.
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    model::{ArticleMarks, NewMarks, Unread, UnreadFrom},
+    store,
+};
+use crate::{
+    auth::{Viewer, access},
+    db::Write,
+    error::{ErrorCode, Result},
+    extract::{JsonBody, PathId, Query},
+    ids::{ArticleId, CommunityId, DiscussionId, UserId},
+    openapi::{ReadErrors, WriteErrors},
+    page::PageQuery,
+    state::AppState,
+};
+
+/// Mark as read
+///
+/// Marks add up, in whatever order they come. A mark that is there already makes no event.
+#[utoipa::path(post, path = "/discussions/{id}/read", tag = "reads", operation_id = "markRead",
+    params(("id" = i64, Path, description = "The discussion's id")),
+    request_body = NewMarks, security(("bearer" = []), ("session" = [])),
+    responses((status = 204, description = "It is read"), WriteErrors))]
+pub(super) async fn mark_read(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    PathId(id): PathId<DiscussionId>,
+    JsonBody(marks): JsonBody<NewMarks>,
+) -> Result<StatusCode> {
+    let marks = marks.validate()?;
+    access::discussion_to_write(&state.db, &viewer, id).await?;
+    let mut write = state.db.write();
+    let changed = store::mark_read(&mut write, viewer.user_id, id, &marks).await?;
+    finish(write, viewer.user_id, changed).await
+}
+
+/// Mark as unread
+#[utoipa::path(post, path = "/discussions/{id}/unread", tag = "reads", operation_id = "markUnread",
+    params(("id" = i64, Path, description = "The discussion's id")),
+    request_body = UnreadFrom, security(("bearer" = []), ("session" = [])),
+    responses((status = 204, description = "It is unread"), WriteErrors))]
+pub(super) async fn mark_unread(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    PathId(id): PathId<DiscussionId>,
+    JsonBody(UnreadFrom { from_comment_id }): JsonBody<UnreadFrom>,
+) -> Result<StatusCode> {
+    access::discussion_to_write(&state.db, &viewer, id).await?;
+    let mut write = state.db.write();
+    let changed = store::mark_unread(&mut write, viewer.user_id, id, from_comment_id).await?;
+    finish(write, viewer.user_id, changed).await
+}
+
+/// Mark everything on an article as read
+#[utoipa::path(post, path = "/articles/{id}/read", tag = "reads", operation_id = "markArticleRead",
+    params(("id" = i64, Path, description = "The article's id")),
+    request_body = ArticleMarks, security(("bearer" = []), ("session" = [])),
+    responses((status = 204, description = "It is read"), WriteErrors))]
+pub(super) async fn mark_article_read(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    PathId(article): PathId<ArticleId>,
+    JsonBody(ArticleMarks { community_id }): JsonBody<ArticleMarks>,
+) -> Result<StatusCode> {
+    access::placement_to_write(&state.db, &viewer, article, community_id).await?;
+    let mut write = state.db.write();
+    let changed = store::mark_article_read(&mut write, viewer.user_id, article, community_id).await?;
+    finish(write, viewer.user_id, changed).await
+}
+
+/// Tells the member's tabs what is unread now in the discussions whose marks have changed. If they are no member any more, nothing is
+/// changed.
+async fn finish(mut write: Write, member: UserId, changed: Vec<DiscussionId>) -> Result<StatusCode> {
+    if !changed.is_empty() {
+        let changes = store::refresh(&mut write, member, &changed).await?;
+        if changes.len() < changed.len() {
+            return Err(ErrorCode::NotAMember.into());
+        }
+        write.emit_all(&changes).await?;
+        write.commit().await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which of the unread discussions to list, and to count.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UnreadQuery {
+    /// Only those of this community.
+    community_id: Option<CommunityId>,
+    /// Only those on this article.
+    article_id: Option<ArticleId>,
+}
+
+/// List the discussions with something unread, newest first, with sums by community and article
+#[utoipa::path(get, path = "/unread", tag = "reads", operation_id = "listUnread",
+    params(UnreadQuery, PageQuery), security(("bearer" = []), ("session" = [])),
+    responses((status = 200, description = "What is unread", body = Unread), ReadErrors))]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    Query(query): Query<UnreadQuery>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Unread>> {
+    let (before, limit) = (page.after()?, page.limit()?);
+    Ok(Json(store::unread(&state.db, &viewer, query.community_id, query.article_id, before, limit).await?))
+}
