@@ -20,7 +20,7 @@ const tooYoung = [
 ];
 
 export default tseslint.config(
-  { ignores: ["**/node_modules/", "**/dist/", "**/out/", "**/.next/", "**/generated/", "demo/next-env.d.ts"] },
+  { ignores: ["**/node_modules/", "**/dist/", "**/out/", "**/.next/", "**/generated/", "**/next-env.d.ts"] },
   js.configs.recommended,
   ...tseslint.configs.recommended,
   {

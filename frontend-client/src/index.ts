@@ -13,8 +13,8 @@ export type { Channel, Environment, Locks, PageSignal, PageSignals, Timers } fro
 export { EventLog } from "./core/live/log.js";
 export type { RealtimeStatus } from "./core/live/status.js";
 export { concernsDiscussions, foldDiscussions, type DiscussionScope } from "./core/reducers/discussions.js";
-export { concernsComments, foldComments } from "./core/reducers/comments.js";
+export { commentTrees, concernsComments, foldComments } from "./core/reducers/comments.js";
 export type { AuthorChanged, KnownEvent } from "./core/events.js";
 export type { Folded } from "./core/reducers/fold.js";
-export { countCharacters, firstGrapheme, limits } from "./core/text.js";
+export { countCharacters, firstGrapheme, isComposing, limits, type ComposedKey } from "./core/text.js";
 export { DiscardedError, explain } from "./core/cache/outbox.js";

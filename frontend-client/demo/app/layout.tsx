@@ -1,7 +1,14 @@
 import type { Metadata, Viewport } from "next";
 import type { ReactNode } from "react";
 import "katex/dist/katex.min.css";
-import "./globals.css";
+import "./styles/base.css";
+import "./styles/bar.css";
+import "./styles/article.css";
+import "./styles/thread.css";
+import "./styles/prose.css";
+import "./styles/forms.css";
+import "./styles/narrow.css";
+import "./styles/preferences.css";
 
 export const metadata: Metadata = {
   title: "Discussions · SciCommons",

@@ -1,4 +1,5 @@
 import type { Access } from "@scicommons/discussions-client/react";
+import { Notice } from "./notice";
 
 const reasons = {
   sign_in: "Sign in to read this community.",
@@ -9,16 +10,10 @@ const reasons = {
 /** Says why no list is shown or why no events arrive. */
 export function AccessNotice({ access, community }: { access: Access; community: string }) {
   if (access.state === "granted") return null;
+  if (access.state === "denied") return <Notice text={reasons[access.reason]} />;
   return (
-    <div role="alert" className="notice">
-      {access.state === "removed" ? (
-        <>
-          <strong>You are no longer a member of {community}.</strong>
-          <span>This page has stopped updating.</span>
-        </>
-      ) : (
-        <strong>{reasons[access.reason]}</strong>
-      )}
-    </div>
+    <Notice text={`You are no longer a member of ${community}.`}>
+      <span>This page has stopped updating.</span>
+    </Notice>
   );
 }

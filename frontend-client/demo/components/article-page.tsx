@@ -1,27 +1,47 @@
 "use client";
-import { places, useDiscussion, useDiscussions, useRealtimeStatus } from "@scicommons/discussions-client/react";
+import { explain } from "@scicommons/discussions-client";
+import {
+  places,
+  useDiscussion,
+  useDiscussions,
+  useRealtimeEvents,
+  useRealtimeStatus,
+  useUnread,
+} from "@scicommons/discussions-client/react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { announce } from "../lib/announce";
 import type { DemoArticle, DemoUser } from "../lib/demo-api";
-import type { View } from "../lib/view";
+import { ownName, signatureIn } from "../lib/signs";
+import type { Navigation } from "../lib/view";
+import { useArrival } from "../lib/visits";
 import { AccessNotice } from "./access-notice";
-import { Composer } from "./composer";
+import { ArticleHeader } from "./article-header";
 import { DiscussionList } from "./discussion-list";
-import { Thread, UNDO_MS } from "./thread";
-import { useEffect, useRef, useState } from "react";
+import { LostDraft } from "./lost-draft";
+import { NewDiscussion } from "./new-discussion";
+import { Failure, Notice } from "./notice";
+import { Thread } from "./thread";
 
-export interface ArticlePageProps {
+export interface ArticlePageProps extends Navigation {
   article: DemoArticle;
   user: DemoUser;
-  view: View;
-  setView: (change: Partial<View>) => void;
 }
 
-export function ArticlePage({ article, user, view, setView }: ArticlePageProps) {
+export function ArticlePage({ article, user, view, go, link }: ArticlePageProps) {
   const communityId = article.communities.some((community) => community.id === view.community)
     ? view.community
     : undefined;
   const list = useDiscussions(article.id, { communityId });
+  const { viewer, retry, discard, edit } = list;
+  const unread = useUnread({ articleId: article.id });
   const status = useRealtimeStatus();
-  const name = (id: number) => article.communities.find((community) => community.id === id)?.name ?? "this community";
+  const communityOf = (id: number) =>
+    article.communities.find((one) => one.id === id) ?? {
+      id,
+      name: "this community",
+      slug: "",
+      kind: "public" as const,
+    };
   const open = typeof view.discussion === "number" ? view.discussion : undefined;
   const opened = useDiscussion(open ?? 0, { enabled: open !== undefined && !list.isPending });
   const current = open === undefined ? undefined : opened.discussion;
@@ -29,55 +49,115 @@ export function ArticlePage({ article, user, view, setView }: ArticlePageProps) 
   const [kept, setKept] = useState(current);
   if (current && current !== kept) setKept(current);
   const shown = current ?? (kept?.id === open ? kept : undefined);
+
+  // The address of a discussion need not name its article.
+  const elsewhere = shown && shown.article_id !== article.id ? shown.article_id : undefined;
+  useEffect(() => {
+    if (elsewhere !== undefined)
+      go({ article: elsewhere, community: undefined, comment: view.comment }, { replace: true });
+  }, [elsewhere, go, view.comment]);
+  const place = view.discussion === "new" ? "New discussion" : shown?.topic;
+  const { discussions: unreadDiscussions } = unread.totals;
+  useEffect(() => {
+    const count = unreadDiscussions > 0 ? `(${unreadDiscussions}) ` : "";
+    document.title = `${count}${place ? `${place} · ` : ""}${article.title} · SciCommons`;
+  }, [unreadDiscussions, place, article.title]);
+  const before = useRef(view.discussion);
+  useArrival(open === undefined && !list.isPending, () => {
+    // Whoever comes back to the list is at the discussion that they left.
+    const left = before.current === "new" ? ".overview .primary" : `.card[data-id="${before.current}"]`;
+    if (view.discussion === undefined) document.querySelector<HTMLElement>(left)?.focus({ preventScroll: true });
+  });
+  useRealtimeEvents((event) => {
+    if (event.type !== "new_discussion" || event.article_id !== article.id || !event.topic) return;
+    if (event.author?.id !== viewer?.user_id) announce(`New discussion: ${event.topic}`);
+  });
+
   const latestView = useRef(view);
   useEffect(() => {
     latestView.current = view;
+    before.current = view.discussion;
   });
-  const writable =
-    list.viewer?.memberships.filter((membership) =>
-      article.communities.some((one) => one.id === membership.community_id),
-    ) ?? [];
+  const signature = useCallback(
+    (id: number) => {
+      const authors = list.discussions
+        .filter((one) => one.community_id === id && one.id > 0)
+        .map(({ author }) => author);
+      return signatureIn(id, viewer, user.username, authors);
+    },
+    [list.discussions, viewer, user.username],
+  );
+  const [first, ...others] = article.communities.filter((community) =>
+    viewer?.memberships.some((membership) => membership.community_id === community.id),
+  );
+  const newButton = useRef<HTMLAnchorElement>(null);
+  const title = useRef<HTMLHeadingElement>(null);
+  const [failure, setFailure] = useState<string>();
+  /** The communities with something unread, of those that are shown. */
+  const withUnread = unread.byArticle.filter(
+    (one) => one.article_id === article.id && (communityId === undefined || one.community_id === communityId),
+  );
+  const markAllRead = () => {
+    setFailure(undefined);
+    // The button goes.
+    title.current?.focus({ preventScroll: true });
+    Promise.all(withUnread.map((one) => unread.markArticleRead(article.id, one.community_id))).then(
+      () => announce("Everything here is marked as read"),
+      (error: unknown) => setFailure(`It was not marked as read: ${explain(error)}`),
+    );
+  };
+  // New keeps the community that is open: the chip's, else that of the discussion.
+  const into = communityId ?? shown?.community_id;
+  const writeNew = { discussion: "new" as const, into };
+  const edits = useMemo(
+    () => ({
+      onRetry: (key: string) => void retry(key).catch(() => undefined),
+      onEdit: (key: string) => {
+        edit(key);
+        go({ discussion: "new" });
+      },
+      onDiscard: (key: string) => {
+        discard(key);
+        newButton.current?.focus();
+      },
+      link: (discussion: number) => link({ discussion }),
+    }),
+    [retry, edit, discard, go, link],
+  );
   return (
     <main data-open={view.discussion !== undefined || undefined}>
-      <header className="article">
-        <p className="eyebrow">Article</p>
-        <h1>{article.title}</h1>
-        <nav aria-label="Community">
-          {[undefined, ...article.communities].map((community) => (
-            <button
-              key={community?.id ?? 0}
-              type="button"
-              className="chip"
-              aria-pressed={communityId === community?.id}
-              onClick={() => setView({ community: community?.id, discussion: undefined })}
-            >
-              {community?.name ?? "All"}
-              {community && community.kind !== "public" && <span className="kind">{community.kind}</span>}
-            </button>
-          ))}
-        </nav>
-      </header>
+      <ArticleHeader article={article} communityId={communityId} link={link} />
       <div className="columns">
         <section className="overview" aria-labelledby="overview-title">
           <div className="row">
-            <h2 id="overview-title">Discussions</h2>
-            {writable.length > 0 && (
-              <button type="button" className="primary" onClick={() => setView({ discussion: "new" })}>
-                New
+            <h2 id="overview-title" ref={title} tabIndex={-1}>
+              Discussions
+            </h2>
+            {withUnread.length > 0 && (
+              <button type="button" className="link" onClick={markAllRead}>
+                Mark all as read
               </button>
             )}
+            {first && (
+              <a ref={newButton} className="primary" {...link(writeNew)}>
+                New
+              </a>
+            )}
           </div>
+          {failure && <Failure text={failure} />}
           {open === undefined && (
-            <AccessNotice access={list.access} community={communityId ? name(communityId) : "this community"} />
+            <AccessNotice
+              access={list.access}
+              community={communityId ? communityOf(communityId).name : "this community"}
+            />
           )}
           {list.isPending && <p className="muted">Loading…</p>}
-          {list.error && list.access.state === "granted" && list.discussions.length === 0 && (
-            <p role="alert" className="notice">
-              The server cannot be reached.{" "}
-              <button type="button" className="link" onClick={() => void list.refetch()}>
-                Try again
-              </button>
-            </p>
+          {list.error && list.access.state === "granted" && (
+            <Notice
+              text={`${list.discussions.length > 0 ? "More discussions" : "The discussions"} could not be loaded: ${explain(list.error)}`}
+              what="discussions"
+              onRetry={() => void list.refetch()}
+            />
           )}
           {!list.isPending && !list.error && list.discussions.length === 0 && (
             <p className="muted">No discussion yet.</p>
@@ -88,12 +168,9 @@ export function ArticlePage({ article, user, view, setView }: ArticlePageProps) 
           <DiscussionList
             discussions={list.discussions}
             current={view.discussion}
-            communityName={name}
-            showCommunity={communityId === undefined}
-            myName={user.username}
-            onOpen={(discussion) => setView({ discussion })}
-            onRetry={(key) => void list.retry(key).catch(() => undefined)}
-            onDiscard={list.discard}
+            communityName={(id) => (communityId === undefined ? communityOf(id).name : undefined)}
+            ownName={(id) => ownName(signature(id))}
+            {...edits}
           />
           {list.hasMore && (
             <button
@@ -107,79 +184,61 @@ export function ArticlePage({ article, user, view, setView }: ArticlePageProps) 
           )}
         </section>
         <div className="detail">
-          {view.discussion === "new" && writable.length > 0 ? (
-            <NewDiscussion
-              communities={writable.map((membership) => ({
-                id: membership.community_id,
-                name: name(membership.community_id),
-              }))}
-              initial={communityId}
-              onCancel={() => setView({ discussion: undefined })}
-              articleId={article.id}
-              onSend={async (community_id, topic, text, key) => {
-                const discussion = await list.create({ community_id, topic, text }, { key });
-                // If the user has opened something else meanwhile, that stays open.
-                if (latestView.current.discussion === "new") setView({ discussion: discussion.id });
-              }}
-            />
+          {view.discussion === "new" ? (
+            first ? (
+              <NewDiscussion
+                communities={[first, ...others]}
+                into={view.into ?? communityId}
+                signatureIn={signature}
+                onInto={(id) => go({ into: id }, { replace: true })}
+                onCancel={() => go({ discussion: undefined })}
+                articleId={article.id}
+                onSend={async (community_id, topic, text, key) => {
+                  const discussion = await list.create({ community_id, topic, text }, { key });
+                  announce("The discussion has begun");
+                  // If the user has opened something else meanwhile, that stays open.
+                  if (latestView.current.discussion === "new") go({ discussion: discussion.id });
+                }}
+              />
+            ) : (
+              !list.isPending && (
+                <>
+                  <Notice text="You are no member of a community of this article." />
+                  <LostDraft place={places.newDiscussion(article.id)} />
+                </>
+              )
+            )
           ) : shown ? (
             <Thread
               key={shown.id}
               discussion={shown}
-              viewer={list.viewer}
-              community={name(shown.community_id)}
-              myName={user.username}
+              viewer={viewer}
+              community={communityOf(shown.community_id)}
+              username={user.username}
+              linked={view.comment}
               update={list.update}
-              remove={(id) => list.remove(id, { undoMs: UNDO_MS })}
-              undo={list.discard}
-              onBack={() => setView({ discussion: undefined })}
+              remove={list.remove}
+              vote={list.vote}
+              undo={discard}
+              link={link}
             />
           ) : open !== undefined && opened.error ? (
-            <div role="alert" className="notice">
-              <strong>This discussion is not there, or not for you to see.</strong>
-            </div>
+            opened.access.state === "denied" ? (
+              <Notice text="This discussion is not there, or not for you to see." />
+            ) : (
+              <Notice
+                text={`This discussion could not be loaded: ${explain(opened.error)}`}
+                what="discussion"
+                onRetry={() => void opened.refetch()}
+              />
+            )
+          ) : open !== undefined ? (
+            <p className="muted">Loading…</p>
           ) : (
             <p className="muted empty">Choose a discussion to read it.</p>
           )}
         </div>
       </div>
     </main>
-  );
-}
-
-interface NewDiscussionProps {
-  communities: { id: number; name: string }[];
-  initial: number | undefined;
-  articleId: number;
-  onSend: (community: number, topic: string, text: string, key: string | undefined) => Promise<void>;
-  onCancel: () => void;
-}
-
-function NewDiscussion({ articleId, communities, initial, onSend, onCancel }: NewDiscussionProps) {
-  const [community, setCommunity] = useState(initial ?? communities[0]?.id ?? 0);
-  return (
-    <section className="thread" aria-labelledby="new-title">
-      <h2 id="new-title">New discussion</h2>
-      <label className="field">
-        Community
-        <select value={community} onChange={(event) => setCommunity(Number(event.target.value))}>
-          {communities.map((one) => (
-            <option key={one.id} value={one.id}>
-              {one.name}
-            </option>
-          ))}
-        </select>
-      </label>
-      <Composer
-        place={places.newDiscussion(articleId)}
-        label="Text"
-        action="Start discussion"
-        withTopic
-        focus
-        wait
-        onCancel={onCancel}
-        onSend={(text, topic, key) => onSend(community, topic, text, key)}
-      />
-    </section>
   );
 }

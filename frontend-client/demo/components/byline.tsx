@@ -1,5 +1,7 @@
 import { firstGrapheme, type Author } from "@scicommons/discussions-client";
+import type { ReactNode } from "react";
 import { Time } from "./time";
+import { UnreadDot } from "./unread-dot";
 
 export interface BylineProps {
   author: Author | null;
@@ -8,20 +10,33 @@ export interface BylineProps {
   created: string;
   edited: string | null;
   pending: boolean;
+  unread?: boolean;
+  /** Makes a heading of the name. */
+  heading?: (name: ReactNode) => ReactNode;
+  /** The address of the text itself. */
+  link?: string;
 }
 
-export function Byline({ author, mine, myName, created, edited, pending }: BylineProps) {
+export function Byline({ author, mine, myName, created, edited, pending, unread = false, heading, link }: BylineProps) {
   const name = author?.username || (mine ? myName : "unknown");
+  const shown = <bdi className="name">{name}</bdi>;
+  const time = <Time value={created} />;
   return (
-    <p className="byline">
+    <div className="byline">
+      {unread && <UnreadDot />}
       <Avatar name={name} pseudonym={author?.id === null && author.username !== ""} />
-      <bdi className="name">{name}</bdi>
-      {mine && <span className="you">you</span>}
+      {heading ? heading(shown) : shown}
+      {mine && name !== "You" && <span className="you">you</span>}
       <span className="muted">
-        {pending ? "sending…" : <Time value={created} />}
-        {!pending && edited && " · edited"}
+        {pending ? "sending…" : link === undefined ? time : <a href={link}>{time}</a>}
+        {!pending && edited && (
+          <>
+            {" · "}
+            <span title={new Date(edited).toLocaleString("en-GB")}>edited</span>
+          </>
+        )}
       </span>
-    </p>
+    </div>
   );
 }
 

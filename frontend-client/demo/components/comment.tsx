@@ -1,18 +1,24 @@
 "use client";
-import { explain } from "@scicommons/discussions-client";
+import { explain, type VoteValue } from "@scicommons/discussions-client";
+import { places, type CommentItem, type ObserveRead, type UpdateOptions } from "@scicommons/discussions-client/react";
+import { memo, useCallback, useRef, useState } from "react";
+import { announce } from "../lib/announce";
 import { isDiscarded } from "../lib/discarded";
-import { places, type CommentItem, type UpdateOptions } from "@scicommons/discussions-client/react";
-import { memo, useRef, useState } from "react";
+import { useValue, type Value } from "../lib/value";
 import { Byline } from "./byline";
 import { Composer } from "./composer";
 import { Markdown } from "./markdown";
 import { LostDraft } from "./lost-draft";
 import { Unsent } from "./unsent";
+import { VoteButtons } from "./vote-buttons";
 
 export interface CommentActions {
   reply: (parentId: number, text: string, key: string | undefined) => unknown;
   update: (id: number, text: string, options: UpdateOptions) => Promise<unknown>;
   remove: (id: number) => Promise<unknown>;
+  vote: (id: number, value: VoteValue) => Promise<unknown>;
+  /** Marks this comment and the later ones as unread. */
+  markUnread: (id: number) => Promise<unknown>;
   retry: (key: string) => Promise<unknown>;
   /** Moves an unsent comment back into the field where it was written. */
   edit: (key: string, parentId: number | null) => void;
@@ -27,63 +33,101 @@ export interface CommentProps {
   myName: string;
   mayWrite: boolean;
   mayDeleteAny: boolean;
-  fresh: ReadonlySet<number>;
+  isMember: boolean;
+  /** The first comment that was unread when the thread was opened. */
+  firstNew: number | undefined;
+  observe: ObserveRead;
+  /** The comments to mark. */
+  fresh: Value<ReadonlySet<number>>;
   /** The comment whose unsent reply was moved back into its field. */
-  reopened: number | undefined;
+  reopened: Value<number | undefined>;
 }
 
 const DEEPEST = 3;
+/** Below "3 comments", which is an `h3`. */
+const headings = ["h4", "h5", "h6"] as const;
 
 /** Renders only when the comment or a reply below it changed. */
 export const Comment = memo(function Comment({ comment, actions, ...shared }: CommentProps) {
-  const { myName, mayWrite, mayDeleteAny, fresh, reopened } = shared;
+  const { myName, mayWrite, mayDeleteAny, isMember, firstNew, observe } = shared;
+  const isFresh = useValue(shared.fresh, (ids) => ids.has(comment.id));
+  const isReopened = useValue(shared.reopened, (id) => id === comment.id);
   const [mode, setMode] = useState<"read" | "reply" | "edit">("read");
   const [failure, setFailure] = useState<string>();
-  const replying = mode === "reply" || reopened === comment.id;
+  const replying = mode === "reply" || isReopened;
   const article = useRef<HTMLElement>(null);
+  const unread = comment.is_unread === true;
+  const track = unread ? observe(comment.id) : undefined;
+  const setArticle = useCallback(
+    (element: HTMLElement | null) => {
+      article.current = element;
+      track?.(element);
+    },
+    [track],
+  );
   /** Returns the focus to the comment, because its field or button disappears. */
   const read = () => {
     setMode("read");
     article.current?.focus({ preventScroll: true });
   };
+  const saved = () => {
+    read();
+    announce("Saved");
+  };
   const closeReply = () => {
     read();
-    if (reopened === comment.id) actions.closeReply();
+    if (isReopened) actions.closeReply();
   };
+  if (comment.is_repeated) return <NotLoaded comment={comment} actions={actions} {...shared} />;
   const deleted = comment.deleted_at !== null;
   const sent = comment.id > 0;
   const name = comment.author?.username || myName;
   const remove = () => {
     setFailure(undefined);
     article.current?.focus({ preventScroll: true });
+    announce("Comment deleted. It can be undone for some seconds.");
     actions.remove(comment.id).catch((error) => {
       if (!isDiscarded(error)) setFailure(`It could not be deleted: ${explain(error)}`);
     });
   };
+  const vote = (value: VoteValue) => {
+    setFailure(undefined);
+    actions.vote(comment.id, value).catch((error) => {
+      if (!isDiscarded(error)) setFailure(`The vote was not counted: ${explain(error)}`);
+    });
+  };
+  const markUnread = () => {
+    setFailure(undefined);
+    announce("Marked as unread");
+    actions.markUnread(comment.id).catch((error) => setFailure(`It was not marked: ${explain(error)}`));
+  };
+  const undo = () => {
+    actions.discard(comment.undo ?? "");
+    article.current?.focus({ preventScroll: true });
+    announce("The comment is back");
+  };
+  const Heading = headings[comment.depth - 1] ?? "h6";
   return (
-    <li className="comment" id={`comment-${comment.id}`} data-fresh={fresh.has(comment.id) || undefined}>
+    <li className="comment" id={`comment-${comment.id}`} data-fresh={isFresh || undefined}>
+      {comment.id === firstNew && <p className="since">New since your last visit</p>}
       <article
-        ref={article}
+        ref={setArticle}
         tabIndex={-1}
         aria-label={deleted ? "Deleted comment" : `Comment by ${name}`}
         data-pending={comment.pending || undefined}
       >
         {deleted ? (
-          <p className="muted gone">
-            This comment was deleted.{" "}
-            {comment.undo && (
-              <button
-                type="button"
-                className="link"
-                onClick={() => {
-                  actions.discard(comment.undo ?? "");
-                  article.current?.focus({ preventScroll: true });
-                }}
-              >
-                Undo
-              </button>
-            )}
-          </p>
+          <>
+            <Heading className="visually-hidden">Deleted comment</Heading>
+            <p className="muted gone">
+              This comment was deleted.{" "}
+              {comment.undo && (
+                <button type="button" className="link" aria-label="Undo the deletion of the comment" onClick={undo}>
+                  Undo
+                </button>
+              )}
+            </p>
+          </>
         ) : (
           <>
             <Byline
@@ -92,6 +136,14 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
               created={comment.created_at}
               edited={comment.edited_at}
               pending={comment.pending && !sent}
+              unread={unread}
+              heading={(shown) => (
+                <Heading>
+                  <span className="visually-hidden">{comment.depth === 1 ? "Comment by " : "Reply by "}</span>
+                  {shown}
+                </Heading>
+              )}
+              link={`#comment-${comment.id}`}
             />
             {mode === "edit" ? (
               <Composer
@@ -104,7 +156,7 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
                 wait
                 onCancel={read}
                 onSend={(text, _topic, _key, from) => actions.update(comment.id, text, { from })}
-                onSent={read}
+                onSent={saved}
               />
             ) : (
               <Markdown text={comment.text ?? ""} />
@@ -116,21 +168,28 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
                 onRetry={() => void actions.retry(comment.key).catch(() => undefined)}
                 onEdit={() => actions.edit(comment.key, comment.parent_id)}
                 onDiscard={() => actions.discard(comment.key)}
+                what={comment.depth === 1 ? "comment" : "reply"}
               />
             )}
-            {mode === "read" && sent && mayWrite && (
+            {mode === "read" && sent && (isMember || comment.upvotes + comment.downvotes > 0) && (
               <p className="actions">
-                {comment.depth < DEEPEST && (
+                <VoteButtons
+                  {...comment}
+                  what={`the comment by ${name}`}
+                  onVote={mayWrite && !comment.mine ? vote : undefined}
+                />
+                {mayWrite && comment.depth < DEEPEST && (
                   <button
                     type="button"
                     className="link"
+                    data-shortcut="reply"
                     onClick={() => setMode("reply")}
                     aria-label={`Reply to ${name}`}
                   >
                     Reply
                   </button>
                 )}
-                {comment.mine && (
+                {mayWrite && comment.mine && (
                   <button
                     type="button"
                     className="link"
@@ -140,9 +199,19 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
                     Edit
                   </button>
                 )}
-                {(comment.mine || mayDeleteAny) && (
+                {mayWrite && (comment.mine || mayDeleteAny) && (
                   <button type="button" className="link" aria-label={`Delete the comment by ${name}`} onClick={remove}>
                     Delete
+                  </button>
+                )}
+                {isMember && !comment.mine && (
+                  <button
+                    type="button"
+                    className="link"
+                    aria-label={`Mark as unread from here: the comment by ${name}`}
+                    onClick={markUnread}
+                  >
+                    Mark as unread
                   </button>
                 )}
               </p>
@@ -169,23 +238,32 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
           />
         )}
       </article>
-      {comment.replies.length > 0 && (
-        <ul className="replies">
-          {comment.replies.map((reply) => (
-            <Comment key={reply.key} comment={reply} actions={actions} {...shared} />
-          ))}
-        </ul>
-      )}
+      <Replies comment={comment} actions={actions} {...shared} />
     </li>
   );
-}, unchanged);
+});
 
-function unchanged(before: CommentProps, after: CommentProps): boolean {
-  const { fresh, reopened, ...rest } = after;
-  const same = Object.entries(rest).every(([name, value]) => Object.is(before[name as keyof CommentProps], value));
-  if (!same) return false;
-  const ids = idsOf(after.comment);
-  return ids.every((id) => before.fresh.has(id) === fresh.has(id) && (before.reopened === id) === (reopened === id));
+function Replies({ comment, ...shared }: CommentProps) {
+  if (comment.replies.length === 0) return null;
+  return (
+    <ul className="replies">
+      {comment.replies.map((reply) => (
+        <Comment key={reply.key} comment={reply} {...shared} />
+      ))}
+    </ul>
+  );
 }
 
-const idsOf = (comment: CommentItem): number[] => [comment.id, ...comment.replies.flatMap(idsOf)];
+/** Stands for a comment that is among the earlier ones, above replies that are loaded. */
+function NotLoaded(props: CommentProps) {
+  const { author, depth } = props.comment;
+  const Heading = headings[depth - 1] ?? "h6";
+  return (
+    <li className="comment">
+      <Heading className="muted">
+        {author ? `By ${author.username}, among the earlier comments` : "Deleted comment"}
+      </Heading>
+      <Replies {...props} />
+    </li>
+  );
+}

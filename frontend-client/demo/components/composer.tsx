@@ -3,20 +3,26 @@ import {
   countCharacters,
   explain,
   isApiError,
+  isComposing,
   limits,
   type Comment,
   type Discussion,
 } from "@scicommons/discussions-client";
 import { useDraft, type Version } from "@scicommons/discussions-client/react";
-import { useEffect, useId, useRef, useState, type FormEvent, type KeyboardEvent } from "react";
+import { useEffect, useId, useRef, useState, type FormEvent, type KeyboardEvent, type ReactNode } from "react";
 import { Conflict } from "./conflict";
 import { Markdown } from "./markdown";
+import { Failure } from "./notice";
 
 export interface ComposerProps {
+  /** The id of the text's field. */
+  id?: string;
   /** The place of the draft (see `useDraft`). */
   place: string;
   label: string;
   action: string;
+  /** Says who will read the text and under which name. */
+  audience?: ReactNode;
   initialText?: string;
   initialTopic?: string;
   /** The version of the text to edit. */
@@ -58,6 +64,8 @@ export function Composer(props: ComposerProps) {
   /** What somebody else has made of the text meanwhile. */
   const [theirs, setTheirs] = useState<Comment | Discussion>();
   const id = useId();
+  const fieldId = props.id ?? `${id}-text`;
+  const form = useRef<HTMLFormElement>(null);
   const first = useRef<HTMLInputElement & HTMLTextAreaElement>(null);
   useEffect(() => {
     if (focus) first.current?.focus();
@@ -76,6 +84,8 @@ export function Composer(props: ComposerProps) {
     const sending = props.onSend(text, topic, draft.key(), from);
     if (!wait) {
       draft.sent(sent);
+      // The button takes no focus while the field is empty.
+      if (form.current?.contains(document.activeElement)) first.current?.focus();
       // The item itself shows that it was not sent.
       if (sending instanceof Promise) sending.catch(() => undefined);
       return;
@@ -93,7 +103,7 @@ export function Composer(props: ComposerProps) {
   };
   const onKeyDown = (event: KeyboardEvent) => {
     // While an input method composes, these keys belong to it.
-    if (event.nativeEvent.isComposing) return;
+    if (isComposing(event)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !theirs) void send();
     if (event.key === "Escape" && props.onCancel) props.onCancel();
   };
@@ -110,7 +120,7 @@ export function Composer(props: ComposerProps) {
     void send(current);
   };
   return (
-    <form className="composer" onSubmit={onSubmit} aria-busy={busy}>
+    <form ref={form} className="composer" onSubmit={onSubmit} aria-busy={busy}>
       {withTopic && (
         <>
           <label htmlFor={`${id}-topic`}>Topic</label>
@@ -126,26 +136,40 @@ export function Composer(props: ComposerProps) {
           <Count id={`${id}-topic-count`} left={left.topic} shownBelow={50} />
         </>
       )}
-      <label htmlFor={`${id}-text`}>{label}</label>
+      <div className="label">
+        <label htmlFor={fieldId}>{label}</label>
+        {props.audience && (
+          <span id={`${id}-audience`} className="hint">
+            {props.audience}
+          </span>
+        )}
+      </div>
       <textarea
-        id={`${id}-text`}
+        id={fieldId}
         ref={withTopic ? undefined : first}
         dir="auto"
         value={text}
         rows={withTopic ? 7 : 3}
-        aria-describedby={`${id}-hint ${id}-count`}
+        aria-describedby={`${id}-audience ${id}-hint ${id}-count`}
         onChange={(event) => draft.set(event.target.value, topic)}
         onKeyDown={onKeyDown}
       />
       <Count id={`${id}-count`} left={left.text} shownBelow={1_000} />
       {preview && (
-        <section className="preview" aria-label="Preview">
+        // A long one scrolls, so that the keyboard must be able to focus it.
+        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+        <section className="preview" aria-label="Preview" tabIndex={0}>
           <Markdown text={text} />
         </section>
       )}
       <div className="row">
         <span id={`${id}-hint`} className="hint">
-          Markdown · <kbd>Ctrl</kbd> <kbd>Enter</kbd> sends{draft.isKept && " · draft kept"}
+          Markdown
+          <span className="by-key">
+            {" · "}
+            <kbd>Ctrl</kbd> <kbd>Enter</kbd> sends
+          </span>
+          {draft.isKept && " · draft kept"}
         </span>
         {draft.isKept && (
           <button type="button" className="link" onClick={discard}>
@@ -173,11 +197,7 @@ export function Composer(props: ComposerProps) {
         )}
       </div>
       {theirs && <Conflict current={theirs} disabled={!ready} onOverwrite={() => overwrite(theirs)} onTake={discard} />}
-      {error && (
-        <p role="alert" className="failure">
-          Not sent: {error} Your text is still here.
-        </p>
-      )}
+      {error && <Failure text={`Not sent: ${error} Your text is still here.`} />}
     </form>
   );
 }

@@ -1,6 +1,7 @@
 "use client";
 import type { Comment, Discussion } from "@scicommons/discussions-client";
-import { useId } from "react";
+import { useEffect, useId } from "react";
+import { announce } from "../lib/announce";
 
 export interface ConflictProps {
   /** What somebody else has made of the text that the user edits. */
@@ -11,13 +12,16 @@ export interface ConflictProps {
   onTake: () => void;
 }
 
+const told = "This was changed while you were writing. Your text above is not saved yet.";
+
 /** Shows the text as it is now, below the user's own, and lets the user choose. Both can be selected and copied. */
 export function Conflict({ current, disabled, onOverwrite, onTake }: ConflictProps) {
   const id = useId();
+  useEffect(() => announce(told), []);
   return (
     <section className="conflict" aria-labelledby={`${id}-title`}>
-      <p role="alert" id={`${id}-title`} className="failure">
-        This was changed while you were writing. Your text above is not saved yet.
+      <p id={`${id}-title`} className="failure">
+        {told}
       </p>
       {"topic" in current && (
         <>

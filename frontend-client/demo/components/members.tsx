@@ -1,5 +1,6 @@
 "use client";
 import { useState } from "react";
+import { announce } from "../lib/announce";
 import { setMembership, type DemoCommunity, type DemoUser } from "../lib/demo-api";
 
 /** Changes memberships, to show what then happens on the page of that member. */
@@ -7,12 +8,16 @@ export function Members({ users, communities, me }: { users: DemoUser[]; communi
   const [user, setUser] = useState(me);
   const [community, setCommunity] = useState(communities[0]?.id ?? 0);
   const [said, setSaid] = useState("");
+  const say = (words: string) => {
+    setSaid(words);
+    announce(words);
+  };
   const change = (role: string | null) => {
     const name = users.find((one) => one.id === user)?.username;
     const place = communities.find((one) => one.id === community)?.name;
     setMembership(user, community, role).then(
-      () => setSaid(role ? `${name} is now a member of ${place}.` : `${name} was removed from ${place}.`),
-      () => setSaid("That did not work."),
+      () => say(role ? `${name} is now a member of ${place}.` : `${name} was removed from ${place}.`),
+      () => say("That did not work."),
     );
   };
   return (
@@ -48,9 +53,7 @@ export function Members({ users, communities, me }: { users: DemoUser[]; communi
             Make a member
           </button>
         </div>
-        <p role="status" className="hint">
-          {said}
-        </p>
+        <p className="hint">{said}</p>
       </div>
     </details>
   );

@@ -1,256 +1,247 @@
 "use client";
-import { explain, type DiscussionPatch, type ViewerInfo } from "@scicommons/discussions-client";
-import { isDiscarded } from "../lib/discarded";
+import {
+  explain,
+  isApiError,
+  type DiscussionPatch,
+  type ViewerInfo,
+  type VoteValue,
+} from "@scicommons/discussions-client";
 import {
   places,
   useComments,
-  useRealtimeEvents,
+  useReadTracking,
   type DiscussionItem,
+  type RemoveOptions,
   type UpdateOptions,
 } from "@scicommons/discussions-client/react";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { announce } from "../lib/announce";
+import type { DemoCommunity } from "../lib/demo-api";
+import { bringIntoView } from "../lib/reveal";
+import { ownName, signatureIn } from "../lib/signs";
+import { firstUnread } from "../lib/unread";
+import { useArrivals } from "../lib/use-arrivals";
+import { useFinder } from "../lib/use-finder";
+import { useHold } from "../lib/use-hold";
+import { Value } from "../lib/value";
+import type { Navigation } from "../lib/view";
+import { takePlace, useArrival } from "../lib/visits";
 import { AccessNotice } from "./access-notice";
-import { Byline } from "./byline";
-import { Comment, type CommentActions } from "./comment";
+import { Audience } from "./audience";
+import type { CommentActions } from "./comment";
+import { CommentList } from "./comment-list";
 import { Composer } from "./composer";
+import { DiscussionHeader } from "./discussion-header";
+import { Dock } from "./dock";
 import { LostDraft } from "./lost-draft";
-import { Markdown } from "./markdown";
+import { Notice } from "./notice";
 
 /** How long a deletion can be undone. */
-export const UNDO_MS = 6_000;
+const UNDO_MS = 6_000;
 
 export interface ThreadProps {
   discussion: DiscussionItem;
   viewer: ViewerInfo | null;
-  community: string;
-  myName: string;
+  community: DemoCommunity;
+  username: string;
+  /** The comment of the address. */
+  linked: number | undefined;
   update: (id: number, patch: DiscussionPatch, options?: UpdateOptions) => Promise<unknown>;
-  remove: (id: number) => Promise<unknown>;
+  remove: (id: number, options?: RemoveOptions) => Promise<unknown>;
   undo: (key: string) => void;
-  onBack: () => void;
+  vote: (id: number, value: VoteValue) => Promise<unknown>;
+  link: Navigation["link"];
 }
 
-export function Thread({ discussion, community, myName, update, remove, undo, onBack }: ThreadProps) {
-  const thread = useComments(discussion.id, { communityId: discussion.community_id });
-  const {
-    comments,
-    viewer,
-    create,
-    access,
-    edit,
-    retry,
-    discard,
-    update: updateComment,
-    remove: removeComment,
-  } = thread;
+/** Renders only when the discussion or its comments changed. */
+export const Thread = memo(function Thread(props: ThreadProps) {
+  const { discussion, viewer: ofList, community, username, linked, link } = props;
+  /** The comment that the thread is loaded around. */
+  const [around, setAround] = useState<number>();
+  const thread = useComments(discussion.id, { communityId: discussion.community_id, around });
+  const { comments, create, access, edit, retry, discard, update, remove, vote, markUnread, fetchMore, fetchEarlier } =
+    thread;
+  const viewer = thread.viewer ?? ofList;
   const role = viewer?.memberships.find((membership) => membership.community_id === discussion.community_id)?.role;
-  const mayWrite = role !== undefined && access.state === "granted" && discussion.deleted_at === null;
-  const [editing, setEditing] = useState(false);
-  const [failure, setFailure] = useState<string>();
+  const isMember = role !== undefined && access.state === "granted";
+  const observe = useReadTracking(discussion.id, { enabled: isMember });
+  // The line stays where it was when the thread was opened.
+  const [opened, setOpened] = useState<{ firstNew: number | undefined }>();
+  if (!opened && !thread.isPending) setOpened({ firstNew: firstUnread(discussion, comments) });
+  const mayWrite = isMember && discussion.deleted_at === null;
+  const signature = signatureIn(discussion.community_id, viewer, username, [
+    discussion.author,
+    ...comments.map(({ id, author }) => (id > 0 ? author : null)),
+  ]);
+  const myName = ownName(signature);
   /** The comment whose unsent reply was moved back into its field. */
-  const [reopened, setReopened] = useState<number>();
-  const { fresh, count, clear } = useArrivals(discussion.id, viewer);
+  const [reopened] = useState(() => new Value<number | undefined>(undefined));
+  const arrivals = useArrivals(discussion.id, viewer);
+  const finder = useFinder(thread, around, setAround);
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus({ preventScroll: true }), [discussion.id]);
+  const ownNew = useRef<string>(undefined);
+  useHold();
+  useArrival(!thread.isPending, (place, taken) => {
+    if (place && !taken) finder.find(Number(place.comment?.id.split("-")[1]), () => takePlace(place));
+    if (linked !== undefined && !place) return finder.find(linked);
+    if (!heading.current) return;
+    if (!place) bringIntoView(heading.current);
+    heading.current.focus({ preventScroll: true });
+  });
+  // Whoever sends a comment sees where it stands, at once and when it is sent: it is taller then.
+  useEffect(() => {
+    const own = ownNew.current && comments.find(({ key }) => key === ownNew.current);
+    if (!own) return;
+    if (own.id > 0) ownNew.current = undefined;
+    document.querySelector(`#comment-${own.id} > article`)?.scrollIntoView({ block: "nearest" });
+  }, [comments]);
 
-  const actions = useMemo<CommentActions>(
-    () => ({
-      reply: (parent_id, text, key) => create({ text, parent_id }, { key }),
-      update: updateComment,
-      remove: (id) => removeComment(id, { undoMs: UNDO_MS }),
+  const actions = useMemo<CommentActions>(() => {
+    const toField = () => document.getElementById("write")?.focus();
+    return {
+      reply: (parent_id, text, key) => create({ text, parent_id }, { key }).then(() => announce("Reply sent")),
+      update,
+      remove: (id) => remove(id, { undoMs: UNDO_MS }),
+      vote,
+      markUnread,
       retry,
       edit: (key, parentId) => {
         edit(key);
-        if (parentId !== null) setReopened(parentId);
+        if (parentId !== null) reopened.set(parentId);
+        else toField();
       },
-      discard,
-      closeReply: () => setReopened(undefined),
-    }),
-    [create, edit, updateComment, removeComment, retry, discard],
-  );
-  const attempt = (promise: Promise<unknown>) => {
-    setFailure(undefined);
-    promise.catch((error: unknown) => {
-      if (!isDiscarded(error)) setFailure(`The change was not saved: ${explain(error)}`);
-    });
+      discard: (key) => {
+        discard(key);
+        toField();
+      },
+      closeReply: () => reopened.set(undefined),
+    };
+  }, [create, edit, update, remove, vote, markUnread, retry, discard, reopened]);
+  const send = (text: string, key: string | undefined) => {
+    ownNew.current = key;
+    return create({ text }, { key }).then(() => announce("Comment sent"));
   };
   const showFirst = () => {
-    const first = Math.min(...fresh);
-    document.getElementById(`comment-${first}`)?.scrollIntoView({ block: "center", behavior: "smooth" });
-    clear();
+    const first = arrivals.take();
+    if (first !== undefined) finder.find(first);
   };
+  const unread = discussion.unread_count ?? 0;
+  const showUnread = () => {
+    const first = firstUnread(discussion, comments);
+    if (first !== undefined) finder.find(first);
+  };
+  const showMore = useCallback(() => void fetchMore(), [fetchMore]);
+  const showEarlier = useCallback(() => void fetchEarlier(), [fetchEarlier]);
+  const isLost = access.state === "denied" || (access.state === "removed" && thread.error);
   return (
-    <section className="thread" aria-labelledby="thread-topic">
-      <button type="button" className="link back" onClick={onBack}>
+    <section className="thread" aria-labelledby={isLost ? undefined : "thread-topic"}>
+      <a className="back" {...link({ discussion: undefined })}>
         ← All discussions
-      </button>
-      <AccessNotice access={access} community={community} />
-      {access.state !== "denied" && !(access.state === "removed" && thread.error) && (
+      </a>
+      <AccessNotice access={access} community={community.name} />
+      {!isLost && (
         <>
-          <header>
-            <p className="eyebrow">
-              {community}
-              {discussion.is_resolved && <span className="resolved">Resolved</span>}
-              {discussion.is_resolved && discussion.resolved_by && (
-                <span className="muted">
-                  by <bdi>{discussion.resolved_by.username}</bdi>
-                </span>
-              )}
-            </p>
-            <h2 id="thread-topic" ref={heading} tabIndex={-1} dir="auto">
-              {discussion.topic ?? "Deleted discussion"}
-            </h2>
-            {discussion.deleted_at === null ? (
-              <>
-                <Byline {...discussion} myName={myName} created={discussion.created_at} edited={discussion.edited_at} />
-                {editing ? (
-                  <Composer
-                    place={places.editDiscussion(discussion.id)}
-                    label="Text"
-                    action="Save"
-                    withTopic
-                    focus
-                    wait
-                    initialTopic={discussion.topic ?? ""}
-                    initialText={discussion.text ?? ""}
-                    updatedAt={discussion.updated_at}
-                    onCancel={() => setEditing(false)}
-                    onSend={(text, topic, _key, from) => update(discussion.id, { topic, text }, { from })}
-                    onSent={() => setEditing(false)}
-                  />
-                ) : (
-                  <Markdown text={discussion.text ?? ""} />
-                )}
-                {mayWrite && !editing && (
-                  <p className="actions">
-                    {(discussion.mine || role === "admin") && (
-                      <button
-                        type="button"
-                        className="link"
-                        onClick={() => attempt(update(discussion.id, { is_resolved: !discussion.is_resolved }))}
-                      >
-                        {discussion.is_resolved ? "Reopen" : "Mark as resolved"}
-                      </button>
-                    )}
-                    {discussion.mine && (
-                      <button type="button" className="link" onClick={() => setEditing(true)}>
-                        Edit
-                      </button>
-                    )}
-                    {(discussion.mine || role === "admin" || role === "moderator") && (
-                      <button type="button" className="link" onClick={() => attempt(remove(discussion.id))}>
-                        Delete
-                      </button>
-                    )}
-                  </p>
-                )}
-              </>
-            ) : (
-              <p className="muted gone">
-                This discussion was deleted. Its comments stay readable.{" "}
-                {discussion.undo && (
-                  <button type="button" className="link" onClick={() => undo(discussion.undo ?? "")}>
-                    Undo
-                  </button>
-                )}
-              </p>
-            )}
-            {failure && (
-              <p role="alert" className="failure">
-                {failure}
-              </p>
-            )}
-          </header>
-          <h3 className="count">
-            {discussion.comment_count === 1 ? "1 comment" : `${discussion.comment_count} comments`}
-          </h3>
-          <p aria-live="polite" className="visually-hidden">
-            {count > 0 && `${count} new ${count === 1 ? "comment" : "comments"}`}
-          </p>
-          {thread.error && (
-            <p role="alert" className="notice">
-              The comments could not be loaded: {explain(thread.error)}{" "}
-              <button type="button" className="link" onClick={() => void thread.refetch()}>
-                Try again
+          <DiscussionHeader
+            discussion={discussion}
+            community={community}
+            myName={myName}
+            may={{
+              vote: mayWrite && !discussion.mine,
+              edit: mayWrite && discussion.mine,
+              resolve: mayWrite && (discussion.mine || role === "admin"),
+              delete: mayWrite && (discussion.mine || role === "admin" || role === "moderator"),
+            }}
+            heading={heading}
+            update={props.update}
+            remove={(id) => props.remove(id, { undoMs: UNDO_MS })}
+            undo={props.undo}
+            vote={props.vote}
+            observe={observe}
+          />
+          <div className="count">
+            <h3>{discussion.comment_count === 1 ? "1 comment" : `${discussion.comment_count} comments`}</h3>
+            {unread > 0 && (
+              <button
+                type="button"
+                className="link"
+                aria-label={`${unread} unread: go to the first unread comment`}
+                onClick={showUnread}
+              >
+                {unread} unread
               </button>
-            </p>
-          )}
-          {thread.isPending ? (
-            <p className="muted">Loading…</p>
-          ) : (
-            <ul className="comments">
-              {comments.map((comment) => (
-                <Comment
-                  key={comment.key}
-                  comment={comment}
-                  actions={actions}
-                  myName={myName}
-                  mayWrite={mayWrite}
-                  mayDeleteAny={role === "admin" || role === "moderator"}
-                  fresh={fresh}
-                  reopened={reopened}
-                />
-              ))}
-            </ul>
-          )}
-          {thread.hasMore && (
-            <button
-              type="button"
-              className="quiet"
-              disabled={thread.isFetchingMore}
-              onClick={() => void thread.fetchMore()}
-            >
-              Show more comments
-            </button>
-          )}
-          {count > 0 && (
-            <button type="button" className="pill" onClick={showFirst}>
-              {count} new
-            </button>
-          )}
-          {mayWrite ? (
-            <Composer
-              place={places.comment(discussion.id)}
-              label="Write a comment"
-              action="Comment"
-              onSend={(text, _, key) => create({ text }, { key })}
+            )}
+          </div>
+          {thread.error && !isApiError(thread.error, "comment_not_found") && (
+            <Notice
+              text={`${comments.length > 0 ? "More comments" : "The comments"} could not be loaded: ${explain(thread.error)}`}
+              what="comments"
+              onRetry={() => void thread.refetch()}
             />
-          ) : (
-            !thread.isPending && <LostDraft place={places.comment(discussion.id)} />
           )}
-          {!mayWrite &&
-            !thread.isPending &&
-            !thread.error &&
-            access.state === "granted" &&
-            discussion.deleted_at === null && <p className="muted">Members of {community} can write here.</p>}
+          {finder.search && <Searching {...finder.search} onRetry={finder.find} onClose={finder.forget} />}
+          {thread.isPending && <p className="muted">Loading…</p>}
+          <CommentList
+            comments={comments}
+            hasMore={thread.hasMore}
+            isFetchingMore={thread.isFetchingMore}
+            onMore={showMore}
+            hasEarlier={thread.hasEarlier}
+            isFetchingEarlier={thread.isFetchingEarlier}
+            onEarlier={showEarlier}
+            actions={actions}
+            myName={myName}
+            mayWrite={mayWrite}
+            isMember={isMember}
+            firstNew={opened?.firstNew}
+            observe={observe}
+            mayDeleteAny={role === "admin" || role === "moderator"}
+            fresh={arrivals.fresh}
+            reopened={reopened}
+          />
+          <Dock unseen={arrivals.unseen} onShow={showFirst}>
+            {mayWrite ? (
+              <Composer
+                id="write"
+                place={places.comment(discussion.id)}
+                label="Write a comment"
+                action="Comment"
+                audience={<Audience community={community} signature={signature} />}
+                onSend={(text, _, key) => send(text, key)}
+              />
+            ) : (
+              !thread.isPending && <LostDraft place={places.comment(discussion.id)} />
+            )}
+            {!isMember && !thread.isPending && !thread.error && access.state === "granted" && (
+              <p className="muted">Members of {community.name} can write here.</p>
+            )}
+          </Dock>
         </>
       )}
     </section>
   );
+});
+
+const searching = {
+  looking: "Looking for the comment…",
+  missing: "The comment of this link is not in this discussion.",
+  failed: "The comment could not be loaded.",
+};
+
+interface SearchingProps {
+  id: number;
+  state: keyof typeof searching;
+  onRetry: (id: number) => void;
+  onClose: () => void;
 }
 
-/** Comments by others that arrived while this discussion was open. */
-function useArrivals(discussionId: number, viewer: ViewerInfo | null) {
-  const [arrived, setArrived] = useState<{ discussionId: number; ids: ReadonlySet<number>; seen: boolean }>();
-  useRealtimeEvents((event) => {
-    if (event.type !== "new_comment" || event.discussion_id !== discussionId) return;
-    const { author } = event;
-    // Without an author the comment is deleted by now.
-    if (!author) return;
-    const own =
-      author.id === null
-        ? viewer?.memberships.some((membership) => membership.pseudonym === author.username)
-        : author.id === viewer?.user_id;
-    if (own) return;
-    setArrived((before) => {
-      const current = before?.discussionId === discussionId && !before.seen ? before.ids : new Set<number>();
-      return { discussionId, ids: new Set([...current, event.comment_id]), seen: false };
-    });
-  });
-  const mine = arrived?.discussionId === discussionId ? arrived : undefined;
-  return {
-    fresh: mine?.ids ?? new Set<number>(),
-    count: mine && !mine.seen ? mine.ids.size : 0,
-    clear: () => setArrived((before) => before && { ...before, seen: true }),
-  };
+/** Says what became of the comment that the reader wants to see. */
+function Searching({ id, state, onRetry, onClose }: SearchingProps) {
+  if (state === "looking") return <p className="muted">{searching.looking}</p>;
+  return (
+    <Notice text={searching[state]} what="comment" {...(state === "failed" && { onRetry: () => onRetry(id) })}>
+      <button type="button" className="link" onClick={onClose}>
+        Close
+      </button>
+    </Notice>
+  );
 }

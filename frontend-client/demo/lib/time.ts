@@ -13,3 +13,6 @@ export function ago(time: string, now: number): string {
   for (const [unit, length] of units) if (seconds >= length) return format.format(-Math.floor(seconds / length), unit);
   return "just now";
 }
+
+/** A day, such as "3 November 2026". */
+export const onDay = (time: string) => new Date(time).toLocaleDateString("en-GB", { dateStyle: "long" });

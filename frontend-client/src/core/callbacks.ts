@@ -18,3 +18,22 @@ export function report(error: unknown): void {
       throw error;
     });
 }
+
+/** Callbacks of the application for one kind of news. */
+export class Listeners<T> {
+  readonly #listeners = new Set<(value: T) => unknown>();
+
+  /** The returned function removes the listener. */
+  add(listener: (value: T) => unknown): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  call(value: T): unknown[] {
+    return callEach(this.#listeners, value);
+  }
+
+  clear(): void {
+    this.#listeners.clear();
+  }
+}

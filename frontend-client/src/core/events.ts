@@ -1,10 +1,19 @@
-import type { Author, AuthorChangedEvent, Event } from "./generated/api.js";
+import type { Author, AuthorChangedEvent, Comment, Event } from "./generated/api.js";
 
 /** An author has a new name or picture. The event is never about a pseudonym. */
 export type AuthorChanged = AuthorChangedEvent;
 
 /** Every event that the reducers know. A newer server may send other types; the reducers ignore them. */
 export type KnownEvent = Event;
+
+/** Votes on a discussion or comment changed, for everyone or by the viewer. */
+export type VoteEvent = Extract<KnownEvent, { type: "votes_changed" | "own_vote_changed" }>;
+
+/** What an item shows of its votes after the event. */
+export function votesAfter(event: VoteEvent): Pick<Comment, "upvotes" | "downvotes"> | Pick<Comment, "own_vote"> {
+  if (event.type === "own_vote_changed") return { own_vote: event.value };
+  return { upvotes: event.upvotes, downvotes: event.downvotes };
+}
 
 /** The item with the person's new name and picture if it shows this person, else the same reference. */
 export function renamed<T extends { author: Author | null; resolved_by?: Author | null }>(

@@ -29,3 +29,17 @@ export function firstGrapheme(text: string): string {
 interface GraphemeSegmenter {
   segment(text: string): Iterable<{ segment: string }>;
 }
+
+/** The part of a browser's or React's keyboard event that tells whether an input method has the key. */
+export interface ComposedKey {
+  isComposing?: boolean;
+  keyCode?: number;
+  nativeEvent?: { isComposing?: boolean; keyCode?: number };
+}
+
+/** Whether the key belongs to an input method, as for Chinese or Japanese. A shortcut must then leave it alone. */
+export function isComposing(event: ComposedKey): boolean {
+  const { isComposing: composes, keyCode } = event.nativeEvent ?? event;
+  // Safari ends the composition before the key that confirms it, and marks that key with 229.
+  return composes === true || keyCode === 229;
+}

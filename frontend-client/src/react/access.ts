@@ -11,13 +11,15 @@ export type Access =
 
 export function useAccess(communityId: number | undefined, error: unknown): Access {
   const { lost } = useLiveConnection();
-  const communities = useSyncExternalStore(lost.subscribe, lost.get, lost.get);
+  const communities = useSyncExternalStore(lost.subscribe, lost.get, lost.initial);
   const since = communityId === undefined ? undefined : communities.get(communityId);
   if (communityId !== undefined && since !== undefined) return { state: "removed", communityId, since };
   if (error instanceof WrongViewerError) return { state: "denied", reason: "sign_in" };
   if (!(error instanceof ApiError)) return { state: "granted" };
   if (error.status === 401) return { state: "denied", reason: "sign_in" };
   if (error.code === "not_a_member") return { state: "denied", reason: "not_a_member" };
+  // The thread is there, and has no such comment to be read around.
+  if (error.code === "comment_not_found") return { state: "granted" };
   if (error.status === 404) return { state: "denied", reason: "not_found" };
   return { state: "granted" };
 }

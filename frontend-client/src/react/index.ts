@@ -1,17 +1,18 @@
 "use client";
-export {
-  RealtimeProvider,
-  useRealtimeEvents,
-  useReconnect,
-  useRealtimeStatus,
-  type RealtimeProviderProps,
-} from "./provider.js";
-export { useDiscussions, type UseDiscussionsOptions } from "./use-discussions.js";
+export { RealtimeProvider, type RealtimeProviderProps } from "./provider.js";
+export { useIsLeader, useNextTry, useRealtimeStatus, useReconnect, type NextTry } from "./use-status.js";
+export { useRealtimeEvents, type EventType, type UseRealtimeEventsOptions } from "./use-events.js";
+export { useMutate, type Mutate, type MutateOptions } from "./use-mutate.js";
+export { useCommentsQueryOptions, useDiscussionsQueryOptions, type QueryOptionsOfList } from "./use-query-options.js";
+export { useDiscussions, type NewDiscussionHere, type UseDiscussionsOptions } from "./use-discussions.js";
 export { useDiscussion, type UseDiscussionOptions } from "./use-discussion.js";
 export { useComments, type UseCommentsOptions } from "./use-comments.js";
-export { isMine, type CommentItem, type DiscussionItem, type ItemState } from "../core/cache/overlay.js";
+export type { CommentItem, DiscussionItem, ItemState } from "../core/cache/overlay.js";
+export { isMine } from "../core/viewer.js";
 export type { Access } from "./access.js";
 export type { User } from "../core/cache/keys.js";
+export { useReadTracking, type ObserveRead, type UseReadTrackingOptions } from "./use-read-tracking.js";
+export { useUnread, type UseUnreadOptions } from "./use-unread.js";
 export { useDraft } from "./use-draft.js";
 export { places } from "../core/cache/drafts.js";
 export type { Version } from "../core/cache/pending.js";

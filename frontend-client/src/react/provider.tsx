@@ -1,21 +1,9 @@
 "use client";
-import { useQueryClient } from "@tanstack/react-query";
-import {
-  createContext,
-  useCallback,
-  useContext,
-  useEffect,
-  useInsertionEffect,
-  useMemo,
-  useRef,
-  useSyncExternalStore,
-  type ReactNode,
-} from "react";
+import { notifyManager, useQueryClient, type QueryClient } from "@tanstack/react-query";
+import { createContext, useContext, useEffect, useInsertionEffect, useMemo, useRef, type ReactNode } from "react";
 import type { ApiConfig } from "../core/api/config.js";
 import { normalUser, type User } from "../core/cache/keys.js";
 import { LiveConnection, type LiveConnectionOptions } from "../core/cache/live-connection.js";
-import type { Event } from "../core/generated/api.js";
-import type { RealtimeStatus } from "../core/live/status.js";
 
 const Context = createContext<LiveConnection | null>(null);
 
@@ -26,19 +14,26 @@ export interface RealtimeProviderProps {
   user: User;
   /** Settings of the connection. Only those of the first render have an effect. */
   options?: LiveConnectionOptions;
+  /** Called when a fetch fails for good or the server refuses a write, such as to log it. */
+  onError?: (error: Error) => void;
   children: ReactNode;
 }
 
 /** Keeps the lists of `useDiscussions` and `useComments` live. Render it below a `QueryClientProvider`. */
-export function RealtimeProvider({ config, user, options, children }: RealtimeProviderProps) {
+export function RealtimeProvider({ config, user, options, onError, children }: RealtimeProviderProps) {
   const queryClient = useQueryClient();
   const first = useRef(options);
   const name = normalUser(user);
   // A connection starts with the config of the render that sets its user, so no call carries the previous user's token.
   // eslint-disable-next-line react-hooks/exhaustive-deps, react-hooks/refs -- `configure` below passes a later config of the same user on
-  const connection = useMemo(() => new LiveConnection(queryClient, name, config, first.current), [queryClient, name]);
+  const connection = useMemo(() => connect(queryClient, name, config, first.current), [queryClient, name]);
   // An insertion effect runs before the children's effects, which may fetch.
   useInsertionEffect(() => connection.configure(config), [connection, config]);
+  const report = useRef(onError);
+  useInsertionEffect(() => {
+    report.current = onError;
+  });
+  useEffect(() => connection.onError((error) => report.current?.(error)), [connection]);
   useEffect(() => connection.start(), [connection]);
   const previous = useRef(connection);
   useEffect(() => {
@@ -48,30 +43,13 @@ export function RealtimeProvider({ config, user, options, children }: RealtimePr
   return <Context.Provider value={connection}>{children}</Context.Provider>;
 }
 
+/** All that one answer brings is rendered at once, and not list by list. */
+function connect(queryClient: QueryClient, user: User, config: ApiConfig, options?: LiveConnectionOptions) {
+  return new LiveConnection(queryClient, user, config, options, notifyManager.batch);
+}
+
 export function useLiveConnection(): LiveConnection {
   const connection = useContext(Context);
   if (!connection) throw new Error("useDiscussions and its siblings need a <RealtimeProvider> above them");
   return connection;
-}
-
-/** How current the lists of this page are. */
-export function useRealtimeStatus(): RealtimeStatus {
-  const { status } = useLiveConnection();
-  return useSyncExternalStore(status.subscribe, status.get, status.get);
-}
-
-/** Returns a function that reconnects at once, also after `signed_out`, and repeats failed fetches. */
-export function useReconnect(): () => void {
-  const connection = useLiveConnection();
-  return useCallback(() => connection.reconnect(), [connection]);
-}
-
-/** Calls `listener` once for every event that reaches this tab, after the cache has it. */
-export function useRealtimeEvents(listener: (event: Event) => void): void {
-  const connection = useLiveConnection();
-  const latest = useRef(listener);
-  useEffect(() => {
-    latest.current = listener;
-  });
-  useEffect(() => connection.onEvent((event) => latest.current(event)), [connection]);
 }

@@ -6,10 +6,13 @@ import { useLiveConnection } from "./provider.js";
 
 export type Overlay<T> = (operations: readonly Operation[], keys: StableKeys) => Overlaid<T>;
 
+const none: readonly Operation[] = [];
+const noOperations = () => none;
+
 /** Applies the user's pending operations and drops those that the cache already shows. The caller memoises `overlay`. */
 export function useOverlay<T extends { key: string }>(overlay: Overlay<T>): T[] {
   const { pending, stableKeys } = useLiveConnection();
-  const operations = useSyncExternalStore(pending.subscribe, pending.snapshot, pending.snapshot);
+  const operations = useSyncExternalStore(pending.subscribe, pending.snapshot, noOperations);
   const [cache] = useState(() => new ItemCache<T>());
   const { items, settled } = useMemo(() => {
     const overlaid = overlay(operations, stableKeys);

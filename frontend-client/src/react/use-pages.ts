@@ -1,12 +1,13 @@
 "use client";
 import { useInfiniteQuery, type InfiniteData } from "@tanstack/react-query";
-import { useMemo } from "react";
+import { useMemo, useSyncExternalStore } from "react";
 import { places } from "../core/cache/drafts.js";
 import type { Operation, Version } from "../core/cache/pending.js";
 import type { Page, PagesQuery } from "../core/cache/queries.js";
-import { isOwn } from "../core/cache/sync.js";
+import { asHydrated, isOwn, type CachedPages } from "../core/cache/sync.js";
 import { useAccess } from "./access.js";
-import { useLiveConnection, useRealtimeStatus } from "./provider.js";
+import { useLiveConnection } from "./provider.js";
+import { useRealtimeStatus } from "./use-status.js";
 
 export interface SendOptions {
   /** The Idempotency-Key, such as a draft's. Two calls with the same key create one item. */
@@ -29,57 +30,95 @@ export interface RemoveOptions {
 /** Lists of a community in which the reader is no member get no events, so they are refreshed this often. */
 const UNFOLLOWED_REFRESH_MS = 60_000;
 
+const subscribeToNothing = () => () => undefined;
+
+/** Whether React hydrates this component now. */
+function useIsHydrating(): boolean {
+  return useSyncExternalStore(
+    subscribeToNothing,
+    () => false,
+    () => true,
+  );
+}
+
+function itemsOf(page: Page): readonly unknown[] {
+  return "comments" in page ? page.comments : page.discussions;
+}
+
+/** The community of a thread. Its pages name the viewer's membership there and no other. */
+function communityOf([first]: readonly Page[]): number | undefined {
+  return first && "comments" in first ? first.viewer?.memberships[0]?.community_id : undefined;
+}
+
 /** Whether the viewer is a member of all communities of the pages, and so gets their events. */
 function isFollowed(pages: readonly Page[], communityId: number | undefined): boolean {
-  const viewer = pages[0]?.viewer ?? null;
-  if (!viewer) return false;
+  const memberships = pages[0]?.viewer?.memberships ?? [];
+  if (memberships.length === 0) return false;
   const shown = pages.flatMap((page) => ("discussions" in page ? page.discussions.map((one) => one.community_id) : []));
   const communities = communityId === undefined ? shown : [communityId];
-  return communities.every((id) => viewer.memberships.some((membership) => membership.community_id === id));
+  return communities.every((id) => memberships.some((membership) => membership.community_id === id));
 }
 
 /** The part that all list hooks share: the pages that this user may see, and their state. */
 export function usePages<P extends Page>(
   options: PagesQuery<P>,
-  communityId: number | undefined,
+  knownCommunity: number | undefined,
   enabled: boolean,
   /** A page that is cached under another key. */
   initialPage?: () => P | undefined,
 ) {
   const connection = useLiveConnection();
   const status = useRealtimeStatus().state;
+  const { queryClient } = connection;
   const query = useInfiniteQuery<P, Error, InfiniteData<P, string | null>, readonly unknown[], string | null>({
     ...options,
     enabled,
     refetchInterval: ({ state }) =>
-      state.data && !isFollowed(state.data.pages, communityId) ? UNFOLLOWED_REFRESH_MS : false,
+      state.data && !isFollowed(state.data.pages, knownCommunity) ? UNFOLLOWED_REFRESH_MS : false,
     ...(initialPage && {
       initialData: () => {
         const page = initialPage();
         return page && { pages: [page], pageParams: [null] };
       },
+      // A hook that was disabled at first has no initial data before TanStack Query 5.91.
+      queryFn: async (context: Parameters<typeof options.queryFn>[0]) =>
+        (queryClient.getQueryData(options.queryKey) === undefined && initialPage()) || options.queryFn(context),
     }),
   });
+  // A list that is streamed to a live page gets its events at once, but React must first hydrate what the server rendered.
+  const isHydrating = useIsHydrating();
+  const hydrated = isHydrating ? asHydrated(queryClient, options.queryKey) : undefined;
+  const data = (hydrated as CachedPages<P> | undefined) ?? query.data;
+  const communityId = knownCommunity ?? communityOf(data?.pages ?? []);
   // If loading more fails, the loaded pages stay.
-  const error = query.isFetchNextPageError ? null : query.error;
+  const error = query.isFetchNextPageError || query.isFetchPreviousPageError ? null : query.error;
   const access = useAccess(communityId, error);
   const hidden = access.state === "denied" || (access.state === "removed" && error);
   // Pages that were made for another user are fetched again.
-  const foreign = query.data !== undefined && !isOwn(connection.user, query.data);
-  const pages = hidden || foreign ? undefined : query.data?.pages;
+  const foreign = data !== undefined && !isOwn(connection.user, data);
+  const pages = hidden || foreign ? undefined : data?.pages;
   const state = {
     viewer: pages?.[0]?.viewer ?? null,
     access,
     /** Whether changes arrive as events. If not, as for a reader who is no member, the list is refreshed once a minute. */
     isLive: status === "live" && pages !== undefined && isFollowed(pages, communityId),
     isPending: query.isPending || foreign,
+    /** The list was loaded and has nothing. A list that could not be loaded is not empty: it has an `error`. */
+    isEmpty: pages !== undefined && pages.every((page) => itemsOf(page).length === 0),
+    /** Why the last fetch failed. `refetch` tries again; after a failure that may pass, the list is also fetched when the page is live again. */
     error: query.error,
     hasMore: query.hasNextPage,
     isFetchingMore: query.isFetchingNextPage,
     fetchMore: query.fetchNextPage,
     refetch: query.refetch,
   };
-  return { connection, pages, state };
+  const earlier = {
+    /** Whether there are comments before the first loaded one, as there may be in a thread that was opened `around` a comment. */
+    hasEarlier: query.hasPreviousPage,
+    isFetchingEarlier: query.isFetchingPreviousPage,
+    fetchEarlier: query.fetchPreviousPage,
+  };
+  return { connection, pages, state, earlier };
 }
 
 /** Functions for an item that is not sent yet. */

@@ -29,7 +29,7 @@ async function enter(options?: Parameters<typeof person>[0]): Promise<Person> {
 
 async function open(one: Person, query: string): Promise<Page> {
   const page = await one.context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   await page.goto(`${server.url}/?${query}`);
   await live(page);
   return page;
@@ -46,12 +46,14 @@ async function write(page: Page, text: string): Promise<void> {
 
 describe("two people", () => {
   test("see each other's comments, edits, replies and deletions appear", async () => {
-    const ada = await open(await enter(), `user=${ADA}&discussion=1`);
+    const one = await enter();
+    await one.context.clock.install();
+    const ada = await open(one, `user=${ADA}&discussion=1`);
     const grace = await open(await enter(), `user=${GRACE}&discussion=1`);
 
     await write(ada, "Does the effect survive a mixed model?");
     await comment(grace, "Does the effect survive a mixed model?").waitFor();
-    expect(await grace.locator(".thread [aria-live=polite]").textContent()).toBe("1 new comment");
+    expect(await grace.getByRole("status").textContent()).toBe("1 new comment, by ada");
     await grace.getByRole("button", { name: "1 new" }).waitFor();
 
     await comment(grace, "Does the effect survive a mixed model?")
@@ -67,22 +69,61 @@ describe("two people", () => {
     await comment(grace, "Does it survive a mixed model?").waitFor();
 
     await comment(ada, "Does it survive a mixed model?").getByRole("button", { name: "Delete" }).click();
+    await ada.getByText("This comment was deleted.").waitFor();
+    // It can be undone until then.
+    await ada.clock.fastForward(6_000);
     await grace.getByText("This comment was deleted.").waitFor();
     await comment(grace, "It does, barely.").waitFor();
+  });
+
+  test("see each other's votes, each their own in all their tabs, and votes survive double clicks", async () => {
+    const ada = await open(await enter(), `user=${ADA}&discussion=1`);
+    const one = await enter();
+    const grace = [
+      await open(one, `user=${GRACE}&discussion=1`),
+      await open(one, `user=${GRACE}&discussion=1`),
+    ] as const;
+    const text = "Vote on this, please.";
+    await write(ada, text);
+    const up = (page: Page) => comment(page, text).getByRole("button", { name: /^Vote up: the comment by ada/ });
+    await up(grace[0]).click();
+    // The author has no buttons, but sees the sum.
+    await comment(ada, text).getByText("Votes up: 1").waitFor();
+    expect(await comment(ada, text).getByRole("button", { name: /^Vote/ }).count()).toBe(0);
+    const shows = async (page: Page, name: string, pressed: boolean) =>
+      comment(page, text).getByRole("button", { name, exact: true, pressed }).waitFor();
+    await shows(grace[1], "Vote up: the comment by ada, now 1", true);
+    // Only when the second click is written may the other tab vote: the last vote counts.
+    const written = grace[0].waitForResponse(
+      (response) => response.url().endsWith("/vote") && response.request().postData() === '{"value":1}',
+    );
+    await up(grace[0]).dblclick();
+    await written;
+    await shows(grace[1], "Vote up: the comment by ada, now 1", true);
+    await comment(grace[1], text)
+      .getByRole("button", { name: /^Vote down/ })
+      .click();
+    for (const page of grace) {
+      await shows(page, "Vote down: the comment by ada, now 1", true);
+      await shows(page, "Vote up: the comment by ada, now 0", false);
+    }
+    await comment(ada, text).getByText("Votes down: 1").waitFor();
+    await grace[0].reload();
+    await shows(grace[0], "Vote down: the comment by ada, now 1", true);
   });
 
   test("see discussions begin and be resolved", async () => {
     const ada = await open(await enter(), `user=${ADA}`);
     const grace = await open(await enter(), `user=${GRACE}`);
-    await ada.getByRole("button", { name: "New", exact: true }).click();
+    await ada.getByRole("link", { name: "New", exact: true }).click();
     await ada.getByLabel("Topic").fill("Blinding of the raters");
     await ada.getByLabel("Text").fill("Who knew the conditions?");
     await ada.getByRole("button", { name: "Start discussion" }).click();
     await ada.getByRole("heading", { name: "Blinding of the raters" }).waitFor();
-    await grace.getByRole("button", { name: /Blinding of the raters/ }).click();
+    await grace.getByRole("link", { name: /Blinding of the raters/ }).click();
     await ada.getByRole("button", { name: "Mark as resolved" }).click();
     await grace.locator(".thread .resolved").waitFor();
-    expect(await grace.getByRole("button", { name: /Blinding of the raters/ }).count()).toBe(1);
+    expect(await grace.getByRole("link", { name: /Blinding of the raters/ }).count()).toBe(1);
   });
 });
 
@@ -154,7 +195,7 @@ test("a removed member's page stops updating and says why", async () => {
   const ada = await open(await enter(), `user=${ADA}&community=${REPLICATION_LAB}&discussion=3`);
   await ada.getByRole("heading", { name: "Plan for our replication" }).waitFor();
   await server.membership(ADA, REPLICATION_LAB, null);
-  await ada.getByRole("alert").filter({ hasText: "You are no longer a member of Replication lab." }).waitFor();
+  await ada.locator(".notice").filter({ hasText: "You are no longer a member of Replication lab." }).waitFor();
   await until(
     "the private text is gone",
     async () => (await ada.getByText("agree on the exclusion rules").count()) === 0,
@@ -199,7 +240,7 @@ test("everything can be done with the keyboard", async () => {
   const ada = await open(await enter(), `user=${ADA}`);
   await ada.keyboard.press("Tab");
   expect(await ada.evaluate(() => document.activeElement?.textContent)).toBe("Skip to the discussions");
-  const target = ada.getByRole("button", { name: /Where is the raw data/ });
+  const target = ada.getByRole("link", { name: /Where is the raw data/ });
   for (let tabs = 0; tabs < 40 && !(await target.evaluate((node) => node === document.activeElement)); tabs += 1)
     await ada.keyboard.press("Tab");
   await ada.keyboard.press("Enter");

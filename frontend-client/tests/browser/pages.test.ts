@@ -17,7 +17,7 @@ afterAll(async () => {
 /** Opens a page and notes what the console says of its Content-Security-Policy. */
 async function open(path: string) {
   const page = await reader.context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   const said: string[] = [];
   page.on("console", (message) => {
     if (/content security policy/i.test(message.text())) said.push(message.text());

@@ -26,7 +26,7 @@ async function enter(): Promise<Person> {
 
 async function open(one: Person, query: string): Promise<Page> {
   const page = await one.context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   await page.goto(`${server.url}/?${query}`);
   await page.locator('[data-state="live"]').waitFor();
   return page;
@@ -71,14 +71,16 @@ test("after choosing another user in the same browser nothing of the previous us
 test("typed text survives another discussion, a chip, Escape and a reload, until it is sent", async () => {
   const page = await open(await enter(), `user=${ADA}&discussion=1`);
   await field(page).fill("Half a thought that must not be lost.");
-  await page.getByRole("button", { name: /Where is the raw data/ }).click();
+  await page.getByRole("link", { name: /Where is the raw data/ }).click();
   await page.getByRole("heading", { name: "Where is the raw data?" }).waitFor();
   expect(await field(page).inputValue()).toBe("");
   await page.goBack();
   await page.locator(".thread h2", { hasNotText: "Where is the raw data?" }).waitFor();
   expect(await field(page).inputValue()).toBe("Half a thought that must not be lost.");
-  await page.getByRole("button", { name: "All", exact: true }).click();
+  await page.getByRole("link", { name: "All", exact: true }).click();
+  await page.waitForURL((url) => !url.searchParams.has("discussion"));
   await page.goBack();
+  await page.waitForURL((url) => url.searchParams.has("discussion"));
   await page.reload();
   await field(page).waitFor();
   expect(await field(page).inputValue()).toBe("Half a thought that must not be lost.");

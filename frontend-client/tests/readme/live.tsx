@@ -1,8 +1,10 @@
 "use client";
+import type { ApiConfig } from "@scicommons/discussions-client";
 import { RealtimeProvider, useDiscussions } from "@scicommons/discussions-client/react";
 import type { ReactNode } from "react";
 
-const api = { baseUrl: "https://live.example.org", token: getAccessToken };
+// The session cookie says who asks. With access tokens, write `token: getAccessToken` instead (see ApiConfig).
+const api: ApiConfig = { baseUrl: process.env.NEXT_PUBLIC_DISCUSSIONS_URL ?? "", credentials: "include" };
 
 // Render this below your QueryClientProvider.
 export const Live = ({ user, children }: { user: { id: number } | null; children: ReactNode }) => (
@@ -20,6 +22,3 @@ export function Discussions({ articleId, communityId }: { articleId: number; com
     </ul>
   );
 }
-
-/** You write this function. It returns the access token; with `refresh`, the server refused the last one. */
-declare function getAccessToken(request: { refresh: boolean }): Promise<string | null>;

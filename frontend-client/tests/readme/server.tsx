@@ -14,8 +14,8 @@ export async function Page({
 }) {
   const queryClient = new QueryClient();
   const headers = { Cookie: (await cookies()).toString() };
-  const context = { config: { baseUrl: "https://live.example.org", headers }, user };
-  await queryClient.prefetchInfiniteQuery(discussionsQuery({ articleId, communityId }, context));
+  const config = { baseUrl: process.env.NEXT_PUBLIC_DISCUSSIONS_URL ?? "", headers };
+  await queryClient.prefetchInfiniteQuery(discussionsQuery({ articleId, communityId }, { config, user }));
   return (
     <HydrationBoundary state={dehydrate(queryClient)}>
       <Discussions articleId={articleId} communityId={communityId} />

@@ -1,28 +1,35 @@
 "use client";
 import { explain } from "@scicommons/discussions-client";
-import { places, useComments, useDraft } from "@scicommons/discussions-client/react";
+import { places, useComments, useDraft, useMutate } from "@scicommons/discussions-client/react";
 import { Markdown } from "@scicommons/discussions-client/markdown";
 import "katex/dist/katex.min.css";
 
 export function Thread({ discussionId }: { discussionId: number }) {
-  const { comments, create, retry, discard } = useComments(discussionId);
+  const { comments, isEmpty, error, refetch, ...actions } = useComments(discussionId);
   const draft = useDraft(places.comment(discussionId));
+  const create = useMutate(actions.create);
+  const retry = useMutate(actions.retry);
   const send = () => {
     const { text, topic } = draft;
-    // If the server refuses it, the item has an `error`.
-    create({ text }, { key: draft.key() }).catch(() => undefined);
+    create.mutate({ text }, { key: draft.key() });
     draft.sent({ text, topic });
   };
   return (
     <>
+      {error && (
+        <p role="alert">
+          The comments could not be loaded: {explain(error)} <button onClick={() => void refetch()}>Try again</button>
+        </p>
+      )}
+      {isEmpty && <p>No comments yet.</p>}
       {comments.map((one) => (
         <article key={one.key}>
           <Markdown text={one.text ?? "*Deleted*"} />
           {one.error !== undefined && (
             <p role="alert">
-              Not sent: {explain(one.error)}{" "}
-              <button onClick={() => void retry(one.key).catch(() => undefined)}>Try again</button>
-              <button onClick={() => discard(one.key)}>Discard</button>
+              Not sent: {explain(one.error)} <button onClick={() => retry.mutate(one.key)}>Try again</button>
+              <button onClick={() => actions.edit(one.key)}>Edit</button>
+              <button onClick={() => actions.discard(one.key)}>Discard</button>
             </p>
           )}
         </article>

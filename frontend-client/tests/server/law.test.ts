@@ -11,6 +11,9 @@ import {
   isApiError,
   listComments,
   listDiscussions,
+  markArticleRead,
+  markRead,
+  markUnread,
   RealtimeClient,
   updateComment,
   updateDiscussion,
@@ -20,6 +23,7 @@ import {
   type DiscussionPage,
   type Event,
 } from "../../src/index.js";
+import { isUnknown } from "../../src/core/reducers/unread.js";
 import { Server, until } from "../support/server.js";
 
 const ARTICLE = 1;
@@ -37,7 +41,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 const action = fc.record({
-  kind: fc.nat({ max: 7 }),
+  kind: fc.nat({ max: 11 }),
   who: fc.nat({ max: 2 }),
   pick: fc.nat(),
   text: fc.string({ minLength: 1, maxLength: 12 }),
@@ -63,7 +67,12 @@ async function perform(discussion: number, { kind, who, pick, text }: Action, co
   else if (kind === 2) await allowRefusal(createComment(discussion, { text }, as));
   else if (kind < 6) await allowRefusal(createComment(discussion, { text, parent_id: id || null }, as));
   else if (kind === 6) await allowRefusal(updateComment(id, { text }, as));
-  else await allowRefusal(deleteComment(id, as));
+  else if (kind === 7) await allowRefusal(deleteComment(id, as));
+  else if (kind === 8) await allowRefusal(markRead(discussion, { comment_ids: [id, id + 1] }, as));
+  else if (kind === 9)
+    await allowRefusal(markRead(discussion, { discussion: pick % 2 === 0, up_to_comment_id: id || null }, as));
+  else if (kind === 10) await allowRefusal(markUnread(discussion, { from_comment_id: id || null }, as));
+  else await allowRefusal(markArticleRead(ARTICLE, { community_id: community }, as));
 }
 
 /** The events that polls deliver after a cursor. */
@@ -127,7 +136,11 @@ test.each([
           comments = folded.value;
         }
         const shown = discussions.flatMap((page) => page.discussions).slice(0, freshList.discussions.length);
-        expect(shown).toEqual(freshList.discussions);
+        // Some events leave a count unknown.
+        const expected = freshList.discussions.map((one, at) =>
+          shown[at] && isUnknown(shown[at]) ? { ...one, unread_count: null, first_unread_comment_id: null } : one,
+        );
+        expect(shown).toEqual(expected);
         expect(comments.flatMap((page) => page.comments)).toEqual(freshComments.comments);
         expect(events.map((event) => event.event_id)).toEqual(
           [...new Set(events.map((event) => event.event_id))].sort((a, b) => a - b),
@@ -151,18 +164,19 @@ test("two attempts with one Idempotency-Key make one comment", async () => {
 test("after a crash of the server the client registers again, and no event is missed or doubled", async () => {
   const reader = people[0] as ApiConfig;
   const as = callOptions(reader);
-  const { last_event_id } = await listComments(1, {}, as);
+  // Events of other tests may still be on their way.
+  const { id } = await createDiscussion(ARTICLE, { community_id: OPEN_METHODS, topic: "A crash", text: "comes" }, as);
+  const { last_event_id } = await listComments(id, {}, as);
   const { events, client } = await follow(reader, ADA, last_event_id);
-  await createComment(1, { text: "Before the crash." }, as);
+  const comments = () =>
+    events.flatMap((event) => (event.type === "new_comment" && event.discussion_id === id ? [event.text] : []));
+  await createComment(id, { text: "Before the crash." }, as);
   await server.kill();
   await until("it is noticed", () => client.status.state === "stale");
   await server.start();
-  await createComment(1, { text: "After the crash." }, as);
-  await until("both are here", () => events.length >= 2);
-  expect(events.map((event) => ("text" in event ? event.text : event.type))).toEqual([
-    "Before the crash.",
-    "After the crash.",
-  ]);
+  await createComment(id, { text: "After the crash." }, as);
+  await until("both are here", () => comments().includes("After the crash."));
+  expect(comments()).toEqual(["Before the crash.", "After the crash."]);
   client.close();
 });
 

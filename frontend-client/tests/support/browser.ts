@@ -1,7 +1,5 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium, type BrowserContext } from "playwright-core";
+import { chromium, type Browser, type BrowserContext } from "playwright-core";
+import { afterAll } from "vitest";
 
 const args = [
   "--disable-gpu",
@@ -17,22 +15,19 @@ export interface Person {
   close(): Promise<void>;
 }
 
-/** A separate browser, as of another person. */
+/** The program is started once for each test file. */
+let chromiumOfFile: Promise<Browser> | undefined;
+afterAll(async () => (await chromiumOfFile)?.close());
+
+/** A browser profile of its own, as of another person: cookies, storage, locks and channels are not shared with others. */
 export async function person(
   options: { colorScheme?: "light" | "dark"; viewport?: { width: number; height: number } } = {},
 ): Promise<Person> {
-  const profile = await mkdtemp(join(tmpdir(), "discussions-browser-"));
-  const context = await chromium.launchPersistentContext(profile, {
+  chromiumOfFile ??= chromium.launch({
     executablePath: process.env["CHROMIUM_PATH"] ?? "/usr/bin/chromium",
     chromiumSandbox: process.getuid?.() !== 0,
     args,
-    ...options,
   });
-  return {
-    context,
-    close: async () => {
-      await context.close();
-      await rm(profile, { recursive: true, force: true, maxRetries: 3 });
-    },
-  };
+  const context = await (await chromiumOfFile).newContext(options);
+  return { context, close: () => context.close() };
 }

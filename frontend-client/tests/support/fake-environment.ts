@@ -13,6 +13,11 @@ export class FakeTimers implements Timers {
   };
   clear = (handle: unknown) => void this.waiting.delete(handle as number);
 
+  /** Time passes and no timer runs meanwhile, as when the machine sleeps. */
+  sleep(ms: number): void {
+    this.#now += ms;
+  }
+
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     await settle();
@@ -42,6 +47,7 @@ interface LockRequest {
 export class FakeBrowser {
   readonly timers = new FakeTimers();
   readonly messages: unknown[] = [];
+  readonly tabs: FakeTab[] = [];
   readonly #channels = new Set<{ name: string; channel: Channel; tab: FakeTab | undefined }>();
   /** By lock name: a function that takes the lock from its holder. */
   readonly #held = new Map<string, { lose: () => void }>();
@@ -49,7 +55,9 @@ export class FakeBrowser {
   readonly #hung = new Map<FakeTab, (() => void)[]>();
 
   tab(options: { locks?: boolean } = {}): FakeTab {
-    return new FakeTab(this, options.locks ?? true);
+    const tab = new FakeTab(this, options.locks ?? true);
+    this.tabs.push(tab);
+    return tab;
   }
 
   get channelNames(): string[] {
@@ -136,6 +144,7 @@ export class FakeBrowser {
 export class FakeTab {
   visible = true;
   online = true;
+  focused = true;
   readonly #listeners = new Map<PageSignal, Set<() => void>>();
 
   constructor(
@@ -166,6 +175,7 @@ export class FakeTab {
       page: {
         isVisible: () => this.visible,
         isOnline: () => this.online,
+        hasFocus: () => this.focused,
         on: (signal, listener) => {
           const set = this.#listeners.get(signal) ?? new Set();
           this.#listeners.set(signal, set.add(listener));

@@ -1,5 +1,5 @@
-import type { Author, ViewerInfo } from "../../src/index.js";
-import { coded, COMMUNITY, Model } from "./model.js";
+import type { Author, NewDiscussion, ViewerInfo, VoteValue } from "../../src/index.js";
+import { coded, COMMUNITY, JOINED, Model, READER, type NewReads } from "./model.js";
 
 interface Parked {
   queue: string;
@@ -10,7 +10,7 @@ interface Parked {
 /** A server behind a `fetch` function, with long polls and with faults that tests inject. */
 export class FakeServer {
   readonly model = new Model();
-  readonly requests: { method: string; path: string; headers: Headers }[] = [];
+  readonly requests: { method: string; path: string; headers: Headers; body?: unknown; keepalive?: boolean }[] = [];
   readonly queues = new Set<string>();
   readonly parked: Parked[] = [];
   /** If it returns an answer, that replaces the server's answer. "down" means that no server answers. */
@@ -18,10 +18,15 @@ export class FakeServer {
   /** The buffer no longer has the events up to this one. */
   forgotten = 0;
   /** The user of calls whose token names nobody. The token `user-2` belongs to user 2, and `anonymous` to nobody. */
-  viewer: ViewerInfo = { user_id: 1, memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null }] };
+  viewer: ViewerInfo = {
+    user_id: 1,
+    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED }],
+  };
   me: Author = { id: 1, username: "ada", avatar_url: null };
   /** The answers of writes wait for this promise. */
   writesAfter: Promise<void> = Promise.resolve();
+  /** Lists and threads are read at once, and their answers wait for this promise. */
+  readsAfter: Promise<void> = Promise.resolve();
   readonly #answered = new Map<string, unknown>();
   #last = 0;
 
@@ -29,15 +34,17 @@ export class FakeServer {
     const url = new URL(String(input), "http://fake");
     const method = init?.method ?? "GET";
     const headers = new Headers(init?.headers);
-    this.requests.push({ method, path: url.pathname, headers });
+    const body = init?.body ? (JSON.parse(String(init.body)) as Record<string, never>) : {};
+    const keepalive = init?.keepalive ?? false;
+    this.requests.push({ method, path: url.pathname, headers, body, keepalive });
     init?.signal?.throwIfAborted();
     const trouble = this.trouble?.(url.pathname, method, headers);
     if (trouble === "down") throw new TypeError("fetch failed");
     if (trouble) return trouble;
     if (url.pathname === "/poll") return this.#poll(url.searchParams, init?.signal ?? undefined);
-    const body = init?.body ? (JSON.parse(String(init.body)) as Record<string, never>) : {};
     const response = this.#route(method, url, body, headers);
     if (method !== "GET" && !/register|heartbeat|queues/.test(url.pathname)) await this.writesAfter;
+    if (method === "GET" && /comments$|discussions$/.test(url.pathname)) await this.readsAfter;
     return response;
   };
 
@@ -102,9 +109,25 @@ export class FakeServer {
     const query = url.searchParams;
     const viewer = this.#viewerOf(headers);
     const page = [query.get("cursor"), Number(query.get("limit") ?? 20), viewer] as const;
+    const around = query.has("around") ? Number(query.get("around")) : undefined;
     const made = (value: unknown, status = 200) => (value ? Response.json(value, { status }) : coded(404, "not_found"));
     const done = () => new Response(null, { status: 204 });
-    switch (`${method} ${first}${second ? `/${second}` : ""}`) {
+    const route = `${method} ${first}${second ? `/${second}` : ""}`;
+    const found = this.model.discussions.find((one) => one.id === Number(id));
+    switch (route) {
+      case "POST discussions/read":
+        if (!found || !viewer) return coded(404, "discussion_not_found");
+        this.model.markRead(Number(id), body as NewReads, viewer);
+        return done();
+      case "POST discussions/unread":
+        if (!found || !viewer) return coded(404, "discussion_not_found");
+        this.model.markUnread(Number(id), body["from_comment_id"] ?? null, viewer);
+        return done();
+      case "POST articles/read":
+        this.model.markArticleRead(viewer ?? undefined);
+        return done();
+      case "GET unread":
+        return viewer ? made(this.model.unread(viewer, Number(query.get("limit") ?? 20))) : coded(401, "token_missing");
       case "POST register": {
         const queue_id = `queue-${(this.#last += 1)}`;
         this.queues.add(queue_id);
@@ -127,8 +150,12 @@ export class FakeServer {
         return done();
       case "GET articles/discussions":
         return made(this.model.discussionPage(...page));
+      case "POST articles/discussions": {
+        const { topic, text } = body as unknown as NewDiscussion;
+        return made(structuredClone(this.model.createDiscussion(topic, text, this.me)), 201);
+      }
       case "GET discussions":
-        return made(structuredClone(this.model.discussions.find((one) => one.id === Number(id))));
+        return made(found && this.model.shown(found, viewer));
       case "PATCH discussions":
         return (
           outdated(this.model.discussions, id, body) ?? made(this.model.updateDiscussion(Number(id), body, this.me))
@@ -136,7 +163,9 @@ export class FakeServer {
       case "DELETE discussions":
         return this.model.deleteDiscussion(Number(id)) ? done() : coded(404, "discussion_not_found");
       case "GET discussions/comments":
-        return made(this.model.commentPage(Number(id), ...page));
+        return around !== undefined && !this.model.comments.some((one) => one.id === around)
+          ? coded(404, "comment_not_found")
+          : made(this.model.commentPage(Number(id), ...page, around));
       case "POST discussions/comments": {
         const key = headers.get("idempotency-key") ?? "";
         if (!this.#answered.has(key)) {
@@ -152,6 +181,16 @@ export class FakeServer {
           outdated(this.model.comments, id, body) ??
           made(this.model.updateComment(Number(id), body["text"] as unknown as string))
         );
+      case "PUT comments/vote":
+      case "PUT discussions/vote": {
+        const kind = route === "PUT comments/vote" ? "comments" : "discussions";
+        const value = body["value"] as unknown as VoteValue;
+        const timestamp = this.model.vote(kind, Number(id), READER, value);
+        const { upvotes, downvotes } = this.model[kind].find((one) => one.id === Number(id)) ?? {};
+        return timestamp
+          ? made({ upvotes, downvotes, own_vote: value, timestamp })
+          : coded(409, kind === "comments" ? "comment_deleted" : "discussion_deleted");
+      }
       case "DELETE comments":
         return this.model.deleteComment(Number(id)) ? done() : coded(404, "comment_not_found");
     }

@@ -7,13 +7,37 @@ import type {
   DiscussionPage,
   ErrorCode,
   Event,
+  Unread,
   ViewerInfo,
+  VoteValue,
 } from "../../src/index.js";
 
 type Change = Event extends infer E ? (E extends Event ? Omit<E, "event_id" | "timestamp"> : never) : never;
 
 export const ARTICLE = 1;
 export const COMMUNITY = 7;
+
+/** The user whose votes are the model's own votes. */
+export const READER = 1;
+
+/** Before everything that a model has. */
+export const JOINED = "2025-01-01T00:00:00Z";
+
+const noVotes = { upvotes: 0, downvotes: 0, own_vote: 0 as const };
+const nothingUnread = { is_unread: false, unread_count: 0, first_unread_comment_id: null };
+
+/** What a user has marked as read of a discussion. */
+interface Marks {
+  isRead: boolean;
+  comments: Set<number>;
+}
+
+/** What is to be marked as read. */
+export interface NewReads {
+  discussion?: boolean;
+  comment_ids?: readonly number[];
+  up_to_comment_id?: number | null;
+}
 
 /** A model of the server in memory: its discussions and comments after some changes, and the events of these changes. */
 export class Model {
@@ -25,6 +49,16 @@ export class Model {
   base = 0;
   readonly discussions: Discussion[] = [];
   readonly comments: Comment[] = [];
+  /** The viewer of the model's pages that are not made for another one. */
+  reader: ViewerInfo = {
+    user_id: READER,
+    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED }],
+  };
+  /** An event that would have more ranges of comments that are read has none. */
+  mostRanges = 500;
+  readonly #votes = new Map<Discussion | Comment, Map<number, VoteValue>>();
+  /** By user and discussion, as `1:2`. */
+  readonly #marks = new Map<string, Marks>();
   #clock = Date.parse("2026-01-01T00:00:00Z");
 
   get head(): number {
@@ -66,6 +100,9 @@ export class Model {
       resolved_at: null,
       resolved_by: null,
       comment_count: 0,
+      comment_version: 0,
+      ...noVotes,
+      ...nothingUnread,
       ...times,
     };
     this.discussions.push(discussion);
@@ -117,10 +154,12 @@ export class Model {
     const depth = (parent?.depth ?? 0) + 1;
     const id = this.comments.length + 1;
     const times = { created_at: time, updated_at: time, edited_at: null, deleted_at: null };
-    const comment: Comment = { id, discussion_id: discussionId, parent_id: parentId, depth, text, author, ...times };
+    const place = { id, discussion_id: discussionId, parent_id: parentId, depth };
+    const comment: Comment = { ...place, text, author, ...noVotes, is_unread: false, ...times };
     this.comments.push(comment);
     discussion.comment_count += 1;
-    const { comment_count } = discussion;
+    discussion.comment_version += 1;
+    const { comment_count, comment_version } = discussion;
     this.#emit(
       {
         type: "new_comment",
@@ -130,8 +169,11 @@ export class Model {
         depth,
         text,
         author,
+        upvotes: 0,
+        downvotes: 0,
         edited_at: null,
         comment_count,
+        comment_version,
       },
       time,
     );
@@ -145,8 +187,8 @@ export class Model {
     if (comment.text === text) return comment;
     const time = this.#tick();
     Object.assign(comment, { text, updated_at: time, edited_at: time });
-    const { parent_id, author } = comment;
-    const state = { comment_id: id, parent_id, text, author, edited_at: time };
+    const { parent_id, author, upvotes, downvotes } = comment;
+    const state = { comment_id: id, parent_id, text, author, upvotes, downvotes, edited_at: time };
     this.#emit({ type: "updated_comment", ...this.#place(discussion), ...state }, time);
     return comment;
   }
@@ -158,7 +200,8 @@ export class Model {
     const time = this.#tick();
     Object.assign(comment, { text: null, author: null, deleted_at: time });
     discussion.comment_count -= 1;
-    const { comment_count } = discussion;
+    discussion.comment_version += 1;
+    const { comment_count, comment_version } = discussion;
     this.#redact({ text: null, author: null }, time, (event) => isOfComment(event, id));
     this.#emit(
       {
@@ -167,10 +210,166 @@ export class Model {
         comment_id: id,
         parent_id: comment.parent_id,
         comment_count,
+        comment_version,
       },
       time,
     );
     return true;
+  }
+
+  /** A vote of a user on a discussion, or on a comment. The reader of the model is user 1. Returns when it was counted. */
+  vote(kind: "discussions" | "comments", id: number, user_id: number, value: VoteValue): string | undefined {
+    const item = this[kind].find((one) => one.id === id);
+    if (!item || item.deleted_at) return undefined;
+    const time = this.#tick();
+    const votes = this.#votes.get(item) ?? new Map<number, VoteValue>();
+    this.#votes.set(item, votes);
+    if ((votes.get(user_id) ?? 0) === value) return time;
+    votes.set(user_id, value);
+    const count = (which: VoteValue) => [...votes.values()].filter((one) => one === which).length;
+    Object.assign(item, { upvotes: count(1), downvotes: count(-1), ...(user_id === READER && { own_vote: value }) });
+    const discussion = "topic" in item ? item : this.discussions.find((one) => one.id === item.discussion_id);
+    if (!discussion) return undefined;
+    const place = { ...this.#place(discussion), comment_id: "topic" in item ? null : id };
+    // Others' own votes have their numbers, but the reader never gets them.
+    if (user_id === READER) this.#emit({ type: "own_vote_changed", ...place, user_id, value }, time);
+    const { upvotes, downvotes } = item;
+    this.#emit({ type: "votes_changed", ...place, upvotes, downvotes }, time);
+    return time;
+  }
+
+  /** The reader joins now: what is older counts as read. */
+  join(): void {
+    const joined_at = this.#tick();
+    this.reader = {
+      ...this.reader,
+      memberships: this.reader.memberships.map((membership) => ({ ...membership, joined_at })),
+    };
+  }
+
+  /** Marks as read what is unread for the viewer. Returns whether that has changed anything. */
+  markRead(id: number, marks: NewReads, viewer = this.reader): boolean {
+    const discussion = this.discussions.find((one) => one.id === id);
+    if (!discussion) return false;
+    const { isRead, comments } = this.#marksOf(viewer, id);
+    const upTo = marks.up_to_comment_id ?? 0;
+    const added = this.comments.filter(
+      (one) =>
+        one.discussion_id === id &&
+        (one.id <= upTo || marks.comment_ids?.includes(one.id)) &&
+        this.#isUnread(one, viewer),
+    );
+    added.forEach((one) => comments.add(one.id));
+    const isNews = marks.discussion === true && !isRead;
+    if (isNews) this.#marksOf(viewer, id).isRead = true;
+    if (added.length === 0 && !isNews) return false;
+    this.#tellMarks(discussion, viewer);
+    return true;
+  }
+
+  /** Takes marks back: of all comments from `from` on, or of everything. */
+  markUnread(id: number, from: number | null = null, viewer = this.reader): boolean {
+    const discussion = this.discussions.find((one) => one.id === id);
+    if (!discussion) return false;
+    const marks = this.#marksOf(viewer, id);
+    const gone = [...marks.comments].filter((one) => one >= (from ?? 0));
+    gone.forEach((one) => marks.comments.delete(one));
+    const isNews = from === null && marks.isRead;
+    if (isNews) marks.isRead = false;
+    if (gone.length === 0 && !isNews) return false;
+    this.#tellMarks(discussion, viewer);
+    return true;
+  }
+
+  markArticleRead(viewer = this.reader): void {
+    for (const one of this.discussions) {
+      if (one.deleted_at !== null) continue;
+      const { is_unread, unread_count } = this.shown(one, viewer);
+      if (is_unread || (unread_count ?? 0) > 0)
+        this.markRead(one.id, { discussion: true, up_to_comment_id: this.comments.length }, viewer);
+    }
+  }
+
+  /** A discussion as this viewer sees it, who may be no member. */
+  shown(discussion: Discussion, viewer: ViewerInfo | null): Discussion {
+    const copy = structuredClone(discussion);
+    if (!viewer?.memberships.some((one) => one.community_id === discussion.community_id))
+      return { ...copy, is_unread: null, unread_count: null, first_unread_comment_id: null };
+    const unread = this.comments.filter((one) => one.discussion_id === discussion.id && this.#isUnread(one, viewer));
+    return {
+      ...copy,
+      is_unread: isUnreadAtFirst(discussion, viewer) && !this.#marksOf(viewer, discussion.id).isRead,
+      unread_count: unread.length,
+      first_unread_comment_id: unread[0]?.id ?? null,
+    };
+  }
+
+  /** What is unread for the viewer: the sums, and the newest discussions. */
+  unread(viewer: ViewerInfo, limit: number): Unread {
+    const all = this.discussions
+      .toReversed()
+      .filter(({ deleted_at }) => deleted_at === null)
+      .map((one) => this.shown(one, viewer))
+      .filter(({ is_unread, unread_count }) => is_unread || (unread_count ?? 0) > 0);
+    const sums = {
+      community_id: COMMUNITY,
+      discussions: all.length,
+      comments: all.reduce((sum, one) => sum + (one.unread_count ?? 0), 0),
+    };
+    const discussions = all.slice(0, limit).map((one) => ({
+      id: one.id,
+      community_id: one.community_id,
+      article_id: one.article_id,
+      topic: one.topic ?? "",
+      is_unread: one.is_unread ?? false,
+      unread_count: one.unread_count ?? 0,
+      first_unread_comment_id: one.first_unread_comment_id,
+      comment_version: one.comment_version,
+    }));
+    return {
+      communities: all.length > 0 ? [sums] : [],
+      articles: all.length > 0 ? [{ ...sums, article_id: ARTICLE }] : [],
+      discussions,
+      last_event_id: this.head,
+      next_cursor: all.length > limit ? String(discussions.at(-1)?.id) : null,
+    };
+  }
+
+  #isUnread(comment: Comment, viewer: ViewerInfo): boolean {
+    return isUnreadAtFirst(comment, viewer) && !this.#marksOf(viewer, comment.discussion_id).comments.has(comment.id);
+  }
+
+  #marksOf({ user_id }: ViewerInfo, discussion: number): Marks {
+    const name = `${user_id}:${discussion}`;
+    const marks = this.#marks.get(name) ?? { isRead: false, comments: new Set() };
+    this.#marks.set(name, marks);
+    return marks;
+  }
+
+  /** Others' marks have their numbers too, but the reader never gets them. */
+  #tellMarks(discussion: Discussion, viewer: ViewerInfo): void {
+    if (viewer.user_id !== READER) return;
+    const { is_unread, unread_count, first_unread_comment_id, comment_version } = this.shown(discussion, viewer);
+    const read = [...this.#marksOf(viewer, discussion.id).comments].sort((a, b) => a - b);
+    const ranges: [number, number][] = [];
+    for (const id of read) {
+      const last = ranges.at(-1);
+      const between = this.comments.slice(last?.[1] ?? 0, id - 1);
+      const isUnread = (one: Comment) => one.discussion_id === discussion.id && this.#isUnread(one, viewer);
+      // As on the server, a range may cover whatever is not unread.
+      if (last && this.head % 2 === 0 && !between.some(isUnread)) last[1] = id;
+      else ranges.push([id, id]);
+    }
+    const event = {
+      ...this.#place(discussion),
+      user_id: viewer.user_id,
+      is_unread: is_unread ?? false,
+      unread_count: unread_count ?? 0,
+      first_unread_comment_id,
+      comment_version,
+      read_comments: ranges.length > this.mostRanges ? null : ranges,
+    };
+    this.#emit({ type: "read_state_changed", ...event }, this.#tick());
   }
 
   membership(user_id: number, role: "member" | null): void {
@@ -180,9 +379,9 @@ export class Model {
     );
   }
 
-  discussionPage(cursor: string | null, limit: number, viewer: ViewerInfo | null = null): DiscussionPage {
+  discussionPage(cursor: string | null, limit: number, viewer: ViewerInfo | null = this.reader): DiscussionPage {
     const newest = this.discussions.toReversed().filter((one) => cursor === null || one.id < Number(cursor));
-    const discussions = structuredClone(newest.slice(0, limit));
+    const discussions = newest.slice(0, limit).map((one) => this.shown(one, viewer));
     const next_cursor = newest.length > limit ? String(discussions.at(-1)?.id) : null;
     return { discussions, last_event_id: this.head, next_cursor, viewer };
   }
@@ -191,15 +390,60 @@ export class Model {
     discussionId: number,
     cursor: string | null,
     limit: number,
-    viewer: ViewerInfo | null = null,
+    viewer: ViewerInfo | null = this.reader,
+    around?: number,
   ): CommentPage {
     const all = this.comments.filter((one) => one.discussion_id === discussionId);
+    const byId = new Map(all.map((one) => [one.id, one]));
+    const rootOf = (one: Comment): number => {
+      const parent = one.parent_id === null ? undefined : byId.get(one.parent_id);
+      return parent ? rootOf(parent) : one.id;
+    };
+    // As on the server: roots in order, each followed by its replies, and at most five times as many comments as roots.
+    const ordered = all
+      .map((one) => ({ one, root: rootOf(one) }))
+      .sort((a, b) => a.root - b.root || a.one.id - b.one.id);
+    // Where the page's two parts meet: one goes back from there, and one on.
+    const isBefore = cursor?.startsWith("before-") ?? false;
+    const [root = 0, comment = Infinity] = (cursor ?? "0").replace("before-", "").split("-").map(Number);
+    const covers = (item: { one: Comment; root: number }) =>
+      item.root < root || (item.root === root && (isBefore ? item.one.id < comment : item.one.id <= comment));
+    const at =
+      around === undefined ? ordered.filter(covers).length : ordered.findIndex(({ one }) => one.id === around) + 1;
+    const after = around === undefined ? (isBefore ? 0 : limit) : Math.floor(limit / 2);
+    const before = around === undefined ? (isBefore ? limit : 0) : limit - after;
+    const rest = ordered.slice(at);
+    const nextRoot = rest.filter((item) => item.one.depth === 1)[after]?.one.id ?? Infinity;
+    const later = rest.filter((item) => item.root < nextRoot).slice(0, 5 * after);
+    const previousRoot =
+      ordered
+        .slice(0, at)
+        .filter((item) => item.one.depth === 1)
+        .at(-1 - before)?.one.id ?? 0;
+    const earlier = ordered.slice(0, at).filter((item) => item.root > previousRoot);
+    const start = before === 0 ? at : at - Math.min(earlier.length, 5 * before);
+    const items = ordered.slice(start, at + later.length);
+    const next = ordered[at + later.length];
+    const last = items.at(-1);
+    const continues = last !== undefined && next?.root === last.root;
+    const next_cursor = last && next ? (continues ? `${last.root}-${last.one.id}` : String(last.root)) : null;
+    const first = items[0];
+    const previous_cursor = first && start > 0 ? `before-${first.root}-${first.one.id}` : null;
+    const shown = new Set(items.map(({ one }) => one.id));
+    const below = new Map<number | null, Comment[]>();
+    for (const one of all) {
+      const replies = below.get(one.parent_id);
+      if (replies) replies.push(one);
+      else below.set(one.parent_id, [one]);
+    }
+    const isMember = viewer?.memberships.some((one) => one.community_id === COMMUNITY);
+    const isUnread = (one: Comment) => (viewer && isMember ? this.#isUnread(one, viewer) : null);
     const grow = (parent: number | null): CommentTree[] =>
-      all.filter((one) => one.parent_id === parent).map((one) => ({ ...structuredClone(one), replies: grow(one.id) }));
-    const roots = grow(null).filter((one) => cursor === null || one.id > Number(cursor));
-    const comments = roots.slice(0, limit);
-    const next_cursor = roots.length > limit ? String(comments.at(-1)?.id) : null;
-    return { comments, last_event_id: this.head, next_cursor, viewer };
+      (below.get(parent) ?? [])
+        .map((one) => ({ ...structuredClone(one), is_unread: isUnread(one), replies: grow(one.id) }))
+        .filter((tree) => shown.has(tree.id) || tree.replies.length > 0)
+        .map((tree) => (shown.has(tree.id) ? tree : { ...tree, text: null, is_repeated: true }));
+    return { comments: grow(null), last_event_id: this.head, previous_cursor, next_cursor, continues, viewer };
   }
 
   #place(discussion: Discussion) {
@@ -207,10 +451,11 @@ export class Model {
   }
 
   #state(discussion: Discussion) {
-    const { topic, text, author, is_resolved, comment_count, edited_at, resolved_at, resolved_by } = discussion;
+    const { topic, text, author, is_resolved, comment_count, upvotes, downvotes } = discussion;
+    const { edited_at, resolved_at, resolved_by } = discussion;
     if (topic === null || text === null || !author) throw new Error("a tombstone has no state");
-    const state = { topic, text, author, is_resolved, comment_count, edited_at, resolved_at, resolved_by };
-    return { ...this.#place(discussion), ...state };
+    const state = { topic, text, author, is_resolved, comment_count, upvotes, downvotes };
+    return { ...this.#place(discussion), ...state, edited_at, resolved_at, resolved_by };
   }
 
   /** The events that are kept of a deleted item show a tombstone. */
@@ -228,6 +473,15 @@ export class Model {
     this.events.push(event);
     this.unredacted.push(event);
   }
+}
+
+/** Whether it is unread for a member as long as they have not marked it as read. All times of a model have the same form. */
+function isUnreadAtFirst(item: Discussion | Comment, { user_id, memberships }: ViewerInfo): boolean {
+  const membership = memberships.find((one) => one.community_id === COMMUNITY);
+  if (!membership || !item.author || item.deleted_at !== null) return false;
+  const { id, username } = item.author;
+  const isOwn = id === null ? username === membership.pseudonym : id === user_id;
+  return !isOwn && Date.parse(item.created_at) > Date.parse(membership.joined_at);
 }
 
 const isOfDiscussion = (event: Event, id: number) =>

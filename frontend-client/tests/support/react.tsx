@@ -2,7 +2,7 @@ import { QueryClient, QueryClientProvider, notifyManager } from "@tanstack/react
 import { act, StrictMode, type ReactNode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import type { ApiConfig } from "../../src/index.js";
-import { RealtimeProvider, type User } from "../../src/react/index.js";
+import { RealtimeProvider, type RealtimeProviderProps, type User } from "../../src/react/index.js";
 import { FakeBrowser, settle } from "./fake-environment.js";
 import { FakeServer } from "./fake-server.js";
 
@@ -13,26 +13,44 @@ notifyManager.setScheduler(queueMicrotask);
 
 /** A page of the application: `children` below a provider, with a server and a browser. */
 export class TestPage {
-  constructor(readonly server = new FakeServer()) {}
+  constructor(
+    readonly server = new FakeServer(),
+    readonly browser = new FakeBrowser(),
+  ) {}
 
-  readonly browser = new FakeBrowser();
   readonly queryClient = new QueryClient();
   readonly #root: Root = createRoot(document.createElement("div"));
 
-  async show(children: ReactNode, user: User = 1, config: ApiConfig = {}): Promise<void> {
+  async show(
+    children: ReactNode,
+    user: User = 1,
+    config: ApiConfig = {},
+    props: Partial<RealtimeProviderProps> = {},
+  ): Promise<void> {
     const options = { environment: this.browser.tab().environment() };
     const token = user === null ? null : `user-${user}`;
     await act(async () =>
       this.#root.render(
         <StrictMode>
           <QueryClientProvider client={this.queryClient}>
-            <RealtimeProvider config={{ fetch: this.server.fetch, token, ...config }} user={user} options={options}>
+            <RealtimeProvider
+              config={{ fetch: this.server.fetch, token, ...config }}
+              user={user}
+              options={options}
+              {...props}
+            >
               {children}
             </RealtimeProvider>
           </QueryClientProvider>
         </StrictMode>,
       ),
     );
+    await this.settle();
+  }
+
+  /** Takes the provider and everything below it off the page. The query cache stays. */
+  async hide(): Promise<void> {
+    await act(async () => this.#root.render(null));
     await this.settle();
   }
 

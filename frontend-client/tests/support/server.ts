@@ -26,11 +26,8 @@ export class Server {
     const url = new URL(needed("DATABASE_URL"));
     url.pathname = `/${name}`;
     const server = new Server(`http://127.0.0.1:${port}`, port, url.href, extra);
-    await server.#run(["seed"]).catch(async () => {
-      // Seeding needs a migrated database.
-      await server.#run(["migrate"]);
-      await server.#run(["seed"]);
-    });
+    await server.#run(["migrate"]);
+    await server.#run(["seed"]);
     await server.start();
     return server;
   }
@@ -43,11 +40,11 @@ export class Server {
     child.stdout.on("data", (data) => (this.#log += data));
     child.stderr.on("data", (data) => (this.#log += data));
     this.#child = child;
-    for (let tries = 0; tries < 200; tries += 1) {
+    for (let tries = 0; tries < 800; tries += 1) {
       if (child.exitCode !== null) throw new Error(`the server ended:\n${this.#log}`);
       const response = await fetch(`${this.url}/health/ready`).catch(() => undefined);
       if (response?.ok) return;
-      await pause(100);
+      await pause(25);
     }
     throw new Error(`the server did not get ready:\n${this.#log}`);
   }
@@ -109,6 +106,7 @@ export class Server {
       STATIC_DIR: demo,
       // The tests write faster than people; those of the limits set them in `extra`.
       WRITES_PER_MINUTE: "0",
+      VOTES_PER_MINUTE: "0",
       REGISTERS_PER_MINUTE: "0",
       ANONYMOUS_READS_PER_MINUTE: "0",
       RUST_LOG: "warn",
@@ -133,7 +131,7 @@ async function admin(sql: string): Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;

@@ -16,7 +16,7 @@ let thread: ReturnType<typeof useComments>;
 function Probe() {
   list = useDiscussions(ARTICLE, { communityId: COMMUNITY, pageSize: 20 });
   other = useDiscussions(ARTICLE, { communityId: COMMUNITY + 1 });
-  thread = useComments(1);
+  thread = useComments(1, { pageSize: 2 });
   return null;
 }
 
@@ -58,6 +58,32 @@ test("if loading the next page is refused, the loaded pages stay", async () => {
   expect(topics()).toHaveLength(20);
 });
 
+test("a thread whose root goes on over pages is one tree, and stays live", async () => {
+  const { model } = page.server;
+  model.createComment(1, null, "root", grace);
+  for (let reply = 0; reply < 25; reply += 1) model.createComment(1, reply < 20 ? 1 : 2, `reply ${reply}`, grace);
+  await page.show(<Probe />);
+  const replies = () => thread.comments[0]?.replies.map((one) => one.text);
+  expect([replies()?.length, thread.hasMore]).toEqual([9, true]);
+  // It belongs on a page that is not loaded yet.
+  model.createComment(1, 1, "late", grace);
+  page.server.deliver();
+  await page.settle();
+  expect(replies()).toHaveLength(9);
+  while (thread.hasMore) {
+    await act(async () => void thread.fetchMore());
+    await page.settle();
+  }
+  model.createComment(1, 1, "live", grace);
+  page.server.deliver();
+  await page.settle();
+  expect(thread.comments).toHaveLength(1);
+  expect(replies()).toHaveLength(22);
+  expect(replies()?.slice(-2)).toEqual(["late", "live"]);
+  expect(thread.comments[0]?.replies[0]?.replies.map((one) => one.text)).toHaveLength(5);
+  expect(thread.comments[0]).toMatchObject({ text: "root", key: "1" });
+});
+
 test("a new discussion shows in its community's list only", async () => {
   await page.show(<Probe />);
   page.server.trouble = (_, method) => (method === "POST" ? "down" : undefined);
@@ -92,10 +118,10 @@ test("for a reader who is no member the list is not live, and it is refreshed fr
   vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
   try {
     await page.show(<Probe />);
-    expect(list.isLive).toBe(true);
+    expect([list.isLive, thread.isLive]).toEqual([true, true]);
     page.server.viewer = { user_id: 1, memberships: [] };
     await page.show(<Probe />, 3);
-    expect(list.isLive).toBe(false);
+    expect([list.isLive, thread.isLive]).toEqual([false, false]);
     page.server.model.createDiscussion("nobody told", "text", grace);
     expect(topics()[0]).toBe("topic 25");
     await act(async () => void vi.advanceTimersByTime(60_000));

@@ -67,3 +67,11 @@ test("a new comment among hundreds renders only what it changes, and nothing in 
   expect(thread.comments[0]).toBe(first);
   expect(await rendered(() => page.queryClient.invalidateQueries())).toEqual([]);
 });
+
+test("a mark among hundreds of comments renders only those that it changes", async () => {
+  await page.show(<Probe />);
+  const { model } = page.server;
+  expect(await rendered(() => model.markRead(1, { comment_ids: [150, 299] }))).toEqual([150, 299]);
+  expect(await rendered(() => void thread.markUnread(200))).toEqual([299]);
+  expect(await rendered(() => model.markRead(2, { discussion: true }))).toEqual([]);
+});

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { act } from "react";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { countCharacters, explain, firstGrapheme } from "../../src/index.js";
+import { countCharacters, explain, firstGrapheme, isComposing } from "../../src/index.js";
 import { places, useComments, useDraft, useRealtimeStatus } from "../../src/react/index.js";
 import { settle } from "../support/fake-environment.js";
 import { coded } from "../support/model.js";
@@ -11,11 +11,13 @@ const ada = { id: 1, username: "ada", avatar_url: null };
 let page: TestPage;
 let thread: ReturnType<typeof useComments>;
 let draft: ReturnType<typeof useDraft>;
+let reply: ReturnType<typeof useDraft>;
 let status: string;
 
 function Probe() {
   thread = useComments(1);
   draft = useDraft(places.comment(1));
+  reply = useDraft(places.reply(1));
   status = useRealtimeStatus().state;
   return null;
 }
@@ -217,6 +219,41 @@ test("after a 401 a write waits for the user to sign in again, and is not lost",
   page.server.trouble = undefined;
   await act(() => page.browser.timers.advance(60_000));
   expect(written()).toEqual(["mine", "written before it expired"]);
+});
+
+test("the draft of a reply stays, also after a reload, when the comment above it is deleted, and so does a reply on its way", async () => {
+  await page.show(<Probe />);
+  await act(async () => reply.set("half a reply"));
+  const { server } = page;
+  server.trouble = down;
+  await act(async () => void thread.create({ text: "on its way", parent_id: 1 }).catch(() => undefined));
+  server.model.deleteComment(1);
+  server.deliver();
+  await page.settle();
+  expect(thread.comments[0]).toMatchObject({ id: 1, text: null });
+  expect(reply.text).toBe("half a reply");
+  await page.close();
+  server.trouble = (path, method) =>
+    method === "POST" && path.endsWith("/comments") ? coded(409, "comment_deleted") : undefined;
+  await openPage().show(<Probe />);
+  expect(reply).toMatchObject({ text: "half a reply", isKept: true });
+  const refused = thread.comments[0]?.replies[0];
+  expect(refused).toMatchObject({ text: "on its way", pending: false, error: { code: "comment_deleted" } });
+  await act(async () => thread.edit(refused?.key ?? ""));
+  expect(reply.text).toBe("on its way\n\nhalf a reply");
+  await act(async () => reply.discard());
+  expect(reply.isKept).toBe(false);
+});
+
+test("a key belongs to the input method while it composes", () => {
+  const key = (init: KeyboardEventInit & { keyCode?: number }) =>
+    new KeyboardEvent("keydown", { key: "Enter", ...init });
+  expect(isComposing(key({ isComposing: true }))).toBe(true);
+  expect(isComposing(key({}))).toBe(false);
+  expect(isComposing({ nativeEvent: { isComposing: true } })).toBe(true);
+  expect(isComposing({ nativeEvent: { isComposing: false, keyCode: 13 } })).toBe(false);
+  // Safari's key that confirms a composition.
+  expect(isComposing({ nativeEvent: { isComposing: false, keyCode: 229 } })).toBe(true);
 });
 
 test("characters are counted as the server counts them, and an avatar shows a whole character", () => {

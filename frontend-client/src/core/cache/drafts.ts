@@ -1,4 +1,4 @@
-import { callEach } from "../callbacks.js";
+import { Listeners } from "../callbacks.js";
 import { newKey } from "./new-key.js";
 import type { Version } from "./pending.js";
 import { read, write, type KeptStorage } from "./storage.js";
@@ -25,7 +25,7 @@ export const places = {
 
 /** One user's drafts. All tabs of the browser share them, and they survive reloads. */
 export class Drafts {
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners<void>();
   readonly #known = new Map<string, Draft | undefined>();
   readonly #prefix: string;
 
@@ -42,16 +42,13 @@ export class Drafts {
     const onStorage = (event: StorageEvent) => {
       if (event.key !== null && !event.key.startsWith(this.#prefix)) return;
       this.#known.clear();
-      callEach(this.#listeners, undefined);
+      this.#listeners.call();
     };
     window.addEventListener("storage", onStorage);
     return () => window.removeEventListener("storage", onStorage);
   }
 
-  readonly subscribe = (listener: () => void) => {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
-  };
+  readonly subscribe = (listener: () => void) => this.#listeners.add(listener);
 
   /** Returns the same object until the draft changes. */
   get(place: string): Draft | undefined {
@@ -80,7 +77,7 @@ export class Drafts {
   #put(place: string, draft: Draft): void {
     this.#known.set(place, draft);
     write(this.storage, this.#prefix + place, draft);
-    callEach(this.#listeners, undefined);
+    this.#listeners.call();
   }
 
   /** Puts a text back, before the text that the draft has now. */
@@ -95,6 +92,6 @@ export class Drafts {
     if (this.get(place) === undefined) return;
     this.#known.set(place, undefined);
     write(this.storage, this.#prefix + place, undefined);
-    callEach(this.#listeners, undefined);
+    this.#listeners.call();
   }
 }

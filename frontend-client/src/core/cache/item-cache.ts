@@ -17,17 +17,28 @@ export class ItemCache<T extends Item> {
 }
 
 function keepSame<T extends Item>(before: readonly T[], items: T[]): T[] {
-  const known = new Map(before.map((item) => [item.key, item]));
-  const kept = items.map((item) => {
-    const old = known.get(item.key);
-    if (!old) return item;
-    const next = item.replies
-      ? { ...item, replies: keepSame((old.replies ?? []) as Item[], item.replies as Item[]) }
-      : item;
+  // Most items are at the same place as before. The index is made for the first one that is not.
+  let byKey: Map<string, T> | undefined;
+  const kept = items.map((item, at) => {
+    const same = before[at];
+    if (same === item) return item;
+    const old = same?.key === item.key ? same : (byKey ??= index(before)).get(item.key);
+    if (!old || old === item) return item;
+    const next = withReplies(item, keepSame((old.replies ?? []) as Item[], (item.replies ?? []) as Item[]));
     return isSame(old, next) ? old : next;
   });
-  const unchanged = kept.length === before.length && kept.every((item, at) => item === before[at]);
-  return unchanged ? (before as T[]) : kept;
+  if (isSameList(before, kept)) return before as T[];
+  return isSameList(items, kept) ? items : kept;
+}
+
+const index = <T extends Item>(items: readonly T[]) => new Map(items.map((item) => [item.key, item]));
+
+function withReplies<T extends Item>(item: T, replies: readonly Item[]): T {
+  return item.replies === undefined || item.replies === replies ? item : { ...item, replies };
+}
+
+function isSameList<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((item, at) => item === b[at]);
 }
 
 /** The fields that hold a person. */

@@ -1,5 +1,6 @@
 import type { ViewerInfo } from "../generated/api.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
+import type { UnreadScope } from "../reducers/unread-list.js";
 
 /** Every key contains the user, so that a page never shows what only the previous user may see. */
 export type User = string | number | null;
@@ -22,9 +23,20 @@ export const keys = {
   all: (user: User) => [root, normalUser(user)] as const,
   discussions: (user: User, scope: DiscussionScope) =>
     [root, normalUser(user), "discussions", scope.articleId, scope.communityId ?? null] as const,
-  comments: (user: User, discussionId: number) => [root, normalUser(user), "comments", discussionId] as const,
+  /** `around` is the comment that the first page was read around, if any. */
+  comments: (user: User, discussionId: number, around?: number) =>
+    [root, normalUser(user), "comments", discussionId, ...(around === undefined ? [] : [around])] as const,
   discussion: (user: User, discussionId: number) => [root, normalUser(user), "discussion", discussionId] as const,
+  unread: (user: User, { articleId, communityId }: UnreadScope) =>
+    [root, normalUser(user), "unread", articleId ?? null, communityId ?? null] as const,
 };
+
+/** The scope of a list of what is unread, if the key is of one. */
+export function unreadScopeOf(key: readonly unknown[]): { user: User; scope: UnreadScope } | undefined {
+  const [first, user, kind, articleId, communityId] = key as [unknown, User, unknown, number | null, number | null];
+  if (first !== root || kind !== "unread") return undefined;
+  return { user, scope: { articleId: articleId ?? undefined, communityId: communityId ?? undefined } };
+}
 
 /** The data that a key of this package stands for. */
 export type Subject =

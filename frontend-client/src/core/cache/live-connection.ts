@@ -1,8 +1,10 @@
 import type { QueryClient } from "@tanstack/react-query";
 import type { ApiConfig, TokenRequest, TokenSource } from "../api/config.js";
-import { callEach } from "../callbacks.js";
+import { isApiError, isTransient } from "../api/error.js";
+import { Listeners } from "../callbacks.js";
 import type { Event } from "../generated/api.js";
 import { RealtimeClient, type LogChange, type RealtimeOptions } from "../live/realtime-client.js";
+import { defaultEnvironment, systemTimers, type Timers } from "../live/environment.js";
 import { EventLog } from "../live/log.js";
 import type { RealtimeStatus } from "../live/status.js";
 import { keys, normalUser, type User } from "./keys.js";
@@ -10,12 +12,31 @@ import type { StableKeys } from "./overlay.js";
 import { Drafts } from "./drafts.js";
 import { Outbox } from "./outbox.js";
 import { Pending } from "./pending.js";
+import { ReadMarks } from "./read-marks.js";
+import { ReadTracker } from "./read-tracker.js";
 import { pageStorage, type KeptStorage } from "./storage.js";
 import { Store } from "./store.js";
 import { CacheSync } from "./sync.js";
 
 async function tokenOf(source: TokenSource | undefined, request: TokenRequest): Promise<string | null> {
   return typeof source === "function" ? await source(request) : (source ?? null);
+}
+
+/** By query cache and user: the last event that the application's listeners heard of. */
+const lastTold = new WeakMap<QueryClient, Map<User, number>>();
+
+function lastToldOf(queryClient: QueryClient): Map<User, number> {
+  let ofUsers = lastTold.get(queryClient);
+  if (!ofUsers) lastTold.set(queryClient, (ofUsers = new Map<User, number>()));
+  return ofUsers;
+}
+
+/** Runs a function and returns what it returns. */
+type Batch = <T>(change: () => T) => T;
+
+/** Whether a fetch that failed may succeed now that the server answers again. After a limit, the wait goes on. */
+function mayPass(error: Error): boolean {
+  return isTransient(error) && !isApiError(error, "rate_limited");
 }
 
 export interface LiveConnectionOptions extends Omit<RealtimeOptions, "config" | "user" | "initialCursor"> {
@@ -35,11 +56,18 @@ export class LiveConnection {
   readonly pending = new Pending();
   readonly outbox: Outbox;
   readonly drafts: Drafts;
+  readonly readMarks: ReadMarks;
+  readonly readTracker: ReadTracker;
   readonly stableKeys: StableKeys = new Map();
   readonly status: Store<RealtimeStatus>;
   /** Communities that the user left or was removed from while this page was open, and when. */
   readonly lost = new Store<ReadonlyMap<number, string>>(new Map());
-  readonly #listeners = new Set<(event: Event) => void>();
+  /** Whether this tab polls for all tabs of the browser. */
+  readonly isLeader = new Store(false);
+  readonly timers: Timers;
+  readonly #listeners = new Listeners<Event>();
+  readonly #errors = new Listeners<Error>();
+  readonly #onError = (error: Error) => void this.#errors.call(error);
   #latest: ApiConfig;
   #client: RealtimeClient | undefined;
   #sync: CacheSync | undefined;
@@ -51,16 +79,26 @@ export class LiveConnection {
     user: User,
     config: ApiConfig,
     private readonly options: LiveConnectionOptions = {},
+    /** Runs changes of the cache as one, so that the page renders them at once (`notifyManager.batch`). */
+    private readonly batch: Batch = (change) => change(),
   ) {
     this.user = normalUser(user);
     this.#latest = config;
     this.config = this.#following();
     this.status = new Store<RealtimeStatus>({ state: user === null ? "signed_out" : "connecting" });
     const storage = options.storage === undefined ? pageStorage() : (options.storage ?? undefined);
-    const timers = options.environment?.timers;
+    const timers = (this.timers = options.environment?.timers ?? systemTimers);
     const { pending, status } = this;
-    this.drafts = new Drafts(this.user, storage);
-    this.outbox = new Outbox({ config: this.config, user: this.user, queryClient, status, pending, storage, timers });
+    const drafts = (this.drafts = new Drafts(this.user, storage));
+    const events = () => {
+      const log = this.#client?.log;
+      return log?.since(log.start ?? 0) ?? [];
+    };
+    const shared = { config: this.config, user: this.user, queryClient, status, pending, drafts, storage };
+    this.outbox = new Outbox({ ...shared, events, onError: this.#onError, timers });
+    const page = options.environment?.page ?? defaultEnvironment().page;
+    this.readMarks = new ReadMarks({ ...shared, timers, page, onError: this.#onError });
+    this.readTracker = new ReadTracker(this.readMarks, timers, page);
   }
 
   /** Changes the configuration of the same user. After `signed_out` a new token makes the connection try again. */
@@ -75,23 +113,32 @@ export class LiveConnection {
     const { queryClient, user } = this;
     if (user === null) {
       // Nothing is live, but CacheSync still removes pages that were made for another user.
-      const sync = new CacheSync(queryClient, user, new EventLog());
+      const sync = new CacheSync(queryClient, user, new EventLog(), this.#onError);
       return () => sync.close();
     }
     const initialCursor = () => CacheSync.oldestCursor(queryClient, user);
     const client = new RealtimeClient({ ...this.options, config: this.config, user, initialCursor });
-    const sync = new CacheSync(queryClient, user, client.log);
+    const sync = new CacheSync(queryClient, user, client.log, this.#onError, this.timers);
     this.#client = client;
     this.#sync = sync;
-    client.onStatus((status) => this.status.set(status));
-    client.onChange((change) => this.#onChange(change, sync));
+    client.onStatus((status) => {
+      this.status.set(status);
+      if (status.state === "live") void sync.refetchFailed(mayPass);
+    });
+    client.onLeader((isLeader) => this.isLeader.set(isLeader));
+    client.onChange((change) => this.batch(() => this.#onChange(change, sync)));
     client.start();
     const stopOutbox = this.outbox.start();
     const stopDrafts = this.drafts.start();
+    const stopMarks = this.readMarks.start();
+    const stopTracker = this.readTracker.start();
     return () => {
+      stopTracker();
+      stopMarks();
       stopOutbox();
       stopDrafts();
       client.close();
+      this.isLeader.set(false);
       sync.close();
       this.#client = undefined;
       this.#sync = undefined;
@@ -110,12 +157,18 @@ export class LiveConnection {
   }
 
   onEvent(listener: (event: Event) => void): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
+  }
+
+  /** Calls `listener` when a fetch fails for good and when the server refuses a write. */
+  onError(listener: (error: Error) => void): () => void {
+    return this.#errors.add(listener);
   }
 
   #onChange(change: LogChange, sync: CacheSync): void | Promise<void> {
-    sync.syncAll();
+    this.readTracker.around(change.events, () => sync.syncAll());
+    this.readMarks.fold(change.events);
+    this.pending.fold(change.events);
     // The missed events may have brought memberships back. Everything is fetched again, and the server refuses what is still lost.
     if (change.reset && this.lost.get().size > 0) this.lost.set(new Map());
     const memberships = change.events.filter((event) => event.type === "membership_changed");
@@ -127,9 +180,24 @@ export class LiveConnection {
       }
       this.lost.set(lost);
     }
-    for (const event of change.events) callEach(this.#listeners, event);
+    this.#tell(change);
     // With another membership the user may see other things, so fetch everything again.
-    if (change.reset || memberships.length > 0) return sync.refetchAll();
+    if (!change.reset && memberships.length === 0) return;
+    const outdated = change.reset ? this.pending.snapshot().filter(({ state }) => state === "confirmed") : [];
+    return sync.refetchAll().then(() => {
+      this.pending.remove(...outdated.map(({ key }) => key));
+      if (change.reset) this.readMarks.forgetConfirmed();
+    });
+  }
+
+  /** Tells the listeners of each event once, also if a new connection reads events again that an earlier one of this page had. */
+  #tell({ events, reset }: LogChange): void {
+    const told = lastToldOf(this.queryClient);
+    if (reset) told.delete(this.user);
+    const before = told.get(this.user) ?? 0;
+    const last = events[events.length - 1];
+    if (last) told.set(this.user, Math.max(before, last.event_id));
+    for (const event of events) if (event.event_id > before) this.#listeners.call(event);
   }
 
   #following(): ApiConfig {

@@ -1,17 +1,17 @@
 import type { QueryClient } from "@tanstack/react-query";
 import type { ApiConfig } from "../api/config.js";
-import { ApiError, isApiError, isTransient } from "../api/error.js";
-import { callOptions } from "../api/request.js";
-import * as api from "../generated/api.js";
-import { systemTimers, type Timers } from "../live/environment.js";
+import { ApiError, isApiError } from "../api/error.js";
+import type { Timers } from "../live/environment.js";
 import type { RealtimeStatus } from "../live/status.js";
-import { trimmed } from "../text.js";
+import type { KnownEvent } from "../events.js";
+import type { Drafts } from "./drafts.js";
 import { keys, normalUser, type User } from "./keys.js";
-import { Pending, type Operation, type Version } from "./pending.js";
+import { learnPseudonym } from "./own-pseudonym.js";
+import { Pending, type Operation } from "./pending.js";
+import { mayHelpLater, retryDelay } from "./retry.js";
+import { call, editedText, type SendResult } from "./send-operation.js";
 import type { Store } from "./store.js";
 import { read, write, type KeptStorage } from "./storage.js";
-
-export type SendResult = api.Comment | api.Discussion | void;
 
 export interface OutboxOptions {
   config: ApiConfig;
@@ -19,16 +19,19 @@ export interface OutboxOptions {
   queryClient: QueryClient;
   status: Store<RealtimeStatus>;
   pending: Pending;
+  drafts: Drafts;
   storage: KeptStorage | undefined;
-  timers?: Timers | undefined;
+  /** The events that this tab has. */
+  events: () => readonly KnownEvent[];
+  /** Called with every refusal. */
+  onError: (error: Error) => void;
+  timers: Timers;
 }
 
 /** The user discarded an operation before it was sent. */
 export class DiscardedError extends Error {
   override readonly name = "DiscardedError";
 }
-
-const CAP_MS = 30_000;
 
 /**
  * Sends the user's writes (operations). Each operation shows on the page at once. New items are stored, over reloads too, until
@@ -82,6 +85,9 @@ export class Outbox {
   send(operation: Operation, holdMs = 0): Promise<SendResult> {
     const running = this.#running.get(operation.key);
     if (running) {
+      // One vote follows the other: the newest value is sent when the answer to the last one is there.
+      if ("value" in operation)
+        this.options.pending.change(operation.key, { value: operation.value } as Partial<Operation>);
       this.#waiting.get(operation.key)?.();
       return running;
     }
@@ -105,35 +111,55 @@ export class Outbox {
       if (!pending.get(key)) throw new DiscardedError("it was undone");
     }
     pending.add({ ...operation, state: "sending", error: undefined });
-    for (let failures = 0; ; failures += 1) {
+    for (let failures = 0; ;) {
       try {
-        const result = await call(operation, this.options.config);
-        this.#confirm(key, result);
+        const sent = pending.get(key) ?? operation;
+        const result = await call(sent, this.options.config);
+        const newest = pending.get(key) ?? sent;
+        if ("value" in sent && "value" in newest && newest.value !== sent.value) continue;
+        this.#confirm(operation, result);
         return result;
       } catch (error) {
         if (!mayHelpLater(error)) {
+          if (error instanceof Error) this.options.onError(error);
           if (operation.kind.startsWith("create")) pending.change(key, { state: "failed", error });
-          else pending.remove(key);
+          else {
+            this.#keepText(operation);
+            pending.remove(key);
+          }
           throw error;
         }
         if (!pending.get(key)) throw new DiscardedError("it was discarded");
         pending.change(key, { state: "waiting", error });
-        await this.#wait(key, backoff(failures, error));
+        await this.#wait(key, retryDelay(failures, error));
+        failures += 1;
         if (!pending.get(key)) throw new DiscardedError("it was discarded");
         pending.change(key, { state: "sending" });
       }
     }
   }
 
-  #confirm(key: string, result: SendResult): void {
-    const { pending, queryClient, status, user } = this.options;
+  #confirm({ key, kind }: Operation, answer: SendResult): void {
+    const { events, pending, queryClient, status, user } = this.options;
+    if (answer && "id" in answer) learnPseudonym(queryClient, user, answer);
+    const result = answer && kind === "create_comment" ? { ...answer, replies: [] } : answer;
     pending.change(key, { state: "confirmed", error: undefined, ...(result ? { result } : {}) } as Partial<Operation>);
+    // Events may have been faster than the answer.
+    pending.fold(events());
     // No event will come soon, so fetch again.
     if (status.get().state !== "live") void queryClient.invalidateQueries({ queryKey: keys.all(user) });
   }
 
+  /** Puts the text of a refused edit back into its draft, unless the user has kept or changed the draft. */
+  #keepText(operation: Operation): void {
+    const { drafts } = this.options;
+    const { place, text, topic = "" } = editedText(operation) ?? {};
+    if (place === undefined || text === undefined || drafts.get(place)) return;
+    drafts.set(place, { text, topic }, "from" in operation ? operation.from : undefined);
+  }
+
   #wait(key: string, ms: number): Promise<void> {
-    const timers = this.options.timers ?? systemTimers;
+    const { timers } = this.options;
     return new Promise((resolve) => {
       const end = () => {
         timers.clear(timer);
@@ -185,79 +211,6 @@ function plain(error: unknown): Plain | undefined {
   if (!(error instanceof ApiError)) return undefined;
   const { status, code, message, fields } = error;
   return { status, code, message, fields };
-}
-
-/** Whether to send it again later: the server cannot be reached, is overloaded, or the user is signed out. Refusals are final. */
-function mayHelpLater(error: unknown): boolean {
-  return isTransient(error) || (error instanceof ApiError && error.status === 401);
-}
-
-function backoff(failures: number, error: unknown): number {
-  const least = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
-  return least + (0.5 + Math.random() / 2) * Math.min(CAP_MS, 500 * 2 ** Math.min(failures, 10));
-}
-
-async function call(operation: Operation, config: ApiConfig): Promise<SendResult> {
-  const options = callOptions(config);
-  const once = callOptions(config, { headers: { "Idempotency-Key": operation.key } });
-  switch (operation.kind) {
-    case "create_comment":
-      return api.createComment(operation.discussionId, operation.input, once);
-    case "create_discussion":
-      return api.createDiscussion(operation.articleId, operation.input, once);
-    case "update_comment":
-      return save({ text: operation.text }, operation.from, (change) =>
-        api.updateComment(operation.id, change, options),
-      );
-    case "update_discussion":
-      return save(operation.patch, operation.from, (change) => api.updateDiscussion(operation.id, change, options));
-    // With `keepalive` the browser sends it even if the page is left.
-    case "delete_comment":
-      return gone(api.deleteComment(operation.id, callOptions(config, { keepalive: true })));
-    case "delete_discussion":
-      return gone(api.deleteDiscussion(operation.id, callOptions(config, { keepalive: true })));
-  }
-}
-
-/**
- * Saves a change of the version that the user began with. If another version is there, the user must decide, unless its texts are
- * the ones that the user began with, as when somebody resolved the discussion, or the ones to save: then the answer to an earlier
- * attempt was lost.
- */
-async function save<C extends Texts, T extends Texts & { updated_at: string }>(
-  change: C,
-  from: Version | undefined,
-  send: (change: C & { if_updated_at?: string }) => Promise<T>,
-): Promise<T> {
-  if (!from) return send(change);
-  for (let version = from.updated_at; ;) {
-    try {
-      return await send({ ...change, if_updated_at: version });
-    } catch (error) {
-      const current = isApiError(error, "changed_meanwhile") ? (error.current as T | undefined) : undefined;
-      if (!current) throw error;
-      if (agree(current, change, change)) return current;
-      if (!agree(current, from, change) || current.updated_at === version) throw error;
-      version = current.updated_at;
-    }
-  }
-}
-
-type Texts = { topic?: string | null; text?: string | null };
-
-/** Whether two have the same text and topic, as far as `change` changes them. */
-function agree(a: Texts, b: Texts, change: Texts): boolean {
-  const names = (["topic", "text"] as const).filter((name) => typeof change[name] === "string");
-  return names.length > 0 && names.every((name) => trimmed(a[name] ?? "") === trimmed(b[name] ?? ""));
-}
-
-/** An item that is already deleted counts as success, because the answer to the first attempt may have been lost. */
-async function gone(deletion: Promise<void>): Promise<void> {
-  try {
-    await deletion;
-  } catch (error) {
-    if (!isApiError(error, "comment_deleted") && !isApiError(error, "discussion_deleted")) throw error;
-  }
 }
 
 /** Says to people why something was not sent. */

@@ -1,6 +1,7 @@
 import type { Author, Comment, CommentTree, Discussion, ViewerInfo } from "../generated/api.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
-import type { Operation } from "./pending.js";
+import { isMine, mayBeMine, membershipIn } from "../viewer.js";
+import type { Operation, Vote } from "./pending.js";
 
 /** What the server knows of an item. */
 export interface ItemState {
@@ -16,7 +17,8 @@ export interface ItemState {
 }
 
 export type DiscussionItem = Discussion & ItemState;
-export type CommentItem = Comment & ItemState & { replies: CommentItem[] };
+/** If `is_repeated`, only replies to the comment are loaded. The comment itself, with its text, is among the earlier comments. */
+export type CommentItem = Comment & ItemState & { is_repeated?: boolean; replies: CommentItem[] };
 
 /** The cached items with the operations applied, and the keys of the operations that the cache already shows. */
 export interface Overlaid<T> {
@@ -28,17 +30,6 @@ export interface Overlaid<T> {
 export type StableKeys = Map<number, string>;
 
 type Of<K extends Operation["kind"]> = Extract<Operation, { kind: K }>;
-
-/** Whether the viewer is the author, by id or by the viewer's pseudonym in that community. */
-export function isMine(author: Author | null, viewer: ViewerInfo | null, communityId?: number): boolean {
-  if (!author || !viewer) return false;
-  if (author.id !== null) return author.id === viewer.user_id;
-  return viewer.memberships.some(
-    (membership) =>
-      membership.pseudonym === author.username &&
-      (communityId === undefined || membership.community_id === communityId),
-  );
-}
 
 export function overlayDiscussions(
   discussions: readonly Discussion[],
@@ -58,7 +49,7 @@ export function overlayDiscussions(
       operation.result
         ? discussion.id === operation.result.id
         : isNew(operation, discussion, claimed) &&
-          isMine(discussion.author, viewer, discussion.community_id) &&
+          mayBeMine(discussion.author, viewer, discussion.community_id) &&
           discussion.community_id === operation.input.community_id &&
           discussion.topic === operation.input.topic.trim() &&
           discussion.text === operation.input.text.trim(),
@@ -92,10 +83,33 @@ export function overlayDiscussions(
         if (discussion.deleted_at !== null) settled.push(operation.key);
         else if (operation.state !== "failed") shown = { ...shown, ...tombstone(operation) };
       }
+      if (operation.kind === "vote_discussion" && operation.id === discussion.id)
+        shown = overlayVote(shown, operation, settled);
     }
-    return { ...shown, mine: isMine(discussion.author, viewer, discussion.community_id) };
+    const mine = isMine(discussion.author, viewer, discussion.community_id);
+    return { ...shown, mine, ...(isOwn(mine, keys, discussion) && { is_unread: false }) };
   });
   return { items: [...created.reverse(), ...items], settled };
+}
+
+/**
+ * The items of one viewer's thread by the cached comment, for as long as nothing of the user is pending there. Folding keeps a
+ * comment that no event changed as the same object, so that its item need not be made again.
+ */
+export class CommentItems {
+  #items = new WeakMap<CommentTree, CommentItem>();
+
+  get(comment: CommentTree): CommentItem | undefined {
+    return this.#items.get(comment);
+  }
+
+  set(comment: CommentTree, item: CommentItem): void {
+    this.#items.set(comment, item);
+  }
+
+  clear(): void {
+    this.#items = new WeakMap();
+  }
 }
 
 export function overlayComments(
@@ -104,11 +118,14 @@ export function overlayComments(
   discussionId: number,
   viewer: ViewerInfo | null,
   keys: StableKeys,
+  made = new CommentItems(),
 ): Overlaid<CommentItem> {
   const settled: string[] = [];
   const claimed = new Set<number>();
   const own = operations.filter((operation) => "discussionId" in operation && operation.discussionId === discussionId);
   const creates = own.filter((operation) => operation.kind === "create_comment");
+  // An operation changes what is shown of a comment, and may give it another key for good.
+  if (own.length > 0) made.clear();
 
   const level = (comments: readonly CommentTree[], parentId: number | null, depth: number): CommentItem[] => {
     const drafts = creates.filter((operation) => (operation.input.parent_id ?? null) === parentId);
@@ -117,7 +134,7 @@ export function overlayComments(
         operation.result
           ? comment.id === operation.result.id
           : isNew(operation, comment, claimed) &&
-            isMine(comment.author, viewer) &&
+            mayBeMine(comment.author, viewer) &&
             comment.text === operation.input.text.trim(),
       );
       if (!found) return true;
@@ -126,16 +143,28 @@ export function overlayComments(
       if (operation.state === "confirmed") settled.push(operation.key);
       return false;
     });
-    const items = comments.map((comment) => {
+    // The server has these, but their page is not loaded yet.
+    const later = waiting.flatMap(({ key, result }) => {
+      if (result) keys.set(result.id, key);
+      return result ?? [];
+    });
+    const items = [...comments, ...later].map((comment) => {
+      const before = made.get(comment);
+      if (before) return before;
       const replies = level(comment.replies, comment.id, depth + 1);
-      return {
+      const mine = isMine(comment.author, viewer);
+      const item = {
         ...overlayComment(comment, own, settled),
         key: keys.get(comment.id) ?? String(comment.id),
-        mine: isMine(comment.author, viewer),
+        mine,
+        ...(isOwn(mine, keys, comment) && { is_unread: false }),
         replies,
       };
+      if (own.length === 0) made.set(comment, item);
+      return item;
     });
-    return [...items, ...waiting.map((operation) => draftComment(operation, depth, viewer))];
+    const unsent = waiting.filter(({ result }) => !result);
+    return [...items, ...unsent.map((operation) => draftComment(operation, depth, viewer))];
   };
   return { items: level(trees, null, 1), settled };
 }
@@ -152,8 +181,34 @@ function overlayComment(comment: CommentTree, operations: readonly Operation[], 
       if (comment.deleted_at !== null) settled.push(operation.key);
       else if (operation.state !== "failed") shown = { ...shown, ...tombstone(operation) };
     }
+    if (operation.kind === "vote_comment" && operation.id === comment.id)
+      shown = overlayVote(shown, operation, settled);
   }
   return shown;
+}
+
+type Voted = Pick<Comment, "upvotes" | "downvotes" | "own_vote">;
+
+/** The item with the user's vote, until the cache shows it or a later one. */
+function overlayVote<T extends Voted>(item: T, operation: Of<Vote["kind"]>, settled: string[]): T {
+  const { key, state, value, isTold } = operation;
+  const before = item.own_vote ?? 0;
+  if (state === "confirmed" && (isTold || before === value)) {
+    settled.push(key);
+    return item;
+  }
+  const difference = (which: 1 | -1) => Number(value === which) - Number(before === which);
+  return {
+    ...item,
+    own_vote: value,
+    upvotes: Math.max(0, item.upvotes + difference(1)),
+    downvotes: Math.max(0, item.downvotes + difference(-1)),
+  };
+}
+
+/** Whether an unread item is the viewer's own. The event of a first post comes before the viewer knows the pseudonym. */
+function isOwn(mine: boolean, keys: StableKeys, item: { id: number; is_unread: boolean | null }): boolean {
+  return item.is_unread === true && (mine || keys.has(item.id));
 }
 
 /** Whether the item is newer than the operation, and not already matched with another operation of the same text. */
@@ -185,15 +240,14 @@ function defined(patch: Of<"update_discussion">["patch"]): Partial<Pick<Discussi
 const tombstone = ({ at, key, state }: Operation) => ({
   text: null,
   author: null,
+  is_unread: false,
   deleted_at: new Date(at).toISOString(),
   pending: true,
   undo: state === "held" ? key : undefined,
 });
 
 function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: number) {
-  const pseudonym = viewer?.memberships.find(
-    (one) => communityId === undefined || one.community_id === communityId,
-  )?.pseudonym;
+  const pseudonym = membershipIn(viewer, communityId)?.pseudonym;
   const author: Author = {
     id: pseudonym ? null : (viewer?.user_id ?? null),
     username: pseudonym ?? "",
@@ -206,6 +260,10 @@ function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: nu
     updated_at: time,
     edited_at: null,
     deleted_at: null,
+    upvotes: 0,
+    downvotes: 0,
+    own_vote: null,
+    is_unread: false,
     key: operation.key,
     pending: operation.state !== "failed",
     error: operation.error,
@@ -218,21 +276,17 @@ function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: nu
 const draftId = (operation: Operation) => -operation.at;
 
 function draftComment(operation: Of<"create_comment">, depth: number, viewer: ViewerInfo | null): CommentItem {
-  const { discussionId: discussion_id, input, result } = operation;
-  const base = {
-    id: result?.id ?? draftId(operation),
-    discussion_id,
-    parent_id: input.parent_id ?? null,
-    depth,
-    text: input.text,
-  };
-  return { ...base, ...draft(operation, viewer), ...(result && { ...result, pending: false }), replies: [] };
+  const { discussionId: discussion_id, input } = operation;
+  const parent_id = input.parent_id ?? null;
+  const base = { id: draftId(operation), discussion_id, parent_id, depth, text: input.text };
+  return { ...base, ...draft(operation, viewer), replies: [] };
 }
 
-const unresolved = { is_resolved: false, resolved_at: null, resolved_by: null, comment_count: 0 };
+const unresolved = { is_resolved: false, resolved_at: null, resolved_by: null };
+const noComments = { comment_count: 0, unread_count: 0, first_unread_comment_id: null, comment_version: 0 };
 
 function draftDiscussion(operation: Of<"create_discussion">, viewer: ViewerInfo | null): DiscussionItem {
   const { articleId: article_id, input, result } = operation;
-  const base = { id: result?.id ?? draftId(operation), article_id, ...input, ...unresolved };
+  const base = { id: result?.id ?? draftId(operation), article_id, ...input, ...unresolved, ...noComments };
   return { ...base, ...draft(operation, viewer, input.community_id), ...(result && { ...result, pending: false }) };
 }

@@ -6,10 +6,13 @@ import {
   getDiscussion,
   listComments,
   listDiscussions,
+  listUnread,
   type CommentPage,
   type DiscussionPage,
+  type Unread,
 } from "../generated/api.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
+import type { UnreadScope } from "../reducers/unread-list.js";
 import { isFor, keys, normalUser, type User } from "./keys.js";
 
 export interface QueryContext {
@@ -28,7 +31,9 @@ export interface PagesQuery<P extends Page> {
   queryFn: (context: { pageParam: string | null; signal: AbortSignal }) => Promise<P>;
   initialPageParam: string | null;
   getNextPageParam: (page: P) => string | null;
+  getPreviousPageParam: (page: P) => string | null;
   staleTime: number;
+  refetchOnMount: true;
   refetchOnWindowFocus: false;
   refetchOnReconnect: false;
   networkMode: "always";
@@ -56,6 +61,18 @@ function retryDelay(failures: number, error: Error): number {
 const SERVER_TIME_LIMIT_MS = 3_000;
 const rendersOnServer = typeof window === "undefined";
 
+const live = {
+  // Events keep the cache fresh, so nothing is fetched again because of age, focus or reconnection.
+  staleTime: Number.POSITIVE_INFINITY,
+  // A list that was invalidated while it was off screen.
+  refetchOnMount: true,
+  refetchOnWindowFocus: false,
+  refetchOnReconnect: false,
+  networkMode: "always",
+  retry: rendersOnServer ? (false as const) : isWorthRetrying,
+  retryDelay,
+} as const;
+
 function pagesQuery<P extends Page>(
   queryKey: readonly unknown[],
   { config, user }: QueryContext,
@@ -70,13 +87,9 @@ function pagesQuery<P extends Page>(
     },
     initialPageParam: null,
     getNextPageParam: (page) => page.next_cursor,
-    // Events keep the cache fresh, so nothing is fetched again because of age, focus or reconnection.
-    staleTime: Number.POSITIVE_INFINITY,
-    refetchOnWindowFocus: false,
-    refetchOnReconnect: false,
-    networkMode: "always",
-    retry: rendersOnServer ? false : isWorthRetrying,
-    retryDelay,
+    // An older server has no previous pages.
+    getPreviousPageParam: (page) => ("comments" in page && page.previous_cursor) || null,
+    ...live,
   };
 }
 
@@ -102,11 +115,18 @@ export function discussionsQuery(scope: DiscussionScope, context: QueryContext):
   );
 }
 
+export interface CommentsContext extends QueryContext {
+  /** The comment that the first page is read around. By default the first page is that of the oldest comments. */
+  around?: number | undefined;
+}
+
 /** A discussion's comments as trees, oldest first. */
-export function commentsQuery(discussionId: number, context: QueryContext): PagesQuery<CommentPage> {
-  return pagesQuery(keys.comments(context.user, discussionId), context, (cursor, options) =>
-    listComments(discussionId, { ...cursor, limit: context.pageSize ?? 100 }, options),
-  );
+export function commentsQuery(discussionId: number, context: CommentsContext): PagesQuery<CommentPage> {
+  const { around, pageSize: limit = 100, user } = context;
+  return pagesQuery(keys.comments(user, discussionId, around), context, (cursor, options) => {
+    const place = cursor.cursor !== undefined || around === undefined ? cursor : { around };
+    return listComments(discussionId, { ...place, limit }, options);
+  });
 }
 
 /**
@@ -118,4 +138,18 @@ export function discussionQuery(discussionId: number, context: QueryContext): Pa
     const { last_event_id, viewer } = await listComments(discussionId, { limit: 1 }, options);
     return { discussions: [await getDiscussion(discussionId, options)], last_event_id, viewer, next_cursor: null };
   });
+}
+
+/** What is unread: the sums, and the newest discussions with something unread. */
+export function unreadQuery({ communityId, articleId }: UnreadScope, { config, user, pageSize = 100 }: QueryContext) {
+  const scope = {
+    ...(communityId !== undefined && { community_id: communityId }),
+    ...(articleId !== undefined && { article_id: articleId }),
+  };
+  return {
+    queryKey: keys.unread(user, { communityId, articleId }),
+    queryFn: ({ signal }: { signal: AbortSignal }): Promise<Unread> =>
+      listUnread({ ...scope, limit: pageSize }, callOptions(config, { signal })),
+    ...live,
+  };
 }

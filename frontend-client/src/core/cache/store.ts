@@ -1,20 +1,22 @@
-import { callEach } from "../callbacks.js";
+import { Listeners } from "../callbacks.js";
 
 /** A value to use with React's `useSyncExternalStore`. */
 export class Store<T> {
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners<void>();
 
-  constructor(private value: T) {}
+  /** The value with which a server renders. React hydrates with it, although the page may be live before a part of it is streamed. */
+  readonly initial: () => T;
 
-  readonly subscribe = (listener: () => void) => {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
-  };
+  constructor(private value: T) {
+    this.initial = () => value;
+  }
+
+  readonly subscribe = (listener: () => void) => this.#listeners.add(listener);
   readonly get = () => this.value;
 
   set(value: T): void {
     if (Object.is(value, this.value)) return;
     this.value = value;
-    callEach(this.#listeners, undefined);
+    this.#listeners.call();
   }
 }

@@ -1,16 +1,39 @@
 import type { InfiniteData, Query, QueryClient } from "@tanstack/react-query";
+import { isAbort } from "../api/error.js";
 import { mapChanged, type KnownEvent } from "../events.js";
-import type { CommentPage, Discussion, DiscussionPage } from "../generated/api.js";
+import type { CommentPage, Discussion, DiscussionPage, Unread, UnreadDiscussion } from "../generated/api.js";
+import { systemTimers, type Timers } from "../live/environment.js";
 import type { EventLog } from "../live/log.js";
 import { foldComments } from "../reducers/comments.js";
 import { foldDiscussion, foldDiscussions } from "../reducers/discussions.js";
-import { isFor, keys, normalUser, subjectOf, type Subject, type User } from "./keys.js";
+import { isUnknown } from "../reducers/unread.js";
+import { foldUnread } from "../reducers/unread-list.js";
+import { isFor, keys, normalUser, subjectOf, unreadScopeOf, type Subject, type User } from "./keys.js";
 import type { Page } from "./queries.js";
 
 export type CachedPages<P extends Page = Page> = InfiniteData<P, string | null>;
 
 /** A snapshot without events gets a newer cursor when it is this far behind, before the log drops the events after its cursor. */
 const LAG = 250;
+
+/** What events left unknown is fetched again this long after it, once for many events. */
+const REFETCH_MS = 1_000;
+/**
+ * A list of what is unread, which more events leave unknown, is not fetched again sooner after the last time. The time doubles as
+ * long as the list is fetched that often.
+ */
+const UNREAD_SPACING_MS = 4_000;
+/** If it is unknown again and again, the fetches come less and less often, down to this. */
+const REFETCH_CAP_MS = 60_000;
+
+/** By query: its first data, before any event was folded into it. */
+const firstData = new WeakMap<Query, CachedPages>();
+
+/** What a list had when it entered the cache. If it was hydrated, a server rendered the page with this. */
+export function asHydrated(client: QueryClient, queryKey: readonly unknown[]): CachedPages | undefined {
+  const query = client.getQueryCache().find({ queryKey, exact: true });
+  return query && (firstData.get(query) ?? (query.state.data as CachedPages | undefined));
+}
 
 /**
  * Keeps every cached snapshot current up to the log's head, and removes those that were made for another user.
@@ -21,11 +44,21 @@ const LAG = 250;
 export class CacheSync {
   readonly #unsubscribe: () => void;
   readonly #user: User;
+  /** By pages: the head up to which they are current, and the log's resets at that time. No event is folded twice. */
+  readonly #current = new WeakMap<readonly Page[], { head: number; resets: number }>();
+  /** By query with something unknown: how often it was fetched because of that, and the timer of the next fetch. */
+  readonly #unknown = new Map<Query, { fetches: number; timer: unknown }>();
+  /** By query: when it was last fetched because something was unknown. */
+  readonly #fetchedAt = new WeakMap<Query, number>();
+  /** By list of what is unread: the least time between two fetches. */
+  readonly #spacings = new WeakMap<Query, number>();
 
   constructor(
     private readonly client: QueryClient,
     user: User,
     private readonly log: EventLog,
+    private readonly onError: (error: Error) => void = () => undefined,
+    private readonly timers: Timers = systemTimers,
   ) {
     this.#user = normalUser(user);
     this.#unsubscribe = client.getQueryCache().subscribe((event) => {
@@ -34,12 +67,15 @@ export class CacheSync {
       // Hydration over an older snapshot uses `setState`, which has its own action type.
       const hydrated = event.type === "updated" && event.action.type === "setState";
       if (landed || hydrated) this.#sync(event.query);
+      if (event.type === "removed") this.#isKnown(event.query);
+      if (event.type === "updated" && event.action.type === "error") this.#failed(event.query, event.action.error);
     });
     this.syncAll();
   }
 
   close(): void {
     this.#unsubscribe();
+    for (const query of [...this.#unknown.keys()]) this.#isKnown(query);
   }
 
   /** The oldest cursor of this user's cached snapshots. */
@@ -53,6 +89,9 @@ export class CacheSync {
   /** Brings all cached snapshots up to the log's head. */
   syncAll(): void {
     for (const [query] of cached(this.client, this.#user)) this.#sync(query);
+    // These look into the lists.
+    const queryKey = keys.all(this.#user);
+    for (const query of this.client.getQueryCache().findAll({ queryKey })) this.#syncUnread(query);
   }
 
   /** Fetches everything again. The promise settles when the lists on screen have their answers. */
@@ -60,15 +99,64 @@ export class CacheSync {
     await this.client.invalidateQueries({ queryKey: keys.all(this.#user) });
   }
 
-  /** Repeats failed fetches. */
-  async refetchFailed(): Promise<void> {
+  /** Repeats the failed fetches whose error `mayPass`. */
+  async refetchFailed(mayPass: (error: Error) => boolean = () => true): Promise<void> {
     await this.client.invalidateQueries({
       queryKey: keys.all(this.#user),
-      predicate: (query) => query.state.error !== null,
+      predicate: ({ state }) => state.error !== null && mayPass(state.error),
     });
   }
 
+  #failed(query: Query, error: Error): void {
+    const { user } = subjectOf(query.queryKey) ?? unreadScopeOf(query.queryKey) ?? {};
+    if (user === this.#user && !isCancelled(error)) this.onError(error);
+  }
+
+  /** Keeps a list of what is unread current. What events do not say is fetched again, but not for every event. */
+  #syncUnread(query: Query): void {
+    const list = query.state.data as Unread | undefined;
+    const { user, scope } = unreadScopeOf(query.queryKey) ?? {};
+    if (!list || !scope || user !== this.#user || typeof user !== "number") return;
+    const events = this.log.head === undefined ? [] : this.log.since(list.last_event_id);
+    const folded = events && foldUnread(list, scope, events, user, (id) => unreadIn(this.client, user, id));
+    if (!folded) return this.#refetchLater(query, true);
+    this.#isKnown(query);
+    if (folded !== list) query.setState({ data: folded });
+  }
+
+  /** Fetches a list again of which something is unknown: once for all events of that time, and with jitter. */
+  #refetchLater(query: Query, isSpaced = false): void {
+    const { fetches, timer } = this.#unknown.get(query) ?? { fetches: 0, timer: undefined };
+    if (timer !== undefined || query.state.isInvalidated) return;
+    const now = this.timers.now();
+    const backoff = Math.min(REFETCH_CAP_MS, REFETCH_MS * 2 ** Math.min(fetches, 10)) * (0.5 + Math.random() / 2);
+    const last = this.#fetchedAt.get(query) ?? -Infinity;
+    const refetch = () => {
+      this.#unknown.set(query, { fetches: fetches + 1, timer: undefined });
+      this.#fetchedAt.set(query, this.timers.now());
+      void this.client.invalidateQueries({ queryKey: query.queryKey, exact: true }, { cancelRefetch: false });
+    };
+    const spacingMs = isSpaced ? this.#nextSpacing(query, now - last) : 0;
+    // A clock that was set back must not make it wait longer.
+    const spacing = Math.min(spacingMs, last + spacingMs - now) * (1 + Math.random() / 4);
+    this.#unknown.set(query, { fetches, timer: this.timers.set(refetch, Math.max(backoff, spacing)) });
+  }
+
+  #nextSpacing(query: Query, sinceLast: number): number {
+    const before = this.#spacings.get(query) ?? UNREAD_SPACING_MS;
+    const next = sinceLast > 2 * before ? UNREAD_SPACING_MS : Math.min(REFETCH_CAP_MS, 2 * before);
+    this.#spacings.set(query, next);
+    return next;
+  }
+
+  #isKnown(query: Query): void {
+    const unknown = this.#unknown.get(query);
+    if (unknown?.timer !== undefined) this.timers.clear(unknown.timer);
+    if (unknown) this.#unknown.delete(query);
+  }
+
   #sync(query: Query): void {
+    if (unreadScopeOf(query.queryKey)) return this.#syncUnread(query);
     const subject = subjectOf(query.queryKey);
     const data = query.state.data as CachedPages | undefined;
     if (!subject || subject.user !== this.#user || !data) return;
@@ -77,26 +165,41 @@ export class CacheSync {
       queueMicrotask(() => void this.client.resetQueries({ queryKey: query.queryKey, exact: true }));
       return;
     }
-    if (this.log.head === undefined) return;
+    if (!firstData.has(query)) firstData.set(query, data);
+    const { head, resets } = this.log;
+    if (head === undefined) return;
     const oldest = Math.min(...data.pages.map((page) => page.last_event_id));
-    const events = this.log.since(oldest);
+    const before = this.#current.get(data.pages);
+    const since = before?.resets === resets ? Math.max(oldest, before.head) : oldest;
+    const events = this.log.since(since);
     const pages = events && foldPages(data.pages, subject, events, communityOf(this.client, subject));
     if (!pages) {
       void this.client.invalidateQueries({ queryKey: query.queryKey, exact: true }, { cancelRefetch: false });
       return;
     }
-    const head = this.log.head;
     const moved =
       head - oldest > LAG
         ? pages.map((page) => ({ ...page, last_event_id: Math.max(page.last_event_id, head) }))
         : pages;
-    if (moved === data.pages) return;
-    this.client.setQueryData<CachedPages>(
-      query.queryKey,
-      { ...data, pages: moved },
-      { updatedAt: query.state.dataUpdatedAt },
-    );
+    this.#current.set(moved, { head, resets });
+    if (moved !== data.pages) replacePages(query, { ...data, pages: moved });
+    if (subject.kind === "comments") return;
+    if ((moved as DiscussionPage[]).some((page) => page.discussions.some(isUnknown))) this.#refetchLater(query);
+    else this.#isKnown(query);
   }
+}
+
+/**
+ * Changes a list and nothing else of its state: a list that must be fetched again is still fetched, and one that the server
+ * refused stays refused. `setQueryData` would count as a successful fetch.
+ */
+export function replacePages(query: Query, data: CachedPages): void {
+  query.setState({ data });
+}
+
+/** Whether TanStack Query ended the fetch itself, because nothing shows the list any more or a newer fetch began. */
+function isCancelled(error: Error): boolean {
+  return "revert" in error || isAbort(error);
 }
 
 /** Whether every page was made for this user. */
@@ -141,6 +244,16 @@ export function findDiscussion(client: QueryClient, user: User, discussionId: nu
   return findPageOf(client, user, discussionId)?.discussions[0];
 }
 
+/** What a cached discussion has unread. Null if the viewer is no member, undefined if it is unknown. */
+function unreadIn(client: QueryClient, user: User, discussionId: number): UnreadDiscussion | null | undefined {
+  const found = findDiscussion(client, user, discussionId);
+  if (!found || found.is_unread === undefined || isUnknown(found)) return undefined;
+  if (found.is_unread === null || found.unread_count === null || found.topic === null) return null;
+  const { id, community_id, article_id, topic, is_unread, unread_count, first_unread_comment_id, comment_version } =
+    found;
+  return { id, community_id, article_id, topic, is_unread, unread_count, first_unread_comment_id, comment_version };
+}
+
 /** The same discussion in a page of its own, with the cursor of its list. */
 export function findPageOf(client: QueryClient, user: User, discussionId: number): DiscussionPage | undefined {
   for (const [, subject, data] of cached(client, user)) {
@@ -153,7 +266,8 @@ export function findPageOf(client: QueryClient, user: User, discussionId: number
   return undefined;
 }
 
-function cached(client: QueryClient, user: User): [Query, Subject, CachedPages][] {
+/** The user's cached lists. */
+export function cached(client: QueryClient, user: User): [Query, Subject, CachedPages][] {
   return client
     .getQueryCache()
     .findAll({ queryKey: keys.all(user) })

@@ -9,6 +9,14 @@ Read a list, keep its `last_event_id`, `POST /register`, then `GET /poll` from t
  */
 import { request } from '../api/request.js';
 /**
+ * An article of a community.
+ */
+export interface ArticleMarks {
+  /** The community whose discussions of the article are read. */
+  community_id: number;
+}
+
+/**
  * The address of the user's picture; null without one and for a pseudonym.
  */
 export type AuthorAvatarUrl = string | null;
@@ -62,6 +70,13 @@ export type CommentDeletedAt = string | null;
  */
 export type CommentEditedAt = string | null;
 
+/**
+ * Whether the viewer has not read it yet; null if they are no signed-in member.
+ */
+export type CommentIsUnread = boolean | null;
+
+export type CommentOwnVote = VoteValue | null;
+
 export type CommentParentId = number | null;
 
 /**
@@ -82,15 +97,22 @@ export interface Comment {
   depth: number;
   /** The discussion it is in. */
   discussion_id: number;
+  /** The number of votes down. */
+  downvotes: number;
   /** When the author last changed the text; null if they never did. */
   edited_at: CommentEditedAt;
   /** The comment's id. */
   id: number;
+  /** Whether the viewer has not read it yet; null if they are no signed-in member. */
+  is_unread: CommentIsUnread;
+  own_vote: CommentOwnVote;
   parent_id: CommentParentId;
   /** The text in Markdown; null in a tombstone. */
   text: CommentText;
   /** When it last changed. It is the version that `if_updated_at` names. */
   updated_at: string;
+  /** The number of votes up. */
+  upvotes: number;
 }
 
 /**
@@ -98,18 +120,29 @@ export interface Comment {
  */
 export type CommentPageNextCursor = string | null;
 
+/**
+ * The `cursor` of the page before this one; null on the first page.
+ */
+export type CommentPagePreviousCursor = string | null;
+
 export type CommentPageViewer = ViewerInfo | null;
 
 /**
- * A page of comments: those of the first level, oldest first, each with all of its replies.
+ * A page of comments: those of the first level, oldest first, each with its replies. If there are very many replies, or long
+ones, the page ends among them and `continues` is true. The next page then begins with the comments above the next reply, which
+are marked by `is_repeated`. The same holds at the beginning of a page that was read by a `previous_cursor` or `around`.
  */
 export interface CommentPage {
   /** The comments. */
   comments: CommentTree[];
+  /** Whether the next page goes on with replies to the last comment of the first level. */
+  continues: boolean;
   /** The newest event that the page reflects. Poll from here. */
   last_event_id: number;
   /** The `cursor` of the next page; null on the last page. */
   next_cursor: CommentPageNextCursor;
+  /** The `cursor` of the page before this one; null on the first page. */
+  previous_cursor: CommentPagePreviousCursor;
   viewer: CommentPageViewer;
 }
 
@@ -133,6 +166,9 @@ export interface CommentPatch {
 }
 
 export type CommentTreeAllOf = {
+  /** True if a page before this one has this comment. It is here for the replies below it, without its text (`text` is null).
+Put the replies below the comment that you have, or will have. */
+  is_repeated?: boolean;
   /** The replies to it, oldest first. */
   replies: CommentTree[];
 };
@@ -141,6 +177,11 @@ export type CommentTreeAllOf = {
  * A comment with its replies.
  */
 export type CommentTree = Comment & CommentTreeAllOf;
+
+/**
+ * The discussion's `comment_version` after it. Absent in events of older releases.
+ */
+export type DeletedCommentEventCommentVersion = number | null;
 
 export type DeletedCommentEventParentId = number | null;
 
@@ -162,6 +203,8 @@ export interface DeletedCommentEvent {
   comment_count: number;
   /** The comment. */
   comment_id: number;
+  /** The discussion's `comment_version` after it. Absent in events of older releases. */
+  comment_version?: DeletedCommentEventCommentVersion;
   /** The community it is in. */
   community_id: number;
   /** The discussion it is in. */
@@ -211,6 +254,15 @@ export type DiscussionDeletedAt = string | null;
  */
 export type DiscussionEditedAt = string | null;
 
+export type DiscussionFirstUnreadCommentId = number | null;
+
+/**
+ * Whether the viewer has not read its text yet; null if they are no signed-in member.
+ */
+export type DiscussionIsUnread = boolean | null;
+
+export type DiscussionOwnVote = VoteValue | null;
+
 /**
  * When it was resolved; null while it is not.
  */
@@ -229,6 +281,11 @@ export type DiscussionText = string | null;
 export type DiscussionTopic = string | null;
 
 /**
+ * How many of its comments the viewer has not read yet; null if they are no signed-in member.
+ */
+export type DiscussionUnreadCount = number | null;
+
+/**
  * A topic on an article in a community. A deleted discussion stays as a tombstone without topic, text and author.
  */
 export interface Discussion {
@@ -237,18 +294,26 @@ export interface Discussion {
   author: DiscussionAuthor;
   /** The number of comments in it that are not deleted. */
   comment_count: number;
+  /** How often the number of its comments has changed, as far as that was counted. `unread_count` reflects the events of comments up to this version. */
+  comment_version: number;
   /** The community it is in. */
   community_id: number;
   /** When it was written. */
   created_at: string;
   /** When it was deleted; null if it is not deleted. */
   deleted_at: DiscussionDeletedAt;
+  /** The number of votes down. */
+  downvotes: number;
   /** When the author last changed the topic or the text; null if they never did. */
   edited_at: DiscussionEditedAt;
+  first_unread_comment_id: DiscussionFirstUnreadCommentId;
   /** The discussion's id. */
   id: number;
   /** Whether it is resolved. */
   is_resolved: boolean;
+  /** Whether the viewer has not read its text yet; null if they are no signed-in member. */
+  is_unread: DiscussionIsUnread;
+  own_vote: DiscussionOwnVote;
   /** When it was resolved; null while it is not. */
   resolved_at: DiscussionResolvedAt;
   resolved_by: DiscussionResolvedBy;
@@ -256,8 +321,12 @@ export interface Discussion {
   text: DiscussionText;
   /** The topic; null in a tombstone. */
   topic: DiscussionTopic;
+  /** How many of its comments the viewer has not read yet; null if they are no signed-in member. */
+  unread_count: DiscussionUnreadCount;
   /** When the topic, the text or `is_resolved` last changed. It is the version that `if_updated_at` names. */
   updated_at: string;
+  /** The number of votes up. */
+  upvotes: number;
 }
 
 /**
@@ -360,6 +429,7 @@ export const ErrorCode = {
   not_a_member: 'not_a_member',
   not_author: 'not_author',
   not_allowed: 'not_allowed',
+  vote_on_own: 'vote_on_own',
   no_communities: 'no_communities',
   origin_not_allowed: 'origin_not_allowed',
   not_found: 'not_found',
@@ -387,7 +457,7 @@ export const ErrorCode = {
 /**
  * A committed change, with its place in the total order. Events carry absolute state, so applying one twice is safe.
  */
-export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | MembershipChangedEvent;
+export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent;
 
 /**
  * A sign of life.
@@ -473,6 +543,11 @@ export interface NewComment {
 export type NewCommentEventAuthor = Author | null;
 
 /**
+ * The discussion's `comment_version` after it. Absent in events of older releases.
+ */
+export type NewCommentEventCommentVersion = number | null;
+
+/**
  * When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone.
  */
 export type NewCommentEventDeletedAt = string | null;
@@ -508,6 +583,8 @@ export interface NewCommentEvent {
   comment_count: number;
   /** The comment. */
   comment_id: number;
+  /** The discussion's `comment_version` after it. Absent in events of older releases. */
+  comment_version?: NewCommentEventCommentVersion;
   /** The community it is in. */
   community_id: number;
   /** When it was deleted. Absent unless it was deleted after this change: its older events then show a tombstone. */
@@ -516,6 +593,8 @@ export interface NewCommentEvent {
   depth: number;
   /** The discussion it is in. */
   discussion_id: number;
+  /** The number of votes down. */
+  downvotes: number;
   /** When the author last changed the text; null if they never did. */
   edited_at: NewCommentEventEditedAt;
   /** Its place in the total order. */
@@ -526,6 +605,8 @@ export interface NewCommentEvent {
   /** When the change was made. */
   timestamp: string;
   type: NewCommentEventType;
+  /** The number of votes up. */
+  upvotes: number;
 }
 
 /**
@@ -600,6 +681,8 @@ export interface NewDiscussionEvent {
   deleted_at?: NewDiscussionEventDeletedAt;
   /** The discussion. */
   discussion_id: number;
+  /** The number of votes down. */
+  downvotes: number;
   /** When the author last changed topic or text; null if they never did. */
   edited_at: NewDiscussionEventEditedAt;
   /** Its place in the total order. */
@@ -616,6 +699,64 @@ export interface NewDiscussionEvent {
   /** Its topic; null if it was deleted since. */
   topic: NewDiscussionEventTopic;
   type: NewDiscussionEventType;
+  /** The number of votes up. */
+  upvotes: number;
+}
+
+export type NewMarksUpToCommentId = number | null;
+
+/**
+ * What a member has read of a discussion. It needs at least one of the three.
+ */
+export interface NewMarks {
+  /**
+   * Comments that are read, 1,000 at most. Ids that are no comments of the discussion change nothing.
+   * @maxItems 1000
+   */
+  comment_ids?: number[];
+  /** Whether the discussion's own text is read. False changes nothing. */
+  discussion?: boolean;
+  up_to_comment_id?: NewMarksUpToCommentId;
+}
+
+/**
+ * A vote.
+ */
+export interface NewVote {
+  /** 1 for up, -1 for down, 0 to take the vote back. */
+  value: VoteValue;
+}
+
+export type OwnVoteChangedEventCommentId = number | null;
+
+export type OwnVoteChangedEventType = typeof OwnVoteChangedEventType[keyof typeof OwnVoteChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const OwnVoteChangedEventType = {
+  own_vote_changed: 'own_vote_changed',
+} as const;
+
+/**
+ * The user voted on a discussion or comment. Sent to that user only.
+ */
+export interface OwnVoteChangedEvent {
+  /** The article it is about. */
+  article_id: number;
+  comment_id: OwnVoteChangedEventCommentId;
+  /** The community it is in. */
+  community_id: number;
+  /** The discussion. */
+  discussion_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** When it changed. */
+  timestamp: string;
+  type: OwnVoteChangedEventType;
+  /** The voter, who is also the only one to be told. */
+  user_id: number;
+  /** The vote now. */
+  value: VoteValue;
 }
 
 /**
@@ -639,6 +780,51 @@ export interface PollEvents {
   events: Event[];
   /** Poll on from here. */
   last_event_id: number;
+}
+
+export type ReadStateChangedEventFirstUnreadCommentId = number | null;
+
+/**
+ * The ids of the comments that are read, as ascending ranges from the first to the last id, both included. Null where there are too
+many ranges for an event: read the comments again.
+ */
+export type ReadStateChangedEventReadComments = [number, number][] | null;
+
+export type ReadStateChangedEventType = typeof ReadStateChangedEventType[keyof typeof ReadStateChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const ReadStateChangedEventType = {
+  read_state_changed: 'read_state_changed',
+} as const;
+
+/**
+ * The user marked something of a discussion as read or unread. Sent to that user only.
+ */
+export interface ReadStateChangedEvent {
+  /** The article it is about. */
+  article_id: number;
+  /** The discussion's `comment_version` that the count is of. */
+  comment_version: number;
+  /** The community it is in. */
+  community_id: number;
+  /** The discussion. */
+  discussion_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  first_unread_comment_id: ReadStateChangedEventFirstUnreadCommentId;
+  /** Whether the discussion's own text is unread. */
+  is_unread: boolean;
+  /** The ids of the comments that are read, as ascending ranges from the first to the last id, both included. Null where there are too
+many ranges for an event: read the comments again. */
+  read_comments: ReadStateChangedEventReadComments;
+  /** When it changed. */
+  timestamp: string;
+  type: ReadStateChangedEventType;
+  /** How many of its comments are unread. */
+  unread_count: number;
+  /** The member, who is also the only one to be told. */
+  user_id: number;
 }
 
 /**
@@ -686,6 +872,85 @@ export interface SessionInfo {
   user: User;
 }
 
+/**
+ * The `cursor` of the next page; null on the last page.
+ */
+export type UnreadNextCursor = string | null;
+
+/**
+ * What is unread for a member: sums over everything, and a page of the discussions, newest first. Deleted discussions do not count.
+ */
+export interface Unread {
+  /** The sums of the articles that have something unread. */
+  articles: UnreadArticle[];
+  /** The sums of the communities that have something unread. */
+  communities: UnreadCommunity[];
+  /** A page of the discussions that have something unread. */
+  discussions: UnreadDiscussion[];
+  /** The newest event that the answer reflects. Poll from here. */
+  last_event_id: number;
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor: UnreadNextCursor;
+}
+
+/**
+ * How much is unread on an article of a community.
+ */
+export interface UnreadArticle {
+  /** The article. */
+  article_id: number;
+  /** How many comments in them are unread. */
+  comments: number;
+  /** The community. */
+  community_id: number;
+  /** How many of its discussions have something unread. */
+  discussions: number;
+}
+
+/**
+ * How much is unread in a community.
+ */
+export interface UnreadCommunity {
+  /** How many comments in them are unread. */
+  comments: number;
+  /** The community. */
+  community_id: number;
+  /** How many of its discussions have something unread. */
+  discussions: number;
+}
+
+export type UnreadDiscussionFirstUnreadCommentId = number | null;
+
+/**
+ * A discussion with something unread.
+ */
+export interface UnreadDiscussion {
+  /** The article it is about. */
+  article_id: number;
+  /** The discussion's `comment_version` that the count is of. */
+  comment_version: number;
+  /** The community it is in. */
+  community_id: number;
+  first_unread_comment_id: UnreadDiscussionFirstUnreadCommentId;
+  /** The discussion's id. */
+  id: number;
+  /** Whether the discussion's own text is unread. */
+  is_unread: boolean;
+  /** The topic. */
+  topic: string;
+  /** How many of its comments are unread. */
+  unread_count: number;
+}
+
+export type UnreadFromFromCommentId = number | null;
+
+/**
+ * What is to be unread again.
+ */
+export interface UnreadFrom {
+  from_comment_id?: UnreadFromFromCommentId;
+}
+
 export type UpdatedCommentEventAuthor = Author | null;
 
 /**
@@ -728,6 +993,8 @@ export interface UpdatedCommentEvent {
   deleted_at?: UpdatedCommentEventDeletedAt;
   /** The discussion it is in. */
   discussion_id: number;
+  /** The number of votes down. */
+  downvotes: number;
   /** When the author last changed the text; null if they never did. */
   edited_at: UpdatedCommentEventEditedAt;
   /** Its place in the total order. */
@@ -738,6 +1005,8 @@ export interface UpdatedCommentEvent {
   /** When the change was made. */
   timestamp: string;
   type: UpdatedCommentEventType;
+  /** The number of votes up. */
+  upvotes: number;
 }
 
 export type UpdatedDiscussionEventAuthor = Author | null;
@@ -792,6 +1061,8 @@ export interface UpdatedDiscussionEvent {
   deleted_at?: UpdatedDiscussionEventDeletedAt;
   /** The discussion. */
   discussion_id: number;
+  /** The number of votes down. */
+  downvotes: number;
   /** When the author last changed topic or text; null if they never did. */
   edited_at: UpdatedDiscussionEventEditedAt;
   /** Its place in the total order. */
@@ -808,6 +1079,8 @@ export interface UpdatedDiscussionEvent {
   /** Its topic; null if it was deleted since. */
   topic: UpdatedDiscussionEventTopic;
   type: UpdatedDiscussionEventType;
+  /** The number of votes up. */
+  upvotes: number;
 }
 
 /**
@@ -848,10 +1121,71 @@ export type ViewerMembershipPseudonym = string | null;
 export interface ViewerMembership {
   /** The community. */
   community_id: number;
+  /** When they joined. What is older counts as read. */
+  joined_at: string;
   /** The user's own pseudonym on this article, if they have one: what is written under it is theirs. */
   pseudonym: ViewerMembershipPseudonym;
   /** The user's role. */
   role: Role;
+}
+
+/**
+ * A vote: 1 up, -1 down, 0 none.
+ */
+export type VoteValue = typeof VoteValue[keyof typeof VoteValue];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const VoteValue = {
+  NUMBER_MINUS_1: -1,
+  NUMBER_0: 0,
+  NUMBER_1: 1,
+} as const;
+
+/**
+ * The votes on a discussion or comment.
+ */
+export interface Votes {
+  /** The number of votes down. */
+  downvotes: number;
+  /** Your own vote. */
+  own_vote: VoteValue;
+  /** When your vote was counted. It is the `timestamp` of its event. */
+  timestamp: string;
+  /** The number of votes up. */
+  upvotes: number;
+}
+
+export type VotesChangedEventCommentId = number | null;
+
+export type VotesChangedEventType = typeof VotesChangedEventType[keyof typeof VotesChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const VotesChangedEventType = {
+  votes_changed: 'votes_changed',
+} as const;
+
+/**
+ * The votes on a discussion or comment changed.
+ */
+export interface VotesChangedEvent {
+  /** The article it is about. */
+  article_id: number;
+  comment_id: VotesChangedEventCommentId;
+  /** The community it is in. */
+  community_id: number;
+  /** The discussion. */
+  discussion_id: number;
+  /** The number of votes down. */
+  downvotes: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** When they changed. */
+  timestamp: string;
+  type: VotesChangedEventType;
+  /** The number of votes up. */
+  upvotes: number;
 }
 
 export type ListDiscussionsParams = {
@@ -860,7 +1194,7 @@ export type ListDiscussionsParams = {
  */
 community_id?: number;
 /**
- * The `next_cursor` of the previous page. Leave it out for the first page.
+ * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
  */
 cursor?: string;
 /**
@@ -885,7 +1219,11 @@ export type UpdateDiscussion412 = ErrorBody & UpdateDiscussion412AllOf;
 
 export type ListCommentsParams = {
 /**
- * The `next_cursor` of the previous page. Leave it out for the first page.
+ * A comment. The page then has this comment in its middle. It is not allowed beside `cursor`.
+ */
+around?: number;
+/**
+ * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
  */
 cursor?: string;
 /**
@@ -917,6 +1255,27 @@ export type EndSessionParams = {
  * `true` ends all sessions of the signed-in user, in all browsers, and the polls that wait in them.
  */
 everywhere?: boolean;
+};
+
+export type ListUnreadParams = {
+/**
+ * Only those of this community.
+ */
+community_id?: number;
+/**
+ * Only those on this article.
+ */
+article_id?: number;
+/**
+ * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
+ */
+cursor?: string;
+/**
+ * The most items to return, 1 to 100.
+ * @minimum 1
+ * @maximum 100
+ */
+limit?: number;
 };
 
 /**
@@ -974,6 +1333,32 @@ export const createDiscussion = async (id: number,
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       newDiscussion,)
+  }
+);}
+
+
+
+/**
+ * @summary Mark everything on an article as read
+ */
+export const getMarkArticleReadUrl = (id: number,) => {
+
+
+  
+
+  return `/articles/${id}/read`
+}
+
+export const markArticleRead = async (id: number,
+    articleMarks: ArticleMarks, options?: RequestInit): Promise<void> => {
+  
+  return request<void>(getMarkArticleReadUrl(id),
+  {      
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      articleMarks,)
   }
 );}
 
@@ -1056,6 +1441,33 @@ export const updateComment = async (id: number,
 
 
 /**
+ * The vote replaces your last one. Sending it again changes nothing. You cannot vote on what you wrote.
+ * @summary Vote on a comment
+ */
+export const getVoteOnCommentUrl = (id: number,) => {
+
+
+  
+
+  return `/comments/${id}/vote`
+}
+
+export const voteOnComment = async (id: number,
+    newVote: NewVote, options?: RequestInit): Promise<Votes> => {
+  
+  return request<Votes>(getVoteOnCommentUrl(id),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newVote,)
+  }
+);}
+
+
+
+/**
  * A tombstone stays. Deleting a tombstone changes nothing and is no error.
  * @summary Delete a discussion
  */
@@ -1132,8 +1544,10 @@ export const updateDiscussion = async (id: number,
 
 
 /**
- * `limit` counts the comments of the first level. Each comes with all of its replies. The answer reflects every event up to
-`last_event_id`: poll from there.
+ * `limit` counts the comments of the first level. Each comes with its replies. A page also ends at five times `limit` comments in
+all and near 1 MiB, and the next page then goes on with the replies. `around` begins in the middle of a discussion, and
+`previous_cursor` leads on towards its beginning. The answer reflects every event up to `last_event_id`: poll
+from there.
  * @summary List the comments of a discussion as trees, oldest first
  */
 export const getListCommentsUrl = (id: number,
@@ -1187,6 +1601,86 @@ export const createComment = async (id: number,
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       newComment,)
+  }
+);}
+
+
+
+/**
+ * Marks add up, in whatever order they come. A mark that is there already makes no event.
+ * @summary Mark as read
+ */
+export const getMarkReadUrl = (id: number,) => {
+
+
+  
+
+  return `/discussions/${id}/read`
+}
+
+export const markRead = async (id: number,
+    newMarks: NewMarks, options?: RequestInit): Promise<void> => {
+  
+  return request<void>(getMarkReadUrl(id),
+  {      
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newMarks,)
+  }
+);}
+
+
+
+/**
+ * @summary Mark as unread
+ */
+export const getMarkUnreadUrl = (id: number,) => {
+
+
+  
+
+  return `/discussions/${id}/unread`
+}
+
+export const markUnread = async (id: number,
+    unreadFrom: UnreadFrom, options?: RequestInit): Promise<void> => {
+  
+  return request<void>(getMarkUnreadUrl(id),
+  {      
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      unreadFrom,)
+  }
+);}
+
+
+
+/**
+ * The vote replaces your last one. Sending it again changes nothing. You cannot vote on what you wrote.
+ * @summary Vote on a discussion
+ */
+export const getVoteOnDiscussionUrl = (id: number,) => {
+
+
+  
+
+  return `/discussions/${id}/vote`
+}
+
+export const voteOnDiscussion = async (id: number,
+    newVote: NewVote, options?: RequestInit): Promise<Votes> => {
+  
+  return request<Votes>(getVoteOnDiscussionUrl(id),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newVote,)
   }
 );}
 
@@ -1400,6 +1894,37 @@ export const beginSession = async ( options?: RequestInit): Promise<SessionInfo>
   {      
     ...options,
     method: 'POST'
+    
+    
+  }
+);}
+
+
+
+/**
+ * @summary List the discussions with something unread, newest first, with sums by community and article
+ */
+export const getListUnreadUrl = (params?: ListUnreadParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/unread?${stringifiedParams}` : `/unread`
+}
+
+export const listUnread = async (params?: ListUnreadParams, options?: RequestInit): Promise<Unread> => {
+  
+  return request<Unread>(getListUnreadUrl(params),
+  {      
+    ...options,
+    method: 'GET'
     
     
   }

@@ -2,12 +2,17 @@
 export interface PageSignals {
   isVisible(): boolean;
   isOnline(): boolean;
+  /** Whether the page has the focus. Default: it has. */
+  hasFocus?(): boolean;
   /** Calls `listener` at each signal until the returned function is called. */
   on(signal: PageSignal, listener: () => void): () => void;
 }
 
-/** `suspend`: the page is left, maybe for the back/forward cache. `resume`: it came back from that cache. */
-export type PageSignal = "visibility" | "online" | "offline" | "used" | "suspend" | "resume";
+/**
+ * `suspend`: the page is left, maybe for the back/forward cache. `resume`: it came back from that cache. `focus`: it got or lost
+ * the focus.
+ */
+export type PageSignal = "visibility" | "online" | "offline" | "used" | "suspend" | "resume" | "focus";
 
 /** The part of BroadcastChannel that the client uses. */
 export interface Channel {
@@ -86,9 +91,15 @@ function browserPage(): PageSignals {
       for (const type of types) target.removeEventListener(type, listener, { capture: true });
     };
   };
+  /** Not of the page's elements, whose focus is captured too. */
+  const listenToWindow = (types: string[], listener: () => void) =>
+    listen(window, types, (event) => {
+      if (event.target === window) listener();
+    });
   return {
     isVisible: () => document.visibilityState === "visible",
     isOnline: () => navigator.onLine,
+    hasFocus: () => document.hasFocus(),
     on(signal, listener) {
       switch (signal) {
         case "visibility":
@@ -98,6 +109,8 @@ function browserPage(): PageSignals {
           return listen(window, [signal], listener);
         case "used":
           return listen(window, ["pointerdown", "keydown", "wheel", "touchstart"], listener);
+        case "focus":
+          return listenToWindow(["focus", "blur"], listener);
         case "suspend":
           return listen(window, ["pagehide"], listener);
         case "resume":

@@ -105,11 +105,11 @@ export class Leader {
       return "probe";
     },
     wait: async (signal) => {
-      await this.#sleep.sleep(this.#backoff.next(this.#after.ms), signal);
+      await this.#pause(this.#backoff.next(this.#after.ms), signal);
       return this.#after.state;
     },
     refused: async (signal) => {
-      await this.#sleep.sleep(REFUSED_MS * (1 + this.host.environment.random()), signal);
+      await this.#pause(REFUSED_MS * (1 + this.host.environment.random()), signal);
       return "register";
     },
     absent: async (signal) => {
@@ -222,6 +222,20 @@ export class Leader {
       return "refused";
     }
     return this.#wait(next, error instanceof ApiError ? error.retryAfterMs : 0);
+  }
+
+  /** Waits, and says in the status until when. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    this.#announce(this.host.environment.timers.now() + ms);
+    await this.#sleep.sleep(ms, signal);
+    this.#announce(undefined);
+  }
+
+  #announce(retryAt: number | undefined): void {
+    const status = this.host.status();
+    if (status.state !== "stale" && status.state !== "offline") return;
+    const { retryAt: _, ...silent } = status;
+    this.host.setStatus(retryAt === undefined ? silent : { ...silent, retryAt });
   }
 
   #contact(): void {

@@ -5,6 +5,7 @@ export class EventLog {
   #events: Event[] = [];
   #start: number | undefined;
   #head: number | undefined;
+  #resets = 0;
 
   constructor(private readonly capacity = 1000) {}
 
@@ -17,8 +18,14 @@ export class EventLog {
     return this.#start;
   }
 
+  /** How often the log was emptied. What was current with an earlier log need not be so with this one. */
+  get resets(): number {
+    return this.#resets;
+  }
+
   /** Empties the log and starts it at `cursor`. */
   reset(cursor: number): void {
+    this.#resets += 1;
     this.#events = [];
     this.#start = cursor;
     this.#head = cursor;

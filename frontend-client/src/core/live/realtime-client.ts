@@ -1,5 +1,5 @@
 import type { ApiConfig } from "../api/config.js";
-import { callEach, report } from "../callbacks.js";
+import { Listeners, report } from "../callbacks.js";
 import type { Event } from "../generated/api.js";
 import { Activity } from "./activity.js";
 import type { BackoffOptions } from "./backoff.js";
@@ -52,8 +52,9 @@ export class RealtimeClient {
   readonly log = new EventLog();
   readonly #environment: Environment;
   readonly #tab: string;
-  readonly #listeners = new Set<ChangeListener>();
-  readonly #statusListeners = new Set<(status: RealtimeStatus) => void>();
+  readonly #changes = new Listeners<LogChange>();
+  readonly #statuses = new Listeners<RealtimeStatus>();
+  readonly #leaderships = new Listeners<boolean>();
   #status: RealtimeStatus = { state: "connecting" };
   #run: AbortController | undefined;
   #steal = new AbortController();
@@ -80,13 +81,16 @@ export class RealtimeClient {
   }
 
   onChange(listener: ChangeListener): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return this.#changes.add(listener);
   }
 
   onStatus(listener: (status: RealtimeStatus) => void): () => void {
-    this.#statusListeners.add(listener);
-    return () => void this.#statusListeners.delete(listener);
+    return this.#statuses.add(listener);
+  }
+
+  /** Calls the listener when this tab begins or stops to poll for all tabs. */
+  onLeader(listener: (isLeader: boolean) => void): () => void {
+    return this.#leaderships.add(listener);
   }
 
   /** Starts the client, also again after `signed_out`. Does nothing while the client runs. */
@@ -107,8 +111,7 @@ export class RealtimeClient {
     this.#stop();
     this.#stopListening.forEach((unsubscribe) => unsubscribe());
     this.#stopListening = [];
-    this.#listeners.clear();
-    this.#statusListeners.clear();
+    for (const listeners of [this.#changes, this.#statuses, this.#leaderships]) listeners.clear();
   }
 
   #listenToPage(): void {
@@ -176,13 +179,17 @@ export class RealtimeClient {
       },
     });
     this.#leader = leader;
+    this.#leaderships.call(true);
     this.#environment.timers.clear(this.#silence);
     const stopBeats = this.#beat();
     try {
       await leader.run(signal);
     } finally {
       stopBeats();
-      if (this.#leader === leader) this.#leader = undefined;
+      if (this.#leader === leader) {
+        this.#leader = undefined;
+        this.#leaderships.call(false);
+      }
       // If the lock was stolen, this tab follows the new leader.
       if (signal.aborted && this.#run) this.#heard();
     }
@@ -202,7 +209,7 @@ export class RealtimeClient {
       fresh = this.log.append(answer.from, answer.events, answer.head) || [];
     }
     if (fresh.length === 0 && !reset) return;
-    const settled = callEach(this.#listeners, { events: fresh, reset: answer.reset === true });
+    const settled = this.#changes.call({ events: fresh, reset: answer.reset === true });
     await Promise.all(settled.map((one) => Promise.resolve(one).catch(report)));
   }
 
@@ -301,6 +308,6 @@ export class RealtimeClient {
     if (sameStatus(status, this.#status)) return;
     this.#status = status;
     if (this.#leader) this.#tabs?.post({ kind: "status", status });
-    callEach(this.#statusListeners, status);
+    this.#statuses.call(status);
   }
 }

@@ -7,9 +7,9 @@ export type RealtimeStatus =
   | { state: "live" }
   /** The log has missed events, so the cached lists are being fetched again. */
   | { state: "catching_up" }
-  /** The server has not answered since `since` (milliseconds since 1970). The client keeps trying. */
-  | { state: "stale"; since: number; code?: ErrorCode }
-  | { state: "offline"; since: number }
+  /** The server has not answered since `since`. The client tries again at `retryAt`; without it, it tries now. Both are milliseconds since 1970. */
+  | { state: "stale"; since: number; retryAt?: number; code?: ErrorCode }
+  | { state: "offline"; since: number; retryAt?: number }
   /** There is no user, or the server refused the token, also after a refresh. */
   | { state: "signed_out"; code?: ErrorCode };
 

@@ -1,5 +1,6 @@
-import { insertAt, mapChanged, renamed, replaceAt, type KnownEvent } from "../events.js";
-import type { Discussion, DiscussionPage } from "../generated/api.js";
+import { insertAt, mapChanged, renamed, replaceAt, votesAfter, type KnownEvent } from "../events.js";
+import type { Discussion, DiscussionPage, ViewerInfo } from "../generated/api.js";
+import { unreadAfter, unreadAtFirst } from "./unread.js";
 
 /** The discussions that a list shows. */
 export interface DiscussionScope {
@@ -15,6 +16,9 @@ const types = [
   "new_comment",
   "updated_comment",
   "deleted_comment",
+  "votes_changed",
+  "own_vote_changed",
+  "read_state_changed",
 ] as const;
 type DiscussionEvent = Extract<KnownEvent, { type: (typeof types)[number] }>;
 
@@ -25,7 +29,11 @@ export function concernsDiscussions(scope: DiscussionScope, event: KnownEvent): 
 }
 
 function isOfArticle(event: KnownEvent, articleId: number): event is DiscussionEvent {
-  return (types as readonly string[]).includes(event.type) && (event as DiscussionEvent).article_id === articleId;
+  if (!(types as readonly string[]).includes(event.type)) return false;
+  const one = event as DiscussionEvent;
+  // Votes on a comment are none of the list's business.
+  const isOfComment = (one.type === "votes_changed" || one.type === "own_vote_changed") && one.comment_id !== null;
+  return one.article_id === articleId && !isOfComment;
 }
 
 /**
@@ -48,18 +56,19 @@ export function foldDiscussions(
   if (!isOfArticle(event, scope.articleId)) return pages;
   const id = event.discussion_id;
   const at = pages.findIndex((page) => page.discussions.some((discussion) => discussion.id === id));
-  if (at < 0) return event.type === "new_discussion" ? insert(pages, fromEvent(event), event.event_id) : pages;
-  return patchAt(pages, at, event.event_id, (discussions) =>
-    mapChanged(discussions, (discussion) => (discussion.id === id ? applyToDiscussion(discussion, event) : discussion)),
+  if (at < 0) return event.type === "new_discussion" ? insert(pages, event) : pages;
+  return patchAt(pages, at, event.event_id, (discussions, viewer) =>
+    mapChanged(discussions, (one) => (one.id === id ? applyToDiscussion(one, event, viewer) : one)),
   );
 }
 
 /** Folds one event into a discussion that is cached in a page of its own. */
 export function foldDiscussion(page: DiscussionPage, event: KnownEvent): DiscussionPage {
-  return patch(page, event.event_id, (discussions) =>
+  return patch(page, event.event_id, (discussions, viewer) =>
     mapChanged(discussions, (one) => {
       if (event.type === "author_changed") return one.community_id === event.community_id ? renamed(one, event) : one;
-      return isOfArticle(event, one.article_id) && event.discussion_id === one.id ? applyToDiscussion(one, event) : one;
+      const isOf = isOfArticle(event, one.article_id) && event.discussion_id === one.id;
+      return isOf ? applyToDiscussion(one, event, viewer) : one;
     }),
   );
 }
@@ -67,27 +76,42 @@ export function foldDiscussion(page: DiscussionPage, event: KnownEvent): Discuss
 /** What a tombstone shows. */
 const nothing = { topic: null, text: null, author: null, resolved_by: null };
 
-function applyToDiscussion(discussion: Discussion, event: DiscussionEvent): Discussion {
+/** Nothing of its own is left to read. An older server says nothing of it. */
+const gone = ({ is_unread }: Discussion) => ({ ...nothing, ...(is_unread && { is_unread: false }) });
+
+function applyToDiscussion(discussion: Discussion, event: DiscussionEvent, viewer: ViewerInfo | null): Discussion {
   switch (event.type) {
     case "updated_discussion": {
       // Either may be newer: the discussion, whose deletion is on its way, or the event, which was redacted.
       const deleted_at = discussion.deleted_at ?? event.deleted_at ?? null;
-      const { topic, text, author, resolved_by } = deleted_at === null ? event : nothing;
+      const { topic, text, author, resolved_by } = event;
+      const words = deleted_at === null ? { topic, text, author, resolved_by } : gone(discussion);
+      // An older server sends no votes.
+      const { upvotes = discussion.upvotes, downvotes = discussion.downvotes } = event;
       const { is_resolved, comment_count, edited_at, resolved_at, timestamp: updated_at } = event;
-      const times = { updated_at, edited_at, resolved_at, resolved_by, deleted_at };
-      return { ...discussion, topic, text, author, is_resolved, comment_count, ...times };
+      const times = { updated_at, edited_at, resolved_at, deleted_at };
+      return { ...discussion, ...words, is_resolved, comment_count, upvotes, downvotes, ...times };
     }
     case "deleted_discussion":
-      return { ...discussion, ...nothing, deleted_at: event.timestamp };
+      return { ...discussion, ...gone(discussion), deleted_at: event.timestamp };
     case "new_comment":
     case "deleted_comment":
-      return { ...discussion, comment_count: event.comment_count };
+      return { ...discussion, comment_count: event.comment_count, ...unreadAfter(discussion, event, viewer) };
+    case "read_state_changed": {
+      const unread = unreadAfter(discussion, event, viewer);
+      return unread ? { ...discussion, ...unread } : discussion;
+    }
+    case "votes_changed":
+    case "own_vote_changed":
+      return { ...discussion, ...votesAfter(event) };
     default:
       return discussion;
   }
 }
 
-function fromEvent(event: Extract<KnownEvent, { type: "new_discussion" }>): Discussion {
+type NewDiscussion = Extract<KnownEvent, { type: "new_discussion" }>;
+
+function fromEvent(event: NewDiscussion, viewer: ViewerInfo | null): Discussion {
   const {
     discussion_id: id,
     community_id,
@@ -97,29 +121,46 @@ function fromEvent(event: Extract<KnownEvent, { type: "new_discussion" }>): Disc
     author,
     is_resolved,
     comment_count,
+    upvotes = 0,
+    downvotes = 0,
     edited_at,
     resolved_at,
     resolved_by,
     timestamp,
     deleted_at = null,
   } = event;
+  const votes = { upvotes, downvotes, own_vote: 0 as const };
   const times = { created_at: timestamp, updated_at: timestamp, edited_at, resolved_at, resolved_by, deleted_at };
-  return { id, community_id, article_id, topic, text, author, is_resolved, comment_count, ...times };
+  const unread = unreadAtFirst({ author, community_id, created_at: timestamp, deleted_at }, viewer);
+  return {
+    id,
+    community_id,
+    article_id,
+    topic,
+    text,
+    author,
+    is_resolved,
+    comment_count,
+    ...votes,
+    ...unread,
+    ...times,
+  };
 }
 
 /** Inserts by id. A new discussion need not have the highest id: ids follow the inserts, and events follow the commits. */
-function insert(pages: readonly DiscussionPage[], discussion: Discussion, eventId: number): readonly DiscussionPage[] {
+function insert(pages: readonly DiscussionPage[], event: NewDiscussion): readonly DiscussionPage[] {
+  const id = event.discussion_id;
   const at = pages.findIndex((page) => {
     const last = page.discussions[page.discussions.length - 1];
-    return page.next_cursor === null || (last?.id ?? 0) < discussion.id;
+    return page.next_cursor === null || (last?.id ?? 0) < id;
   });
-  return patchAt(pages, at, eventId, (discussions) => {
-    const before = discussions.findIndex((other) => other.id < discussion.id);
-    return insertAt(discussions, before < 0 ? discussions.length : before, discussion);
+  return patchAt(pages, at, event.event_id, (discussions, viewer) => {
+    const before = discussions.findIndex((other) => other.id < id);
+    return insertAt(discussions, before < 0 ? discussions.length : before, fromEvent(event, viewer));
   });
 }
 
-type Change = (discussions: Discussion[]) => Discussion[];
+type Change = (discussions: Discussion[], viewer: ViewerInfo | null) => Discussion[];
 
 function patchAt(
   pages: readonly DiscussionPage[],
@@ -135,6 +176,6 @@ function patchAt(
 
 function patch(page: DiscussionPage, eventId: number, change: Change): DiscussionPage {
   if (eventId <= page.last_event_id) return page;
-  const discussions = change(page.discussions);
+  const discussions = change(page.discussions, page.viewer);
   return discussions === page.discussions ? page : { ...page, discussions, last_event_id: eventId };
 }

@@ -28,6 +28,7 @@ import type {
 
 import { request } from '../../core/api/request.js';
 import type {
+  ArticleMarks,
   CommentPatch,
   DiscussionPatch,
   EndSessionParams,
@@ -35,9 +36,13 @@ import type {
   Heartbeat,
   ListCommentsParams,
   ListDiscussionsParams,
+  ListUnreadParams,
   NewComment,
   NewDiscussion,
+  NewMarks,
+  NewVote,
   PollParams,
+  UnreadFrom,
   UpdateComment412,
   UpdateDiscussion412,
 } from "../../core/generated/api.js";
@@ -56,10 +61,16 @@ import {
   heartbeat,
   listComments,
   listDiscussions,
+  listUnread,
+  markArticleRead,
+  markRead,
+  markUnread,
   poll,
   register,
   updateComment,
   updateDiscussion,
+  voteOnComment,
+  voteOnDiscussion,
 } from "../../core/generated/api.js";
 
 
@@ -191,6 +202,55 @@ export const useCreateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody |
       > => {
 
       const mutationOptions = getCreateDiscussionMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getMarkArticleReadMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markArticleRead>>, TError,{id: number;data: ArticleMarks}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof markArticleRead>>, TError,{id: number;data: ArticleMarks}, TContext> => {
+
+const mutationKey = ['markArticleRead'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof markArticleRead>>, {id: number;data: ArticleMarks}> = (props) => {
+          const {id,data} = props ?? {};
+
+          return  markArticleRead(id,data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type MarkArticleReadMutationResult = NonNullable<Awaited<ReturnType<typeof markArticleRead>>>
+    export type MarkArticleReadMutationBody = ArticleMarks
+    export type MarkArticleReadMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Mark everything on an article as read
+ */
+export const useMarkArticleRead = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markArticleRead>>, TError,{id: number;data: ArticleMarks}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof markArticleRead>>,
+        TError,
+        {id: number;data: ArticleMarks},
+        TContext
+      > => {
+
+      const mutationOptions = getMarkArticleReadMutationOptions(options);
 
       return useMutation(mutationOptions, queryClient);
     }
@@ -364,6 +424,55 @@ export const useUpdateComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
       > => {
 
       const mutationOptions = getUpdateCommentMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getVoteOnCommentMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof voteOnComment>>, TError,{id: number;data: NewVote}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof voteOnComment>>, TError,{id: number;data: NewVote}, TContext> => {
+
+const mutationKey = ['voteOnComment'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof voteOnComment>>, {id: number;data: NewVote}> = (props) => {
+          const {id,data} = props ?? {};
+
+          return  voteOnComment(id,data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type VoteOnCommentMutationResult = NonNullable<Awaited<ReturnType<typeof voteOnComment>>>
+    export type VoteOnCommentMutationBody = NewVote
+    export type VoteOnCommentMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Vote on a comment
+ */
+export const useVoteOnComment = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof voteOnComment>>, TError,{id: number;data: NewVote}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof voteOnComment>>,
+        TError,
+        {id: number;data: NewVote},
+        TContext
+      > => {
+
+      const mutationOptions = getVoteOnCommentMutationOptions(options);
 
       return useMutation(mutationOptions, queryClient);
     }
@@ -667,6 +776,153 @@ export const useCreateComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
       > => {
 
       const mutationOptions = getCreateCommentMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getMarkReadMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markRead>>, TError,{id: number;data: NewMarks}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof markRead>>, TError,{id: number;data: NewMarks}, TContext> => {
+
+const mutationKey = ['markRead'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof markRead>>, {id: number;data: NewMarks}> = (props) => {
+          const {id,data} = props ?? {};
+
+          return  markRead(id,data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type MarkReadMutationResult = NonNullable<Awaited<ReturnType<typeof markRead>>>
+    export type MarkReadMutationBody = NewMarks
+    export type MarkReadMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Mark as read
+ */
+export const useMarkRead = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markRead>>, TError,{id: number;data: NewMarks}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof markRead>>,
+        TError,
+        {id: number;data: NewMarks},
+        TContext
+      > => {
+
+      const mutationOptions = getMarkReadMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getMarkUnreadMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markUnread>>, TError,{id: number;data: UnreadFrom}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof markUnread>>, TError,{id: number;data: UnreadFrom}, TContext> => {
+
+const mutationKey = ['markUnread'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof markUnread>>, {id: number;data: UnreadFrom}> = (props) => {
+          const {id,data} = props ?? {};
+
+          return  markUnread(id,data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type MarkUnreadMutationResult = NonNullable<Awaited<ReturnType<typeof markUnread>>>
+    export type MarkUnreadMutationBody = UnreadFrom
+    export type MarkUnreadMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Mark as unread
+ */
+export const useMarkUnread = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markUnread>>, TError,{id: number;data: UnreadFrom}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof markUnread>>,
+        TError,
+        {id: number;data: UnreadFrom},
+        TContext
+      > => {
+
+      const mutationOptions = getMarkUnreadMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getVoteOnDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof voteOnDiscussion>>, TError,{id: number;data: NewVote}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof voteOnDiscussion>>, TError,{id: number;data: NewVote}, TContext> => {
+
+const mutationKey = ['voteOnDiscussion'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof voteOnDiscussion>>, {id: number;data: NewVote}> = (props) => {
+          const {id,data} = props ?? {};
+
+          return  voteOnDiscussion(id,data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type VoteOnDiscussionMutationResult = NonNullable<Awaited<ReturnType<typeof voteOnDiscussion>>>
+    export type VoteOnDiscussionMutationBody = NewVote
+    export type VoteOnDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Vote on a discussion
+ */
+export const useVoteOnDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof voteOnDiscussion>>, TError,{id: number;data: NewVote}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof voteOnDiscussion>>,
+        TError,
+        {id: number;data: NewVote},
+        TContext
+      > => {
+
+      const mutationOptions = getVoteOnDiscussionMutationOptions(options);
 
       return useMutation(mutationOptions, queryClient);
     }
@@ -1114,3 +1370,78 @@ export const useBeginSession = <TError = ErrorBody | ErrorBody | ErrorBody | Err
 
       return useMutation(mutationOptions, queryClient);
     }
+
+
+
+
+
+export const getListUnreadQueryKey = (params?: ListUnreadParams,) => {
+    return [
+    `/unread`, ...(params ? [params]: [])
+    ] as const;
+    }
+
+    
+export const getListUnreadQueryOptions = <TData = Awaited<ReturnType<typeof listUnread>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(params?: ListUnreadParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listUnread>>, TError, TData>>, request?: SecondParameter<typeof request>}
+) => {
+
+const {query: queryOptions, request: requestOptions} = options ?? {};
+
+  const queryKey =  queryOptions?.queryKey ?? getListUnreadQueryKey(params);
+
+  
+
+    const queryFn: QueryFunction<Awaited<ReturnType<typeof listUnread>>> = ({ signal }) => listUnread(params, { signal, ...requestOptions });
+
+      
+
+      
+
+   return  { queryKey, queryFn, ...queryOptions} as UseQueryOptions<Awaited<ReturnType<typeof listUnread>>, TError, TData> & { queryKey: DataTag<QueryKey, TData, TError> }
+}
+
+export type ListUnreadQueryResult = NonNullable<Awaited<ReturnType<typeof listUnread>>>
+export type ListUnreadQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+
+export function useListUnread<TData = Awaited<ReturnType<typeof listUnread>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params: undefined |  ListUnreadParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listUnread>>, TError, TData>> & Pick<
+        DefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listUnread>>,
+          TError,
+          Awaited<ReturnType<typeof listUnread>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListUnread<TData = Awaited<ReturnType<typeof listUnread>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListUnreadParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listUnread>>, TError, TData>> & Pick<
+        UndefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listUnread>>,
+          TError,
+          Awaited<ReturnType<typeof listUnread>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListUnread<TData = Awaited<ReturnType<typeof listUnread>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListUnreadParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listUnread>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+/**
+ * @summary List the discussions with something unread, newest first, with sums by community and article
+ */
+
+export function useListUnread<TData = Awaited<ReturnType<typeof listUnread>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListUnreadParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listUnread>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient 
+ ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
+
+  const queryOptions = getListUnreadQueryOptions(params,options)
+
+  const query = useQuery(queryOptions, queryClient) as  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> };
+
+  query.queryKey = queryOptions.queryKey ;
+
+  return query;
+}

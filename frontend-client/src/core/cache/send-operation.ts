@@ -1,0 +1,88 @@
+import type { ApiConfig } from "../api/config.js";
+import { isApiError } from "../api/error.js";
+import { callOptions } from "../api/request.js";
+import * as api from "../generated/api.js";
+import { trimmed } from "../text.js";
+import { places } from "./drafts.js";
+import type { Operation, Version } from "./pending.js";
+
+export type SendResult = api.Comment | api.Discussion | api.Votes | void;
+
+/** Makes the API call of an operation. */
+export async function call(operation: Operation, config: ApiConfig): Promise<SendResult> {
+  const options = callOptions(config);
+  const once = callOptions(config, { headers: { "Idempotency-Key": operation.key } });
+  switch (operation.kind) {
+    case "create_comment":
+      return api.createComment(operation.discussionId, operation.input, once);
+    case "create_discussion":
+      return api.createDiscussion(operation.articleId, operation.input, once);
+    case "update_comment":
+      return save({ text: operation.text }, operation.from, (change) =>
+        api.updateComment(operation.id, change, options),
+      );
+    case "update_discussion":
+      return save(operation.patch, operation.from, (change) => api.updateDiscussion(operation.id, change, options));
+    // With `keepalive` the browser sends it even if the page is left.
+    case "delete_comment":
+      return gone(api.deleteComment(operation.id, callOptions(config, { keepalive: true })));
+    case "vote_comment":
+      return api.voteOnComment(operation.id, { value: operation.value }, options);
+    case "vote_discussion":
+      return api.voteOnDiscussion(operation.id, { value: operation.value }, options);
+    case "delete_discussion":
+      return gone(api.deleteDiscussion(operation.id, callOptions(config, { keepalive: true })));
+  }
+}
+
+/**
+ * Saves a change of the version that the user began with. If another version is there, the user must decide, unless its texts are
+ * the ones that the user began with, as when somebody resolved the discussion, or the ones to save: then the answer to an earlier
+ * attempt was lost.
+ */
+async function save<C extends Texts, T extends Texts & { updated_at: string }>(
+  change: C,
+  from: Version | undefined,
+  send: (change: C & { if_updated_at?: string }) => Promise<T>,
+): Promise<T> {
+  if (!from) return send(change);
+  for (let version = from.updated_at; ;) {
+    try {
+      return await send({ ...change, if_updated_at: version });
+    } catch (error) {
+      const current = isApiError(error, "changed_meanwhile") ? (error.current as T | undefined) : undefined;
+      if (!current) throw error;
+      if (agree(current, change, change)) return current;
+      if (!agree(current, from, change) || current.updated_at === version) throw error;
+      version = current.updated_at;
+    }
+  }
+}
+
+type Texts = { topic?: string | null; text?: string | null };
+
+/** Whether two have the same text and topic, as far as `change` changes them. */
+function agree(a: Texts, b: Texts, change: Texts): boolean {
+  const names = (["topic", "text"] as const).filter((name) => typeof change[name] === "string");
+  return names.length > 0 && names.every((name) => trimmed(a[name] ?? "") === trimmed(b[name] ?? ""));
+}
+
+/** An item that is already deleted counts as success, because the answer to the first attempt may have been lost. */
+async function gone(deletion: Promise<void>): Promise<void> {
+  try {
+    await deletion;
+  } catch (error) {
+    if (!isApiError(error, "comment_deleted") && !isApiError(error, "discussion_deleted")) throw error;
+  }
+}
+
+/** The text of an edit and the place where it is written. */
+export function editedText(operation: Operation): { place: string; text: string; topic?: string } | undefined {
+  if (operation.kind === "update_comment") return { place: places.editComment(operation.id), text: operation.text };
+  if (operation.kind !== "update_discussion") return undefined;
+  const { topic, text } = operation.patch;
+  const from = operation.from;
+  const words = { topic: topic ?? from?.topic ?? "", text: text ?? from?.text ?? "" };
+  const isEdit = typeof topic === "string" || typeof text === "string";
+  return isEdit ? { place: places.editDiscussion(operation.id), ...words } : undefined;
+}
