@@ -1,0 +1,82 @@
+-- What members want to hear of: what they said about an article in a community, or about a discussion. Who said nothing has no row.
+
+-- Who submitted an article. Django writes it, as the other columns of the directory.
+alter table articles add column submitter_id bigint constraint articles_submitter references users on delete set null;
+-- For the foreign key, and for what a user submitted.
+create index articles_submitter on articles (submitter_id) where submitter_id is not null;
+
+create table article_follows (
+    user_id      bigint not null references users on delete cascade,
+    community_id bigint not null references communities on delete cascade,
+    article_id   bigint not null references articles on delete cascade,
+    level        text not null constraint article_follows_level check (level in ('follow', 'mute')),
+    primary key (user_id, community_id, article_id)
+);
+-- For the cascades, and for who follows an article.
+create index article_follows_article on article_follows (article_id, community_id);
+create index article_follows_community on article_follows (community_id);
+
+create table discussion_follows (
+    user_id       bigint not null references users on delete cascade,
+    discussion_id bigint not null references discussions on delete cascade,
+    level         text not null constraint discussion_follows_level check (level in ('follow', 'mute')),
+    primary key (user_id, discussion_id)
+);
+create index discussion_follows_discussion on discussion_follows (discussion_id);
+
+-- In which discussions a user wrote.
+create index comments_author_discussion on comments (author_id, discussion_id);
+-- It has all that this one was for.
+drop index comments_author;
+
+-- What a user said about a discussion: about the discussion itself or, failing that, about its article. Null for nothing.
+create function said_level(member bigint, discussion bigint, community bigint, article bigint) returns text
+language sql stable
+begin atomic
+    select coalesce(
+        (select level from discussion_follows where user_id = member and discussion_id = discussion),
+        (select level from article_follows where user_id = member and community_id = community and article_id = article));
+end;
+
+-- Whether a user wants to hear nothing of a discussion.
+create function is_muted(member bigint, discussion bigint, community bigint, article bigint) returns boolean
+language sql stable
+begin atomic
+    select said_level(member, discussion, community, article) is not distinct from 'mute';
+end;
+
+-- Whether a member follows a discussion: they said so or, if they said nothing, they wrote in it, submitted its article, or administer
+-- its community. `role` is that of their membership.
+create function is_followed(member bigint, role text, discussion bigint, community bigint, article bigint, author bigint) returns boolean
+language sql stable
+begin atomic
+    select case said_level(member, discussion, community, article)
+        when 'follow' then true
+        when 'mute' then false
+        else author = member or role = 'admin'
+            or exists (select from comments where author_id = member and discussion_id = discussion)
+            or exists (select from articles where id = article and submitter_id = member)
+    end;
+end;
+
+-- A node knows what its users submitted. This row tells it of a new submission. It is of no community, and goes to no client.
+create function article_submitted() returns trigger
+language plpgsql as $$
+begin
+    insert into outbox (community_id, type, payload)
+    values (0, 'article_submitted', json_build_object('type', 'article_submitted', 'user_id', new.submitter_id, 'article_id', new.id));
+    -- See 0006: nobody else wakes the relay.
+    perform pg_notify('outbox', '');
+    return null;
+end $$;
+create trigger articles_submitted after insert on articles
+    for each row when (new.submitter_id is not null) execute function article_submitted();
+create trigger articles_submitter_changed after update of submitter_id on articles
+    for each row when (new.submitter_id is distinct from old.submitter_id and new.submitter_id is not null)
+    execute function article_submitted();
+-- As in 0008.
+do $$
+begin
+    execute format('alter function article_submitted() security definer set search_path = pg_catalog, %I, pg_temp', current_schema());
+    revoke execute on function article_submitted() from public;
+end $$;
