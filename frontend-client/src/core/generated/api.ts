@@ -105,6 +105,8 @@ export interface Comment {
   id: number;
   /** Whether the viewer has not read it yet; null if they are no signed-in member. */
   is_unread: CommentIsUnread;
+  /** Whom the text mentions, shown as authors are. */
+  mentions: Author[];
   own_vote: CommentOwnVote;
   parent_id: CommentParentId;
   /** The text in Markdown; null in a tombstone. */
@@ -177,6 +179,49 @@ Put the replies below the comment that you have, or will have. */
  * A comment with its replies.
  */
 export type CommentTree = Comment & CommentTreeAllOf;
+
+export type CommunityChangedEventType = typeof CommunityChangedEventType[keyof typeof CommunityChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const CommunityChangedEventType = {
+  community_changed: 'community_changed',
+} as const;
+
+/**
+ * Somebody changed who may read a community. For a watcher of a community that turns private it is the last event.
+ */
+export interface CommunityChangedEvent {
+  /** The community. */
+  community_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** Who may read it now. */
+  kind: Kind;
+  /** Who could read it before. */
+  previous_kind: Kind;
+  /** When it changed. */
+  timestamp: string;
+  type: CommunityChangedEventType;
+}
+
+/**
+ * Somebody who can be mentioned.
+ */
+export interface CommunityMember {
+  /** Who it is, as shown on the article. */
+  author: Author;
+  /** What one writes after `@`. */
+  handle: string;
+}
+
+/**
+ * Who can be mentioned.
+ */
+export interface CommunityMembers {
+  /** 20 at most. */
+  members: CommunityMember[];
+}
 
 /**
  * The discussion's `comment_version` after it. Absent in events of older releases.
@@ -256,6 +301,13 @@ export type DiscussionEditedAt = string | null;
 
 export type DiscussionFirstUnreadCommentId = number | null;
 
+export type DiscussionFollowLevel = FollowLevel | null;
+
+/**
+ * Whether the viewer follows it; null if they are no signed-in member.
+ */
+export type DiscussionIsFollowed = boolean | null;
+
 /**
  * Whether the viewer has not read its text yet; null if they are no signed-in member.
  */
@@ -307,12 +359,17 @@ export interface Discussion {
   /** When the author last changed the topic or the text; null if they never did. */
   edited_at: DiscussionEditedAt;
   first_unread_comment_id: DiscussionFirstUnreadCommentId;
+  follow_level: DiscussionFollowLevel;
   /** The discussion's id. */
   id: number;
+  /** Whether the viewer follows it; null if they are no signed-in member. */
+  is_followed: DiscussionIsFollowed;
   /** Whether it is resolved. */
   is_resolved: boolean;
   /** Whether the viewer has not read its text yet; null if they are no signed-in member. */
   is_unread: DiscussionIsUnread;
+  /** Whom the text mentions, shown as authors are. */
+  mentions: Author[];
   own_vote: DiscussionOwnVote;
   /** When it was resolved; null while it is not. */
   resolved_at: DiscussionResolvedAt;
@@ -457,7 +514,90 @@ export const ErrorCode = {
 /**
  * A committed change, with its place in the total order. Events carry absolute state, so applying one twice is safe.
  */
-export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent;
+export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent | FollowChangedEvent | NewNotificationEvent | NotificationsReadEvent | NotificationsWithdrawnEvent | CommunityChangedEvent;
+
+export type FollowDiscussionId = number | null;
+
+/**
+ * Whether a user follows an article or a discussion, and why.
+ */
+export interface Follow {
+  /** The article it is about. */
+  article_id: number;
+  /** The community it is in. */
+  community_id: number;
+  discussion_id: FollowDiscussionId;
+  /** Whether the user said nothing about exactly this thing. */
+  is_default: boolean;
+  /** What comes out of it: what was said about the discussion, else about its article, else what is implied. */
+  is_followed: boolean;
+  /** What the user said. If they said nothing, `follow` where it is implied: they wrote in the discussion, submitted the article, or administer the community. */
+  level: FollowLevel;
+}
+
+export type FollowChangedEventDiscussionId = number | null;
+
+export type FollowChangedEventType = typeof FollowChangedEventType[keyof typeof FollowChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const FollowChangedEventType = {
+  follow_changed: 'follow_changed',
+} as const;
+
+/**
+ * The user said something else about an article or a discussion. Sent to that user only.
+ */
+export interface FollowChangedEvent {
+  /** The article it is about. */
+  article_id: number;
+  /** The community it is in. */
+  community_id: number;
+  discussion_id: FollowChangedEventDiscussionId;
+  /** Its place in the total order. */
+  event_id: number;
+  /** Whether the user said nothing about exactly this thing. */
+  is_default: boolean;
+  /** What comes out of it: what was said about the discussion, else about its article, else what is implied. */
+  is_followed: boolean;
+  /** What the user said. If they said nothing, `follow` where it is implied: they wrote in the discussion, submitted the article, or administer the community. */
+  level: FollowLevel;
+  /** When it changed. */
+  timestamp: string;
+  type: FollowChangedEventType;
+  /** The user, who is also the only one to be told. */
+  user_id: number;
+}
+
+/**
+ * What a user said about an article or a discussion.
+ */
+export type FollowLevel = typeof FollowLevel[keyof typeof FollowLevel];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const FollowLevel = {
+  follow: 'follow',
+  mute: 'mute',
+  default: 'default',
+} as const;
+
+/**
+ * The `cursor` of the next page; null on the last page.
+ */
+export type FollowsNextCursor = string | null;
+
+/**
+ * What a user follows or has muted.
+ */
+export interface Follows {
+  /** A page of them. */
+  follows: Follow[];
+  /** The newest event that the answer reflects. Poll from here. */
+  last_event_id: number;
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor: FollowsNextCursor;
+}
 
 /**
  * A sign of life.
@@ -478,6 +618,7 @@ export const Kind = {
   public: 'public',
   private: 'private',
   hidden: 'hidden',
+  open: 'open',
 } as const;
 
 /**
@@ -525,6 +666,16 @@ export interface MembershipChangedEvent {
   user_id: number;
 }
 
+/**
+ * What a user says about an article of a community.
+ */
+export interface NewArticleFollow {
+  /** The community. */
+  community_id: number;
+  /** `default` takes back what was said. */
+  level: FollowLevel;
+}
+
 export type NewCommentParentId = number | null;
 
 /**
@@ -556,6 +707,11 @@ export type NewCommentEventDeletedAt = string | null;
  * When the author last changed the text; null if they never did.
  */
 export type NewCommentEventEditedAt = string | null;
+
+/**
+ * Whom the text mentions, shown as authors are.
+ */
+export type NewCommentEventMentions = Author[] | null;
 
 export type NewCommentEventParentId = number | null;
 
@@ -599,6 +755,8 @@ export interface NewCommentEvent {
   edited_at: NewCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
+  /** Whom the text mentions, shown as authors are. */
+  mentions?: NewCommentEventMentions;
   parent_id: NewCommentEventParentId;
   /** Its text, in Markdown; null if it was deleted since. */
   text: NewCommentEventText;
@@ -640,6 +798,11 @@ export type NewDiscussionEventDeletedAt = string | null;
  * When the author last changed topic or text; null if they never did.
  */
 export type NewDiscussionEventEditedAt = string | null;
+
+/**
+ * Whom the text mentions, shown as authors are.
+ */
+export type NewDiscussionEventMentions = Author[] | null;
 
 /**
  * When it was resolved; null while it is not.
@@ -689,6 +852,8 @@ export interface NewDiscussionEvent {
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
+  /** Whom the text mentions, shown as authors are. */
+  mentions?: NewDiscussionEventMentions;
   /** When it was resolved; null while it is not. */
   resolved_at: NewDiscussionEventResolvedAt;
   resolved_by: NewDiscussionEventResolvedBy;
@@ -701,6 +866,14 @@ export interface NewDiscussionEvent {
   type: NewDiscussionEventType;
   /** The number of votes up. */
   upvotes: number;
+}
+
+/**
+ * What a user says about a discussion.
+ */
+export interface NewFollow {
+  /** `default` takes back what was said. */
+  level: FollowLevel;
 }
 
 export type NewMarksUpToCommentId = number | null;
@@ -719,12 +892,278 @@ export interface NewMarks {
   up_to_comment_id?: NewMarksUpToCommentId;
 }
 
+export type NewNotificationEventActor = Author | null;
+
+export type NewNotificationEventCommentId = number | null;
+
+/**
+ * The beginning of the text, 200 characters at most.
+ */
+export type NewNotificationEventExcerpt = string | null;
+
+/**
+ * The moderator's reason.
+ */
+export type NewNotificationEventReason = string | null;
+
+/**
+ * The discussion's topic.
+ */
+export type NewNotificationEventTopic = string | null;
+
+export type NewNotificationEventType = typeof NewNotificationEventType[keyof typeof NewNotificationEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const NewNotificationEventType = {
+  new_notification: 'new_notification',
+} as const;
+
+/**
+ * Something concerns the user. Sent to that user only. Where topic, excerpt and actor are null, read the list again.
+ */
+export interface NewNotificationEvent {
+  actor: NewNotificationEventActor;
+  /** The article it is about. */
+  article_id: number;
+  comment_id: NewNotificationEventCommentId;
+  /** The community it is in. */
+  community_id: number;
+  /** When it was made. */
+  created_at: string;
+  /** The discussion. */
+  discussion_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** The beginning of the text, 200 characters at most. */
+  excerpt: NewNotificationEventExcerpt;
+  /** Whether the user has read it. */
+  is_read: boolean;
+  /** Why. */
+  kind: NotificationKind;
+  /** The notification. */
+  notification_id: number;
+  /** The moderator's reason. */
+  reason: NewNotificationEventReason;
+  /** When it changed. */
+  timestamp: string;
+  /** The discussion's topic. */
+  topic: NewNotificationEventTopic;
+  type: NewNotificationEventType;
+  /** How many are unread now. */
+  unread_count: number;
+  /** The user, who is also the only one to be told. */
+  user_id: number;
+}
+
+export type NewRegistrationOnly = Only | null;
+
+/**
+ * What a queue is to get.
+ */
+export interface NewRegistration {
+  only?: NewRegistrationOnly;
+  /**
+   * Public communities that the user is no member of, to get their events too.
+   * @maxItems 100
+   */
+  watch?: number[];
+}
+
 /**
  * A vote.
  */
 export interface NewVote {
   /** 1 for up, -1 for down, 0 to take the vote back. */
   value: VoteValue;
+}
+
+/**
+ * The communities that a queue watches.
+ */
+export interface NewWatch {
+  /**
+   * They replace those watched so far.
+   * @maxItems 100
+   */
+  community_ids: number[];
+}
+
+export type NotificationActor = Author | null;
+
+export type NotificationCommentId = number | null;
+
+/**
+ * The beginning of the text, 200 characters at most.
+ */
+export type NotificationExcerpt = string | null;
+
+/**
+ * The moderator's reason.
+ */
+export type NotificationReason = string | null;
+
+/**
+ * The discussion's topic.
+ */
+export type NotificationTopic = string | null;
+
+/**
+ * One thing that concerns one user.
+ */
+export interface Notification {
+  actor: NotificationActor;
+  /** The article it is about. */
+  article_id: number;
+  comment_id: NotificationCommentId;
+  /** The community it is in. */
+  community_id: number;
+  /** When it was made. */
+  created_at: string;
+  /** The discussion. */
+  discussion_id: number;
+  /** The beginning of the text, 200 characters at most. */
+  excerpt: NotificationExcerpt;
+  /** The notification's id. */
+  id: number;
+  /** Whether the user has read it. */
+  is_read: boolean;
+  /** Why. */
+  kind: NotificationKind;
+  /** The moderator's reason. */
+  reason: NotificationReason;
+  /** The discussion's topic. */
+  topic: NotificationTopic;
+}
+
+/**
+ * Why a user is notified.
+ */
+export type NotificationKind = typeof NotificationKind[keyof typeof NotificationKind];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const NotificationKind = {
+  mention: 'mention',
+  reply: 'reply',
+  comment: 'comment',
+  discussion: 'discussion',
+  moderation: 'moderation',
+} as const;
+
+export type NotificationMarksUpToId = number | null;
+
+/**
+ * Notifications that were read: at least one of the two.
+ */
+export interface NotificationMarks {
+  /**
+   * These.
+   * @maxItems 100
+   */
+  ids?: number[];
+  up_to_id?: NotificationMarksUpToId;
+}
+
+/**
+ * The `cursor` of the next page; null on the last page.
+ */
+export type NotificationsNextCursor = string | null;
+
+/**
+ * A page of a user's notifications, newest first.
+ */
+export interface Notifications {
+  /** The newest event that the answer reflects. Poll from here. */
+  last_event_id: number;
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor: NotificationsNextCursor;
+  /** The notifications. */
+  notifications: Notification[];
+  /** How many are unread in all. */
+  unread_count: number;
+}
+
+/**
+ * Those that were named; null if none were.
+ */
+export type NotificationsReadEventIds = number[] | null;
+
+export type NotificationsReadEventType = typeof NotificationsReadEventType[keyof typeof NotificationsReadEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const NotificationsReadEventType = {
+  notifications_read: 'notifications_read',
+} as const;
+
+export type NotificationsReadEventUpToId = number | null;
+
+/**
+ * The user has read notifications. Sent to that user only.
+ */
+export interface NotificationsReadEvent {
+  /** 0: they are of any community. */
+  community_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** Those that were named; null if none were. */
+  ids: NotificationsReadEventIds;
+  /** When it changed. */
+  timestamp: string;
+  type: NotificationsReadEventType;
+  /** How many are unread now. */
+  unread_count: number;
+  up_to_id: NotificationsReadEventUpToId;
+  /** The user, who is also the only one to be told. */
+  user_id: number;
+}
+
+export type NotificationsWithdrawnEventType = typeof NotificationsWithdrawnEventType[keyof typeof NotificationsWithdrawnEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const NotificationsWithdrawnEventType = {
+  notifications_withdrawn: 'notifications_withdrawn',
+} as const;
+
+/**
+ * What notifications were about is gone. Sent to that user only.
+ */
+export interface NotificationsWithdrawnEvent {
+  /** The community. */
+  community_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** The notifications. */
+  ids: number[];
+  /** When it changed. */
+  timestamp: string;
+  type: NotificationsWithdrawnEventType;
+  /** How many are unread now. */
+  unread_count: number;
+  /** The user, who is also the only one to be told. */
+  user_id: number;
+}
+
+/**
+ * Of the events of an article, only those of what the user follows.
+ */
+export type OnlyFollowed = boolean | null;
+
+/**
+ * Which events a queue gets. `membership_changed` always comes.
+ */
+export interface Only {
+  /**
+   * Of the events of an article, only those of these articles.
+   * @maxItems 100
+   */
+  article_ids?: number[];
+  /** Of the events of an article, only those of what the user follows. */
+  followed?: OnlyFollowed;
+  /** Only events of these types. */
+  types?: string[];
 }
 
 export type OwnVoteChangedEventCommentId = number | null;
@@ -963,6 +1402,11 @@ export type UpdatedCommentEventDeletedAt = string | null;
  */
 export type UpdatedCommentEventEditedAt = string | null;
 
+/**
+ * Whom the text mentions, shown as authors are.
+ */
+export type UpdatedCommentEventMentions = Author[] | null;
+
 export type UpdatedCommentEventParentId = number | null;
 
 /**
@@ -999,6 +1443,8 @@ export interface UpdatedCommentEvent {
   edited_at: UpdatedCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
+  /** Whom the text mentions, shown as authors are. */
+  mentions?: UpdatedCommentEventMentions;
   parent_id: UpdatedCommentEventParentId;
   /** Its text, in Markdown; null if it was deleted since. */
   text: UpdatedCommentEventText;
@@ -1020,6 +1466,11 @@ export type UpdatedDiscussionEventDeletedAt = string | null;
  * When the author last changed topic or text; null if they never did.
  */
 export type UpdatedDiscussionEventEditedAt = string | null;
+
+/**
+ * Whom the text mentions, shown as authors are.
+ */
+export type UpdatedDiscussionEventMentions = Author[] | null;
 
 /**
  * When it was resolved; null while it is not.
@@ -1069,6 +1520,8 @@ export interface UpdatedDiscussionEvent {
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
+  /** Whom the text mentions, shown as authors are. */
+  mentions?: UpdatedDiscussionEventMentions;
   /** When it was resolved; null while it is not. */
   resolved_at: UpdatedDiscussionEventResolvedAt;
   resolved_by: UpdatedDiscussionEventResolvedBy;
@@ -1188,6 +1641,14 @@ export interface VotesChangedEvent {
   upvotes: number;
 }
 
+/**
+ * The communities whose events a queue gets.
+ */
+export interface Watched {
+  /** The user's own, and the watched ones. */
+  communities: number[];
+}
+
 export type ListDiscussionsParams = {
 /**
  * The community whose discussions to list. Leave it out for those of all communities that you may read.
@@ -1211,6 +1672,17 @@ export type UpdateComment412AllOf = {
 
 export type UpdateComment412 = ErrorBody & UpdateComment412AllOf;
 
+export type ListMembersParams = {
+/**
+ * What the handle begins with.
+ */
+prefix?: string;
+/**
+ * The article that is written on.
+ */
+article_id?: number;
+};
+
 export type UpdateDiscussion412AllOf = {
   current: Discussion;
 };
@@ -1222,6 +1694,44 @@ export type ListCommentsParams = {
  * A comment. The page then has this comment in its middle. It is not allowed beside `cursor`.
  */
 around?: number;
+/**
+ * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
+ */
+cursor?: string;
+/**
+ * The most items to return, 1 to 100.
+ * @minimum 1
+ * @maximum 100
+ */
+limit?: number;
+};
+
+export type ListFollowsParams = {
+/**
+ * Only those of this community.
+ */
+community_id?: number;
+/**
+ * Only those on this article.
+ */
+article_id?: number;
+/**
+ * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
+ */
+cursor?: string;
+/**
+ * The most items to return, 1 to 100.
+ * @minimum 1
+ * @maximum 100
+ */
+limit?: number;
+};
+
+export type ListNotificationsParams = {
+/**
+ * Only those that are unread.
+ */
+unread?: boolean;
 /**
  * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
  */
@@ -1266,6 +1776,10 @@ community_id?: number;
  * Only those on this article.
  */
 article_id?: number;
+/**
+ * Only those that you follow.
+ */
+followed?: boolean;
 /**
  * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
  */
@@ -1333,6 +1847,33 @@ export const createDiscussion = async (id: number,
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       newDiscussion,)
+  }
+);}
+
+
+
+/**
+ * Saying it again changes nothing.
+ * @summary Follow or mute an article of a community
+ */
+export const getFollowArticleUrl = (id: number,) => {
+
+
+  
+
+  return `/articles/${id}/follow`
+}
+
+export const followArticle = async (id: number,
+    newArticleFollow: NewArticleFollow, options?: RequestInit): Promise<Follow> => {
+  
+  return request<Follow>(getFollowArticleUrl(id),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newArticleFollow,)
   }
 );}
 
@@ -1462,6 +2003,39 @@ export const voteOnComment = async (id: number,
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       newVote,)
+  }
+);}
+
+
+
+/**
+ * @summary List whom one can mention
+ */
+export const getListMembersUrl = (id: number,
+    params?: ListMembersParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/communities/${id}/members?${stringifiedParams}` : `/communities/${id}/members`
+}
+
+export const listMembers = async (id: number,
+    params?: ListMembersParams, options?: RequestInit): Promise<CommunityMembers> => {
+  
+  return request<CommunityMembers>(getListMembersUrl(id,params),
+  {      
+    ...options,
+    method: 'GET'
+    
+    
   }
 );}
 
@@ -1607,6 +2181,33 @@ export const createComment = async (id: number,
 
 
 /**
+ * Saying it again changes nothing.
+ * @summary Follow or mute a discussion
+ */
+export const getFollowDiscussionUrl = (id: number,) => {
+
+
+  
+
+  return `/discussions/${id}/follow`
+}
+
+export const followDiscussion = async (id: number,
+    newFollow: NewFollow, options?: RequestInit): Promise<Follow> => {
+  
+  return request<Follow>(getFollowDiscussionUrl(id),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newFollow,)
+  }
+);}
+
+
+
+/**
  * Marks add up, in whatever order they come. A mark that is there already makes no event.
  * @summary Mark as read
  */
@@ -1687,6 +2288,37 @@ export const voteOnDiscussion = async (id: number,
 
 
 /**
+ * @summary List what you follow or have muted
+ */
+export const getListFollowsUrl = (params?: ListFollowsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/follows?${stringifiedParams}` : `/follows`
+}
+
+export const listFollows = async (params?: ListFollowsParams, options?: RequestInit): Promise<Follows> => {
+  
+  return request<Follows>(getListFollowsUrl(params),
+  {      
+    ...options,
+    method: 'GET'
+    
+    
+  }
+);}
+
+
+
+/**
  * It stands for an active person: polls alone do not keep a queue.
  * @summary Keep a queue alive
  */
@@ -1707,6 +2339,63 @@ export const heartbeat = async (heartbeat: Heartbeat, options?: RequestInit): Pr
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       heartbeat,)
+  }
+);}
+
+
+
+/**
+ * @summary List your notifications, newest first
+ */
+export const getListNotificationsUrl = (params?: ListNotificationsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/notifications?${stringifiedParams}` : `/notifications`
+}
+
+export const listNotifications = async (params?: ListNotificationsParams, options?: RequestInit): Promise<Notifications> => {
+  
+  return request<Notifications>(getListNotificationsUrl(params),
+  {      
+    ...options,
+    method: 'GET'
+    
+    
+  }
+);}
+
+
+
+/**
+ * Repeating it changes nothing.
+ * @summary Mark notifications as read
+ */
+export const getMarkNotificationsReadUrl = () => {
+
+
+  
+
+  return `/notifications/read`
+}
+
+export const markNotificationsRead = async (notificationMarks: NotificationMarks, options?: RequestInit): Promise<void> => {
+  
+  return request<void>(getMarkNotificationsReadUrl(),
+  {      
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      notificationMarks,)
   }
 );}
 
@@ -1794,6 +2483,33 @@ export const closeQueueByBeacon = async (queueId: string, options?: RequestInit)
 
 
 /**
+ * What cannot be watched is left out.
+ * @summary Watch public communities
+ */
+export const getWatchCommunitiesUrl = (queueId: string,) => {
+
+
+  
+
+  return `/queues/${queueId}/watch`
+}
+
+export const watchCommunities = async (queueId: string,
+    newWatch: NewWatch, options?: RequestInit): Promise<Watched> => {
+  
+  return request<Watched>(getWatchCommunitiesUrl(queueId),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newWatch,)
+  }
+);}
+
+
+
+/**
  * A user may hold 32 queues; the one idle longest makes room for a new one.
  * @summary Register for events
  */
@@ -1805,14 +2521,15 @@ export const getRegisterUrl = () => {
   return `/register`
 }
 
-export const register = async ( options?: RequestInit): Promise<Registration> => {
+export const register = async (newRegistration?: NewRegistration, options?: RequestInit): Promise<Registration> => {
   
   return request<Registration>(getRegisterUrl(),
   {      
     ...options,
-    method: 'POST'
-    
-    
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newRegistration,)
   }
 );}
 
