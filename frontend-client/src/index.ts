@@ -5,6 +5,7 @@ export { callOptions, type RequestOptions } from "./core/api/request.js";
 export {
   RealtimeClient,
   type ChangeListener,
+  type Coverage,
   type LogChange,
   type RealtimeOptions,
 } from "./core/live/realtime-client.js";
@@ -14,6 +15,14 @@ export { EventLog } from "./core/live/log.js";
 export type { RealtimeStatus } from "./core/live/status.js";
 export { concernsDiscussions, foldDiscussions, type DiscussionScope } from "./core/reducers/discussions.js";
 export { commentTrees, concernsComments, foldComments } from "./core/reducers/comments.js";
+export {
+  foldFollows,
+  type ArticleFollow,
+  type ArticleFollowLookup,
+  type FollowScope,
+} from "./core/reducers/follows.js";
+export { foldNotifications, type NotificationScope } from "./core/reducers/notifications.js";
+export { handleOf, mentionAt, type MentionAt } from "./core/mentions.js";
 export type { AuthorChanged, KnownEvent } from "./core/events.js";
 export type { Folded } from "./core/reducers/fold.js";
 export { countCharacters, firstGrapheme, isComposing, limits, type ComposedKey } from "./core/text.js";

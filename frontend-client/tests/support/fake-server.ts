@@ -1,4 +1,12 @@
-import type { Author, NewDiscussion, ViewerInfo, VoteValue } from "../../src/index.js";
+import type {
+  Author,
+  CommunityMember,
+  FollowLevel,
+  NewDiscussion,
+  NotificationMarks,
+  ViewerInfo,
+  VoteValue,
+} from "../../src/index.js";
 import { coded, COMMUNITY, JOINED, Model, READER, type NewReads } from "./model.js";
 
 interface Parked {
@@ -23,6 +31,10 @@ export class FakeServer {
     memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED }],
   };
   me: Author = { id: 1, username: "ada", avatar_url: null };
+  /** Whom one can mention. */
+  members: CommunityMember[] = [];
+  /** The communities that may be watched; undefined for an older server. */
+  canWatch: readonly number[] | undefined = undefined;
   /** The answers of writes wait for this promise. */
   writesAfter: Promise<void> = Promise.resolve();
   /** Lists and threads are read at once, and their answers wait for this promise. */
@@ -97,6 +109,11 @@ export class FakeServer {
     return Response.json({ events: this.model.since(cursor), last_event_id: this.model.head });
   }
 
+  #covered(viewer: ViewerInfo | null, watch: readonly number[]): number[] {
+    const own = viewer?.memberships.map((one) => one.community_id) ?? [];
+    return [...new Set([...own, ...watch.filter((id) => this.canWatch?.includes(id))])];
+  }
+
   #viewerOf(headers: Headers): ViewerInfo | null {
     const token = headers.get("authorization")?.slice("Bearer ".length) ?? "";
     if (token === "anonymous") return null;
@@ -128,13 +145,36 @@ export class FakeServer {
         return done();
       case "GET unread":
         return viewer ? made(this.model.unread(viewer, Number(query.get("limit") ?? 20))) : coded(401, "token_missing");
+      case "GET follows":
+        return viewer ? made(this.model.follows()) : coded(401, "token_missing");
+      case "PUT discussions/follow":
+        return made(this.model.follow(Number(id), body["level"] as unknown as FollowLevel));
+      case "PUT articles/follow":
+        return made(this.model.follow(null, body["level"] as unknown as FollowLevel));
+      case "GET notifications":
+        return viewer
+          ? made(this.model.notificationPage(query.get("cursor"), page[1], query.get("unread") === "true"))
+          : coded(401, "token_missing");
+      case "POST notifications/read":
+        this.model.readNotifications(body as NotificationMarks);
+        return done();
+      case "GET communities/members": {
+        const start = (query.get("prefix") ?? "").toLowerCase();
+        return made({
+          members: this.members.filter(({ handle }) => handle.toLowerCase().startsWith(start)).slice(0, 20),
+        });
+      }
+      case "PUT queues/watch":
+        if (this.canWatch === undefined) return coded(404, "not_found");
+        if (!this.queues.has(id ?? "")) return coded(404, "queue_not_found");
+        return made({ communities: this.#covered(viewer, (body as { community_ids?: number[] }).community_ids ?? []) });
       case "POST register": {
         const queue_id = `queue-${(this.#last += 1)}`;
         this.queues.add(queue_id);
         return made({
           queue_id,
           last_event_id: this.model.head,
-          communities: [COMMUNITY],
+          communities: this.#covered(viewer, (body as { watch?: number[] }).watch ?? []),
           heartbeat_interval_seconds: 60,
           poll_timeout_seconds: 55,
         });

@@ -1,6 +1,8 @@
-import { insertAt, mapChanged, renamed, replaceAt, votesAfter, type KnownEvent } from "../events.js";
+import { insertAt, mapChanged, mentionsAfter, renamed, replaceAt, votesAfter, type KnownEvent } from "../events.js";
 import type { Discussion, DiscussionPage, ViewerInfo } from "../generated/api.js";
+import { followAfter, followAfterComment, followAtFirst, type ArticleFollowLookup } from "./follows.js";
 import { unreadAfter, unreadAtFirst } from "./unread.js";
+import { closesTo } from "./visibility.js";
 
 /** The discussions that a list shows. */
 export interface DiscussionScope {
@@ -19,13 +21,15 @@ const types = [
   "votes_changed",
   "own_vote_changed",
   "read_state_changed",
+  "follow_changed",
 ] as const;
 type DiscussionEvent = Extract<KnownEvent, { type: (typeof types)[number] }>;
 
 /** Whether the event can change a list of this scope. */
 export function concernsDiscussions(scope: DiscussionScope, event: KnownEvent): boolean {
   if (scope.communityId !== undefined && scope.communityId !== event.community_id) return false;
-  return event.type === "author_changed" || isOfArticle(event, scope.articleId);
+  if (event.type === "author_changed" || event.type === "community_changed") return true;
+  return isOfArticle(event, scope.articleId);
 }
 
 function isOfArticle(event: KnownEvent, articleId: number): event is DiscussionEvent {
@@ -38,12 +42,14 @@ function isOfArticle(event: KnownEvent, articleId: number): event is DiscussionE
 
 /**
  * Folds one event into cached pages (newest discussion first). Events state how things are now, so folding an event twice
- * changes nothing. Each page skips the events up to its own `last_event_id`.
+ * changes nothing. Each page skips the events up to its own `last_event_id`. `articleOf` knows what the user said about the
+ * article; without it, more is left unknown of what the user follows.
  */
 export function foldDiscussions(
   pages: readonly DiscussionPage[],
   scope: DiscussionScope,
   event: KnownEvent,
+  articleOf?: ArticleFollowLookup,
 ): readonly DiscussionPage[] {
   if (!concernsDiscussions(scope, event)) return pages;
   if (event.type === "author_changed") {
@@ -53,39 +59,59 @@ export function foldDiscussions(
       ),
     );
   }
+  if (event.type === "community_changed") return mapChanged(pages, (page) => foldDiscussion(page, event));
   if (!isOfArticle(event, scope.articleId)) return pages;
   const id = event.discussion_id;
+  if (id === null) return mapChanged(pages, (page) => foldDiscussion(page, event));
   const at = pages.findIndex((page) => page.discussions.some((discussion) => discussion.id === id));
-  if (at < 0) return event.type === "new_discussion" ? insert(pages, event) : pages;
+  if (at < 0) return event.type === "new_discussion" ? insert(pages, event, articleOf) : pages;
   return patchAt(pages, at, event.event_id, (discussions, viewer) =>
-    mapChanged(discussions, (one) => (one.id === id ? applyToDiscussion(one, event, viewer) : one)),
+    mapChanged(discussions, (one) => (one.id === id ? applyToDiscussion(one, event, viewer, articleOf) : one)),
   );
 }
 
 /** Folds one event into a discussion that is cached in a page of its own. */
-export function foldDiscussion(page: DiscussionPage, event: KnownEvent): DiscussionPage {
-  return patch(page, event.event_id, (discussions, viewer) =>
-    mapChanged(discussions, (one) => {
+export function foldDiscussion(
+  page: DiscussionPage,
+  event: KnownEvent,
+  articleOf?: ArticleFollowLookup,
+): DiscussionPage {
+  return patch(page, event.event_id, (discussions, viewer) => {
+    if (event.type === "community_changed") {
+      if (!closesTo(viewer, event)) return discussions;
+      const rest = discussions.filter((one) => one.community_id !== event.community_id);
+      return rest.length === discussions.length ? discussions : rest;
+    }
+    return mapChanged(discussions, (one) => {
       if (event.type === "author_changed") return one.community_id === event.community_id ? renamed(one, event) : one;
-      const isOf = isOfArticle(event, one.article_id) && event.discussion_id === one.id;
-      return isOf ? applyToDiscussion(one, event, viewer) : one;
-    }),
-  );
+      if (!isOfArticle(event, one.article_id)) return one;
+      // What the user says about an article concerns its discussions of the same community.
+      const isOf =
+        event.discussion_id === null ? event.community_id === one.community_id : event.discussion_id === one.id;
+      return isOf ? applyToDiscussion(one, event, viewer, articleOf) : one;
+    });
+  });
 }
 
 /** What a tombstone shows. */
-const nothing = { topic: null, text: null, author: null, resolved_by: null };
+const nothing = { topic: null, text: null, author: null, resolved_by: null, mentions: [] };
 
 /** Nothing of its own is left to read. An older server says nothing of it. */
 const gone = ({ is_unread }: Discussion) => ({ ...nothing, ...(is_unread && { is_unread: false }) });
 
-function applyToDiscussion(discussion: Discussion, event: DiscussionEvent, viewer: ViewerInfo | null): Discussion {
+function applyToDiscussion(
+  discussion: Discussion,
+  event: DiscussionEvent,
+  viewer: ViewerInfo | null,
+  articleOf: ArticleFollowLookup | undefined,
+): Discussion {
   switch (event.type) {
     case "updated_discussion": {
       // Either may be newer: the discussion, whose deletion is on its way, or the event, which was redacted.
       const deleted_at = discussion.deleted_at ?? event.deleted_at ?? null;
       const { topic, text, author, resolved_by } = event;
-      const words = deleted_at === null ? { topic, text, author, resolved_by } : gone(discussion);
+      const mentions = mentionsAfter(event, discussion.mentions);
+      const words = deleted_at === null ? { topic, text, author, resolved_by, mentions } : gone(discussion);
       // An older server sends no votes.
       const { upvotes = discussion.upvotes, downvotes = discussion.downvotes } = event;
       const { is_resolved, comment_count, edited_at, resolved_at, timestamp: updated_at } = event;
@@ -94,12 +120,21 @@ function applyToDiscussion(discussion: Discussion, event: DiscussionEvent, viewe
     }
     case "deleted_discussion":
       return { ...discussion, ...gone(discussion), deleted_at: event.timestamp };
-    case "new_comment":
+    case "new_comment": {
+      const { comment_count } = event;
+      const follow = followAfterComment(discussion, event, viewer, articleOf);
+      return { ...discussion, comment_count, ...unreadAfter(discussion, event, viewer), ...follow };
+    }
     case "deleted_comment":
       return { ...discussion, comment_count: event.comment_count, ...unreadAfter(discussion, event, viewer) };
     case "read_state_changed": {
       const unread = unreadAfter(discussion, event, viewer);
       return unread ? { ...discussion, ...unread } : discussion;
+    }
+    case "follow_changed": {
+      const follow = followAfter(discussion, event, viewer);
+      const isSame = follow?.follow_level === discussion.follow_level && follow.is_followed === discussion.is_followed;
+      return follow && !isSame ? { ...discussion, ...follow } : discussion;
     }
     case "votes_changed":
     case "own_vote_changed":
@@ -111,7 +146,12 @@ function applyToDiscussion(discussion: Discussion, event: DiscussionEvent, viewe
 
 type NewDiscussion = Extract<KnownEvent, { type: "new_discussion" }>;
 
-function fromEvent(event: NewDiscussion, viewer: ViewerInfo | null): Discussion {
+function fromEvent(
+  event: NewDiscussion,
+  viewer: ViewerInfo | null,
+  others: readonly Discussion[],
+  articleOf: ArticleFollowLookup | undefined,
+): Discussion {
   const {
     discussion_id: id,
     community_id,
@@ -144,11 +184,17 @@ function fromEvent(event: NewDiscussion, viewer: ViewerInfo | null): Discussion 
     ...votes,
     ...unread,
     ...times,
+    mentions: mentionsAfter(event, []),
+    ...followAtFirst(event, viewer, others, articleOf),
   };
 }
 
 /** Inserts by id. A new discussion need not have the highest id: ids follow the inserts, and events follow the commits. */
-function insert(pages: readonly DiscussionPage[], event: NewDiscussion): readonly DiscussionPage[] {
+function insert(
+  pages: readonly DiscussionPage[],
+  event: NewDiscussion,
+  articleOf: ArticleFollowLookup | undefined,
+): readonly DiscussionPage[] {
   const id = event.discussion_id;
   const at = pages.findIndex((page) => {
     const last = page.discussions[page.discussions.length - 1];
@@ -156,7 +202,8 @@ function insert(pages: readonly DiscussionPage[], event: NewDiscussion): readonl
   });
   return patchAt(pages, at, event.event_id, (discussions, viewer) => {
     const before = discussions.findIndex((other) => other.id < id);
-    return insertAt(discussions, before < 0 ? discussions.length : before, fromEvent(event, viewer));
+    const made = fromEvent(event, viewer, discussions, articleOf);
+    return insertAt(discussions, before < 0 ? discussions.length : before, made);
   });
 }
 

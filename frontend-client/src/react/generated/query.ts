@@ -33,7 +33,6 @@ import type {
   DiscussionPatch,
   EndSessionParams,
   ErrorBody,
-  Follow,
   Heartbeat,
   ListCommentsParams,
   ListDiscussionsParams,
