@@ -144,7 +144,9 @@ export class FakeServer {
         this.model.markArticleRead(viewer ?? undefined);
         return done();
       case "GET unread":
-        return viewer ? made(this.model.unread(viewer, Number(query.get("limit") ?? 20))) : coded(401, "token_missing");
+        return viewer
+          ? made(this.model.unread(viewer, Number(query.get("limit") ?? 20), query.get("followed") === "true"))
+          : coded(401, "token_missing");
       case "GET follows":
         return viewer ? made(this.model.follows()) : coded(401, "token_missing");
       case "PUT discussions/follow":
@@ -155,7 +157,7 @@ export class FakeServer {
         return viewer
           ? made(this.model.notificationPage(query.get("cursor"), page[1], query.get("unread") === "true"))
           : coded(401, "token_missing");
-      case "POST notifications/read":
+      case "POST notifications":
         this.model.readNotifications(body as NotificationMarks);
         return done();
       case "GET communities/members": {

@@ -284,9 +284,10 @@ export class Model {
     const place = { community_id: COMMUNITY, article_id: ARTICLE, discussion_id: id };
     const said = this.#said.get(id ?? 0);
     const isAdmin = this.reader.memberships.some(({ role }) => role === "admin");
-    const isImplied = isAdmin || (id !== null && this.#wrote.has(id));
     const counts = said ?? this.#said.get(0);
-    const is_followed = counts ? counts === "follow" : isImplied;
+    // For a discussion, to administer the community is none of its own reasons.
+    const isImplied = id === null ? isAdmin : this.#wrote.has(id) && counts !== "mute";
+    const is_followed = counts ? counts === "follow" : isAdmin || isImplied;
     return { ...place, level: said ?? (isImplied ? "follow" : "default"), is_default: said === undefined, is_followed };
   }
 
@@ -487,12 +488,13 @@ export class Model {
   }
 
   /** What is unread for the viewer: the sums, and the newest discussions. */
-  unread(viewer: ViewerInfo, limit: number): Unread {
+  unread(viewer: ViewerInfo, limit: number, isFollowedOnly = false): Unread {
     const all = this.discussions
       .toReversed()
       .filter(({ deleted_at }) => deleted_at === null)
       .map((one) => this.shown(one, viewer))
-      .filter(({ is_unread, unread_count }) => is_unread || (unread_count ?? 0) > 0);
+      .filter(({ is_unread, unread_count }) => is_unread || (unread_count ?? 0) > 0)
+      .filter(({ is_followed }) => is_followed || !isFollowedOnly);
     const sums = {
       community_id: COMMUNITY,
       discussions: all.length,

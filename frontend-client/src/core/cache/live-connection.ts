@@ -17,7 +17,7 @@ import { ReadMarks } from "./read-marks.js";
 import { ReadTracker } from "./read-tracker.js";
 import { pageStorage, type KeptStorage } from "./storage.js";
 import { Store } from "./store.js";
-import { CacheSync, isMemberOf } from "./sync.js";
+import { CacheSync, isShownToStranger } from "./sync.js";
 
 async function tokenOf(source: TokenSource | undefined, request: TokenRequest): Promise<string | null> {
   return typeof source === "function" ? await source(request) : (source ?? null);
@@ -215,16 +215,19 @@ export class LiveConnection {
   }
 
   #onChange(change: LogChange, sync: CacheSync): void | Promise<void> {
-    // Before the fold, which may leave nothing that tells of a membership.
-    const strange = change.events.filter(
-      (event) => event.type === "community_changed" && !isMemberOf(this.queryClient, this.user, event.community_id),
+    // Before the fold, which leaves nothing of it.
+    const closed = change.events.filter(
+      (event) =>
+        event.type === "community_changed" &&
+        !isReadByAll(event.kind) &&
+        isShownToStranger(this.queryClient, this.user, event.community_id),
     );
     this.readTracker.around(change.events, () => sync.syncAll());
     this.readMarks.fold(change.events);
     this.pending.fold(change.events);
     // The missed events may have brought memberships back. Everything is fetched again, and the server refuses what is still lost.
     if (change.reset && this.lost.get().size > 0) this.lost.set(new Map());
-    const isNews = this.#noteLosses(change.events, strange);
+    const isNews = this.#noteLosses(change.events, closed, sync);
     this.#tell(change);
     if (!change.reset && !isNews) return;
     const outdated = change.reset ? this.pending.snapshot().filter(({ state }) => state === "confirmed") : [];
@@ -235,28 +238,32 @@ export class LiveConnection {
   }
 
   /** Records what the user may not read any more. Returns whether they may see other things now, so that all is fetched again. */
-  #noteLosses(events: readonly Event[], strange: readonly Event[]): boolean {
+  #noteLosses(events: readonly Event[], closed: readonly Event[], sync: CacheSync): boolean {
     const lost = new Map(this.lost.get());
     const communities = new Set(this.communities.get());
     let isNews = false;
+    let isOpened = false;
     for (const event of events) {
       if (event.type === "membership_changed") {
         isNews = true;
         if (event.role === null) lost.set(event.community_id, { since: event.timestamp, reason: "removed" });
         else lost.delete(event.community_id);
-      } else if (event.type === "community_changed" && strange.includes(event)) {
+      } else if (event.type === "community_changed" && isReadByAll(event.kind)) {
+        // The server keeps what is watched, so the events come again.
+        const { community_id, event_id } = event;
+        isOpened ||= !isReadByAll(event.previous_kind);
+        if (lost.get(community_id)?.reason === "closed") isNews = lost.delete(community_id);
+        if (!communities.has(community_id)) sync.cover(communities.add(community_id), event_id);
+      } else if (event.type === "community_changed" && closed.includes(event)) {
         isNews = true;
-        if (isReadByAll(event.kind)) lost.delete(event.community_id);
-        else {
-          lost.set(event.community_id, { since: event.timestamp, reason: "closed" });
-          communities.delete(event.community_id);
-        }
+        lost.set(event.community_id, { since: event.timestamp, reason: "closed" });
+        communities.delete(event.community_id);
       }
     }
-    if (isNews) {
-      this.lost.set(lost);
-      if (communities.size < this.communities.get().size) this.communities.set(communities);
-    }
+    if (isNews) this.lost.set(lost);
+    if (communities.size !== this.communities.get().size) this.communities.set(communities);
+    // What was refused until now may be read.
+    if (isOpened && !isNews) void sync.refetchFailed();
     return isNews;
   }
 

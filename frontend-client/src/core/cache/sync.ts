@@ -172,7 +172,8 @@ export class CacheSync {
     const events = this.log.since(list.last_event_id);
     if (!events) return this.#refetchNow(query);
     const folded = foldFollows(list, scope, events, user, (event) => this.#wrote(event));
-    if (folded !== list) query.setState({ data: folded });
+    if (folded.list !== list) query.setState({ data: folded.list });
+    if (!folded.isComplete) this.#refetchNow(query);
   }
 
   /** Whether the user wrote it, as far as the cache knows the user's pseudonym. */
@@ -370,10 +371,12 @@ export function articleOf(client: QueryClient, queryKey: readonly unknown[]): nu
   return findDiscussion(client, subject.user, subject.discussionId)?.article_id;
 }
 
-/** Whether the user is a member of the community, as far as the cached lists say. */
-export function isMemberOf(client: QueryClient, user: User, communityId: number): boolean {
-  return cached(client, user).some(([, , data]) =>
-    data.pages.some((page) => page.viewer !== null && membershipIn(page.viewer, communityId) !== undefined),
+/** Whether a cached list shows something of a community in which the user is no member. */
+export function isShownToStranger(client: QueryClient, user: User, communityId: number): boolean {
+  return cached(client, user).some(
+    ([, subject, data]) =>
+      communitiesOf(client, subject, data).includes(communityId) &&
+      data.pages.every((page) => membershipIn(page.viewer, communityId) === undefined),
   );
 }
 

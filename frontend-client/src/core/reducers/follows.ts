@@ -96,27 +96,33 @@ export function articleFollow(list: Follows): ArticleFollow | undefined {
 /** As many events may be folded again before the list gets a newer cursor. */
 const LAG = 250;
 
-/** Folds events into the list of what the user follows of one article. `isOwn` says whether the user wrote it. */
+/**
+ * Folds events into the list of what the user follows of one article. `isOwn` says whether the user wrote it. After the article is
+ * muted no more, `isComplete` is false: the events do not say in which discussions the user wrote.
+ */
 export function foldFollows(
   list: Follows,
   scope: FollowScope,
   events: readonly KnownEvent[],
   userId: number,
   isOwn: (event: Written) => boolean,
-): Follows {
+): { list: Follows; isComplete: boolean } {
   let { follows } = list;
   let head = list.last_event_id;
+  let isComplete = true;
   for (const event of events) {
     if (event.event_id <= list.last_event_id) continue;
     head = Math.max(head, event.event_id);
     if (event.type === "follow_changed") {
-      if (event.user_id === userId && isOf(event, scope)) follows = withFollow(follows, event);
+      if (event.user_id !== userId || !isOf(event, scope)) continue;
+      if (event.discussion_id === null && isMuted(follows) && event.level !== "mute") isComplete = false;
+      follows = withFollow(follows, event);
     } else if ((event.type === "new_comment" || event.type === "new_discussion") && isOf(event, scope)) {
       if (isOwn(event)) follows = withImplied(follows, event);
     }
   }
   const isNews = follows !== list.follows || head - list.last_event_id > LAG;
-  return isNews ? { ...list, follows, last_event_id: head } : list;
+  return { list: isNews ? { ...list, follows, last_event_id: head } : list, isComplete };
 }
 
 function isOf(event: { article_id: number; community_id: number }, { articleId, communityId }: FollowScope): boolean {
@@ -128,22 +134,18 @@ function withFollow(follows: Follow[], event: FollowChanged): Follow[] {
   const others = follows.filter((one) => one.discussion_id !== discussion_id);
   const next = { community_id, article_id, discussion_id, level, is_default, is_followed };
   const all = level === "default" ? others : sorted([...others, next]);
-  if (discussion_id !== null) return all;
-  // What is only implied depends on what was said about the article.
-  const implied = is_default || level === "follow";
-  return all.map((one) =>
-    one.discussion_id !== null && one.is_default && one.is_followed !== implied
-      ? { ...one, is_followed: implied }
-      : one,
-  );
+  // Where the article is muted, taking part in a discussion is not enough to follow it.
+  return discussion_id === null && level === "mute" ? all.filter((one) => !one.is_default) : all;
+}
+
+function isMuted(follows: readonly Follow[]): boolean {
+  return follows.some((one) => one.discussion_id === null && one.level === "mute");
 }
 
 function withImplied(follows: Follow[], { community_id, article_id, discussion_id }: Written): Follow[] {
-  if (follows.some((one) => one.discussion_id === discussion_id)) return follows;
-  const article = follows.find((one) => one.discussion_id === null);
-  const is_followed = !article || article.is_default || article.level === "follow";
+  if (isMuted(follows) || follows.some((one) => one.discussion_id === discussion_id)) return follows;
   const place = { community_id, article_id, discussion_id };
-  return sorted([...follows, { ...place, level: "follow", is_default: true, is_followed }]);
+  return sorted([...follows, { ...place, level: "follow", is_default: true, is_followed: true }]);
 }
 
 /** The article first, then the discussions. */
