@@ -17,7 +17,7 @@ export function mentioned(people: readonly Mention[]) {
   };
 }
 
-const escaped = (handle: string) => handle.replace(/[\\^$.*+?()[\]{}|/-]/g, (sign) => `\\${sign}`);
+const escaped = (handle: string) => handle.replace(/[\\^$.*+?()[\]{}|/]/g, (sign) => `\\${sign}`);
 
 function mark(parent: Parent, pattern: RegExp, people: ReadonlyMap<string, Mention>): void {
   parent.children = (parent.children as Nodes[]).flatMap<Nodes>((child) => {

@@ -39,6 +39,8 @@ export class FakeServer {
   writesAfter: Promise<void> = Promise.resolve();
   /** Lists and threads are read at once, and their answers wait for this promise. */
   readsAfter: Promise<void> = Promise.resolve();
+  /** By queue: the communities whose events it gets. */
+  readonly #coverage = new Map<string, number[]>();
   readonly #answered = new Map<string, unknown>();
   #last = 0;
 
@@ -67,14 +69,14 @@ export class FakeServer {
   /** Answers the parked polls that have new events. */
   deliver(): void {
     for (const poll of this.parked.splice(0)) {
-      if (poll.cursor < this.model.head) poll.answer(this.#events(poll.cursor));
+      if (this.#hasNews(poll)) poll.answer(this.#events(poll.cursor, poll.queue));
       else this.parked.push(poll);
     }
   }
 
   /** Answers parked polls with an empty list, as a graceful shutdown or a time-out does. */
   releasePolls(): void {
-    for (const poll of this.parked.splice(0)) poll.answer(this.#events(poll.cursor));
+    for (const poll of this.parked.splice(0)) poll.answer(this.#events(poll.cursor, poll.queue));
   }
 
   /** Deletes the queues and ends their parked polls. */
@@ -87,8 +89,8 @@ export class FakeServer {
     const queue = query.get("queue_id") ?? "";
     const cursor = Number(query.get("last_event_id"));
     if (!this.queues.has(queue)) return Promise.resolve(coded(404, "queue_not_found"));
-    if (this.#lacks(cursor) || cursor < this.model.head || query.get("timeout") === "0")
-      return Promise.resolve(this.#events(cursor));
+    if (this.#hasNews({ queue, cursor }) || query.get("timeout") === "0")
+      return Promise.resolve(this.#events(cursor, queue));
     return new Promise((answer, reject) => {
       const poll = { queue, cursor, answer };
       this.parked.push(poll);
@@ -100,13 +102,22 @@ export class FakeServer {
     });
   }
 
+  #hasNews({ queue, cursor }: Pick<Parked, "queue" | "cursor">): boolean {
+    return this.#lacks(cursor) || (this.#isCovered(queue) && cursor < this.model.head);
+  }
+
+  #isCovered(queue: string): boolean {
+    return this.canWatch === undefined || (this.#coverage.get(queue)?.includes(COMMUNITY) ?? false);
+  }
+
   #lacks(cursor: number): boolean {
     return cursor < Math.max(this.forgotten, this.model.base) || cursor > this.model.head;
   }
 
-  #events(cursor: number): Response {
+  #events(cursor: number, queue: string): Response {
     if (this.#lacks(cursor)) return Response.json({ catchup_required: true });
-    return Response.json({ events: this.model.since(cursor), last_event_id: this.model.head });
+    const events = this.#isCovered(queue) ? this.model.since(cursor) : [];
+    return Response.json({ events, last_event_id: this.model.head });
   }
 
   #covered(viewer: ViewerInfo | null, watch: readonly number[]): number[] {
@@ -169,14 +180,18 @@ export class FakeServer {
       case "PUT queues/watch":
         if (this.canWatch === undefined) return coded(404, "not_found");
         if (!this.queues.has(id ?? "")) return coded(404, "queue_not_found");
-        return made({ communities: this.#covered(viewer, (body as { community_ids?: number[] }).community_ids ?? []) });
+        this.#coverage.set(id ?? "", this.#covered(viewer, (body as { community_ids?: number[] }).community_ids ?? []));
+        return made({ communities: this.#coverage.get(id ?? "") });
       case "POST register": {
         const queue_id = `queue-${(this.#last += 1)}`;
         this.queues.add(queue_id);
+        const communities = this.#covered(viewer, (body as { watch?: number[] }).watch ?? []);
+        if (communities.length === 0 && this.canWatch) return coded(403, "no_communities");
+        this.#coverage.set(queue_id, communities);
         return made({
           queue_id,
           last_event_id: this.model.head,
-          communities: this.#covered(viewer, (body as { watch?: number[] }).watch ?? []),
+          communities,
           heartbeat_interval_seconds: 60,
           poll_timeout_seconds: 55,
         });

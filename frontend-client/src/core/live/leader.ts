@@ -171,6 +171,8 @@ export class Leader {
         const communities = await queue.watch(ids, signal);
         if (queue !== this.#queue) return;
         host.covers(communities, host.log.head ?? queue.registration.last_event_id);
+        // The parked poll may not know of them.
+        this.interrupt();
       } catch (error) {
         if (signal.aborted) return;
         // An older server cannot watch, and what it refuses it would refuse again.
@@ -181,7 +183,7 @@ export class Leader {
     }
   }
 
-  /** Ends the parked poll and tries again, because the network has changed. */
+  /** Ends the parked poll and tries again, because the network or what is watched has changed. */
   interrupt(): void {
     this.#poll?.abort(new Interrupted());
   }
