@@ -38,7 +38,7 @@ type Field = HTMLTextAreaElement | HTMLInputElement;
 export function useMention({ communityId, articleId, enabled = true, label = "People to mention" }: UseMentionOptions) {
   const { config, queryClient, timers, user } = useLiveConnection();
   const id = useId();
-  const field = useRef<Field>(null);
+  const field = useRef<Field | null>(null);
   const [at, setAt] = useState<MentionAt>();
   /** Where the user closed the list. */
   const [closedAt, setClosedAt] = useState<number>();
