@@ -108,6 +108,7 @@ fn refusals(call: Call) -> Responses {
         (name = "comments", description = "Comments of a discussion, nested three deep"),
         (name = "votes", description = "Votes on discussions and comments"),
         (name = "reads", description = "What members have read"),
+        (name = "follows", description = "What members want to hear of"),
         (name = "realtime", description = "Register, poll, heartbeat"),
         (name = "session", description = "Browser sessions in place of bearer tokens"),
     ),
@@ -190,9 +191,15 @@ fn name_events(schemas: &mut Map<String, Value>) {
         "Event".to_owned(),
         json!({ "description": description, "oneOf": union, "discriminator": discriminator }),
     );
-    for part in
-        ["DiscussionState", "CommentState", "WrittenComment", "MembershipChange", "ReadState", "ReadStateChange"]
-    {
+    for part in [
+        "DiscussionState",
+        "CommentState",
+        "WrittenComment",
+        "MembershipChange",
+        "ReadState",
+        "ReadStateChange",
+        "FollowChange",
+    ] {
         schemas.remove(part);
     }
 }
@@ -217,6 +224,10 @@ fn example_of(property: &str, tag: &str) -> Value {
         "unread_count" => json!(2),
         "first_unread_comment_id" => json!(455),
         "read_comments" => json!([[1, 454]]),
+        "level" => json!("follow"),
+        "is_default" => json!(false),
+        "is_followed" => json!(true),
+        "previous_level" => json!("default"),
         "upvotes" => json!(2),
         "downvotes" => json!(0),
         "value" => json!(1),

@@ -15,12 +15,7 @@ export { EventLog } from "./core/live/log.js";
 export type { RealtimeStatus } from "./core/live/status.js";
 export { concernsDiscussions, foldDiscussions, type DiscussionScope } from "./core/reducers/discussions.js";
 export { commentTrees, concernsComments, foldComments } from "./core/reducers/comments.js";
-export {
-  foldFollows,
-  type ArticleFollow,
-  type ArticleFollowLookup,
-  type FollowScope,
-} from "./core/reducers/follows.js";
+export { foldFollows, type ArticleFollow, type FollowScope } from "./core/reducers/follows.js";
 export { foldNotifications, type NotificationScope } from "./core/reducers/notifications.js";
 export { handleOf, mentionAt, type MentionAt } from "./core/mentions.js";
 export type { AuthorChanged, KnownEvent } from "./core/events.js";

@@ -158,6 +158,12 @@ function viewerOf(user: User, discussions: readonly Discussion[]): ViewerInfo | 
   const communities = new Set(discussions.map((one) => one.community_id));
   return {
     user_id,
-    memberships: [...communities].map((community_id) => ({ community_id, role: "member", pseudonym: null, joined_at })),
+    memberships: [...communities].map((community_id) => ({
+      community_id,
+      role: "member",
+      pseudonym: null,
+      joined_at,
+      follow_level: "default",
+    })),
   };
 }

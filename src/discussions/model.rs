@@ -8,7 +8,7 @@ use crate::{
     authors::Author,
     directory::Role,
     error::{ApiError, Result},
-    events::{DiscussionState, VoteValue},
+    events::{DiscussionState, FollowLevel, VoteValue},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
     text,
     version::Versioned,
@@ -20,7 +20,7 @@ use crate::{
     "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
     "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
     "upvotes": 2, "downvotes": 0, "own_vote": 1,
-    "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3,
+    "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3, "follow_level": "default", "has_written": true, "is_followed": true,
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
     "resolved_at": null, "resolved_by": null, "deleted_at": null
 }))]
@@ -62,6 +62,16 @@ pub(crate) struct Discussion {
     pub first_unread_comment_id: Option<CommentId>,
     /// How often the number of its comments has changed, as far as that was counted. `unread_count` reflects the events of comments up to this version.
     pub comment_version: i64,
+    /// What the viewer said about following it, `default` for nothing; null if they are no signed-in member.
+    #[schema(required)]
+    pub follow_level: Option<FollowLevel>,
+    /// Whether the viewer wrote in it: the discussion itself, or a comment, deleted ones included; null if they are no signed-in member.
+    #[schema(required)]
+    pub has_written: Option<bool>,
+    /// Whether the viewer follows it: by `follow_level` or, if that is `default`, by the level of its article (`viewer.memberships` of
+    /// lists has it) or, if that is `default` too, by `has_written`. Null if they are no signed-in member.
+    #[schema(required)]
+    pub is_followed: Option<bool>,
     /// When it was written.
     pub created_at: DateTime<Utc>,
     /// When the topic, the text or `is_resolved` last changed. It is the version that `if_updated_at` names.
@@ -81,12 +91,13 @@ pub(crate) struct Discussion {
 }
 
 impl Discussion {
-    /// A discussion that is written now.
+    /// A discussion that is written now. Its author follows it, unless they muted its article.
     pub(crate) fn new(
         id: DiscussionId,
         article_id: ArticleId,
         new: &NewDiscussion,
         author: Author,
+        is_followed: bool,
         now: DateTime<Utc>,
     ) -> Self {
         Self {
@@ -105,6 +116,9 @@ impl Discussion {
             unread_count: Some(0),
             first_unread_comment_id: None,
             comment_version: 0,
+            follow_level: Some(FollowLevel::Default),
+            has_written: Some(true),
+            is_followed: Some(is_followed),
             created_at: now,
             updated_at: now,
             edited_at: None,
@@ -163,6 +177,8 @@ pub(crate) struct ViewerMembership {
     pub pseudonym: Option<String>,
     /// When they joined. What is older counts as read.
     pub joined_at: DateTime<Utc>,
+    /// What they said about the article here. If they said nothing, it is `follow` where they submitted it or administer the community.
+    pub follow_level: FollowLevel,
 }
 
 /// A page of discussions, newest first.
@@ -173,11 +189,12 @@ pub(crate) struct ViewerMembership {
         "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
         "upvotes": 2, "downvotes": 0, "own_vote": 1,
         "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3,
+        "follow_level": "default", "has_written": true, "is_followed": true,
         "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
         "resolved_at": null, "resolved_by": null, "deleted_at": null
     }],
     "last_event_id": 12345, "next_cursor": "77",
-    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null, "joined_at": "2025-08-01T09:00:00Z" }] }
+    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null, "joined_at": "2025-08-01T09:00:00Z", "follow_level": "default" }] }
 }))]
 pub(crate) struct DiscussionPage {
     /// The discussions.

@@ -174,6 +174,7 @@ test.each([
           ...one,
           ...(shown[at] && isUnknown(shown[at]) && { unread_count: null, first_unread_comment_id: null }),
           ...(shown[at] && isFollowUnknown(shown[at]) && { is_followed: null }),
+          ...(shown[at]?.has_written === null && { has_written: null }),
         }));
         expect(shown).toEqual(expected);
         expect(comments.flatMap((page) => page.comments)).toEqual(freshComments.comments);

@@ -28,7 +28,9 @@ export class FakeServer {
   /** The user of calls whose token names nobody. The token `user-2` belongs to user 2, and `anonymous` to nobody. */
   viewer: ViewerInfo = {
     user_id: 1,
-    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED }],
+    memberships: [
+      { community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED, follow_level: "default" },
+    ],
   };
   me: Author = { id: 1, username: "ada", avatar_url: null };
   /** Whom one can mention. */

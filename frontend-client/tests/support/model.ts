@@ -30,7 +30,7 @@ export const READER = 1;
 export const JOINED = "2025-01-01T00:00:00Z";
 
 const noVotes = { upvotes: 0, downvotes: 0, own_vote: 0 as const };
-const noFollow = { follow_level: "default" as const, is_followed: false };
+const noFollow = { follow_level: "default" as const, has_written: false, is_followed: false };
 const nothingUnread = { is_unread: false, unread_count: 0, first_unread_comment_id: null };
 
 /** What a user has marked as read of a discussion. */
@@ -59,7 +59,9 @@ export class Model {
   /** The viewer of the model's pages that are not made for another one. */
   reader: ViewerInfo = {
     user_id: READER,
-    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED }],
+    memberships: [
+      { community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED, follow_level: "default" },
+    ],
   };
   /** An event that would have more ranges of comments that are read has none. */
   mostRanges = 500;
@@ -272,10 +274,12 @@ export class Model {
   follow(id: number | null, level: FollowLevel): Follow | undefined {
     if (id !== null && !this.discussions.some((one) => one.id === id)) return undefined;
     const before = this.#said.get(id ?? 0) ?? "default";
+    const previous_level = this.followOf(id).level;
     if (level === "default") this.#said.delete(id ?? 0);
     else this.#said.set(id ?? 0, level);
     const follow = this.followOf(id);
-    if (before !== level) this.#emit({ type: "follow_changed", user_id: READER, ...follow }, this.#tick());
+    if (before !== level)
+      this.#emit({ type: "follow_changed", user_id: READER, ...follow, previous_level }, this.#tick());
     return follow;
   }
 
@@ -473,6 +477,7 @@ export class Model {
         unread_count: null,
         first_unread_comment_id: null,
         follow_level: null,
+        has_written: null,
         is_followed: null,
       };
     const follow = this.followOf(discussion.id);
@@ -483,8 +488,16 @@ export class Model {
       unread_count: unread.length,
       first_unread_comment_id: unread[0]?.id ?? null,
       follow_level: follow.is_default ? "default" : follow.level,
+      has_written: this.#wrote.has(discussion.id),
       is_followed: follow.is_followed,
     };
+  }
+
+  /** A viewer with what they said about the article. */
+  #toldOf(viewer: ViewerInfo | null): ViewerInfo | null {
+    if (viewer?.user_id !== READER) return viewer;
+    const { level: follow_level } = this.followOf(null);
+    return { ...viewer, memberships: viewer.memberships.map((one) => ({ ...one, follow_level })) };
   }
 
   /** What is unread for the viewer: the sums, and the newest discussions. */
@@ -567,7 +580,7 @@ export class Model {
     const newest = this.discussions.toReversed().filter((one) => cursor === null || one.id < Number(cursor));
     const discussions = newest.slice(0, limit).map((one) => this.shown(one, viewer));
     const next_cursor = newest.length > limit ? String(discussions.at(-1)?.id) : null;
-    return { discussions, last_event_id: this.head, next_cursor, viewer };
+    return { discussions, last_event_id: this.head, next_cursor, viewer: this.#toldOf(viewer) };
   }
 
   commentPage(
@@ -627,7 +640,14 @@ export class Model {
         .map((one) => ({ ...structuredClone(one), is_unread: isUnread(one), replies: grow(one.id) }))
         .filter((tree) => shown.has(tree.id) || tree.replies.length > 0)
         .map((tree) => (shown.has(tree.id) ? tree : { ...tree, text: null, mentions: [], is_repeated: true }));
-    return { comments: grow(null), last_event_id: this.head, previous_cursor, next_cursor, continues, viewer };
+    return {
+      comments: grow(null),
+      last_event_id: this.head,
+      previous_cursor,
+      next_cursor,
+      continues,
+      viewer: this.#toldOf(viewer),
+    };
   }
 
   #place(discussion: Discussion) {

@@ -116,7 +116,9 @@ test("an older server cannot watch, so the list is refreshed once a minute", asy
 test("what is watched changes without a new queue, and what was missed before is fetched", async () => {
   server.viewer = {
     user_id: 1,
-    memberships: [{ community_id: 3, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z" }],
+    memberships: [
+      { community_id: 3, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z", follow_level: "default" },
+    ],
   };
   const page = await enter([]);
   expect(page.state).toEqual(["live", false, false]);
@@ -142,7 +144,9 @@ test("what is watched changes without a new queue, and what was missed before is
 test("a change that cannot be sent is sent again", async () => {
   server.viewer = {
     user_id: 1,
-    memberships: [{ community_id: 3, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z" }],
+    memberships: [
+      { community_id: 3, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z", follow_level: "default" },
+    ],
   };
   const page = await enter([]);
   server.trouble = (path) => (path.endsWith("/watch") ? coded(503, "unavailable") : undefined);
@@ -166,7 +170,9 @@ test("the leader watches what any tab watches, also after the leader is gone", a
   expect(second.state).toEqual(["live", true, true]);
   server.viewer = {
     user_id: 1,
-    memberships: [{ community_id: 3, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z" }],
+    memberships: [
+      { community_id: 3, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z", follow_level: "default" },
+    ],
   };
   await first.show(<Probe tab={first} watch={[]} />);
   expect(second.state).toEqual(["live", true, true]);
@@ -204,7 +210,15 @@ test("when the community turns private, all that was shown is gone, and it is ba
 test("a member sees nothing of a change of kind", async () => {
   server.viewer = {
     user_id: 1,
-    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z" }],
+    memberships: [
+      {
+        community_id: COMMUNITY,
+        role: "member",
+        pseudonym: null,
+        joined_at: "2025-01-01T00:00:00Z",
+        follow_level: "default",
+      },
+    ],
   };
   const page = await enter([]);
   const before = lists();
@@ -216,7 +230,15 @@ test("a member sees nothing of a change of kind", async () => {
 test("with `only`, lists that do not get all their events are refreshed, and the others are live", async () => {
   server.viewer = {
     user_id: 1,
-    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z" }],
+    memberships: [
+      {
+        community_id: COMMUNITY,
+        role: "member",
+        pseudonym: null,
+        joined_at: "2025-01-01T00:00:00Z",
+        follow_level: "default",
+      },
+    ],
   };
   const environment = browser.tab().environment();
   const some = await enter([], { options: { environment, only: { article_ids: [ARTICLE] } } });

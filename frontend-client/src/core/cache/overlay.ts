@@ -1,7 +1,6 @@
 import type { Author, Comment, CommentTree, Discussion, ViewerInfo } from "../generated/api.js";
-import type { FollowLevel } from "../wire.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
-import type { ArticleFollow } from "../reducers/follows.js";
+import { viewerAfter, withOutcome, type ArticleFollow, type FollowFields } from "../reducers/follows.js";
 import { isMine, mayBeMine, membershipIn } from "../viewer.js";
 import type { Operation, Vote } from "./pending.js";
 
@@ -62,6 +61,8 @@ export function overlayDiscussions(
       if (operation.state === "confirmed") settled.push(operation.key);
     } else created.push(draftDiscussion(operation, viewer));
   }
+  const follows = operations.some(({ kind }) => kind === "follow_discussion" || kind === "follow_article");
+  const viewerThen = operations.reduce(saysOfArticle, viewer);
   const items = discussions.map((discussion) => {
     let shown = {
       ...discussion,
@@ -89,9 +90,8 @@ export function overlayDiscussions(
         shown = overlayVote(shown, operation, settled);
       if (operation.kind === "follow_discussion" && operation.id === discussion.id)
         shown = overlayFollow(shown, operation, settled);
-      if (operation.kind === "follow_article" && isOfArticle(operation, discussion))
-        shown = overlayArticleFollow(shown, operation);
     }
+    if (follows) shown = { ...shown, ...withOutcome(shown, viewerThen, discussion.community_id) };
     const mine = isMine(discussion.author, viewer, discussion.community_id);
     return { ...shown, mine, ...(isOwn(mine, keys, discussion) && { is_unread: false }) };
   });
@@ -212,31 +212,22 @@ function overlayVote<T extends Voted>(item: T, operation: Of<Vote["kind"]>, sett
   };
 }
 
-type Followed = Pick<Discussion, "follow_level" | "is_followed">;
-
 /** The discussion with what the user says about it, until the cache shows it or something later. */
-function overlayFollow<T extends Followed>(item: T, operation: Of<"follow_discussion">, settled: string[]): T {
-  const { key, state, value, isTold, result } = operation;
+function overlayFollow<T extends FollowFields>(item: T, operation: Of<"follow_discussion">, settled: string[]): T {
+  const { key, state, value, isTold } = operation;
   if (state === "confirmed" && (isTold || item.follow_level === value)) {
     settled.push(key);
     return item;
   }
-  return { ...item, follow_level: value, is_followed: result?.is_followed ?? outcome(value, item.is_followed) };
+  return { ...item, follow_level: value };
 }
 
-/** The same for what the user says about its article. It does not matter where they said something about the discussion. */
-function overlayArticleFollow<T extends Followed>(item: T, { state, value, isTold }: Of<"follow_article">): T {
-  if (item.follow_level !== "default" || (state === "confirmed" && isTold)) return item;
-  return { ...item, is_followed: outcome(value, item.is_followed) };
-}
-
-/** Whether something is followed after the user said this. Only the server knows what holds where they take it back. */
-function outcome(value: FollowLevel, before: boolean | null): boolean | null {
-  return value === "default" ? before : value === "follow";
-}
-
-function isOfArticle({ id, communityId }: Of<"follow_article">, discussion: Discussion): boolean {
-  return discussion.article_id === id && discussion.community_id === communityId;
+/** The viewer with what they say about an article. Until the answer only the server knows what holds where they take it back. */
+function saysOfArticle(viewer: ViewerInfo | null, operation: Operation): ViewerInfo | null {
+  if (operation.kind !== "follow_article" || (operation.state === "confirmed" && operation.isTold)) return viewer;
+  const { communityId: community_id, result, value } = operation;
+  const level = value === "default" ? result?.level : value;
+  return level && viewer ? viewerAfter(viewer, { user_id: viewer.user_id, community_id, level }) : viewer;
 }
 
 /** What holds for an article, with what the user says about it. Undefined while it is not known. */
@@ -254,7 +245,7 @@ export function overlayArticle(
     if (state === "confirmed" && (isTold || said === value)) settled.push(key);
     else if (result) follow = result;
     else {
-      const is_followed = outcome(value, follow?.is_followed ?? false) ?? false;
+      const is_followed = value === "default" ? (follow?.is_followed ?? false) : value === "follow";
       follow = { level: value, is_default: value === "default", is_followed };
     }
   }
@@ -340,7 +331,7 @@ function draftComment(operation: Of<"create_comment">, depth: number, viewer: Vi
 }
 
 const unresolved = { is_resolved: false, resolved_at: null, resolved_by: null };
-const ownFollow = { follow_level: "default" as const, is_followed: true };
+const ownFollow = { follow_level: "default" as const, has_written: true, is_followed: true };
 const noComments = { comment_count: 0, unread_count: 0, first_unread_comment_id: null, comment_version: 0 };
 
 function draftDiscussion(operation: Of<"create_discussion">, viewer: ViewerInfo | null): DiscussionItem {

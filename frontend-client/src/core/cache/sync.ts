@@ -7,7 +7,7 @@ import { systemTimers, type Timers } from "../live/environment.js";
 import type { EventLog } from "../live/log.js";
 import { foldComments } from "../reducers/comments.js";
 import { foldDiscussion, foldDiscussions } from "../reducers/discussions.js";
-import { articleFollow, foldFollows, isFollowUnknown, type ArticleFollowLookup } from "../reducers/follows.js";
+import { foldFollows, isFollowUnknown } from "../reducers/follows.js";
 import { foldNotifications, isIncomplete } from "../reducers/notifications.js";
 import { isUnknown } from "../reducers/unread.js";
 import { foldUnread } from "../reducers/unread-list.js";
@@ -104,13 +104,11 @@ export class CacheSync {
 
   /** Brings all cached snapshots up to the log's head. */
   syncAll(): void {
-    const all = this.client.getQueryCache().findAll({ queryKey: keys.all(this.#user) });
-    // The lists look into these.
-    for (const query of all) this.#syncFollows(query);
     for (const [query] of cached(this.client, this.#user)) this.#sync(query);
     // These look into the lists.
-    for (const query of all) {
+    for (const query of this.client.getQueryCache().findAll({ queryKey: keys.all(this.#user) })) {
       this.#syncUnread(query);
+      this.#syncFollows(query);
       this.#syncNotifications(query);
     }
   }
@@ -187,11 +185,6 @@ export class CacheSync {
       return ofArticle === article_id && data.pages.some((page) => isMine(author, page.viewer, community_id));
     });
   }
-
-  readonly #articleOf: ArticleFollowLookup = (articleId, communityId) => {
-    const list = this.client.getQueryData<Follows>(keys.follows(this.#user, { articleId, communityId }));
-    return list && articleFollow(list);
-  };
 
   #syncNotifications(query: Query): void {
     const data = query.state.data as InfiniteData<Notifications, string | null> | undefined;
@@ -287,7 +280,7 @@ export class CacheSync {
     const since = this.#newEvents(data.pages);
     if (since === undefined) return;
     const community = communityOf(this.client, subject);
-    const pages = since.events && foldPages(data.pages, subject, since.events, community, this.#articleOf);
+    const pages = since.events && foldPages(data.pages, subject, since.events, community);
     if (!pages) return this.#refetchNow(query);
     const moved = this.#keptCurrent(pages, since.oldest);
     if (moved !== data.pages) replacePages(query, { ...data, pages: moved });
@@ -322,18 +315,15 @@ function foldPages(
   subject: Subject,
   events: readonly KnownEvent[],
   community: number | undefined,
-  articleOf: ArticleFollowLookup,
 ): Page[] | undefined {
   if (subject.kind === "discussions") {
     return events.reduce<readonly DiscussionPage[]>(
-      (folded, event) => foldDiscussions(folded, subject.scope, event, articleOf),
+      (folded, event) => foldDiscussions(folded, subject.scope, event),
       pages as DiscussionPage[],
     ) as Page[];
   }
   if (subject.kind === "discussion") {
-    return mapChanged(pages as DiscussionPage[], (page) =>
-      events.reduce((folded, event) => foldDiscussion(folded, event, articleOf), page),
-    );
+    return mapChanged(pages as DiscussionPage[], (page) => events.reduce(foldDiscussion, page));
   }
   let folded: readonly CommentPage[] = pages as CommentPage[];
   for (const event of events) {

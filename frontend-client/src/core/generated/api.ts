@@ -304,7 +304,13 @@ export type DiscussionFirstUnreadCommentId = number | null;
 export type DiscussionFollowLevel = FollowLevel | null;
 
 /**
- * Whether the viewer follows it; null if they are no signed-in member.
+ * Whether the viewer wrote in it: the discussion itself, or a comment, deleted ones included; null if they are no signed-in member.
+ */
+export type DiscussionHasWritten = boolean | null;
+
+/**
+ * Whether the viewer follows it: by `follow_level` or, if that is `default`, by the level of its article (`viewer.memberships` of
+lists has it) or, if that is `default` too, by `has_written`. Null if they are no signed-in member.
  */
 export type DiscussionIsFollowed = boolean | null;
 
@@ -360,9 +366,12 @@ export interface Discussion {
   edited_at: DiscussionEditedAt;
   first_unread_comment_id: DiscussionFirstUnreadCommentId;
   follow_level: DiscussionFollowLevel;
+  /** Whether the viewer wrote in it: the discussion itself, or a comment, deleted ones included; null if they are no signed-in member. */
+  has_written: DiscussionHasWritten;
   /** The discussion's id. */
   id: number;
-  /** Whether the viewer follows it; null if they are no signed-in member. */
+  /** Whether the viewer follows it: by `follow_level` or, if that is `default`, by the level of its article (`viewer.memberships` of
+lists has it) or, if that is `default` too, by `has_written`. Null if they are no signed-in member. */
   is_followed: DiscussionIsFollowed;
   /** Whether it is resolved. */
   is_resolved: boolean;
@@ -516,22 +525,50 @@ export const ErrorCode = {
  */
 export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent | FollowChangedEvent | NewNotificationEvent | NotificationsReadEvent | NotificationsWithdrawnEvent | CommunityChangedEvent;
 
+/**
+ * The `type` of an event.
+ */
+export type EventType = typeof EventType[keyof typeof EventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const EventType = {
+  new_discussion: 'new_discussion',
+  updated_discussion: 'updated_discussion',
+  deleted_discussion: 'deleted_discussion',
+  new_comment: 'new_comment',
+  updated_comment: 'updated_comment',
+  deleted_comment: 'deleted_comment',
+  author_changed: 'author_changed',
+  votes_changed: 'votes_changed',
+  membership_changed: 'membership_changed',
+  own_vote_changed: 'own_vote_changed',
+  read_state_changed: 'read_state_changed',
+  follow_changed: 'follow_changed',
+  new_notification: 'new_notification',
+  notifications_read: 'notifications_read',
+  notifications_withdrawn: 'notifications_withdrawn',
+  community_changed: 'community_changed',
+} as const;
+
 export type FollowDiscussionId = number | null;
 
 /**
- * Whether a user follows an article or a discussion, and why.
+ * Whether you want to hear of an article in a community, or of a discussion.
  */
 export interface Follow {
-  /** The article it is about. */
+  /** The article. */
   article_id: number;
-  /** The community it is in. */
+  /** The community. */
   community_id: number;
   discussion_id: FollowDiscussionId;
-  /** Whether the user said nothing about exactly this thing. */
+  /** Whether you said nothing. */
   is_default: boolean;
-  /** What comes out of it: what was said about the discussion, else about its article, else what is implied. */
+  /** Whether you follow it. What you said about a discussion counts before what you said about its article, and both before what
+follows from what you did. */
   is_followed: boolean;
-  /** What the user said. If they said nothing, `follow` where it is implied: they wrote in the discussion, submitted the article, or administer the community. */
+  /** What you said. If you said nothing, it is `follow` where you wrote in the discussion and did not mute its article, or where you
+submitted the article or administer the community, and `default` otherwise. */
   level: FollowLevel;
 }
 
@@ -546,22 +583,24 @@ export const FollowChangedEventType = {
 } as const;
 
 /**
- * The user said something else about an article or a discussion. Sent to that user only.
+ * The user said whether they want to hear of an article or a discussion. Sent to that user only.
  */
 export interface FollowChangedEvent {
-  /** The article it is about. */
+  /** The article. */
   article_id: number;
   /** The community it is in. */
   community_id: number;
   discussion_id: FollowChangedEventDiscussionId;
   /** Its place in the total order. */
   event_id: number;
-  /** Whether the user said nothing about exactly this thing. */
+  /** Whether they say nothing. */
   is_default: boolean;
-  /** What comes out of it: what was said about the discussion, else about its article, else what is implied. */
+  /** Whether they follow it now. */
   is_followed: boolean;
-  /** What the user said. If they said nothing, `follow` where it is implied: they wrote in the discussion, submitted the article, or administer the community. */
+  /** What they say now or, if they say nothing, what holds then: see `Follow`. */
   level: FollowLevel;
+  /** What they said before; `default` for nothing. */
+  previous_level: FollowLevel;
   /** When it changed. */
   timestamp: string;
   type: FollowChangedEventType;
@@ -570,7 +609,7 @@ export interface FollowChangedEvent {
 }
 
 /**
- * What a user said about an article or a discussion.
+ * Whether a user wants to hear of an article or a discussion.
  */
 export type FollowLevel = typeof FollowLevel[keyof typeof FollowLevel];
 
@@ -583,19 +622,19 @@ export const FollowLevel = {
 } as const;
 
 /**
- * The `cursor` of the next page; null on the last page.
+ * The cursor of the next page; null on the last one.
  */
 export type FollowsNextCursor = string | null;
 
 /**
- * What a user follows or has muted.
+ * A page of what you follow and what you muted.
  */
 export interface Follows {
-  /** A page of them. */
+  /** By community, article and discussion, in ascending order. An article comes before its discussions. */
   follows: Follow[];
-  /** The newest event that the answer reflects. Poll from here. */
+  /** Everything up to this event is reflected in the page. */
   last_event_id: number;
-  /** The `cursor` of the next page; null on the last page. */
+  /** The cursor of the next page; null on the last one. */
   next_cursor: FollowsNextCursor;
 }
 
@@ -667,12 +706,12 @@ export interface MembershipChangedEvent {
 }
 
 /**
- * What a user says about an article of a community.
+ * Whether to hear of an article.
  */
 export interface NewArticleFollow {
-  /** The community. */
+  /** The community in which the article is discussed. */
   community_id: number;
-  /** `default` takes back what was said. */
+  /** `default` takes back what was said before. */
   level: FollowLevel;
 }
 
@@ -869,10 +908,10 @@ export interface NewDiscussionEvent {
 }
 
 /**
- * What a user says about a discussion.
+ * Whether to hear of a discussion.
  */
-export interface NewFollow {
-  /** `default` takes back what was said. */
+export interface NewDiscussionFollow {
+  /** `default` takes back what was said before. */
   level: FollowLevel;
 }
 
@@ -959,12 +998,12 @@ export interface NewNotificationEvent {
 export type NewRegistrationOnly = Only | null;
 
 /**
- * What a queue is to get.
+ * What the new queue is to get. Without a body it gets everything that its user may see as a member.
  */
 export interface NewRegistration {
   only?: NewRegistrationOnly;
   /**
-   * Public communities that the user is no member of, to get their events too.
+   * Public and open communities whose events the queue gets without a membership, 100 at most.
    * @maxItems 100
    */
   watch?: number[];
@@ -1147,23 +1186,30 @@ export interface NotificationsWithdrawnEvent {
 }
 
 /**
- * Of the events of an article, only those of what the user follows.
+ * Of the events of articles, only those of these articles, 100 at most.
+ * @maxItems 100
  */
-export type OnlyFollowed = boolean | null;
+export type OnlyArticleIds = number[] | null;
 
 /**
- * Which events a queue gets. `membership_changed` always comes.
+ * Only events of these types.
+ */
+export type OnlyTypes = EventType[] | null;
+
+/**
+ * The part of the events that a queue wants. What it leaves out is not delivered, and the queue's cursor moves past it. Changes of
+one's memberships always come.
  */
 export interface Only {
   /**
-   * Of the events of an article, only those of these articles.
+   * Of the events of articles, only those of these articles, 100 at most.
    * @maxItems 100
    */
-  article_ids?: number[];
-  /** Of the events of an article, only those of what the user follows. */
-  followed?: OnlyFollowed;
+  article_ids?: OnlyArticleIds;
+  /** Of the events of discussions, only those that one follows. */
+  followed?: boolean;
   /** Only events of these types. */
-  types?: string[];
+  types?: OnlyTypes;
 }
 
 export type OwnVoteChangedEventCommentId = number | null;
@@ -1574,6 +1620,8 @@ export type ViewerMembershipPseudonym = string | null;
 export interface ViewerMembership {
   /** The community. */
   community_id: number;
+  /** What they said about the article here. If they said nothing, it is `follow` where they submitted it or administer the community. */
+  follow_level: FollowLevel;
   /** When they joined. What is older counts as read. */
   joined_at: string;
   /** The user's own pseudonym on this article, if they have one: what is written under it is theirs. */
@@ -1760,6 +1808,8 @@ last_event_id: number;
 timeout?: number;
 };
 
+export type RegisterBody = NewRegistration | null;
+
 export type EndSessionParams = {
 /**
  * `true` ends all sessions of the signed-in user, in all browsers, and the polls that wait in them.
@@ -1777,7 +1827,7 @@ community_id?: number;
  */
 article_id?: number;
 /**
- * Only those that you follow.
+ * True for only those that you follow.
  */
 followed?: boolean;
 /**
@@ -1853,8 +1903,8 @@ export const createDiscussion = async (id: number,
 
 
 /**
- * Saying it again changes nothing.
- * @summary Follow or mute an article of a community
+ * Saying the same again changes nothing.
+ * @summary Follow or mute an article in a community
  */
 export const getFollowArticleUrl = (id: number,) => {
 
@@ -2181,7 +2231,7 @@ export const createComment = async (id: number,
 
 
 /**
- * Saying it again changes nothing.
+ * Saying the same again changes nothing.
  * @summary Follow or mute a discussion
  */
 export const getFollowDiscussionUrl = (id: number,) => {
@@ -2193,7 +2243,7 @@ export const getFollowDiscussionUrl = (id: number,) => {
 }
 
 export const followDiscussion = async (id: number,
-    newFollow: NewFollow, options?: RequestInit): Promise<Follow> => {
+    newDiscussionFollow: NewDiscussionFollow, options?: RequestInit): Promise<Follow> => {
   
   return request<Follow>(getFollowDiscussionUrl(id),
   {      
@@ -2201,7 +2251,7 @@ export const followDiscussion = async (id: number,
     method: 'PUT',
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
-      newFollow,)
+      newDiscussionFollow,)
   }
 );}
 
@@ -2288,7 +2338,8 @@ export const voteOnDiscussion = async (id: number,
 
 
 /**
- * @summary List what you follow or have muted
+ * It has what you said, and what you follow without having said so.
+ * @summary List what you follow and what you muted
  */
 export const getListFollowsUrl = (params?: ListFollowsParams,) => {
   const normalizedParams = new URLSearchParams();
@@ -2521,7 +2572,7 @@ export const getRegisterUrl = () => {
   return `/register`
 }
 
-export const register = async (newRegistration?: NewRegistration, options?: RequestInit): Promise<Registration> => {
+export const register = async (registerBody: RegisterBody, options?: RequestInit): Promise<Registration> => {
   
   return request<Registration>(getRegisterUrl(),
   {      
@@ -2529,7 +2580,7 @@ export const register = async (newRegistration?: NewRegistration, options?: Requ
     method: 'POST',
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
-      newRegistration,)
+      registerBody,)
   }
 );}
 

@@ -1,6 +1,6 @@
 import { insertAt, mapChanged, mentionsAfter, renamed, replaceAt, votesAfter, type KnownEvent } from "../events.js";
 import type { Discussion, DiscussionPage, ViewerInfo } from "../generated/api.js";
-import { followAfter, followAfterComment, followAtFirst, type ArticleFollowLookup } from "./follows.js";
+import { followAfter, followAfterComment, followAtFirst, viewerAfter, type FollowChanged } from "./follows.js";
 import { unreadAfter, unreadAtFirst } from "./unread.js";
 import { closesTo } from "./visibility.js";
 
@@ -42,14 +42,12 @@ function isOfArticle(event: KnownEvent, articleId: number): event is DiscussionE
 
 /**
  * Folds one event into cached pages (newest discussion first). Events state how things are now, so folding an event twice
- * changes nothing. Each page skips the events up to its own `last_event_id`. `articleOf` knows what the user said about the
- * article; without it, more is left unknown of what the user follows.
+ * changes nothing. Each page skips the events up to its own `last_event_id`.
  */
 export function foldDiscussions(
   pages: readonly DiscussionPage[],
   scope: DiscussionScope,
   event: KnownEvent,
-  articleOf?: ArticleFollowLookup,
 ): readonly DiscussionPage[] {
   if (!concernsDiscussions(scope, event)) return pages;
   if (event.type === "author_changed") {
@@ -62,20 +60,27 @@ export function foldDiscussions(
   if (event.type === "community_changed") return mapChanged(pages, (page) => foldDiscussion(page, event));
   if (!isOfArticle(event, scope.articleId)) return pages;
   const id = event.discussion_id;
-  if (id === null) return mapChanged(pages, (page) => foldDiscussion(page, event));
+  if (event.type === "follow_changed" && id === null) return mapChanged(pages, (page) => followIn(page, event));
   const at = pages.findIndex((page) => page.discussions.some((discussion) => discussion.id === id));
-  if (at < 0) return event.type === "new_discussion" ? insert(pages, event, articleOf) : pages;
+  if (at < 0) return event.type === "new_discussion" ? insert(pages, event) : pages;
   return patchAt(pages, at, event.event_id, (discussions, viewer) =>
-    mapChanged(discussions, (one) => (one.id === id ? applyToDiscussion(one, event, viewer, articleOf) : one)),
+    mapChanged(discussions, (one) => (one.id === id ? applyToDiscussion(one, event, viewer) : one)),
   );
 }
 
+/** The page after its viewer said something about its article. */
+function followIn(page: DiscussionPage, event: FollowChanged): DiscussionPage {
+  if (event.event_id <= page.last_event_id) return page;
+  const viewer = viewerAfter(page.viewer, event);
+  const discussions = mapChanged(page.discussions, (one) => followAfter(one, event, viewer));
+  if (viewer === page.viewer && discussions === page.discussions) return page;
+  return { ...page, viewer, discussions, last_event_id: event.event_id };
+}
+
 /** Folds one event into a discussion that is cached in a page of its own. */
-export function foldDiscussion(
-  page: DiscussionPage,
-  event: KnownEvent,
-  articleOf?: ArticleFollowLookup,
-): DiscussionPage {
+export function foldDiscussion(page: DiscussionPage, event: KnownEvent): DiscussionPage {
+  if (event.type === "follow_changed" && event.discussion_id === null)
+    return page.discussions[0]?.article_id === event.article_id ? followIn(page, event) : page;
   return patch(page, event.event_id, (discussions, viewer) => {
     if (event.type === "community_changed") {
       if (!closesTo(viewer, event)) return discussions;
@@ -84,11 +89,8 @@ export function foldDiscussion(
     }
     return mapChanged(discussions, (one) => {
       if (event.type === "author_changed") return one.community_id === event.community_id ? renamed(one, event) : one;
-      if (!isOfArticle(event, one.article_id)) return one;
-      // What the user says about an article concerns its discussions of the same community.
-      const isOf =
-        event.discussion_id === null ? event.community_id === one.community_id : event.discussion_id === one.id;
-      return isOf ? applyToDiscussion(one, event, viewer, articleOf) : one;
+      const isOf = isOfArticle(event, one.article_id) && event.discussion_id === one.id;
+      return isOf ? applyToDiscussion(one, event, viewer) : one;
     });
   });
 }
@@ -99,12 +101,7 @@ const nothing = { topic: null, text: null, author: null, resolved_by: null, ment
 /** Nothing of its own is left to read. An older server says nothing of it. */
 const gone = ({ is_unread }: Discussion) => ({ ...nothing, ...(is_unread && { is_unread: false }) });
 
-function applyToDiscussion(
-  discussion: Discussion,
-  event: DiscussionEvent,
-  viewer: ViewerInfo | null,
-  articleOf: ArticleFollowLookup | undefined,
-): Discussion {
+function applyToDiscussion(discussion: Discussion, event: DiscussionEvent, viewer: ViewerInfo | null): Discussion {
   switch (event.type) {
     case "updated_discussion": {
       // Either may be newer: the discussion, whose deletion is on its way, or the event, which was redacted.
@@ -122,7 +119,7 @@ function applyToDiscussion(
       return { ...discussion, ...gone(discussion), deleted_at: event.timestamp };
     case "new_comment": {
       const { comment_count } = event;
-      const follow = followAfterComment(discussion, event, viewer, articleOf);
+      const follow = followAfterComment(discussion, event, viewer);
       return { ...discussion, comment_count, ...unreadAfter(discussion, event, viewer), ...follow };
     }
     case "deleted_comment":
@@ -131,11 +128,8 @@ function applyToDiscussion(
       const unread = unreadAfter(discussion, event, viewer);
       return unread ? { ...discussion, ...unread } : discussion;
     }
-    case "follow_changed": {
-      const follow = followAfter(discussion, event, viewer);
-      const isSame = follow?.follow_level === discussion.follow_level && follow.is_followed === discussion.is_followed;
-      return follow && !isSame ? { ...discussion, ...follow } : discussion;
-    }
+    case "follow_changed":
+      return followAfter(discussion, event, viewer);
     case "votes_changed":
     case "own_vote_changed":
       return { ...discussion, ...votesAfter(event) };
@@ -146,12 +140,7 @@ function applyToDiscussion(
 
 type NewDiscussion = Extract<KnownEvent, { type: "new_discussion" }>;
 
-function fromEvent(
-  event: NewDiscussion,
-  viewer: ViewerInfo | null,
-  others: readonly Discussion[],
-  articleOf: ArticleFollowLookup | undefined,
-): Discussion {
+function fromEvent(event: NewDiscussion, viewer: ViewerInfo | null): Discussion {
   const {
     discussion_id: id,
     community_id,
@@ -185,16 +174,12 @@ function fromEvent(
     ...unread,
     ...times,
     mentions: mentionsAfter(event, []),
-    ...followAtFirst(event, viewer, others, articleOf),
+    ...followAtFirst(event, viewer),
   };
 }
 
 /** Inserts by id. A new discussion need not have the highest id: ids follow the inserts, and events follow the commits. */
-function insert(
-  pages: readonly DiscussionPage[],
-  event: NewDiscussion,
-  articleOf: ArticleFollowLookup | undefined,
-): readonly DiscussionPage[] {
+function insert(pages: readonly DiscussionPage[], event: NewDiscussion): readonly DiscussionPage[] {
   const id = event.discussion_id;
   const at = pages.findIndex((page) => {
     const last = page.discussions[page.discussions.length - 1];
@@ -202,8 +187,7 @@ function insert(
   });
   return patchAt(pages, at, event.event_id, (discussions, viewer) => {
     const before = discussions.findIndex((other) => other.id < id);
-    const made = fromEvent(event, viewer, discussions, articleOf);
-    return insertAt(discussions, before < 0 ? discussions.length : before, made);
+    return insertAt(discussions, before < 0 ? discussions.length : before, fromEvent(event, viewer));
   });
 }
 

@@ -1,84 +1,90 @@
-import { type KnownEvent } from "../events.js";
-import type { Discussion, ViewerInfo } from "../generated/api.js";
-import type { Follow, Follows } from "../wire.js";
+import { mapChanged, type KnownEvent } from "../events.js";
+import type { Author, Discussion, ViewerInfo } from "../generated/api.js";
 import { isMine, mayBeMine, membershipIn } from "../viewer.js";
+import type { Follow, Follows } from "../wire.js";
 
 export type FollowChanged = Extract<KnownEvent, { type: "follow_changed" }>;
 type NewDiscussion = Extract<KnownEvent, { type: "new_discussion" }>;
 type Written = Extract<KnownEvent, { type: "new_comment" | "new_discussion" }>;
 
 /**
- * Whether the viewer follows a discussion. For a viewer who is no member both are null (or undefined, from an older server). For a
- * member an `is_followed` of null means that events left it unknown, so that it must be fetched.
+ * Whether the viewer follows a discussion. For a viewer who is no member all are null (or undefined, from an older server). For a
+ * member a `has_written` of null means that events left it unknown, and with it maybe `is_followed`, so that it must be fetched.
  */
-export type FollowFields = Pick<Discussion, "follow_level" | "is_followed">;
+export type FollowFields = Pick<Discussion, "follow_level" | "has_written" | "is_followed">;
 
 /** What holds for an article of a community. */
 export type ArticleFollow = Pick<Follow, "level" | "is_default" | "is_followed">;
-
-/** What is known of an article; undefined if nothing is. */
-export type ArticleFollowLookup = (articleId: number, communityId: number) => ArticleFollow | undefined;
 
 /** Whether a member may follow the discussion or not, as far as events say. */
 export function isFollowUnknown({ follow_level, is_followed }: FollowFields): boolean {
   return typeof follow_level === "string" && is_followed === null;
 }
 
-/** What holds for a discussion after the user said something about it or its article; undefined if that stays as it is. */
-export function followAfter(
-  item: FollowFields & Pick<Discussion, "author" | "community_id">,
-  event: FollowChanged,
-  viewer: ViewerInfo | null,
-): FollowFields | undefined {
-  if (typeof item.follow_level !== "string" || viewer?.user_id !== event.user_id) return undefined;
-  if (event.discussion_id !== null)
-    return { follow_level: event.is_default ? "default" : event.level, is_followed: event.is_followed };
-  if (item.follow_level !== "default") return undefined;
-  if (!event.is_default) return { follow_level: "default", is_followed: event.level === "follow" };
-  // Nothing holds for the article. Whoever wrote in the discussion follows it, and the event does not say who did.
-  const is_followed = event.is_followed || isMine(item.author, viewer, item.community_id) ? true : null;
-  return { follow_level: "default", is_followed };
+/** Works out `is_followed`: what was said about the discussion counts, else about its article, else whether the viewer wrote in it. */
+export function withOutcome(fields: FollowFields, viewer: ViewerInfo | null, communityId: number): FollowFields {
+  const { follow_level, has_written } = fields;
+  if (typeof follow_level !== "string") return fields;
+  const article = membershipIn(viewer, communityId)?.follow_level ?? "default";
+  const level = follow_level === "default" ? article : follow_level;
+  return { follow_level, has_written, is_followed: level === "default" ? has_written : level === "follow" };
 }
 
-/** What holds for a discussion after a new comment: whoever writes in it follows it, unless they said otherwise. */
+/** The viewer with what they say about an article. It is the article of all that the viewer is of. */
+export function viewerAfter(
+  viewer: ViewerInfo | null,
+  { user_id, community_id, level }: Pick<FollowChanged, "user_id" | "community_id" | "level">,
+): ViewerInfo | null {
+  if (viewer?.user_id !== user_id) return viewer;
+  const memberships = mapChanged(viewer.memberships, (one) =>
+    one.community_id === community_id && one.follow_level !== level ? { ...one, follow_level: level } : one,
+  );
+  return memberships === viewer.memberships ? viewer : { ...viewer, memberships };
+}
+
+/** The discussion after the viewer said something about it or its article. */
+export function followAfter(item: Discussion, event: FollowChanged, viewer: ViewerInfo | null): Discussion {
+  if (viewer?.user_id !== event.user_id || typeof item.follow_level !== "string") return item;
+  const said = event.is_default ? "default" : event.level;
+  const follow_level = event.discussion_id === null ? item.follow_level : said;
+  const next = withOutcome({ ...fieldsOf(item), follow_level }, viewer, item.community_id);
+  const isSame = next.follow_level === item.follow_level && next.is_followed === item.is_followed;
+  return isSame ? item : { ...item, ...next };
+}
+
+const fieldsOf = ({ follow_level, has_written, is_followed }: FollowFields): FollowFields => ({
+  follow_level,
+  has_written,
+  is_followed,
+});
+
+/** Whether the viewer is the author. Null if it is not known, as of what was deleted since. */
+function wrote(author: Author | null, viewer: ViewerInfo | null, communityId: number): boolean | null {
+  if (isMine(author, viewer, communityId)) return true;
+  return author === null || mayBeMine(author, viewer, communityId) ? null : false;
+}
+
+/** What holds for a discussion after a new comment in it; undefined if that stays as it is. */
 export function followAfterComment(
-  item: FollowFields & Pick<Discussion, "article_id" | "community_id">,
+  item: FollowFields & Pick<Discussion, "community_id">,
   { author }: Pick<Written, "author">,
   viewer: ViewerInfo | null,
-  articleOf?: ArticleFollowLookup,
 ): FollowFields | undefined {
-  if (item.follow_level !== "default" || item.is_followed === true) return undefined;
-  if (!mayBeMine(author, viewer, item.community_id)) return undefined;
-  const article = articleOf?.(item.article_id, item.community_id);
-  if (article && !article.is_default)
-    return item.is_followed === null ? { ...item, is_followed: article.level === "follow" } : undefined;
-  const isKnown = article && isMine(author, viewer, item.community_id);
-  return { follow_level: "default", is_followed: isKnown ? true : null };
+  if (typeof item.follow_level !== "string" || item.has_written === true) return undefined;
+  const has_written = wrote(author, viewer, item.community_id);
+  if (has_written === false) return undefined;
+  return withOutcome({ ...fieldsOf(item), has_written }, viewer, item.community_id);
 }
 
-/** What holds for a discussion that has just begun. `others` are discussions of the same article. */
+/** What holds for a discussion that has just begun. */
 export function followAtFirst(
-  event: Pick<NewDiscussion, "author" | "article_id" | "community_id">,
+  { author, community_id }: Pick<NewDiscussion, "author" | "community_id">,
   viewer: ViewerInfo | null,
-  others: readonly Discussion[],
-  articleOf?: ArticleFollowLookup,
 ): FollowFields {
-  const { author, article_id, community_id } = event;
-  const membership = membershipIn(viewer, community_id);
-  const siblings = others.filter((one) => one.community_id === community_id && one.article_id === article_id);
-  const isOlderServer = siblings.some((one) => one.follow_level === undefined);
-  if (!membership || isOlderServer) return { follow_level: null, is_followed: null };
-  const known = (is_followed: boolean | null) => ({ follow_level: "default" as const, is_followed });
-  const mine = isMine(author, viewer, community_id);
-  const unclear = !mine && mayBeMine(author, viewer, community_id);
-  const article = articleOf?.(article_id, community_id);
-  if (article && !article.is_default) return known(article.level === "follow");
-  if (article) return known(mine || article.is_followed || (unclear ? null : false));
-  const unsaid = siblings.filter((one) => one.follow_level === "default");
-  // If nothing was said about the article, or it is muted, others' discussions are not followed.
-  if (unsaid.some((one) => one.is_followed === false)) return known(mine || unclear ? null : false);
-  const isNotMuted = unsaid.some((one) => one.is_followed === true);
-  return known(isNotMuted && (mine || membership.role === "admin") ? true : null);
+  const isReader = membershipIn(viewer, community_id)?.follow_level !== undefined;
+  if (!isReader) return { follow_level: null, has_written: null, is_followed: null };
+  const has_written = wrote(author, viewer, community_id);
+  return withOutcome({ follow_level: "default", has_written, is_followed: null }, viewer, community_id);
 }
 
 /** The article of a list of follows. */

@@ -43,13 +43,13 @@ import type {
   NewArticleFollow,
   NewComment,
   NewDiscussion,
-  NewFollow,
+  NewDiscussionFollow,
   NewMarks,
-  NewRegistration,
   NewVote,
   NewWatch,
   NotificationMarks,
   PollParams,
+  RegisterBody,
   UnreadFrom,
   UpdateComment412,
   UpdateDiscussion412,
@@ -254,7 +254,7 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
     export type FollowArticleMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
- * @summary Follow or mute an article of a community
+ * @summary Follow or mute an article in a community
  */
 export const useFollowArticle = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followArticle>>, TError,{id: number;data: NewArticleFollow}, TContext>, request?: SecondParameter<typeof request>}
@@ -929,8 +929,8 @@ export const useCreateComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
 
 export const getFollowDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewFollow}, TContext>, request?: SecondParameter<typeof request>}
-): UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewFollow}, TContext> => {
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewDiscussionFollow}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewDiscussionFollow}, TContext> => {
 
 const mutationKey = ['followDiscussion'];
 const {mutation: mutationOptions, request: requestOptions} = options ?
@@ -942,7 +942,7 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
       
 
 
-      const mutationFn: MutationFunction<Awaited<ReturnType<typeof followDiscussion>>, {id: number;data: NewFollow}> = (props) => {
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof followDiscussion>>, {id: number;data: NewDiscussionFollow}> = (props) => {
           const {id,data} = props ?? {};
 
           return  followDiscussion(id,data,requestOptions)
@@ -954,18 +954,18 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
   return  { mutationFn, ...mutationOptions }}
 
     export type FollowDiscussionMutationResult = NonNullable<Awaited<ReturnType<typeof followDiscussion>>>
-    export type FollowDiscussionMutationBody = NewFollow
+    export type FollowDiscussionMutationBody = NewDiscussionFollow
     export type FollowDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Follow or mute a discussion
  */
 export const useFollowDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewFollow}, TContext>, request?: SecondParameter<typeof request>}
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewDiscussionFollow}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof followDiscussion>>,
         TError,
-        {id: number;data: NewFollow},
+        {id: number;data: NewDiscussionFollow},
         TContext
       > => {
 
@@ -1179,7 +1179,7 @@ export function useListFollows<TData = Awaited<ReturnType<typeof listFollows>>, 
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
 /**
- * @summary List what you follow or have muted
+ * @summary List what you follow and what you muted
  */
 
 export function useListFollows<TData = Awaited<ReturnType<typeof listFollows>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
@@ -1595,8 +1595,8 @@ export const useWatchCommunities = <TError = ErrorBody | ErrorBody | ErrorBody |
 
 
 export const getRegisterMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext>, request?: SecondParameter<typeof request>}
-): UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext> => {
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: RegisterBody}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: RegisterBody}, TContext> => {
 
 const mutationKey = ['register'];
 const {mutation: mutationOptions, request: requestOptions} = options ?
@@ -1608,7 +1608,7 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
       
 
 
-      const mutationFn: MutationFunction<Awaited<ReturnType<typeof register>>, {data: NewRegistration}> = (props) => {
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof register>>, {data: RegisterBody}> = (props) => {
           const {data} = props ?? {};
 
           return  register(data,requestOptions)
@@ -1620,18 +1620,18 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
   return  { mutationFn, ...mutationOptions }}
 
     export type RegisterMutationResult = NonNullable<Awaited<ReturnType<typeof register>>>
-    export type RegisterMutationBody = NewRegistration
+    export type RegisterMutationBody = RegisterBody
     export type RegisterMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Register for events
  */
 export const useRegister = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext>, request?: SecondParameter<typeof request>}
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: RegisterBody}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof register>>,
         TError,
-        {data: NewRegistration},
+        {data: RegisterBody},
         TContext
       > => {
 
