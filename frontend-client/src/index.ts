@@ -1,4 +1,15 @@
 export * from "./core/generated/api.js";
+export type {
+  CommunityMember,
+  CommunityMembers,
+  Follow,
+  FollowLevel,
+  Follows,
+  Notification,
+  NotificationMarks,
+  Notifications,
+  Only,
+} from "./core/wire.js";
 export { configureApi, type ApiConfig, type TokenRequest, type TokenSource } from "./core/api/config.js";
 export { ApiError, isApiError, isTransient, WrongViewerError } from "./core/api/error.js";
 export { callOptions, type RequestOptions } from "./core/api/request.js";

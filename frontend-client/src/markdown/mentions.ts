@@ -10,39 +10,46 @@ export interface Mention {
 
 /** Marks the mentions in a text, but not those in code and links. */
 export function mentioned(people: readonly Mention[]) {
-  const byHandle = new Map(people.map((one) => [one.handle.toLowerCase(), one]));
-  const handles = [...byHandle.keys()].sort((a, b) => b.length - a.length).map(escaped);
+  const longestFirst = people
+    .map(({ handle, mine }) => ({ handle: handle.toLowerCase(), mine }))
+    .sort((a, b) => b.handle.length - a.handle.length);
   return (tree: Root) => {
-    if (handles.length > 0) mark(tree, new RegExp(`@(${handles.join("|")})`, "giu"), byHandle);
+    if (longestFirst.length > 0) mark(tree, longestFirst);
   };
 }
 
-const escaped = (handle: string) => handle.replace(/[\\^$.*+?()[\]{}|/]/g, (sign) => `\\${sign}`);
-
-function mark(parent: Parent, pattern: RegExp, people: ReadonlyMap<string, Mention>): void {
+function mark(parent: Parent, people: readonly Mention[]): void {
   parent.children = (parent.children as Nodes[]).flatMap<Nodes>((child) => {
-    if (child.type === "text") return split(child.value, pattern, people);
-    if ("children" in child && child.type !== "link" && child.type !== "linkReference") mark(child, pattern, people);
+    if (child.type === "text") return split(child.value, people);
+    if ("children" in child && child.type !== "link" && child.type !== "linkReference") mark(child, people);
     return [child];
   }) as typeof parent.children;
 }
 
-function split(text: string, pattern: RegExp, people: ReadonlyMap<string, Mention>): PhrasingContent[] {
+function split(text: string, people: readonly Mention[]): PhrasingContent[] {
   const nodes: PhrasingContent[] = [];
-  let at = 0;
-  for (const { 0: written, 1: handle = "", index } of text.matchAll(pattern)) {
-    const end = index + written.length;
-    const isPart = /[\p{L}\p{N}_@/.]$/u.test(text.slice(0, index)) || /^[-.+]*[\p{L}\p{N}_@]/u.test(text.slice(end));
-    const person = people.get(handle.toLowerCase());
-    if (isPart || !person) continue;
-    if (index > at) nodes.push({ type: "text", value: text.slice(at, index) });
+  let done = 0;
+  for (let at = text.indexOf("@"); at >= 0; at = text.indexOf("@", at + 1)) {
+    const person = at < done ? undefined : people.find(({ handle }) => isAt(text, at, handle));
+    if (!person) continue;
+    const end = at + 1 + person.handle.length;
+    if (at > done) nodes.push({ type: "text", value: text.slice(done, at) });
     nodes.push({
       type: "emphasis",
       data: { hName: person.mine ? "mark" : "span", hProperties: { className: ["mention"] } },
-      children: [{ type: "text", value: written }],
+      children: [{ type: "text", value: text.slice(at, end) }],
     });
-    at = end;
+    done = end;
   }
-  if (at < text.length || nodes.length === 0) nodes.push({ type: "text", value: text.slice(at) });
+  if (done < text.length || nodes.length === 0) nodes.push({ type: "text", value: text.slice(done) });
   return nodes;
+}
+
+/** Whether the handle stands after this `@`, as the server finds it: no letter or digit is beside it. */
+function isAt(text: string, at: number, handle: string): boolean {
+  const end = at + 1 + handle.length;
+  if (text.slice(at + 1, end).toLowerCase() !== handle) return false;
+  return (
+    !/[\p{L}\p{N}]$/u.test(text.slice(Math.max(0, at - 2), at)) && !/^[\p{L}\p{N}]/u.test(text.slice(end, end + 2))
+  );
 }

@@ -388,7 +388,7 @@ export class Model {
     this.notifications.splice(0, this.notifications.length, ...rest);
     for (const [at, event] of this.events.entries())
       if (event.type === "new_notification" && ids.includes(event.notification_id) && !this.isTerse)
-        this.events[at] = { ...event, topic: null, excerpt: null, actor: null };
+        this.events[at] = { ...event, topic: null, excerpt: null, actor: null } as Event;
     const said = this.isTerse ? {} : { unread_count: this.#unreadCount };
     const event = { type: "notifications_withdrawn", user_id: READER, community_id: COMMUNITY, ids, ...said };
     this.#emit(event as Change, this.#tick());

@@ -7,14 +7,13 @@ import {
   listComments,
   listDiscussions,
   listFollows,
-  listMembers,
   listNotifications,
   listUnread,
   type CommentPage,
   type DiscussionPage,
   type Unread,
 } from "../generated/api.js";
-import type { CommunityMembers, Follows, Notifications } from "../wire.js";
+import { fetchMembers, type CommunityMembers, type Follows, type Notifications } from "../wire.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
 import type { FollowScope } from "../reducers/follows.js";
 import type { NotificationScope } from "../reducers/notifications.js";
@@ -222,7 +221,7 @@ export function membersQuery(scope: MemberScope, prefix: string, { config, user 
     ...live,
     queryKey: keys.members(user, scope, prefix),
     queryFn: ({ signal }: { signal: AbortSignal }): Promise<CommunityMembers> =>
-      listMembers(communityId, { ...(prefix !== "" && { prefix }), ...place }, callOptions(config, { signal })),
+      fetchMembers(communityId, { ...(prefix !== "" && { prefix }), ...place }, callOptions(config, { signal })),
     staleTime: MEMBERS_STALE_MS,
   };
 }
