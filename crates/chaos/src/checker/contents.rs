@@ -257,6 +257,7 @@ impl Page {
             comments: comments.map(|(id, comment)| (*id, comment.clone())).collect(),
             ballots: BTreeMap::new(),
             read: BTreeMap::new(),
+            follows: BTreeMap::new(),
         };
         self.contents.difference(&expected)
     }
