@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     authors::Author,
-    directory::Role,
+    directory::{Role, Visibility},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
 };
 
@@ -191,6 +191,17 @@ pub enum Change {
         /// When it changed.
         timestamp: DateTime<Utc>,
     },
+    /// The community is of another kind. Who watches one that not everybody may read any more gets no further event of it.
+    CommunityChanged {
+        /// The community.
+        community_id: CommunityId,
+        /// Who may read it now.
+        kind: Visibility,
+        /// Who could read it before.
+        previous_kind: Visibility,
+        /// When it changed.
+        timestamp: DateTime<Utc>,
+    },
     /// The votes on a discussion or comment changed.
     VotesChanged {
         /// The community it is in.
@@ -271,6 +282,7 @@ impl Change {
             Self::DeletedDiscussion { community_id, .. }
             | Self::DeletedComment { community_id, .. }
             | Self::AuthorChanged { community_id, .. }
+            | Self::CommunityChanged { community_id, .. }
             | Self::VotesChanged { community_id, .. }
             | Self::OwnVoteChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
@@ -291,6 +303,7 @@ impl Change {
             | Self::UpdatedComment(_)
             | Self::DeletedComment { .. }
             | Self::AuthorChanged { .. }
+            | Self::CommunityChanged { .. }
             | Self::VotesChanged { .. } => None,
         }
     }
@@ -305,6 +318,7 @@ impl Change {
             Self::UpdatedComment(_) => "updated_comment",
             Self::DeletedComment { .. } => "deleted_comment",
             Self::AuthorChanged { .. } => "author_changed",
+            Self::CommunityChanged { .. } => "community_changed",
             Self::VotesChanged { .. } => "votes_changed",
             Self::MembershipChanged(_) => "membership_changed",
             Self::OwnVoteChanged { .. } => "own_vote_changed",
