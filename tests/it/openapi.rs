@@ -270,6 +270,7 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         "updated_comment",
         "deleted_comment",
         "author_changed",
+        "community_changed",
         "votes_changed",
         "membership_changed",
         "own_vote_changed",
