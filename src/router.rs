@@ -28,7 +28,7 @@ use crate::{
     db::Meter,
     discussions,
     error::{ApiError, ErrorCode},
-    health,
+    follows, health,
     limits::{self, Limits},
     metrics::{self, Label},
     openapi, reads,
@@ -58,7 +58,8 @@ fn documented() -> Documented {
         .merge(discussions::routes())
         .merge(comments::routes())
         .merge(votes::routes())
-        .merge(reads::routes());
+        .merge(reads::routes())
+        .merge(follows::routes());
     let (features, mut document) = features.split_for_parts();
     let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
     let (realtime, of_realtime) = realtime::routes().split_for_parts();

@@ -1,5 +1,6 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
+mod follow;
 pub mod history;
 pub(crate) mod log;
 pub(crate) mod outbox;
@@ -10,17 +11,21 @@ pub mod relay;
 mod sequenced;
 pub(crate) mod stream;
 mod stream_window;
+mod subject;
 mod vote_value;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use strum::{EnumDiscriminants, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 pub use self::{
+    follow::{FollowChange, FollowLevel},
     log::OutboxRow,
     read_state::{ReadState, ReadStateChange},
     redaction::Content,
-    sequenced::{Audience, SequencedEvent},
+    sequenced::{Audience, NodeNews, SequencedEvent},
+    subject::{Subject, Writer},
     vote_value::VoteValue,
 };
 use crate::{
@@ -129,8 +134,15 @@ pub struct WrittenComment {
 ///
 /// Every event says what is, not what is added: applying one twice, or one that a snapshot already shows, changes nothing. When a
 /// discussion or comment is deleted, its older events are redacted ([`redaction`]).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, EnumDiscriminants)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[strum_discriminants(
+    name(EventType),
+    doc = "The `type` of an event.",
+    derive(EnumString, IntoStaticStr, Serialize, Deserialize, ToSchema),
+    strum(serialize_all = "snake_case"),
+    serde(rename_all = "snake_case")
+)]
 pub enum Change {
     /// A discussion was begun.
     NewDiscussion(DiscussionState),
@@ -242,6 +254,8 @@ pub enum Change {
     },
     /// The user marked something of a discussion as read or unread. Sent to that user only.
     ReadStateChanged(ReadStateChange),
+    /// The user said whether they want to hear of an article or a discussion. Sent to that user only.
+    FollowChanged(FollowChange),
 }
 
 /// What became of a membership.
@@ -287,6 +301,7 @@ impl Change {
             | Self::OwnVoteChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
             Self::ReadStateChanged(change) => change.community_id,
+            Self::FollowChanged(change) => change.community_id,
         }
     }
 
@@ -296,6 +311,7 @@ impl Change {
             Self::MembershipChanged(change) => Some(change.user_id),
             Self::OwnVoteChanged { user_id, .. } => Some(*user_id),
             Self::ReadStateChanged(change) => Some(change.user_id),
+            Self::FollowChanged(change) => Some(change.user_id),
             Self::NewDiscussion(_)
             | Self::UpdatedDiscussion(_)
             | Self::DeletedDiscussion { .. }
@@ -310,19 +326,6 @@ impl Change {
 
     /// Its `type`, as clients see it.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::NewDiscussion(_) => "new_discussion",
-            Self::UpdatedDiscussion(_) => "updated_discussion",
-            Self::DeletedDiscussion { .. } => "deleted_discussion",
-            Self::NewComment { .. } => "new_comment",
-            Self::UpdatedComment(_) => "updated_comment",
-            Self::DeletedComment { .. } => "deleted_comment",
-            Self::AuthorChanged { .. } => "author_changed",
-            Self::CommunityChanged { .. } => "community_changed",
-            Self::VotesChanged { .. } => "votes_changed",
-            Self::MembershipChanged(_) => "membership_changed",
-            Self::OwnVoteChanged { .. } => "own_vote_changed",
-            Self::ReadStateChanged(_) => "read_state_changed",
-        }
+        EventType::from(self).into()
     }
 }

@@ -53,7 +53,9 @@ async fn stream_with_secret(redis: &TestRedis, app: &TestApp, has_secret: bool) 
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, published).await.expect("the publisher adds all events and removes the deleted text");
+    tokio::time::timeout(PATIENCE, published)
+        .await
+        .expect("the publisher adds all events and removes the deleted text");
 }
 
 /// All events after `cursor`, by a new queue of this user.
