@@ -2,6 +2,7 @@
 
 mod follow;
 pub mod history;
+pub(crate) mod kinds;
 pub(crate) mod log;
 pub(crate) mod outbox;
 pub(crate) mod publisher;
@@ -21,6 +22,7 @@ use utoipa::ToSchema;
 
 pub use self::{
     follow::{FollowChange, FollowLevel},
+    kinds::{KindAt, KindChange},
     log::OutboxRow,
     read_state::{ReadState, ReadStateChange},
     redaction::Content,

@@ -60,6 +60,14 @@ impl Registry {
         }
     }
 
+    /// As [`Self::save`], and makes all nodes that have the queue watch what the record says.
+    pub(crate) async fn save_watching(&self, queue: QueueId, record: &QueueRecord) {
+        let Some(shared) = &self.0 else { return };
+        if let Err(error) = shared.save_watching(queue, record).await {
+            tracing::warn!(cause = %error, "Redis does not answer: only this node knows what a queue watches now");
+        }
+    }
+
     /// The queue's record and how long it has left. `unavailable` where Redis does not answer: the queue may exist.
     pub(crate) async fn find(&self, queue: QueueId) -> Result<Option<(QueueRecord, Duration)>> {
         let Some(shared) = &self.0 else { return Ok(None) };
@@ -124,6 +132,15 @@ impl Shared {
             self.remove(queue, record.user_id).await?;
         }
         Ok(())
+    }
+
+    async fn save_watching(&self, queue: QueueId, record: &QueueRecord) -> RedisResult<()> {
+        let json = serde_json::to_string(record).expect("numbers and names serialise");
+        // In one transaction, so that the last record and the last entry of the stream are of the same call.
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd("SET").arg(self.key(queue)).arg(json).arg("XX").arg("KEEPTTL").ignore();
+        self.stream.publish_watching(&mut pipe, queue, &record.terms.watch);
+        self.redis.query(pipe).await
     }
 
     async fn find(&self, queue: QueueId) -> RedisResult<Option<(QueueRecord, Duration)>> {

@@ -124,7 +124,14 @@ async fn nobody_but_the_owner_may_execute_what_runs_with_the_owners_rights() {
     .await
     .unwrap();
     let names: Vec<&str> = functions.iter().map(|(name, ..)| name.as_str()).collect();
-    for name in ["account_ended", "author_changed", "community_changed", "membership_event", "memberships_changed", "wake_relay"] {
+    for name in [
+        "account_ended",
+        "author_changed",
+        "community_changed",
+        "membership_event",
+        "memberships_changed",
+        "wake_relay",
+    ] {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
     for (name, is_public, settings) in &functions {

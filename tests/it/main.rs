@@ -58,4 +58,5 @@ mod strangers;
 mod stream_bounds;
 mod tokens;
 mod votes;
+mod watching;
 mod writes;

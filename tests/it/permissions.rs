@@ -211,7 +211,10 @@ async fn anyone_signed_in_writes_in_an_open_community() {
     let read = grace.get(&path).await.expect(200);
     let with_changes = grace.patch(&path, json!({ "text": "Enough?" })).await.expect(200);
     for shown in [&discussion, &read, &with_changes] {
-        assert_eq!((&shown["own_vote"], &shown["is_unread"], &shown["unread_count"]), (&json!(0), &Value::Null, &Value::Null));
+        assert_eq!(
+            (&shown["own_vote"], &shown["is_unread"], &shown["unread_count"]),
+            (&json!(0), &Value::Null, &Value::Null)
+        );
         assert_eq!(shown["author"]["username"], "grace");
     }
     let edited = grace.patch(&of_comment, json!({ "text": "Nicest" })).await.expect(200);
@@ -246,6 +249,13 @@ async fn anyone_signed_in_writes_in_an_open_community() {
         grace.send(grace.request(method.clone(), path).json(body)).await.refused(401, "token_invalid");
     }
     app.sql(&format!("update users set is_active = true where id = {}", grace.user)).await;
+
+    // Reading marks and follows are for members.
+    let marks = json!({ "discussion": true });
+    grace.post(&format!("{path}/read"), marks).await.refused(403, "not_a_member");
+    grace.put(&format!("{path}/follow"), json!({ "level": "follow" })).await.refused(403, "not_a_member");
+    let follow = json!({ "community_id": community, "level": "follow" });
+    grace.put(&format!("/articles/{article}/follow"), follow).await.refused(403, "not_a_member");
 
     // It ends when the community is open no more.
     app.sql(&format!("update communities set kind = 'public' where id = {community}")).await;

@@ -3,12 +3,13 @@
 
 mod polls;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
     communities::{Communities, CommunitySlot},
+    community_log::CommunityLog,
     ended_sessions::EndedSessions,
     event_logs::EventLogs,
     follows::{News, RecentNews},
@@ -18,15 +19,17 @@ use super::{
     own_log::OwnEvent,
     parked::{AnswerSender, ParkedEntry, ParkedOutcome, answer},
     queues::{Queue, QueueSlot, Queues},
+    visibilities::Visibilities,
     waiting_lists::WaitingLists,
+    watchers::Watchers,
 };
 use crate::{
     events::{
-        Audience, EventType, MembershipChange, SequencedEvent, Subject,
+        Audience, Content, EventType, KindChange, MembershipChange, SequencedEvent, Subject,
         history::{HistoryId, Position},
     },
     ids::{CommunityId, EventId, QueueId, SessionTag, UserId},
-    realtime::memberships::MembershipHistory,
+    realtime::{memberships::MembershipHistory, terms::QueueTerms},
 };
 
 /// All that a hub holds.
@@ -41,6 +44,9 @@ pub(super) struct HubState {
     lists: WaitingLists,
     queues: Queues,
     members: Members,
+    /// The kinds of communities.
+    visibilities: Visibilities,
+    watchers: Watchers,
     /// What concerns what users follow.
     news: RecentNews,
     ended_sessions: EndedSessions,
@@ -86,6 +92,7 @@ impl HubState {
         for (community, through) in start.evicted {
             self.logs.set_evicted(self.communities.slot_or_new(community), through);
         }
+        self.visibilities = Visibilities::starting_at(&start.kinds);
         self.members.forget_history();
         self.ended_sessions = EndedSessions::starting_at(self.logs.head());
         self.news = RecentNews::starting_at(self.logs.head());
@@ -109,6 +116,11 @@ impl HubState {
                 let community = self.communities.slot_or_new(event.community_id);
                 self.logs.append(community, event, limits);
                 appended.woken = self.wake_community(community, event);
+                if let Content::ChangesKind(change) = event.content {
+                    let gone_through = self.logs.log(community).map(CommunityLog::gone_through).unwrap_or_default();
+                    self.visibilities.change(event.community_id, event.event_id, change, gone_through);
+                    appended.woken.extend(self.renew_watchers(event));
+                }
             }
             Audience::Member(change) => {
                 self.logs.skip();
@@ -126,6 +138,10 @@ impl HubState {
                 self.logs.skip();
                 self.ended_sessions.add(event.event_id, ended);
                 appended.signed_out = self.end_sessions(user_id, ended);
+            }
+            Audience::CommunityKind(community, change) => {
+                self.logs.skip();
+                self.set_kind(community, event.event_id, change);
             }
             Audience::Nodes(_) | Audience::Nobody => self.logs.skip(),
         }
@@ -149,6 +165,32 @@ impl HubState {
         woken
     }
 
+    /// Works out anew what those who watch the community wait for, because its kind has changed. Takes out the polls that get the event and did
+    /// not wait for it: it says that anyone may read the community from now on.
+    fn renew_watchers(&mut self, event: &SequencedEvent) -> Vec<AnswerSender> {
+        let id = event.community_id;
+        let watchers = self.watchers.of(id);
+        let mut woken = Vec::new();
+        if self.visibilities.is_readable(id) {
+            for slot in &watchers {
+                if let Some(queue) = self.queues.at_mut(*slot)
+                    && queue.wants(id, event.event_id, &event.subject, &self.members)
+                {
+                    woken.extend(queue.unpark_for(id).map(ParkedEntry::into_sender));
+                }
+            }
+        }
+        self.renew_lists(&watchers);
+        woken
+    }
+
+    /// Takes the kind of a community that is new, or gone. It has no event.
+    fn set_kind(&mut self, community: CommunityId, event_id: EventId, change: KindChange) {
+        self.visibilities.set(community, event_id, change);
+        let watchers = self.watchers.of(community);
+        self.renew_lists(&watchers);
+    }
+
     fn change_membership(&mut self, event_id: EventId, change: MembershipChange) -> Vec<AnswerSender> {
         let woken = self.tell_user(change.user_id, OwnEvent::membership(event_id, change));
         if let Some(member) = self.members.get(change.user_id) {
@@ -162,7 +204,7 @@ impl HubState {
     fn tell_user(&mut self, user: UserId, event: OwnEvent) -> Vec<AnswerSender> {
         let Some(member) = self.members.get_mut(user) else { return Vec::new() };
         let (community, event_type) = (event.community_id, event.event_type);
-        if !member.apply(event) {
+        if !member.apply(event, &self.visibilities) {
             return Vec::new();
         }
         let unpark = |slot: &QueueSlot| {
@@ -186,7 +228,7 @@ impl HubState {
         member.queues().iter().filter_map(unpark).map(ParkedEntry::into_sender).collect()
     }
 
-    /// Works out anew for which communities these queues wait: their user's memberships have changed.
+    /// Works out anew for which communities these queues wait.
     fn renew_lists(&mut self, slots: &[QueueSlot]) {
         for slot in slots {
             self.lists.forget(*slot);
@@ -202,8 +244,13 @@ impl HubState {
         if !self.lists.enter(slot) {
             let Some(queue) = self.queues.at(slot) else { return };
             let Some(timeline) = self.members.get(queue.user()).and_then(Member::timeline) else { return };
-            let visible = timeline.communities(self.logs.head()).filter(|id| queue.terms().scope.allows(*id));
-            self.lists.set_communities(slot, visible.map(|id| self.communities.slot_or_new(id)));
+            let watched = queue.terms().watch.iter().copied().filter(|id| self.visibilities.is_readable(*id));
+            let mut visible: Vec<_> = timeline.communities(self.logs.head()).chain(watched).collect();
+            visible.retain(|id| queue.terms().scope.allows(*id));
+            // A queue is in a list once.
+            visible.sort_unstable();
+            visible.dedup();
+            self.lists.set_communities(slot, visible.into_iter().map(|id| self.communities.slot_or_new(id)));
             self.lists.enter(slot);
         }
     }
@@ -259,7 +306,10 @@ impl HubState {
         let queues = member.queues().iter().filter_map(|slot| self.queues.at(*slot));
         let oldest = queues.min_by_key(|queue| queue.expires_at()).map(Queue::id);
         let oldest = oldest.filter(|_| member.queues().len() >= USER_QUEUES);
-        member.add_queue(self.queues.insert(queue));
+        let watch = Arc::clone(&queue.terms().watch);
+        let slot = self.queues.insert(queue);
+        member.add_queue(slot);
+        self.watchers.add(slot, &watch);
         oldest.map(|oldest| (oldest, self.remove(oldest)))
     }
 
@@ -269,12 +319,33 @@ impl HubState {
         self.lists.remove(slot);
         let mut queue = self.queues.remove(queue)?;
         self.members.remove_queue(queue.user(), slot);
+        self.watchers.remove(slot, &queue.terms().watch);
         Some(RemovedQueue(queue.unpark().map(ParkedEntry::into_sender)))
     }
 
     /// The queue, if that user may use it.
     pub(super) fn usable_queue(&mut self, queue: QueueId, user: UserId, now: Instant) -> Option<&mut Queue> {
         self.queues.get_mut(queue).filter(|queue| queue.is_usable(user, now))
+    }
+
+    /// Makes the queue watch these communities and no others. Returns its terms, and its parked poll, whose cursor may have more events
+    /// after it now.
+    pub(super) fn set_watch(
+        &mut self,
+        queue: QueueId,
+        watch: Arc<[CommunityId]>,
+    ) -> Option<(QueueTerms, Option<ParkedEntry>)> {
+        let slot = self.queues.slot(queue)?;
+        let queue = self.queues.at_mut(slot)?;
+        if queue.terms().watch == watch {
+            return Some((queue.terms().clone(), None));
+        }
+        self.watchers.add(slot, &watch);
+        let before = queue.set_watch(Arc::clone(&watch));
+        let left: Vec<_> = before.iter().copied().filter(|id| watch.binary_search(id).is_err()).collect();
+        self.watchers.remove(slot, &left);
+        self.lists.forget(slot);
+        Some((queue.terms().clone(), queue.unpark()))
     }
 
     /// Whether the queue wants any of these events, which are gone from the logs.
