@@ -121,7 +121,12 @@ pub(crate) async fn heartbeat(
         terms = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     }
     let record = QueueRecord { user_id: viewer.user_id, terms: terms.ok_or(ErrorCode::QueueNotFound)? };
-    state.registry.save(queue, &record).await;
+    if let Some(saved) = state.registry.save(queue, &record).await
+        && saved.terms.watch != record.terms.watch
+    {
+        // This node has missed the news of a call to another node.
+        state.hub.watched_elsewhere(queue, saved.terms.watch);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

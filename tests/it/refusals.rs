@@ -157,6 +157,10 @@ async fn bodies_of_another_shape() {
         bodies.push(more);
         for (name, value) in good.as_object().unwrap() {
             for other in [json!(1.5), json!([]), json!({}), json!(true), json!(-1e300)] {
+                // A list may be empty.
+                if value.is_array() && other == json!([]) {
+                    continue;
+                }
                 let mut body = good.clone();
                 body[name] = other;
                 bodies.push(body);

@@ -2,6 +2,7 @@
 //! parked polls are returned, to be answered when the lock is released.
 
 mod polls;
+mod watching;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,11 +26,11 @@ use super::{
 };
 use crate::{
     events::{
-        Audience, Content, EventType, KindChange, MembershipChange, SequencedEvent, Subject,
+        Audience, Content, EventType, MembershipChange, SequencedEvent, Subject,
         history::{HistoryId, Position},
     },
     ids::{CommunityId, EventId, QueueId, SessionTag, UserId},
-    realtime::{memberships::MembershipHistory, terms::QueueTerms},
+    realtime::memberships::MembershipHistory,
 };
 
 /// All that a hub holds.
@@ -163,32 +164,6 @@ impl HubState {
             queue.is_parked()
         });
         woken
-    }
-
-    /// Works out anew what those who watch the community wait for, because its kind has changed. Takes out the polls that get the event and did
-    /// not wait for it: it says that anyone may read the community from now on.
-    fn renew_watchers(&mut self, event: &SequencedEvent) -> Vec<AnswerSender> {
-        let id = event.community_id;
-        let watchers = self.watchers.of(id);
-        let mut woken = Vec::new();
-        if self.visibilities.is_readable(id) {
-            for slot in &watchers {
-                if let Some(queue) = self.queues.at_mut(*slot)
-                    && queue.wants(id, event.event_id, &event.subject, &self.members)
-                {
-                    woken.extend(queue.unpark_for(id).map(ParkedEntry::into_sender));
-                }
-            }
-        }
-        self.renew_lists(&watchers);
-        woken
-    }
-
-    /// Takes the kind of a community that is new, or gone. It has no event.
-    fn set_kind(&mut self, community: CommunityId, event_id: EventId, change: KindChange) {
-        self.visibilities.set(community, event_id, change);
-        let watchers = self.watchers.of(community);
-        self.renew_lists(&watchers);
     }
 
     fn change_membership(&mut self, event_id: EventId, change: MembershipChange) -> Vec<AnswerSender> {
@@ -326,26 +301,6 @@ impl HubState {
     /// The queue, if that user may use it.
     pub(super) fn usable_queue(&mut self, queue: QueueId, user: UserId, now: Instant) -> Option<&mut Queue> {
         self.queues.get_mut(queue).filter(|queue| queue.is_usable(user, now))
-    }
-
-    /// Makes the queue watch these communities and no others. Returns its terms, and its parked poll, whose cursor may have more events
-    /// after it now.
-    pub(super) fn set_watch(
-        &mut self,
-        queue: QueueId,
-        watch: Arc<[CommunityId]>,
-    ) -> Option<(QueueTerms, Option<ParkedEntry>)> {
-        let slot = self.queues.slot(queue)?;
-        let queue = self.queues.at_mut(slot)?;
-        if queue.terms().watch == watch {
-            return Some((queue.terms().clone(), None));
-        }
-        self.watchers.add(slot, &watch);
-        let before = queue.set_watch(Arc::clone(&watch));
-        let left: Vec<_> = before.iter().copied().filter(|id| watch.binary_search(id).is_err()).collect();
-        self.watchers.remove(slot, &left);
-        self.lists.forget(slot);
-        Some((queue.terms().clone(), queue.unpark()))
     }
 
     /// Whether the queue wants any of these events, which are gone from the logs.
