@@ -72,8 +72,9 @@ impl VisibilityTimeline {
     fn change(&mut self, event_id: EventId, visibility: Option<Visibility>, gone_through: EventId) {
         self.kinds.push(VisibilitySince { event_id, visibility });
         let forgotten = self.kinds[1..].iter().take_while(|kind| kind.event_id <= gone_through).count();
-        let ends = self.kinds[..=forgotten].windows(2).filter(|pair| pair[0].is_readable() && !pair[1].is_readable());
-        if let Some(end) = ends.last() {
+        let mut ends =
+            self.kinds[..=forgotten].windows(2).filter(|pair| pair[0].is_readable() && !pair[1].is_readable());
+        if let Some(end) = ends.next_back() {
             self.closed_through = end[1].event_id;
         }
         self.kinds.drain(..forgotten);
