@@ -45,17 +45,28 @@ begin atomic
     select said_level(member, discussion, community, article) is not distinct from 'mute';
 end;
 
--- Whether a member follows a discussion: they said so or, if they said nothing, they wrote in it, submitted its article, or administer
--- its community. `role` is that of their membership.
+-- What a member said about an article in a community. If they said nothing, it is `follow` where they submitted it or administer the
+-- community, and `default` otherwise. `role` is that of their membership.
+create function article_level(member bigint, role text, community bigint, article bigint) returns text
+language sql stable
+begin atomic
+    select coalesce(
+        (select level from article_follows where user_id = member and community_id = community and article_id = article),
+        case when role = 'admin' or exists (select from articles where id = article and submitter_id = member)
+            then 'follow' else 'default' end);
+end;
+
+-- Whether a member follows a discussion: they said so of it; or they said nothing of it and follow its article; or they said nothing of
+-- either and wrote in it.
 create function is_followed(member bigint, role text, discussion bigint, community bigint, article bigint, author bigint) returns boolean
 language sql stable
 begin atomic
-    select case said_level(member, discussion, community, article)
+    select case coalesce(
+            (select level from discussion_follows where user_id = member and discussion_id = discussion),
+            article_level(member, role, community, article))
         when 'follow' then true
         when 'mute' then false
-        else author = member or role = 'admin'
-            or exists (select from comments where author_id = member and discussion_id = discussion)
-            or exists (select from articles where id = article and submitter_id = member)
+        else author = member or exists (select from comments where author_id = member and discussion_id = discussion)
     end;
 end;
 

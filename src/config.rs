@@ -135,7 +135,7 @@ pub struct LimitConfig {
     /// How often a user may write in a minute; 0 is no limit
     #[arg(long, env = "WRITES_PER_MINUTE", default_value_t = 60)]
     pub writes_per_minute: u32,
-    /// How often a user may vote or mark as read in a minute; 0 is no limit
+    /// How often a user may vote, mark as read or follow in a minute; 0 is no limit
     #[arg(long, env = "VOTES_PER_MINUTE", default_value_t = 120)]
     pub votes_per_minute: u32,
     /// How often a user may register a queue or begin a session in a minute; 0 is no limit

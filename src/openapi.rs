@@ -191,9 +191,15 @@ fn name_events(schemas: &mut Map<String, Value>) {
         "Event".to_owned(),
         json!({ "description": description, "oneOf": union, "discriminator": discriminator }),
     );
-    for part in
-        ["DiscussionState", "CommentState", "WrittenComment", "MembershipChange", "ReadState", "ReadStateChange"]
-    {
+    for part in [
+        "DiscussionState",
+        "CommentState",
+        "WrittenComment",
+        "MembershipChange",
+        "ReadState",
+        "ReadStateChange",
+        "FollowChange",
+    ] {
         schemas.remove(part);
     }
 }
@@ -218,6 +224,10 @@ fn example_of(property: &str, tag: &str) -> Value {
         "unread_count" => json!(2),
         "first_unread_comment_id" => json!(455),
         "read_comments" => json!([[1, 454]]),
+        "level" => json!("follow"),
+        "is_default" => json!(false),
+        "is_followed" => json!(true),
+        "previous_level" => json!("default"),
         "upvotes" => json!(2),
         "downvotes" => json!(0),
         "value" => json!(1),

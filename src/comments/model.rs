@@ -243,7 +243,7 @@ impl CommentWindow {
         }]
     }],
     "last_event_id": 12345, "previous_cursor": null, "next_cursor": null, "continues": false,
-    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null, "joined_at": "2025-08-01T09:00:00Z" }] }
+    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null, "joined_at": "2025-08-01T09:00:00Z", "follow_level": "default" }] }
 }))]
 pub(crate) struct CommentPage {
     /// The comments.

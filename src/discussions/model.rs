@@ -20,7 +20,7 @@ use crate::{
     "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
     "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
     "upvotes": 2, "downvotes": 0, "own_vote": 1,
-    "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3, "follow_level": "default", "is_followed": true,
+    "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3, "follow_level": "default", "has_written": true, "is_followed": true,
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
     "resolved_at": null, "resolved_by": null, "deleted_at": null
 }))]
@@ -65,8 +65,11 @@ pub(crate) struct Discussion {
     /// What the viewer said about following it, `default` for nothing; null if they are no signed-in member.
     #[schema(required)]
     pub follow_level: Option<FollowLevel>,
-    /// Whether the viewer follows it, by what they said about it or about its article, or by what they did; null if they are no signed-in
-    /// member.
+    /// Whether the viewer wrote in it: the discussion itself, or a comment, deleted ones included; null if they are no signed-in member.
+    #[schema(required)]
+    pub has_written: Option<bool>,
+    /// Whether the viewer follows it: by `follow_level` or, if that is `default`, by the level of its article (`viewer.memberships` of
+    /// lists has it) or, if that is `default` too, by `has_written`. Null if they are no signed-in member.
     #[schema(required)]
     pub is_followed: Option<bool>,
     /// When it was written.
@@ -114,6 +117,7 @@ impl Discussion {
             first_unread_comment_id: None,
             comment_version: 0,
             follow_level: Some(FollowLevel::Default),
+            has_written: Some(true),
             is_followed: Some(is_followed),
             created_at: now,
             updated_at: now,
@@ -181,6 +185,8 @@ pub(crate) struct ViewerMembership {
     pub pseudonym: Option<String>,
     /// When they joined. What is older counts as read.
     pub joined_at: DateTime<Utc>,
+    /// What they said about the article here. If they said nothing, it is `follow` where they submitted it or administer the community.
+    pub follow_level: FollowLevel,
 }
 
 /// A page of discussions, newest first.
@@ -191,11 +197,12 @@ pub(crate) struct ViewerMembership {
         "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
         "upvotes": 2, "downvotes": 0, "own_vote": 1,
         "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3,
+        "follow_level": "default", "has_written": true, "is_followed": true,
         "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
         "resolved_at": null, "resolved_by": null, "deleted_at": null
     }],
     "last_event_id": 12345, "next_cursor": "77",
-    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null, "joined_at": "2025-08-01T09:00:00Z" }] }
+    "viewer": { "user_id": 9, "memberships": [{ "community_id": 42, "role": "member", "pseudonym": null, "joined_at": "2025-08-01T09:00:00Z", "follow_level": "default" }] }
 }))]
 pub(crate) struct DiscussionPage {
     /// The discussions.

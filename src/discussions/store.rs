@@ -23,8 +23,7 @@ use crate::{
 composite! {
     /// A discussion with its author. A statement calls the discussion `d`, its author's user `u`, the viewer's vote `own`, their
     /// membership `m`, what they have read of it `r`, its comments that they have not read `unread`, what they said about following it
-    /// `f` and about following its article `af`. What is followed is decided as by `is_followed` of migration 0019, which PostgreSQL
-    /// cannot inline; a test compares the two.
+    /// `f`, and the level of its article `article`.
     struct DiscussionRow in query_discussion! {
         id: DiscussionId = "d.id",
         community_id: CommunityId = "d.community_id",
@@ -41,10 +40,8 @@ composite! {
         first_unread_comment_id: Option<CommentId> = "unread.first",
         comment_version: i64 = "d.comment_version",
         follow_level: Option<FollowLevel> = "f.level",
-        is_followed: Option<bool> = "case coalesce(f.level, af.level) when 'follow' then true when 'mute' then false
-            else d.author_id = m.user_id or m.role = 'admin'
-                or exists (select from comments where author_id = m.user_id and discussion_id = d.id)
-                or exists (select from articles where id = d.article_id and submitter_id = m.user_id) end",
+        article_level: Option<FollowLevel> = "article.level",
+        has_written: Option<bool> = "d.author_id = m.user_id or exists (select from comments where author_id = m.user_id and discussion_id = d.id)",
         created_at: DateTime<Utc> = "d.created_at",
         updated_at: DateTime<Utc> = "d.updated_at",
         edited_at: Option<DateTime<Utc>> = "d.edited_at",
@@ -62,6 +59,9 @@ impl DiscussionRow {
     /// The discussion for a viewer, who may be a member, and may write there.
     fn shown_to(self, is_member: bool, is_writer: bool) -> Discussion {
         let is_live = self.deleted_at.is_none();
+        let follow_level = self.follow_level.unwrap_or_default();
+        let has_written = self.has_written.unwrap_or_default();
+        let is_followed = follow_level.or(self.article_level.unwrap_or_default()).is_followed(has_written);
         let author = Author::from(Identity {
             user_id: self.author_id,
             username: self.username,
@@ -84,8 +84,9 @@ impl DiscussionRow {
             unread_count: is_member.then(|| self.unread_count.unwrap_or_default()),
             first_unread_comment_id: self.first_unread_comment_id,
             comment_version: self.comment_version,
-            follow_level: is_member.then(|| self.follow_level.unwrap_or_default()),
-            is_followed: is_member.then(|| self.is_followed.unwrap_or_default()),
+            follow_level: is_member.then_some(follow_level),
+            has_written: is_member.then_some(has_written),
+            is_followed: is_member.then_some(is_followed),
             created_at: self.created_at,
             updated_at: self.updated_at,
             edited_at: self.edited_at,
@@ -108,7 +109,7 @@ struct PageRow {
 }
 
 /// A community that the article is in. In the list's statement it is
-/// `row(community_id, kind, role, viewer_is_active, pseudonym, created_at)`.
+/// `row(community_id, kind, role, viewer_is_active, pseudonym, created_at, article_level)`.
 #[derive(Debug, sqlx::Type)]
 #[sqlx(type_name = "record")]
 struct Placement {
@@ -119,6 +120,7 @@ struct Placement {
     pseudonym: Option<String>,
     /// When the viewer joined.
     joined_at: Option<DateTime<Utc>>,
+    article_level: Option<FollowLevel>,
 }
 
 impl Placement {
@@ -150,7 +152,9 @@ pub(crate) async fn page(
     let rows = query_discussion!(
         r#"with placements as (
                select c.id as community_id, c.kind, m.user_id, m.role, m.created_at, v.is_active as viewer_is_active,
-                      p.name as pseudonym
+                      p.name as pseudonym,
+                      case when m.user_id is not null
+                          then article_level(m.user_id, m.role, c.id, ca.article_id) end as article_level
                from community_articles ca
                join communities c on c.id = ca.community_id
                left join memberships m on m.community_id = c.id and m.user_id = $3 and ($4::bigint[] is null or c.id = any($4))
@@ -175,7 +179,7 @@ pub(crate) async fn page(
            )
            select row((select last_assigned from event_head),
                       (select kind from communities where id = $2),
-                      array(select row(community_id, kind, role, viewer_is_active, pseudonym, created_at) from placements)) as "page?: PageRow",
+                      array(select row(community_id, kind, role, viewer_is_active, pseudonym, created_at, article_level) from placements)) as "page?: PageRow",
                   null::record as "discussion?: DiscussionRow"
            union all
            select null, "#,
@@ -184,7 +188,7 @@ pub(crate) async fn page(
            left join placements m on m.community_id = d.community_id
            left join read_states r on r.user_id = $3 and r.discussion_id = d.id
            left join discussion_follows f on f.user_id = $3 and f.discussion_id = d.id
-           left join article_follows af on af.user_id = $3 and af.community_id = d.community_id and af.article_id = d.article_id
+           cross join lateral (select m.article_level as level) article
            cross join lateral unread_comments(
                d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
                r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
@@ -255,8 +259,9 @@ fn may_read(
 
 fn viewer_info(viewer: Option<&Viewer>, placements: Vec<Placement>) -> Option<ViewerInfo> {
     let memberships = placements.into_iter().filter_map(|placement| {
-        let Placement { community_id, role, pseudonym, joined_at, .. } = placement;
-        Some(ViewerMembership { community_id, role: role?, pseudonym, joined_at: joined_at? })
+        let Placement { community_id, role, pseudonym, joined_at, article_level, .. } = placement;
+        let follow_level = article_level.unwrap_or_default();
+        Some(ViewerMembership { community_id, role: role?, pseudonym, joined_at: joined_at?, follow_level })
     });
     Some(ViewerInfo { user_id: viewer?.user_id, memberships: memberships.collect() })
 }
@@ -270,8 +275,9 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Di
                        left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
                        left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
                        left join discussion_follows f on f.user_id = m.user_id and f.discussion_id = d.id
-                       left join article_follows af
-                           on af.user_id = m.user_id and af.community_id = d.community_id and af.article_id = d.article_id
+                       cross join lateral (
+                           select case when m.user_id is not null
+                               then article_level(m.user_id, m.role, d.community_id, d.article_id) end as level) article
                        cross join lateral unread_comments(
                            d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
                            r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
@@ -355,8 +361,9 @@ pub(super) async fn lock(
            left join memberships m on m.community_id = d.community_id and m.user_id = $2
            left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
            left join discussion_follows f on f.user_id = m.user_id and f.discussion_id = d.id
-           left join article_follows af
-               on af.user_id = m.user_id and af.community_id = d.community_id and af.article_id = d.article_id
+           cross join lateral (
+               select case when m.user_id is not null
+                   then article_level(m.user_id, m.role, d.community_id, d.article_id) end as level) article
            cross join lateral unread_comments(
                d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
                r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread

@@ -20,6 +20,22 @@ pub enum FollowLevel {
     Default,
 }
 
+impl FollowLevel {
+    /// This level or, if it says nothing, the other one.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::Default { other } else { self }
+    }
+
+    /// Whether a discussion of this level is followed. If the level says nothing, writing in it decides.
+    pub(crate) fn is_followed(self, has_written: bool) -> bool {
+        match self {
+            Self::Follow => true,
+            Self::Mute => false,
+            Self::Default => has_written,
+        }
+    }
+}
+
 /// A user said whether they want to hear of an article in a community, or of a discussion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FollowChange {

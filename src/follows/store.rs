@@ -189,7 +189,7 @@ pub(super) async fn list(
 ) -> Result<Follows> {
     let found = sqlx::query!(
         r#"with member as (
-               select * from memberships
+               select community_id, role from memberships
                where user_id = $1 and ($2::bigint[] is null or community_id = any($2)) and ($3::bigint is null or community_id = $3)
            ), articles_of_member as (
                select community_id, article_id from article_follows where user_id = $1

@@ -388,7 +388,15 @@ async fn a_change_of_an_outdated_version_is_refused_with_the_current_one() {
 /// The discussion without what depends on who asks.
 fn for_all(discussion: &Value) -> Value {
     let mut discussion = discussion.clone();
-    for own in ["own_vote", "is_unread", "unread_count", "first_unread_comment_id"] {
+    for own in [
+        "own_vote",
+        "is_unread",
+        "unread_count",
+        "first_unread_comment_id",
+        "follow_level",
+        "has_written",
+        "is_followed",
+    ] {
         discussion.as_object_mut().unwrap().remove(own).unwrap();
     }
     discussion

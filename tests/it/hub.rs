@@ -4,6 +4,7 @@ mod expiry;
 mod logs;
 mod memberships;
 mod model;
+mod only;
 mod sessions;
 
 use std::{

@@ -30,6 +30,8 @@ enum Step {
     VoteOnComment { user: usize, comment: usize, value: i64 },
     Read { user: usize, comment: usize, how: usize },
     ReadArticle { user: usize, placement: usize },
+    FollowArticle { user: usize, placement: usize, level: usize },
+    FollowDiscussion { user: usize, discussion: usize, level: usize },
     Join { user: usize, community: usize, role: usize },
     Leave { user: usize, community: usize },
     Rename { user: usize, number: usize },
@@ -43,6 +45,7 @@ const USERS: usize = 4;
 const COMMUNITIES: usize = 4;
 /// The last community is the pseudonymous one.
 const PSEUDONYMOUS: usize = 3;
+const LEVELS: [&str; 3] = ["follow", "mute", "default"];
 const ROLES: [&str; 4] = ["member", "reviewer", "moderator", "admin"];
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,6 +65,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (by(), -1..=1_i64).prop_map(|((user, comment), value)| Step::VoteOnComment { user, comment, value }),
         6 => (by(), 0..4_usize).prop_map(|((user, comment), how)| Step::Read { user, comment, how }),
         1 => by().prop_map(|(user, placement)| Step::ReadArticle { user, placement }),
+        3 => (by(), 0..LEVELS.len())
+            .prop_map(|((user, placement), level)| Step::FollowArticle { user, placement, level }),
+        4 => (by(), 0..LEVELS.len())
+            .prop_map(|((user, discussion), level)| Step::FollowDiscussion { user, discussion, level }),
         4 => (0..USERS, community.clone(), 0..ROLES.len())
             .prop_map(|(user, community, role)| Step::Join { user, community, role }),
         2 => (0..USERS, community).prop_map(|(user, community)| Step::Leave { user, community }),
@@ -202,6 +209,16 @@ impl World {
                 let body = json!({ "community_id": community });
                 self.users[user].post(&format!("/articles/{article}/read"), body).await
             }
+            Step::FollowArticle { user, placement, level } => {
+                let (article, community) = self.placements[placement % self.placements.len()];
+                let body = json!({ "community_id": community, "level": LEVELS[level] });
+                self.users[user].put(&format!("/articles/{article}/follow"), body).await
+            }
+            Step::FollowDiscussion { user, discussion, level } => {
+                let found = Self::pick(&self.discussions, discussion)?;
+                let body = json!({ "level": LEVELS[level] });
+                self.users[user].put(&format!("{}/follow", path("discussions", &found)), body).await
+            }
             Step::Join { user, community, role } => {
                 self.app.join(self.users[user].user, self.communities[community], ROLES[role]).await;
                 return None;
@@ -235,6 +252,8 @@ struct Shown {
     items: BTreeMap<i64, Value>,
     /// When the user joined the community.
     joined_at: Option<Time>,
+    /// What the user follows of the article of a list.
+    article_level: String,
 }
 
 type Time = DateTime<FixedOffset>;
@@ -245,9 +264,13 @@ fn time(json: &Value) -> Option<Time> {
 
 /// Where the viewer of an answer joined that community.
 fn joined_at(answer: &Value, community: CommunityId) -> Option<Time> {
+    time(&membership(answer, community)?["joined_at"])
+}
+
+/// The user's membership, as a list has it.
+fn membership(answer: &Value, community: CommunityId) -> Option<&Value> {
     let memberships = answer["viewer"]["memberships"].as_array()?;
-    let membership = memberships.iter().find(|one| one["community_id"] == community)?;
-    time(&membership["joined_at"])
+    memberships.iter().find(|one| one["community_id"] == community)
 }
 
 /// What a member knows of the comments that they have not read in a discussion, after an event of its comments. `counts` says
@@ -268,6 +291,20 @@ fn count_unread(item: &mut Value, event: &Value, counts: Option<bool>) {
         }
         // A client reads the discussion again.
         _ => item["unread_count"] = Value::Null,
+    }
+}
+
+impl Shown {
+    /// Works out which discussions of a list are followed.
+    fn follow(&mut self) {
+        for item in self.items.values_mut() {
+            let is_followed = match [item["follow_level"].as_str().unwrap(), &self.article_level] {
+                ["follow", _] | ["default", "follow"] => true,
+                ["mute", _] | ["default", "mute"] => false,
+                _ => item["has_written"] == true,
+            };
+            item["is_followed"] = json!(is_followed);
+        }
     }
 }
 
@@ -299,13 +336,16 @@ impl Snapshots {
                 .iter()
                 .map(|it| (it["id"].as_i64().unwrap(), it.clone()))
                 .collect();
+            let article_level = membership(&list, community).map_or(Value::Null, |one| one["follow_level"].clone());
+            let article_level = article_level.as_str().unwrap_or("default").to_owned();
             for discussion in items.keys() {
                 if let Some((from, items)) = comments(client, *discussion).await {
-                    self.trees.insert(*discussion, Shown { community, from, items, joined_at });
+                    let shown = Shown { community, from, items, joined_at, article_level: article_level.clone() };
+                    self.trees.insert(*discussion, shown);
                 }
             }
             let from = list["last_event_id"].as_i64().unwrap();
-            self.lists.insert((*article, community), Shown { community, from, items, joined_at });
+            self.lists.insert((*article, community), Shown { community, from, items, joined_at, article_level });
         }
     }
 
@@ -380,11 +420,24 @@ impl Snapshots {
             }
             return;
         }
-        let (community, discussion) = (id("community_id").unwrap(), id("discussion_id").unwrap());
+        let (community, discussion) = (id("community_id").unwrap(), id("discussion_id").unwrap_or_default());
         let time = &event["timestamp"];
         let is_own = self.is_own(event);
         if kind == "read_state_changed" {
             return self.apply_marks(event);
+        }
+        if kind == "follow_changed" {
+            let list = self.lists.get_mut(&(id("article_id").unwrap(), community));
+            let Some(list) = list.filter(|list| list.from < event_id) else { return };
+            match event["discussion_id"].as_i64() {
+                None => event["level"].as_str().unwrap().clone_into(&mut list.article_level),
+                Some(discussion) => {
+                    let item = list.items.get_mut(&discussion).expect("nothing comes before what it depends on");
+                    item["follow_level"] =
+                        if event["is_default"] == true { json!("default") } else { event["level"].clone() };
+                }
+            }
+            return list.follow();
         }
         // What is new in the event is unread if it is live, of somebody else, and younger than the membership.
         let is_unread = |joined_at: Option<Time>| {
@@ -444,6 +497,8 @@ impl Snapshots {
                         set("unread_count", &json!(0));
                         set("first_unread_comment_id", &Value::Null);
                         set("comment_version", &json!(0));
+                        set("follow_level", &json!("default"));
+                        set("has_written", &json!(is_own));
                     }
                 }
                 "deleted_discussion" => {
@@ -463,14 +518,19 @@ impl Snapshots {
                         _ => None,
                     };
                     count_unread(item, event, counts);
+                    if is_own && kind == "new_comment" {
+                        item["has_written"] = json!(true);
+                    }
                 }
                 _ => {}
             }
+            list.follow();
         }
         if kind == "new_discussion" {
             let joined_at =
                 self.lists.values().find(|list| list.community == community).and_then(|list| list.joined_at);
-            let nothing = || Shown { community, from: event_id, items: BTreeMap::new(), joined_at };
+            let article_level = "default".to_owned();
+            let nothing = || Shown { community, from: event_id, items: BTreeMap::new(), joined_at, article_level };
             self.trees.entry(discussion).or_insert_with(nothing);
         }
         if let (Some(comment), Some(tree)) = (id("comment_id"), self.trees.get_mut(&discussion))
@@ -605,8 +665,9 @@ impl Watcher {
                 let community = event["community_id"].as_i64().unwrap();
                 if event["role"].is_null() {
                     self.shows.forget(community);
-                } else if event["previous_role"].is_null() {
-                    // The user has joined. Only a GET has the community's earlier contents.
+                } else {
+                    // The user has joined: only a GET has the community's earlier contents. Or they have another role: an admin
+                    // follows all articles, unless they said otherwise.
                     self.shows.take(world, &self.queue.client, community).await;
                 }
             } else {

@@ -17,6 +17,7 @@ mod directory;
 mod edits;
 mod ending;
 mod fast_path;
+mod follows;
 mod former_members;
 mod forwarder;
 mod health;

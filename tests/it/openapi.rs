@@ -275,6 +275,7 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         "membership_changed",
         "own_vote_changed",
         "read_state_changed",
+        "follow_changed",
     ];
     assert_eq!(mapping.keys().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(types));
     let union: BTreeSet<_> =
@@ -351,6 +352,9 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     let put = Method::PUT;
 
     let queue = check.call(&ada, post.clone(), "/register", None).await;
+    for only in [json!({ "followed": true }), json!({ "types": ["nonsense"] })] {
+        check.call(&ada, post.clone(), "/register", Some(json!({ "only": only }))).await;
+    }
     let id = queue["queue_id"].as_str().unwrap().to_owned();
     let poll = |from: &Value, timeout: u8| format!("/poll?queue_id={id}&last_event_id={from}&timeout={timeout}");
     app.join(ada.user, hidden, "moderator").await;
@@ -377,6 +381,13 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
             for (call, body) in [("read", marks), ("read", json!({})), ("unread", json!({ "from_comment_id": id }))] {
                 check.call(client, post.clone(), &format!("{path}/{call}"), Some(body)).await;
             }
+            for level in ["follow", "mute", "loud"] {
+                let said = json!({ "community_id": community, "level": level });
+                check.call(client, put.clone(), &format!("/articles/{article}/follow"), Some(said)).await;
+                check.call(client, put.clone(), &format!("{path}/follow"), Some(json!({ "level": level }))).await;
+            }
+            check.call(client, get.clone(), "/follows?limit=1", None).await;
+            check.call(client, get.clone(), "/follows?limit=0", None).await;
             check.call(client, get.clone(), "/unread", None).await;
             check.call(client, get.clone(), "/unread?limit=0", None).await;
             let read = Some(json!({ "community_id": community }));
@@ -423,7 +434,7 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     let answer = check.call(&ada, get.clone(), &poll(&queue["last_event_id"], 0), None).await;
     let events = answer["events"].as_array().unwrap();
     let types: BTreeSet<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(types.len(), 10, "{types:?}");
+    assert_eq!(types.len(), 11, "{types:?}");
     for event in events {
         let name: String =
             event["type"].as_str().unwrap().split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();

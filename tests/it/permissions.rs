@@ -138,6 +138,14 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
             at_discussion.mark(kind, who).unwrap_or((204, None)),
         ),
         (
+            (Method::PUT, format!("{of_discussion}/follow"), json!({ "level": "follow" })),
+            at_discussion.write(kind, who).unwrap_or((200, None)),
+        ),
+        (
+            (Method::PUT, format!("/articles/{article}/follow"), json!({ "community_id": community, "level": "mute" })),
+            in_community.write(kind, who).unwrap_or((200, None)),
+        ),
+        (
             (Method::POST, format!("{of_discussion}/unread"), json!({})),
             at_discussion.mark(kind, who).unwrap_or((204, None)),
         ),
@@ -145,6 +153,7 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
             (Method::POST, format!("/articles/{article}/read"), json!({ "community_id": community })),
             in_community.mark(kind, who).unwrap_or((204, None)),
         ),
+        (get("/follows"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
         (get("/unread"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
         ((Method::DELETE, of_comment, Value::Null), at_comment.write(kind, who).unwrap_or(deleted)),
         ((Method::DELETE, of_discussion, Value::Null), at_discussion.write(kind, who).unwrap_or(deleted)),
@@ -322,6 +331,12 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
         (Method::POST, "/articles/{}/discussions", [open_article; 2], [new(*community), new(unknown)]),
         (Method::POST, "/articles/{}/discussions", [*article, unknown], [new(open), new(open)]),
         (Method::POST, "/articles/1/read", [1; 2], [*community, unknown].map(|id| json!({ "community_id": id }))),
+        (
+            Method::PUT,
+            "/articles/1/follow",
+            [1; 2],
+            [*community, unknown].map(|id| json!({ "community_id": id, "level": "mute" })),
+        ),
     ]
     .into_iter();
     let discussion = [discussion["id"].as_i64().unwrap(), unknown];
@@ -334,6 +349,7 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
         (Method::DELETE, "/discussions/{}", discussion, twice(Value::Null)),
         (Method::POST, "/discussions/{}/read", discussion, twice(json!({ "up_to_comment_id": comment[0] }))),
         (Method::POST, "/discussions/{}/unread", discussion, twice(json!({}))),
+        (Method::PUT, "/discussions/{}/follow", discussion, twice(json!({ "level": "follow" }))),
         (Method::GET, "/discussions/{}/comments", discussion, twice(Value::Null)),
         (Method::POST, "/discussions/{}/comments", discussion, twice(json!({ "text": "Mine" }))),
         (
@@ -389,7 +405,7 @@ async fn a_narrow_token_narrows() {
     let list = format!("/articles/{article}/discussions");
     let page = narrow.get(&list).await.expect(200);
     let mut anyones = discussions[3].clone();
-    for of_members in ["own_vote", "is_unread", "unread_count"] {
+    for of_members in ["own_vote", "is_unread", "unread_count", "follow_level", "has_written", "is_followed"] {
         anyones[of_members] = Value::Null;
     }
     assert_eq!(page["discussions"], json!([anyones, discussions[0]]), "its own, and what anyone may read");
@@ -408,6 +424,7 @@ async fn a_narrow_token_narrows() {
         narrow.delete(&path).await.refused(status, code);
         narrow.post(&format!("{path}/read"), json!({ "discussion": true })).await.refused(status, code);
         narrow.post(&format!("{path}/unread"), json!({})).await.refused(status, code);
+        narrow.put(&format!("{path}/follow"), json!({ "level": "mute" })).await.refused(status, code);
         let comment = broad.comment(&discussions[other], "Nice").await;
         let path = format!("/comments/{}", comment["id"]);
         let code = if status == 404 { "comment_not_found" } else { code };

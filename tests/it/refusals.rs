@@ -92,6 +92,12 @@ impl World {
                 json!({ "up_to_comment_id": self.comment }),
             ),
             (Method::POST, format!("/articles/{}/read", self.article), json!({ "community_id": self.community })),
+            (Method::PUT, format!("/discussions/{}/follow", self.discussion), json!({ "level": "mute" })),
+            (
+                Method::PUT,
+                format!("/articles/{}/follow", self.article),
+                json!({ "community_id": self.community, "level": "follow" }),
+            ),
             (Method::POST, "/heartbeat".to_owned(), json!({ "queue_id": self.queue.id })),
             (Method::PUT, format!("/queues/{}/watch", self.queue.id), json!({ "community_ids": [self.community] })),
         ]
@@ -262,12 +268,16 @@ async fn ids_that_cannot_be_or_are_not_there() {
         (Method::POST, "/discussions/{}/read", "discussion_not_found"),
         (Method::POST, "/discussions/{}/unread", "discussion_not_found"),
         (Method::POST, "/articles/{}/read", "article_not_found"),
+        (Method::PUT, "/discussions/{}/follow", "discussion_not_found"),
+        (Method::PUT, "/articles/{}/follow", "article_not_found"),
     ];
     for (method, template, code) in paths {
         let body = match (&method, template) {
             (&Method::POST, "/articles/{}/discussions") => {
                 json!({ "community_id": world.community, "topic": "Power", "text": "Enough?" })
             }
+            (_, "/discussions/{}/follow") => json!({ "level": "follow" }),
+            (_, "/articles/{}/follow") => json!({ "community_id": world.community, "level": "follow" }),
             (&Method::PUT, _) => json!({ "value": 1 }),
             (_, "/discussions/{}/read") => json!({ "discussion": true }),
             (_, "/discussions/{}/unread") => json!({}),
@@ -504,6 +514,9 @@ async fn methods_that_an_address_does_not_take() {
         (format!("/discussions/{discussion}/read"), "POST"),
         (format!("/discussions/{discussion}/unread"), "POST"),
         (format!("/articles/{article}/read"), "POST"),
+        (format!("/discussions/{discussion}/follow"), "PUT"),
+        (format!("/articles/{article}/follow"), "PUT"),
+        ("/follows".to_owned(), "GET,HEAD"),
         ("/unread".to_owned(), "GET,HEAD"),
         ("/register".to_owned(), "POST"),
         ("/heartbeat".to_owned(), "POST"),

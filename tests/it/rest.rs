@@ -42,6 +42,7 @@ async fn a_discussion_is_begun_read_changed_resolved_and_deleted() {
         "text": "Is **12** enough? 🧪", "is_resolved": false, "comment_count": 0, "created_at": created_at,
         "upvotes": 0, "downvotes": 0, "own_vote": 0,
         "is_unread": false, "unread_count": 0, "first_unread_comment_id": null, "comment_version": 0,
+        "follow_level": "default", "has_written": true, "is_followed": true,
         "author": { "id": ada.user, "username": "ada", "avatar_url": "https://pictures.example/ada.png" },
         "updated_at": created_at, "edited_at": null, "resolved_at": null, "resolved_by": null, "deleted_at": null,
     });
@@ -283,9 +284,10 @@ async fn the_discussions_of_an_article_are_those_of_the_communities_one_may_read
     let page = ada.get(&path).await.expect(200);
     assert_eq!(page["discussions"], json!([three, two, one]));
     let memberships = json!([
-        { "community_id": open, "role": "member", "pseudonym": null, "joined_at": page["viewer"]["memberships"][0]["joined_at"] },
+        { "community_id": open, "role": "member", "pseudonym": null, "joined_at": page["viewer"]["memberships"][0]["joined_at"], "follow_level": "default" },
         {
-            "community_id": closed, "role": "reviewer", "pseudonym": null, "joined_at": page["viewer"]["memberships"][1]["joined_at"]
+            "community_id": closed, "role": "reviewer", "pseudonym": null, "joined_at": page["viewer"]["memberships"][1]["joined_at"],
+            "follow_level": "default"
         },
     ]);
     assert_eq!(page["viewer"], json!({ "user_id": ada.user, "memberships": memberships }));
@@ -294,7 +296,7 @@ async fn the_discussions_of_an_article_are_those_of_the_communities_one_may_read
     let page = app.anonymous().get(&path).await.expect(200);
     let seen_by_nobody = |discussion: &Value| {
         let mut seen = discussion.clone();
-        for of_members in ["own_vote", "is_unread", "unread_count"] {
+        for of_members in ["own_vote", "is_unread", "unread_count", "follow_level", "has_written", "is_followed"] {
             seen[of_members] = Value::Null;
         }
         seen

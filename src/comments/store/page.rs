@@ -11,6 +11,7 @@ use crate::{
     directory::{Role, Visibility},
     discussions::model::{ViewerInfo, ViewerMembership},
     error::{ApiError, ErrorCode, Result},
+    events::FollowLevel,
     ids::{CommentId, CommunityId, DiscussionId, EventId},
     page::{self, PAGE_BYTES},
 };
@@ -108,6 +109,8 @@ pub(crate) async fn page(
            select (select last_assigned from event_head) as "head!: EventId", d.community_id as "community_id: CommunityId",
                   c.kind as "kind: Visibility", m.role as "role?: Role", p.name as "own_pseudonym?",
                   m.created_at as "joined_at?",
+                  case when m.user_id is not null
+                       then article_level(m.user_id, m.role, d.community_id, d.article_id) end as "follow_level: FollowLevel",
                   v.is_active as "viewer_is_active?",
                   case when may_read(c.kind, m.role, $2, v.is_active) and $7 > 0
                        then exists (select from next_root) end as "has_next_root?",
@@ -159,6 +162,7 @@ pub(crate) async fn page(
         role,
         pseudonym: found.own_pseudonym,
         joined_at,
+        follow_level: found.follow_level.unwrap_or_default(),
     });
     let memberships = membership.into_iter().collect();
     let (Some(rows), Some(shown)) = (found.comments, found.shown) else {

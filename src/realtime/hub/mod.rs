@@ -231,12 +231,12 @@ impl Hub {
     }
 
     /// Whether the queue wants any of these events of a community, or of its user if the community is [`CommunityId::NONE`].
-    pub(crate) fn wants_any(&self, queue: QueueId, events: &[(EventId, CommunityId, Subject)]) -> bool {
+    pub fn wants_any(&self, queue: QueueId, events: &[(EventId, CommunityId, Subject)]) -> bool {
         self.locked(|state| state.wants_any(queue, events))
     }
 
     /// Notes that the queue wants none of the events that are gone.
-    pub(crate) fn note_unwanted(&self, queue: QueueId, events: Vec<LostEvents>) {
+    pub fn note_unwanted(&self, queue: QueueId, events: Vec<LostEvents>) {
         self.locked(|state| state.note_unwanted(queue, events));
     }
 
