@@ -132,7 +132,14 @@ impl Discussion {
     pub(crate) fn shown_to_author(self, role: Option<Role>) -> Self {
         match role {
             Some(_) => self,
-            None => Self { is_unread: None, unread_count: None, follow_level: None, is_followed: None, ..self },
+            None => Self {
+                is_unread: None,
+                unread_count: None,
+                follow_level: None,
+                has_written: None,
+                is_followed: None,
+                ..self
+            },
         }
     }
 
