@@ -140,7 +140,21 @@ pub(crate) fn finish(document: utoipa::openapi::OpenApi) -> Value {
         schemas.remove("i64");
     }
     inline_ids(&mut document);
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(leave_out_body);
     document
+}
+
+/// The derives make of a body that may be left out one that may be null.
+fn leave_out_body(operation: &mut Value) {
+    let Some(body) = operation.get_mut("requestBody") else { return };
+    let Some(schema) = body.pointer_mut("/content/application~1json/schema") else { return };
+    let parts = schema["oneOf"].as_array();
+    let Some([part, null]) = parts.map(Vec::as_slice) else { return };
+    if null["type"] == "null" {
+        *schema = part.clone();
+        body["required"] = json!(false);
+    }
 }
 
 /// The ids' types go by the name of `i64`, which the derives take for a schema of that name.
