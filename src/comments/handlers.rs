@@ -14,6 +14,7 @@ use crate::{
         access::{self, CommentingAccess},
     },
     authors,
+    directory::Role,
     error::{ApiError, ErrorCode, Result},
     events::{Change, WrittenComment, outbox::UncountedChange},
     extract::{JsonBody, PathId, Query},
@@ -102,7 +103,7 @@ async fn try_create(
     new: &NewComment,
 ) -> Result<Option<Response>> {
     let access = access::discussion_to_comment_in(&state.db, viewer, discussion).await?;
-    let CommentingAccess { community_id, article_id, is_pseudonymous, comment_id, now, author } = access;
+    let CommentingAccess { community_id, article_id, role, is_pseudonymous, comment_id, now, author } = access;
 
     // Without an idempotency key, and if the author is known, the transaction is one statement.
     let mut write = state.db.write();
@@ -123,7 +124,7 @@ async fn try_create(
         None => authors::store::resolve(&mut write, viewer.user_id, community_id, article_id, is_pseudonymous).await?,
     };
     let depth = parent.as_ref().map_or(1, |parent| parent.depth);
-    let comment = Comment::new(comment_id, discussion, depth, new, author.author.clone(), now);
+    let comment = Comment::new(comment_id, discussion, depth, new, author.author.clone(), now).shown_to_author(role);
     ticket.keep(&mut write, comment_id.get()).await?;
     let event = UncountedChange::NewComment(WrittenComment { comment: comment.state(community_id, article_id), depth });
     match store::insert(write.last(), &comment, parent.as_ref(), viewer.user_id, &author, &event).await? {
@@ -169,6 +170,7 @@ pub(super) async fn update(
     let mut write = state.db.write();
     let LockedComment { comment, community_id, article_id } =
         store::lock(&mut write, id).await?.ok_or(ErrorCode::CommentDeleted)?;
+    let comment = comment.shown_to_author(found.role);
     Expected { if_match, if_updated_at: patch.if_updated_at }.check(&comment)?;
     if comment.text.as_ref() == Some(&text) {
         return Ok(WithETag(comment));
@@ -192,7 +194,7 @@ pub(super) async fn delete(
     PathId(id): PathId<CommentId>,
 ) -> Result<StatusCode> {
     let found = access::comment_to_write(&state.db, &viewer, id).await?;
-    if found.author_id != viewer.user_id && !found.role.moderates() {
+    if found.author_id != viewer.user_id && !found.role.is_some_and(Role::moderates) {
         return Err(ErrorCode::NotAuthor.into());
     }
     let mut write = state.db.write();

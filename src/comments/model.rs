@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     authors::Author,
+    directory::Role,
     discussions::model::ViewerInfo,
     error::Result,
     events::{CommentState, VoteValue},
@@ -47,7 +48,7 @@ pub(crate) struct Comment {
     pub upvotes: i64,
     /// The number of votes down.
     pub downvotes: i64,
-    /// The viewer's own vote; null if they are no signed-in member.
+    /// The viewer's own vote; null if they may not vote.
     #[schema(required)]
     pub own_vote: Option<VoteValue>,
     /// Whether the viewer has not read it yet; null if they are no signed-in member.
@@ -90,6 +91,14 @@ impl Comment {
             updated_at: now,
             edited_at: None,
             deleted_at: None,
+        }
+    }
+
+    /// A comment as its author sees it. What only members are told is null without a role.
+    pub(crate) fn shown_to_author(self, role: Option<Role>) -> Self {
+        match role {
+            Some(_) => self,
+            None => Self { is_unread: None, ..self },
         }
     }
 

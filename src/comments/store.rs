@@ -45,8 +45,8 @@ mod page;
 pub(crate) use self::page::{page, position};
 
 impl CommentRow {
-    /// The comment for a viewer, who may be a member.
-    fn shown_to(self, is_member: bool) -> Comment {
+    /// The comment for a viewer, who may be a member, and may write there.
+    fn shown_to(self, is_member: bool, is_writer: bool) -> Comment {
         let is_live = self.deleted_at.is_none();
         let author = Author::from(Identity {
             user_id: self.author_id,
@@ -63,7 +63,7 @@ impl CommentRow {
             author: is_live.then_some(author),
             upvotes: self.upvotes,
             downvotes: self.downvotes,
-            own_vote: is_member.then(|| self.own_vote.unwrap_or_default()),
+            own_vote: is_writer.then(|| self.own_vote.unwrap_or_default()),
             is_unread: is_member.then(|| self.is_unread.unwrap_or_default()),
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -76,8 +76,8 @@ impl CommentRow {
 /// Reads a comment for `viewer`.
 pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
     let found = query_comment!(
-        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
-                  case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
+        r#"select c.id as "community_id: CommunityId", c.kind as "kind: Visibility", m.role as "role?: Role",
+                  v.is_active as "viewer_is_active?", case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
         r#" from users u left join comment_votes own on own.comment_id = k.id and own.user_id = $2
                        where u.id = k.author_id) end as "comment: CommentRow"
            from comments k
@@ -94,10 +94,15 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Co
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommentNotFound)?;
-    CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
-        .may_read(viewer, ErrorCode::CommentNotFound)?;
+    let access = CommunityAccess {
+        community_id: found.community_id,
+        visibility: found.kind,
+        role: found.role,
+        viewer_is_active: found.viewer_is_active,
+    };
+    access.may_read(viewer, ErrorCode::CommentNotFound)?;
     let comment = found.comment.ok_or_else(|| ApiError::internal("the statement read no comment for a reader"))?;
-    Ok(comment.shown_to(found.role.is_some()))
+    Ok(comment.shown_to(found.role.is_some(), access.is_writer(viewer)))
 }
 
 /// What a reply needs to know of the comment that it replies to.
@@ -230,7 +235,7 @@ pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<Lock
     .fetch_optional(write)
     .await?;
     Ok(found.map(|row| LockedComment {
-        comment: row.comment.shown_to(true),
+        comment: row.comment.shown_to(true, true),
         community_id: row.community_id,
         article_id: row.article_id,
     }))

@@ -78,7 +78,7 @@ pub(super) async fn create(
     let user = viewer.user_id;
     let author =
         authors::store::resolve(&mut write, user, new.community_id, article, placement.is_pseudonymous).await?;
-    let discussion = store::insert(&mut write, user, article, &new, author).await?;
+    let discussion = store::insert(&mut write, user, article, &new, author).await?.shown_to_author(placement.role);
     write.emit(&Change::NewDiscussion(discussion.state())).await?;
     ticket.keep(&mut write, discussion.id.get()).await?;
     write.commit().await?;
@@ -119,12 +119,13 @@ pub(super) async fn update(
         if patch.needs_author() {
             return Err(ErrorCode::NotAuthor.into());
         }
-        if found.role != Role::Admin {
+        if found.role != Some(Role::Admin) {
             return Err(ErrorCode::NotAllowed.into());
         }
     }
     let mut write = state.db.write();
-    let locked = store::lock(&mut write, viewer.user_id, id).await?.ok_or(ErrorCode::DiscussionDeleted)?;
+    let locked = store::lock(&mut write, viewer.user_id, found.role.is_some(), id).await?;
+    let locked = locked.ok_or(ErrorCode::DiscussionDeleted)?;
     Expected { if_match, if_updated_at: patch.if_updated_at }.check(&locked.discussion)?;
     if !patch.changes(&locked.discussion) {
         return Ok(WithETag(locked.discussion));
@@ -153,7 +154,7 @@ pub(super) async fn delete(
     PathId(id): PathId<DiscussionId>,
 ) -> Result<StatusCode> {
     let found = access::discussion_to_write(&state.db, &viewer, id).await?;
-    if found.author_id != viewer.user_id && !found.role.moderates() {
+    if found.author_id != viewer.user_id && !found.role.is_some_and(Role::moderates) {
         return Err(ErrorCode::NotAuthor.into());
     }
     let mut write = state.db.write();

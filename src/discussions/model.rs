@@ -48,7 +48,7 @@ pub(crate) struct Discussion {
     pub upvotes: i64,
     /// The number of votes down.
     pub downvotes: i64,
-    /// The viewer's own vote; null if they are no signed-in member.
+    /// The viewer's own vote; null if they may not vote.
     #[schema(required)]
     pub own_vote: Option<VoteValue>,
     /// Whether the viewer has not read its text yet; null if they are no signed-in member.
@@ -125,6 +125,21 @@ impl Discussion {
             resolved_at: None,
             resolved_by: None,
             deleted_at: None,
+        }
+    }
+
+    /// A new discussion as its author sees it. What only members are told is null without a role.
+    pub(crate) fn shown_to_author(self, role: Option<Role>) -> Self {
+        match role {
+            Some(_) => self,
+            None => Self {
+                is_unread: None,
+                unread_count: None,
+                follow_level: None,
+                has_written: None,
+                is_followed: None,
+                ..self
+            },
         }
     }
 

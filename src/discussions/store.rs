@@ -56,8 +56,8 @@ composite! {
 }
 
 impl DiscussionRow {
-    /// The discussion for a viewer, who may be a member.
-    fn shown_to(self, is_member: bool) -> Discussion {
+    /// The discussion for a viewer, who may be a member, and may write there.
+    fn shown_to(self, is_member: bool, is_writer: bool) -> Discussion {
         let is_live = self.deleted_at.is_none();
         let follow_level = self.follow_level.unwrap_or_default();
         let has_written = self.has_written.unwrap_or_default();
@@ -79,7 +79,7 @@ impl DiscussionRow {
             comment_count: self.comment_count,
             upvotes: self.upvotes,
             downvotes: self.downvotes,
-            own_vote: is_member.then(|| self.own_vote.unwrap_or_default()),
+            own_vote: is_writer.then(|| self.own_vote.unwrap_or_default()),
             is_unread: is_member.then(|| self.is_unread.unwrap_or_default()),
             unread_count: is_member.then(|| self.unread_count.unwrap_or_default()),
             first_unread_comment_id: self.first_unread_comment_id,
@@ -121,6 +121,17 @@ struct Placement {
     /// When the viewer joined.
     joined_at: Option<DateTime<Utc>>,
     article_level: Option<FollowLevel>,
+}
+
+impl Placement {
+    fn access(&self) -> CommunityAccess {
+        CommunityAccess {
+            community_id: self.community_id,
+            visibility: self.visibility,
+            role: self.role,
+            viewer_is_active: self.viewer_is_active,
+        }
+    }
 }
 
 /// Reads a page of the article's discussions, newest first: those of `community`, or of all communities that the viewer may read.
@@ -200,16 +211,12 @@ pub(crate) async fn page(
     let page = page.ok_or(sqlx::Error::RowNotFound)?;
     may_read(viewer, community, page.requested, &page.placements)?;
 
-    let is_member = |community: CommunityId| {
-        page.placements.iter().any(|placement| placement.community_id == community && placement.role.is_some())
+    let shown = |row: DiscussionRow| {
+        let access = page.placements.iter().map(Placement::access).find(|one| one.community_id == row.community_id);
+        let is_member = access.is_some_and(|access| access.role.is_some());
+        row.shown_to(is_member, access.is_some_and(|access| access.is_writer(viewer)))
     };
-    let mut discussions: Vec<Discussion> = found
-        .into_iter()
-        .map(|row| {
-            let is_member = is_member(row.community_id);
-            row.shown_to(is_member)
-        })
-        .collect();
+    let mut discussions: Vec<Discussion> = found.into_iter().map(shown).collect();
     discussions.sort_unstable_by_key(|discussion| Reverse(discussion.id));
     let fitting = page::fitting(discussions.iter(), limit as usize, PAGE_BYTES, |one| {
         one.topic.iter().chain(&one.text).map(String::as_str)
@@ -228,11 +235,6 @@ fn may_read(
     requested: Option<Visibility>,
     placements: &[Placement],
 ) -> Result<()> {
-    let access = |placement: &Placement| CommunityAccess {
-        visibility: placement.visibility,
-        role: placement.role,
-        viewer_is_active: placement.viewer_is_active,
-    };
     if community.is_some() {
         let Some(placement) = placements.first() else {
             // The answer must not tell whether the article is in a hidden community.
@@ -242,11 +244,11 @@ fn may_read(
             }
             .into());
         };
-        return access(placement).may_read(viewer, ErrorCode::CommunityNotFound);
+        return placement.access().may_read(viewer, ErrorCode::CommunityNotFound);
     }
     let mut refusal = ErrorCode::ArticleNotFound.into();
     for placement in placements {
-        match access(placement).may_read(viewer, ErrorCode::ArticleNotFound) {
+        match placement.access().may_read(viewer, ErrorCode::ArticleNotFound) {
             Ok(()) => return Ok(()),
             Err(error) if error.code() != ErrorCode::ArticleNotFound => refusal = error,
             Err(_) => {}
@@ -267,8 +269,8 @@ fn viewer_info(viewer: Option<&Viewer>, placements: Vec<Placement>) -> Option<Vi
 /// Reads a discussion for `viewer`.
 pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
     let found = query_discussion!(
-        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
-                  case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
+        r#"select c.id as "community_id: CommunityId", c.kind as "kind: Visibility", m.role as "role?: Role",
+                  v.is_active as "viewer_is_active?", case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
         r#" from users u
                        left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
                        left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
@@ -292,11 +294,16 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Di
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
-        .may_read(viewer, ErrorCode::DiscussionNotFound)?;
+    let access = CommunityAccess {
+        community_id: found.community_id,
+        visibility: found.kind,
+        role: found.role,
+        viewer_is_active: found.viewer_is_active,
+    };
+    access.may_read(viewer, ErrorCode::DiscussionNotFound)?;
     let discussion =
         found.discussion.ok_or_else(|| ApiError::internal("the statement read no discussion for a reader"))?;
-    Ok(discussion.shown_to(found.role.is_some()))
+    Ok(discussion.shown_to(found.role.is_some(), access.is_writer(viewer)))
 }
 
 /// Writes a discussion by `user`.
@@ -332,12 +339,17 @@ pub(super) struct LockedDiscussion {
     pub resolver_pseudonym_id: Option<PseudonymId>,
 }
 
-/// Locks a discussion and reads it for a member. None if it is deleted. The author's row is held too, so that a rename comes after the event
+/// Locks a discussion and reads it for a writer, who may be a member. None if it is deleted. The author's row is held too, so that a rename comes after the event
 /// that carries the name.
 ///
 /// Two statements, because a statement that waits for a row reads the others as they were before: a pseudonym under which
 /// somebody has resolved the discussion meanwhile would be missing.
-pub(super) async fn lock(write: &mut Write, member: UserId, id: DiscussionId) -> Result<Option<LockedDiscussion>> {
+pub(super) async fn lock(
+    write: &mut Write,
+    writer: UserId,
+    is_member: bool,
+    id: DiscussionId,
+) -> Result<Option<LockedDiscussion>> {
     sqlx::query!("select from discussions where id = $1 for no key update", id as _).execute(&mut *write).await?;
     let found = query_discussion!(
         "select ",
@@ -358,7 +370,7 @@ pub(super) async fn lock(write: &mut Write, member: UserId, id: DiscussionId) ->
            where d.id = $1 and d.deleted_at is null
            for share of u"#,
         id as _,
-        member as _
+        writer as _
     )
     .fetch_optional(write)
     .await?;
@@ -367,7 +379,7 @@ pub(super) async fn lock(write: &mut Write, member: UserId, id: DiscussionId) ->
         author_pseudonym_id: row.author_pseudonym_id,
         resolver_id: row.resolver_id,
         resolver_pseudonym_id: row.resolver_pseudonym_id,
-        discussion: row.discussion.shown_to(true),
+        discussion: row.discussion.shown_to(is_member, true),
     }))
 }
 

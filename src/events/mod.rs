@@ -2,6 +2,7 @@
 
 mod follow;
 pub mod history;
+pub(crate) mod kinds;
 pub(crate) mod log;
 pub(crate) mod outbox;
 pub(crate) mod publisher;
@@ -21,6 +22,7 @@ use utoipa::ToSchema;
 
 pub use self::{
     follow::{FollowChange, FollowLevel},
+    kinds::{KindAt, KindChange},
     log::OutboxRow,
     read_state::{ReadState, ReadStateChange},
     redaction::Content,
@@ -30,7 +32,7 @@ pub use self::{
 };
 use crate::{
     authors::Author,
-    directory::Role,
+    directory::{Role, Visibility},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
 };
 
@@ -203,6 +205,17 @@ pub enum Change {
         /// When it changed.
         timestamp: DateTime<Utc>,
     },
+    /// The community is of another kind. Who watches one that not everybody may read any more gets no further event of it.
+    CommunityChanged {
+        /// The community.
+        community_id: CommunityId,
+        /// Who may read it now.
+        kind: Visibility,
+        /// Who could read it before.
+        previous_kind: Visibility,
+        /// When it changed.
+        timestamp: DateTime<Utc>,
+    },
     /// The votes on a discussion or comment changed.
     VotesChanged {
         /// The community it is in.
@@ -285,6 +298,7 @@ impl Change {
             Self::DeletedDiscussion { community_id, .. }
             | Self::DeletedComment { community_id, .. }
             | Self::AuthorChanged { community_id, .. }
+            | Self::CommunityChanged { community_id, .. }
             | Self::VotesChanged { community_id, .. }
             | Self::OwnVoteChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
@@ -307,6 +321,7 @@ impl Change {
             | Self::UpdatedComment(_)
             | Self::DeletedComment { .. }
             | Self::AuthorChanged { .. }
+            | Self::CommunityChanged { .. }
             | Self::VotesChanged { .. } => None,
         }
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use super::subject::Outline;
+use super::{KindChange, subject::Outline};
 use crate::ids::{CommentId, DiscussionId};
 
 /// What a deletion deletes.
@@ -21,13 +21,15 @@ pub enum Thing {
     Comment(CommentId),
 }
 
-/// What an event has to do with redaction.
+/// What an event means to a node that keeps events: it may be redacted, redact others, or change who may read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Content {
     /// It shows a discussion or a comment.
     Shows(Shown),
     /// It deletes one.
     Deletes(Deletion),
+    /// It changes the kind of its community.
+    ChangesKind(KindChange),
     /// Nothing.
     #[default]
     Other,
@@ -58,6 +60,7 @@ impl Content {
     /// Reads it from the outline of `json`. None for [`Content::Other`].
     pub(super) fn read(json: &Bytes, outline: &Outline<'_>) -> Option<Self> {
         let thing = match outline.kind {
+            "community_changed" => return KindChange::of(json).map(Self::ChangesKind),
             "new_discussion" | "updated_discussion" | "deleted_discussion" => Thing::Discussion(outline.discussion_id?),
             "new_comment" | "updated_comment" | "deleted_comment" => Thing::Comment(outline.comment_id?),
             _ => return None,
@@ -76,7 +79,7 @@ impl Content {
     pub(crate) fn shown(&self) -> Option<&Shown> {
         match self {
             Self::Shows(shown) => Some(shown),
-            Self::Deletes(_) | Self::Other => None,
+            Self::Deletes(_) | Self::ChangesKind(_) | Self::Other => None,
         }
     }
 }

@@ -132,7 +132,7 @@ impl Limits {
 /// The limit that a user's request counts for. Every method that may write counts as a write, except the routes listed here.
 fn counted(method: &Method, path: &str) -> Option<Counted> {
     match (method.as_str(), path) {
-        ("POST", "/register" | "/session") => Some(Counted::Registers),
+        ("POST", "/register" | "/session") | ("PUT", "/queues/{queue_id}/watch") => Some(Counted::Registers),
         (
             "PUT",
             "/discussions/{id}/vote" | "/comments/{id}/vote" | "/discussions/{id}/follow" | "/articles/{id}/follow",

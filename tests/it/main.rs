@@ -59,4 +59,5 @@ mod strangers;
 mod stream_bounds;
 mod tokens;
 mod votes;
+mod watching;
 mod writes;

@@ -270,6 +270,7 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         "updated_comment",
         "deleted_comment",
         "author_changed",
+        "community_changed",
         "votes_changed",
         "membership_changed",
         "own_vote_changed",
@@ -423,7 +424,7 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     }
     let new = json!({ "community_id": community, "topic": "Power", "text": "Enough?" });
     let emmys = check.call(&emmy, post.clone(), &list, Some(new)).await;
-    check.call(&ada, put, &format!("/discussions/{}/vote", emmys["id"]), Some(json!({ "value": -1 }))).await;
+    check.call(&ada, put.clone(), &format!("/discussions/{}/vote", emmys["id"]), Some(json!({ "value": -1 }))).await;
     let read = Some(json!({ "discussion": true }));
     check.call(&ada, post.clone(), &format!("/discussions/{}/read", emmys["id"]), read).await;
     app.join(ada.user, hidden, "member").await;
@@ -448,6 +449,14 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     check.call(&ada, post.clone(), "/heartbeat", Some(json!({ "queue_id": id }))).await;
     check.call(&emmy, post.clone(), "/heartbeat", Some(json!({ "queue_id": id }))).await;
     check.call(&outsider, post.clone(), "/register", None).await;
+    check.call(&outsider, post.clone(), "/register", Some(json!({ "watch": [community] }))).await;
+    let watch = format!("/queues/{id}/watch");
+    check.call(&ada, put.clone(), &watch, Some(json!({ "community_ids": [community] }))).await;
+    check.call(&emmy, put.clone(), &watch, Some(json!({ "community_ids": [community] }))).await;
+    app.sql(&format!("update communities set kind = 'open' where id = {community}")).await;
+    app.settled().await;
+    let changed = check.call(&ada, get.clone(), &poll(&answer["last_event_id"], 0), None).await;
+    assert!(changed.to_string().contains("community_changed"), "{changed}");
     check.call(&emmy, post.clone(), &format!("/queues/{id}/close"), None).await;
     check.call(&ada, post.clone(), &format!("/queues/{id}/close"), None).await;
     let second = check.call(&ada, post.clone(), "/register", None).await;
