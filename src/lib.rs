@@ -27,6 +27,7 @@ mod idempotency; // the header Idempotency-Key
 pub mod ids; // a type for each kind of id
 mod limits; // how often clients may send requests
 pub mod metrics; // the names of all metrics
+mod notifications; // what concerns one user
 mod openapi; // the OpenAPI document
 mod page; // the pages of lists
 mod reads; // what members have read

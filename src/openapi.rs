@@ -108,6 +108,7 @@ fn refusals(call: Call) -> Responses {
         (name = "comments", description = "Comments of a discussion, nested three deep"),
         (name = "votes", description = "Votes on discussions and comments"),
         (name = "reads", description = "What members have read"),
+        (name = "notifications", description = "What concerns one user"),
         (name = "realtime", description = "Register, poll, heartbeat"),
         (name = "session", description = "Browser sessions in place of bearer tokens"),
     ),
@@ -190,9 +191,17 @@ fn name_events(schemas: &mut Map<String, Value>) {
         "Event".to_owned(),
         json!({ "description": description, "oneOf": union, "discriminator": discriminator }),
     );
-    for part in
-        ["DiscussionState", "CommentState", "WrittenComment", "MembershipChange", "ReadState", "ReadStateChange"]
-    {
+    for part in [
+        "DiscussionState",
+        "CommentState",
+        "WrittenComment",
+        "MembershipChange",
+        "ReadState",
+        "ReadStateChange",
+        "NewNotification",
+        "NotificationsRead",
+        "NotificationsWithdrawn",
+    ] {
         schemas.remove(part);
     }
 }
@@ -221,6 +230,9 @@ fn example_of(property: &str, tag: &str) -> Value {
         "downvotes" => json!(0),
         "value" => json!(1),
         "user_id" => json!(9),
+        "notification_id" => json!(31),
+        "kind" => json!("reply"),
+        "ids" => json!([31]),
         "role" => json!("member"),
         "timestamp" => json!("2025-08-09T12:34:56Z"),
         // parent_id, previous_role, edited_at, resolved_at and resolved_by. If null does not suit another property, a test fails.

@@ -31,7 +31,7 @@ use crate::{
     health,
     limits::{self, Limits},
     metrics::{self, Label},
-    openapi, reads,
+    notifications, openapi, reads,
     realtime::{self, RealtimeState},
     request_id::{self, REQUEST_ID},
     state::AppState,
@@ -58,7 +58,8 @@ fn documented() -> Documented {
         .merge(discussions::routes())
         .merge(comments::routes())
         .merge(votes::routes())
-        .merge(reads::routes());
+        .merge(reads::routes())
+        .merge(notifications::routes());
     let (features, mut document) = features.split_for_parts();
     let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
     let (realtime, of_realtime) = realtime::routes().split_for_parts();

@@ -52,6 +52,15 @@ impl CommunityAccess {
     }
 }
 
+/// Checks that the viewer's account is active, for what concerns no community.
+pub(crate) async fn active_account(db: impl PgExecutor<'_>, viewer: &Viewer) -> Result<()> {
+    let is_active = sqlx::query_scalar!("select is_active from users where id = $1", viewer.user_id as _);
+    match is_active.fetch_optional(db).await? {
+        Some(true) => Ok(()),
+        Some(false) | None => Err(ErrorCode::TokenInvalid.into()),
+    }
+}
+
 /// An article in a community, in which the viewer may begin a discussion.
 pub(crate) struct PlacementAccess {
     /// Whether new discussions and comments show a pseudonym.

@@ -15,10 +15,11 @@ use crate::{
     },
     authors,
     error::{ApiError, ErrorCode, Result},
-    events::{Change, WrittenComment, outbox::UncountedChange},
+    events::{Change, NotificationKind, WrittenComment, outbox::UncountedChange},
     extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{CommentId, DiscussionId},
+    notifications::{self, store::Cause},
     openapi::{ChangeErrors, ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -208,6 +209,16 @@ pub(super) async fn delete(
             timestamp: deleted.deleted_at,
         };
         write.emit(&change).await?;
+        if found.author_id != viewer.user_id {
+            let cause = Cause {
+                community_id: deleted.community_id,
+                article_id: deleted.article_id,
+                discussion_id: deleted.discussion_id,
+                comment_id: Some(id),
+                author_id: viewer.user_id,
+            };
+            notifications::store::notify(&mut write, &cause, NotificationKind::Moderation, &[found.author_id]).await?;
+        }
         write.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)

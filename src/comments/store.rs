@@ -12,6 +12,7 @@ use crate::{
     error::{ApiError, ErrorCode, Result},
     events::{VoteValue, outbox::UncountedChange},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
+    notifications::store::query_notifying,
 };
 
 composite! {
@@ -106,13 +107,15 @@ pub(crate) struct Parent {
     pub root_id: CommentId,
     /// The depth of the reply.
     pub depth: i16,
+    /// Who wrote the comment.
+    pub author_id: UserId,
 }
 
 /// Reads the comment to reply to in `discussion`. `parent_not_found` if it is not in that discussion, `comment_deleted`, or
 /// `comment_too_deep` if it is at the deepest level.
 pub(crate) async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: CommentId) -> Result<Parent> {
     let row = sqlx::query!(
-        r#"select root_id as "root_id: CommentId", depth, deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
+        r#"select root_id as "root_id: CommentId", depth, author_id as "author_id: UserId", deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
         discussion as _,
         id as _
     )
@@ -125,7 +128,7 @@ pub(crate) async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id
     if row.depth >= MAX_DEPTH {
         return Err(ApiError::from(ErrorCode::CommentTooDeep).field("parent_id", "is itself at the third level"));
     }
-    Ok(Parent { root_id: row.root_id, depth: row.depth + 1 })
+    Ok(Parent { root_id: row.root_id, depth: row.depth + 1, author_id: row.author_id })
 }
 
 /// Whether [`insert`] has written.
@@ -138,8 +141,8 @@ pub(crate) enum Inserted {
     Nothing,
 }
 
-/// Writes a comment by `user` into a live discussion, counts it, and adds its event to the outbox. All of that is one statement,
-/// because sqlx sends one statement a round trip.
+/// Writes a comment by `user` into a live discussion, counts it, adds its event to the outbox, and notifies the authors of the comment
+/// that it replies to and of the discussion. All of that is one statement, because sqlx sends one statement a round trip.
 ///
 /// The statement adds the discussion's new `comment_count` and `comment_version` to the event, as nobody knows them before.
 ///
@@ -154,7 +157,7 @@ pub(crate) async fn insert(
     author: &ResolvedAuthor,
     event: &UncountedChange,
 ) -> Result<Inserted> {
-    let inserted = sqlx::query!(
+    let inserted = query_notifying!(
         r#"with author as (
                select from users u
                where u.id = $6 and ($7::bigint is not null or (u.username = $10 and u.avatar_url is not distinct from $11))
@@ -163,7 +166,7 @@ pub(crate) async fn insert(
                update discussions set comment_count = comment_count + 1
                where id = $1 and deleted_at is null and exists (select from author)
                  and $9 > clock_timestamp() - interval '1 minute'
-               returning comment_count, comment_version
+               returning comment_count, comment_version, author_id
            ), inserted as (
                insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at)
                overriding system value
@@ -173,8 +176,17 @@ pub(crate) async fn insert(
                insert into outbox (community_id, type, payload)
                select $12, $13, ($14::text::jsonb || jsonb_build_object('comment_count', comment_count, 'comment_version', comment_version))::json
                from counted
-           )
-           select id from inserted"#,
+               returning community_id
+           ), cause as (
+               select community_id, $15::bigint as article_id, $1::bigint as discussion_id, $2::bigint as comment_id,
+                      $6::bigint as author_id, $9::timestamptz as created_at
+               from emitted
+           ), recipients as (
+               select $16::bigint as user_id, 'reply' as kind where $16 is not null
+               union all
+               select author_id, 'comment' from counted
+           )"#,
+        " select id from inserted",
         comment.discussion_id as _,
         comment.id as _,
         parent.map(|parent| parent.root_id) as _,
@@ -188,7 +200,9 @@ pub(crate) async fn insert(
         author.author.avatar_url(),
         event.community_id() as _,
         event.kind(),
-        event.payload()?
+        event.payload()?,
+        event.article_id() as _,
+        parent.map(|parent| parent.author_id) as _
     )
     .fetch_optional(last)
     .await?;

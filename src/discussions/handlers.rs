@@ -14,10 +14,11 @@ use crate::{
     authors,
     directory::Role,
     error::{ErrorCode, Result},
-    events::Change,
+    events::{Change, NotificationKind},
     extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{ArticleId, CommunityId, DiscussionId},
+    notifications::{self, store::Cause},
     openapi::{ChangeErrors, ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -80,6 +81,14 @@ pub(super) async fn create(
         authors::store::resolve(&mut write, user, new.community_id, article, placement.is_pseudonymous).await?;
     let discussion = store::insert(&mut write, user, article, &new, author).await?;
     write.emit(&Change::NewDiscussion(discussion.state())).await?;
+    let cause = Cause {
+        community_id: new.community_id,
+        article_id: article,
+        discussion_id: discussion.id,
+        comment_id: None,
+        author_id: user,
+    };
+    notifications::store::notify_of_discussion(&mut write, &cause).await?;
     ticket.keep(&mut write, discussion.id.get()).await?;
     write.commit().await?;
     Ok(idempotency::created(&discussion))
@@ -161,6 +170,11 @@ pub(super) async fn delete(
         let (community_id, article_id) = (found.community_id, found.article_id);
         let change = Change::DeletedDiscussion { community_id, article_id, discussion_id: id, timestamp };
         write.emit(&change).await?;
+        if found.author_id != viewer.user_id {
+            let cause =
+                Cause { community_id, article_id, discussion_id: id, comment_id: None, author_id: viewer.user_id };
+            notifications::store::notify(&mut write, &cause, NotificationKind::Moderation, &[found.author_id]).await?;
+        }
         write.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)

@@ -2,6 +2,7 @@
 
 pub mod history;
 pub(crate) mod log;
+mod notification;
 pub(crate) mod outbox;
 pub(crate) mod publisher;
 mod read_state;
@@ -18,6 +19,7 @@ use utoipa::ToSchema;
 
 pub use self::{
     log::OutboxRow,
+    notification::{NewNotification, NotificationKind, NotificationsRead, NotificationsWithdrawn},
     read_state::{ReadState, ReadStateChange},
     redaction::Content,
     sequenced::{Audience, SequencedEvent},
@@ -231,6 +233,12 @@ pub enum Change {
     },
     /// The user marked something of a discussion as read or unread. Sent to that user only.
     ReadStateChanged(ReadStateChange),
+    /// The user has a new notification. Sent to that user only. Its text is in the list of notifications.
+    NewNotification(NewNotification),
+    /// The user marked notifications as read. Sent to that user only.
+    NotificationsRead(NotificationsRead),
+    /// Notifications of the user are gone. Sent to that user only.
+    NotificationsWithdrawn(NotificationsWithdrawn),
 }
 
 /// What became of a membership.
@@ -275,6 +283,9 @@ impl Change {
             | Self::OwnVoteChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
             Self::ReadStateChanged(change) => change.community_id,
+            Self::NewNotification(new) => new.community_id,
+            Self::NotificationsRead(read) => read.community_id,
+            Self::NotificationsWithdrawn(withdrawn) => withdrawn.community_id,
         }
     }
 
@@ -284,6 +295,9 @@ impl Change {
             Self::MembershipChanged(change) => Some(change.user_id),
             Self::OwnVoteChanged { user_id, .. } => Some(*user_id),
             Self::ReadStateChanged(change) => Some(change.user_id),
+            Self::NewNotification(new) => Some(new.user_id),
+            Self::NotificationsRead(read) => Some(read.user_id),
+            Self::NotificationsWithdrawn(withdrawn) => Some(withdrawn.user_id),
             Self::NewDiscussion(_)
             | Self::UpdatedDiscussion(_)
             | Self::DeletedDiscussion { .. }
@@ -309,6 +323,9 @@ impl Change {
             Self::MembershipChanged(_) => "membership_changed",
             Self::OwnVoteChanged { .. } => "own_vote_changed",
             Self::ReadStateChanged(_) => "read_state_changed",
+            Self::NewNotification(_) => "new_notification",
+            Self::NotificationsRead(_) => "notifications_read",
+            Self::NotificationsWithdrawn(_) => "notifications_withdrawn",
         }
     }
 }

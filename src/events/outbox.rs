@@ -6,7 +6,7 @@ use super::{Change, WrittenComment};
 use crate::{
     db::Write,
     error::{ApiError, Result},
-    ids::{CommunityId, UserId},
+    ids::{ArticleId, CommunityId, UserId},
 };
 
 impl Write {
@@ -65,6 +65,13 @@ impl UncountedChange {
     pub(crate) fn community_id(&self) -> CommunityId {
         match self {
             Self::NewComment(written) => written.comment.community_id,
+        }
+    }
+
+    /// The article that it is about.
+    pub(crate) fn article_id(&self) -> ArticleId {
+        match self {
+            Self::NewComment(written) => written.comment.article_id,
         }
     }
 

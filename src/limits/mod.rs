@@ -134,9 +134,10 @@ fn counted(method: &Method, path: &str) -> Option<Counted> {
     match (method.as_str(), path) {
         ("POST", "/register" | "/session") => Some(Counted::Registers),
         ("PUT", "/discussions/{id}/vote" | "/comments/{id}/vote")
-        | ("POST", "/discussions/{id}/read" | "/discussions/{id}/unread" | "/articles/{id}/read") => {
-            Some(Counted::Votes)
-        }
+        | (
+            "POST",
+            "/discussions/{id}/read" | "/discussions/{id}/unread" | "/articles/{id}/read" | "/notifications/read",
+        ) => Some(Counted::Votes),
         // An open page, a page that closes, and a log-out.
         ("POST", "/heartbeat" | "/queues/{queue_id}/close") | ("DELETE", "/queues/{queue_id}" | "/session") => None,
         _ => (!method.is_safe()).then_some(Counted::Writes),
