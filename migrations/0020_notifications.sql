@@ -1,9 +1,13 @@
 -- Notifications: each is one thing that concerns one user. They are written in the transaction of their cause.
+--
+-- Where people write under pseudonyms, nothing may tell that two names are one person. So each person whom a text addresses, by whatever
+-- name, is one row, one id and one number in the order of events there, even if nobody is notified: because the writer is addressed,
+-- because two of the names are one person, or because somebody has left or wants silence. Such a row has no user.
 
 create table notifications (
     id            bigint generated always as identity primary key,
-    -- Who is told.
-    user_id       bigint not null references users on delete cascade,
+    -- Who is notified; null for nobody.
+    user_id       bigint references users on delete cascade,
     kind          text not null constraint notifications_kind check (kind in ('mention', 'reply', 'comment', 'discussion', 'moderation')),
     community_id  bigint not null,
     article_id    bigint not null,
@@ -20,32 +24,41 @@ create table notifications (
     constraint notifications_comment foreign key (discussion_id, comment_id) references comments (discussion_id, id) on delete cascade,
     constraint notifications_reason check (reason is null or kind = 'moderation')
 );
--- One text is one notification for a person, and its removal may be another one. It is the index for the withdrawal and for both
--- foreign keys too.
-create unique index notifications_one_each on notifications (discussion_id, comment_id, user_id, (kind = 'moderation')) nulls not distinct;
+-- One text is one notification for a person, and its removal may be another one. It is the index for the withdrawal and for the foreign
+-- keys too.
+create unique index notifications_one_each on notifications (discussion_id, coalesce(comment_id, 0), user_id, (kind = 'moderation'));
 -- The list, newest first.
-create index notifications_list on notifications (user_id, id desc);
+create index notifications_list on notifications (user_id, id desc) where user_id is not null;
 -- The list of the unread ones, and their number.
-create index notifications_unread on notifications (user_id, id desc) include (community_id) where not is_read;
+create index notifications_unread on notifications (user_id, id desc) include (community_id) where user_id is not null and not is_read;
 -- What the job that sends mail looks at (docs/operations.md).
-create index notifications_unmailed on notifications (id) where emailed_at is null and not is_read;
+create index notifications_unmailed on notifications (id) where user_id is not null and not is_read and emailed_at is null;
 
--- Deletes notifications and tells their users.
+-- Whether people write, or have written, under pseudonyms on an article of a community.
+create function has_pseudonyms(community bigint, article bigint) returns boolean
+language sql stable
+begin atomic
+    select exists (select from pseudonyms where community_id = community and article_id = article);
+end;
+
+-- Deletes notifications and tells their users. The order of the events is by chance, as it must not tell who has which.
 create function withdraw_notifications(withdrawn bigint[]) returns void
 language sql as $$
     with gone as (
         delete from notifications n where n.id = any(withdrawn) returning n.id, n.user_id, n.community_id
     )
     insert into outbox (community_id, user_id, type, payload)
-    select g.community_id, g.user_id, 'notifications_withdrawn', json_build_object(
-        'type', 'notifications_withdrawn',
-        'user_id', g.user_id,
-        'community_id', g.community_id,
-        'ids', json_agg(g.id order by g.id),
-        'timestamp', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+    select case when g.user_id is null then 0 else g.community_id end, g.user_id,
+           case when g.user_id is null then 'nothing' else 'notifications_withdrawn' end,
+           case when g.user_id is null then json_build_object('type', 'nothing') else json_build_object(
+               'type', 'notifications_withdrawn',
+               'user_id', g.user_id,
+               'community_id', g.community_id,
+               'ids', json_build_array(g.id),
+               'timestamp', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+           end
     from gone g
-    group by g.user_id, g.community_id
-    order by g.user_id
+    order by random()
 $$;
 
 -- A deleted text takes its notifications with it, also where an older release beside this schema deletes it. What tells its author
@@ -55,10 +68,10 @@ language plpgsql as $$
 begin
     if tg_table_name = 'comments' then
         perform withdraw_notifications(array_agg(n.id)) from notifications n
-        where n.discussion_id = new.discussion_id and n.comment_id = new.id and n.kind <> 'moderation';
+        where n.discussion_id = new.discussion_id and coalesce(n.comment_id, 0) = new.id and n.kind <> 'moderation';
     else
         perform withdraw_notifications(array_agg(n.id)) from notifications n
-        where n.discussion_id = new.id and n.comment_id is null and n.kind <> 'moderation';
+        where n.discussion_id = new.id and coalesce(n.comment_id, 0) = 0 and n.kind <> 'moderation';
     end if;
     return null;
 end $$;

@@ -186,6 +186,7 @@ mod tests {
         assert_eq!(counted(&Method::PUT, "/comments/{id}/vote"), Some(Counted::Votes));
         assert_eq!(counted(&Method::POST, "/comments/{id}/vote"), Some(Counted::Writes));
         assert_eq!(counted(&Method::POST, "/discussions/{id}/read"), Some(Counted::Votes));
+        assert_eq!(counted(&Method::POST, "/notifications/read"), Some(Counted::Votes));
         assert_eq!(counted(&Method::DELETE, "/register"), Some(Counted::Writes));
         assert_eq!(counted(&Method::POST, "/heartbeat"), None);
     }

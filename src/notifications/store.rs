@@ -18,40 +18,58 @@ use crate::{
 /// The most ids of an event.
 const MAX_IDS_IN_EVENT: usize = 100;
 
-/// Like [`sqlx::query!`], for a statement that notifies people and tells their tabs. The two parts of the notifications come between
-/// those of the statement. It has named before
+/// Like [`sqlx::query!`], for a statement that notifies people and tells their tabs. The parts that do so come between the two parts of
+/// the statement, the first of which has named
 ///
-/// * `cause`, one row with the place, the `comment_id` (null for a discussion), the `author_id` of whoever caused it and the time; if
-///   it reads from what has written the cause's own event, the events of the notifications come after that,
-/// * `recipients`, with `user_id` and `kind`. Only the first kind of a person counts, in the order of the enum.
+/// * `cause`, one row with the place, the `comment_id` (null for a discussion), the `author_id` of whoever caused it and the time. If
+///   it reads from what has written the cause's own event, the events of the notifications come after that.
+/// * `recipients`, with `user_id` and `kind`. Of a person's kinds, the first in the order of the enum counts.
 ///
-/// It leaves out who caused it, who is no member, whose account is not active, and who has muted the discussion. A recipient's row is
-/// held until the commit, so that an account that is deleted at this moment is left out and is no error.
+/// It leaves out who caused it, who is no member, whose account is not active, who has muted the discussion, and who has a notification
+/// of the text already. Where there are pseudonyms it writes a row of nobody for them, and all ids are in an order by chance, so that
+/// nothing tells who was left out (migration 0020). A recipient's row is held until the commit, so that an account that is deleted at
+/// this moment is left out and is no error.
 macro_rules! query_notifying {
     ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query!(
-            $before + r#", notified as (
-               insert into notifications (user_id, kind, community_id, article_id, discussion_id, comment_id, created_at)
-               select r.user_id, r.kind, c.community_id, c.article_id, c.discussion_id, c.comment_id, c.created_at
+            $before + r#", addressed as materialized (
+               select r.user_id, r.kind, nextval(pg_get_serial_sequence('notifications', 'id')) as id
+               from (select user_id, kind from recipients where user_id is not null order by random()) r
+           ), notifiable as (
+               select a.id, u.id as user_id
                from cause c
                cross join (
-                   select distinct on (user_id) user_id, kind from recipients
+                   select distinct on (user_id) id, user_id, kind from addressed
                    order by user_id, array_position(array['mention', 'reply', 'comment', 'discussion', 'moderation'], kind)
-               ) r
-               join memberships m on m.user_id = r.user_id and m.community_id = c.community_id
-               join users u on u.id = r.user_id and u.is_active
-               where r.user_id <> c.author_id and not is_muted(r.user_id, c.discussion_id, c.community_id, c.article_id)
+               ) a
+               join memberships m on m.user_id = a.user_id and m.community_id = c.community_id
+               join users u on u.id = a.user_id and u.is_active
+               where a.user_id <> c.author_id and not is_muted(a.user_id, c.discussion_id, c.community_id, c.article_id)
+                 and not exists (
+                     select from notifications n
+                     where n.discussion_id = c.discussion_id and coalesce(n.comment_id, 0) = coalesce(c.comment_id, 0)
+                       and n.user_id = a.user_id and (n.kind = 'moderation') = (a.kind = 'moderation'))
                for key share of u
-               on conflict do nothing
+           ), notified as (
+               insert into notifications (id, user_id, kind, community_id, article_id, discussion_id, comment_id, is_read, created_at)
+               overriding system value
+               select a.id, t.user_id, a.kind, c.community_id, c.article_id, c.discussion_id, c.comment_id, t.user_id is null, c.created_at
+               from cause c
+               cross join addressed a
+               left join notifiable t on t.id = a.id
+               where t.user_id is not null or has_pseudonyms(c.community_id, c.article_id)
                returning id, user_id, kind, community_id, article_id, discussion_id, comment_id, created_at
            ), told as (
                insert into outbox (community_id, user_id, type, payload)
-               select n.community_id, n.user_id, 'new_notification', json_build_object(
-                   'type', 'new_notification', 'user_id', n.user_id, 'notification_id', n.id, 'kind', n.kind,
-                   'community_id', n.community_id, 'article_id', n.article_id, 'discussion_id', n.discussion_id,
-                   'comment_id', n.comment_id,
-                   'timestamp', to_char(n.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+               select case when n.user_id is null then 0 else n.community_id end, n.user_id,
+                      case when n.user_id is null then 'nothing' else 'new_notification' end,
+                      case when n.user_id is null then json_build_object('type', 'nothing') else json_build_object(
+                          'type', 'new_notification', 'user_id', n.user_id, 'notification_id', n.id, 'kind', n.kind,
+                          'community_id', n.community_id, 'article_id', n.article_id, 'discussion_id', n.discussion_id,
+                          'comment_id', n.comment_id,
+                          'timestamp', to_char(n.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end
                from notified n
+               order by n.id
            )"# + $after
             $(, $argument)*
         )

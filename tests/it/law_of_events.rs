@@ -574,7 +574,7 @@ impl Watcher {
         }
         let answer = answer.expect(200);
         let id = answer["queue_id"].as_str().unwrap().to_owned();
-        let mut queue = Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap() };
+        let mut queue = Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap(), has_notifications: false };
         if snapshot_first {
             let all = shows.lists.values().chain(shows.trees.values());
             queue.cursor = all.map(|shown| shown.from).min().unwrap_or(before).min(before);

@@ -33,6 +33,7 @@ mod load_of_many;
 mod logs;
 mod lost_redis;
 mod nodes;
+mod notifications;
 mod openapi;
 mod pages;
 mod permissions;

@@ -138,6 +138,11 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
             in_community.write(kind, who).unwrap_or((204, None)),
         ),
         (get("/unread"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
+        (get("/notifications"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
+        (
+            (Method::POST, "/notifications/read".to_owned(), json!({ "up_to_id": 1 })),
+            (if who == "anonymous" { (401, Some("token_missing")) } else { (204, None) }),
+        ),
         ((Method::DELETE, of_comment, Value::Null), at_comment.write(kind, who).unwrap_or(deleted)),
         ((Method::DELETE, of_discussion, Value::Null), at_discussion.write(kind, who).unwrap_or(deleted)),
     ];
@@ -432,6 +437,9 @@ async fn no_answer_reveals_the_user_behind_a_pseudonym() {
             let page = overheard.get(other, &format!("{path}/comments")).await;
             assert_eq!(page["comments"][0]["replies"][0]["author"], discussion["author"]);
             overheard.get(other, &comment_path).await;
+            if other.token.is_some() {
+                overheard.get(other, "/notifications").await;
+            }
         }
         let poll = format!("/poll?queue_id={}&last_event_id={start}&timeout=0", queue.id);
         queue.cursor = overheard.get(&others[1], &poll).await["last_event_id"].as_i64().unwrap();

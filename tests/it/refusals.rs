@@ -92,6 +92,7 @@ impl World {
                 json!({ "up_to_comment_id": self.comment }),
             ),
             (Method::POST, format!("/articles/{}/read", self.article), json!({ "community_id": self.community })),
+            (Method::POST, "/notifications/read".to_owned(), json!({ "ids": [1] })),
             (Method::POST, "/heartbeat".to_owned(), json!({ "queue_id": self.queue.id })),
         ]
     }
@@ -377,6 +378,9 @@ async fn queries_that_cannot_be() {
     for query in ["article_id=x", "limit=0", "limit=101", "cursor=0", "cursor=x"] {
         paths.push(format!("/unread?{query}"));
     }
+    for query in ["limit=0", "limit=101", "cursor=0", "cursor=x", "unread=", "unread=1", "unread=true&unread=true"] {
+        paths.push(format!("/notifications?{query}"));
+    }
     for query in [
         "".to_owned(),
         "last_event_id=0".to_owned(),
@@ -496,6 +500,8 @@ async fn methods_that_an_address_does_not_take() {
         (format!("/discussions/{discussion}/unread"), "POST"),
         (format!("/articles/{article}/read"), "POST"),
         ("/unread".to_owned(), "GET,HEAD"),
+        ("/notifications".to_owned(), "GET,HEAD"),
+        ("/notifications/read".to_owned(), "POST"),
         ("/register".to_owned(), "POST"),
         ("/heartbeat".to_owned(), "POST"),
         ("/poll".to_owned(), "GET,HEAD"),
@@ -635,7 +641,7 @@ impl Nonsense<'_> {
                 self.one_of(&["discussions", "comments"]),
                 self.one_of(&["vote", "read", "unread"])
             ),
-            10 => self.one_of(&["/unread", "/articles/1/read"]).to_owned(),
+            10 => self.one_of(&["/unread", "/articles/1/read", "/notifications", "/notifications/read"]).to_owned(),
             _ => format!("/{}/{discussion}", self.one_of(&["nothing", "docs", "queues", "articles", "", "health"])),
         };
         if self.rng.random_bool(0.4) {
@@ -671,6 +677,8 @@ impl Nonsense<'_> {
             "",
             "__proto__",
             "comment_ids",
+            "ids",
+            "up_to_id",
         ];
         let mut object = serde_json::Map::new();
         for _ in 0..self.rng.random_range(0..5) {
