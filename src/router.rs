@@ -30,6 +30,7 @@ use crate::{
     error::{ApiError, ErrorCode},
     health,
     limits::{self, Limits},
+    mentions,
     metrics::{self, Label},
     notifications, openapi, reads,
     realtime::{self, RealtimeState},
@@ -59,7 +60,8 @@ fn documented() -> Documented {
         .merge(comments::routes())
         .merge(votes::routes())
         .merge(reads::routes())
-        .merge(notifications::routes());
+        .merge(notifications::routes())
+        .merge(mentions::routes());
     let (features, mut document) = features.split_for_parts();
     let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
     let (realtime, of_realtime) = realtime::routes().split_for_parts();

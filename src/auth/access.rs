@@ -67,6 +67,29 @@ pub(crate) struct PlacementAccess {
     pub is_pseudonymous: bool,
 }
 
+/// Checks that `viewer` may write in the community.
+pub(crate) async fn community_to_write(
+    db: impl PgExecutor<'_>,
+    viewer: &Viewer,
+    community: CommunityId,
+) -> Result<Role> {
+    let row = sqlx::query!(
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role",
+                  (select is_active from users where id = $2) as viewer_is_active
+           from communities c
+           left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           where c.id = $1"#,
+        community as _,
+        viewer.user_id as _,
+        viewer.scope.as_sql() as _
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(ErrorCode::CommunityNotFound)?;
+    CommunityAccess { visibility: row.kind, role: row.role, viewer_is_active: row.viewer_is_active }
+        .may_write(ErrorCode::CommunityNotFound)
+}
+
 /// Checks that `viewer` may begin a discussion on the article in the community.
 pub(crate) async fn placement_to_write(
     db: impl PgExecutor<'_>,

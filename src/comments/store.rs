@@ -11,7 +11,8 @@ use crate::{
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
     events::{VoteValue, outbox::UncountedChange},
-    ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, PseudonymId, UserId},
+    mentions::store::Mentions,
     notifications::store::query_notifying,
 };
 
@@ -38,6 +39,7 @@ composite! {
         username: String = "u.username",
         avatar_url: Option<String> = "u.avatar_url",
         pseudonym: Option<String> = "(select name from pseudonyms where id = k.pseudonym_id)",
+        mentions: Option<Vec<Identity>> = "case when k.mentioned_users is not null or k.mentioned_pseudonyms is not null then array(select row(s.id, s.username, s.avatar_url, s.pseudonym) from shown_mentions(k.mentioned_users, k.mentioned_pseudonyms) s) end",
     }
 }
 
@@ -62,6 +64,7 @@ impl CommentRow {
             depth: self.depth,
             text: is_live.then_some(self.text),
             author: is_live.then_some(author),
+            mentions: self.mentions.filter(|_| is_live).into_iter().flatten().map(Author::from).collect(),
             upvotes: self.upvotes,
             downvotes: self.downvotes,
             own_vote: is_member.then(|| self.own_vote.unwrap_or_default()),
@@ -141,8 +144,8 @@ pub(crate) enum Inserted {
     Nothing,
 }
 
-/// Writes a comment by `user` into a live discussion, counts it, adds its event to the outbox, and notifies the authors of the comment
-/// that it replies to and of the discussion. All of that is one statement, because sqlx sends one statement a round trip.
+/// Writes a comment by `user` into a live discussion, counts it, adds its event to the outbox, and notifies those whom it mentions and
+/// the authors of the comment that it replies to and of the discussion. All of that is one statement, because sqlx sends one statement a round trip.
 ///
 /// The statement adds the discussion's new `comment_count` and `comment_version` to the event, as nobody knows them before.
 ///
@@ -155,6 +158,7 @@ pub(crate) async fn insert(
     parent: Option<&Parent>,
     user: UserId,
     author: &ResolvedAuthor,
+    mentions: &Mentions,
     event: &UncountedChange,
 ) -> Result<Inserted> {
     let inserted = query_notifying!(
@@ -168,9 +172,10 @@ pub(crate) async fn insert(
                  and $9 > clock_timestamp() - interval '1 minute'
                returning comment_count, comment_version, author_id
            ), inserted as (
-               insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at)
+               insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at,
+                                     mentioned_users, mentioned_pseudonyms)
                overriding system value
-               select $2::bigint, $1, coalesce($3, $2::bigint), $4, $5, $6, $7, $8, $9, $9 from counted
+               select $2::bigint, $1, coalesce($3, $2::bigint), $4, $5, $6, $7, $8, $9, $9, $17, $18 from counted
                returning id
            ), emitted as (
                insert into outbox (community_id, type, payload)
@@ -182,7 +187,9 @@ pub(crate) async fn insert(
                       $6::bigint as author_id, $9::timestamptz as created_at
                from emitted
            ), recipients as (
-               select $16::bigint as user_id, 'reply' as kind where $16 is not null
+               select unnest($19::bigint[]) as user_id, 'mention' as kind
+               union all
+               select $16::bigint, 'reply'
                union all
                select author_id, 'comment' from counted
            )"#,
@@ -202,7 +209,10 @@ pub(crate) async fn insert(
         event.kind(),
         event.payload()?,
         event.article_id() as _,
-        parent.map(|parent| parent.author_id) as _
+        parent.map(|parent| parent.author_id) as _,
+        mentions.users() as _,
+        mentions.pseudonyms() as _,
+        &mentions.recipients() as _
     )
     .fetch_optional(last)
     .await?;
@@ -223,6 +233,8 @@ pub(crate) struct LockedComment {
     pub comment: Comment,
     pub community_id: CommunityId,
     pub article_id: ArticleId,
+    pub mentioned_users: Option<Vec<UserId>>,
+    pub mentioned_pseudonyms: Option<Vec<PseudonymId>>,
 }
 
 /// Locks a comment and reads it for its author, who has no vote on it and has read it. None if it is deleted. The statement holds the
@@ -230,7 +242,8 @@ pub(crate) struct LockedComment {
 pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<LockedComment>> {
     let found = query_comment!(
         "select ",
-        r#" as "comment!: CommentRow", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId"
+        r#" as "comment!: CommentRow", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId",
+                  k.mentioned_users as "mentioned_users: Vec<UserId>", k.mentioned_pseudonyms as "mentioned_pseudonyms: Vec<PseudonymId>"
            from comments k
            join discussions d on d.id = k.discussion_id
            join users u on u.id = k.author_id
@@ -247,22 +260,28 @@ pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<Lock
         comment: row.comment.shown_to(true),
         community_id: row.community_id,
         article_id: row.article_id,
+        mentioned_users: row.mentioned_users,
+        mentioned_pseudonyms: row.mentioned_pseudonyms,
     }))
 }
 
 /// Changes the text of a comment that [`lock`] has locked.
-pub(crate) async fn update(write: &mut Write, comment: Comment, text: String) -> Result<Comment> {
+pub(crate) async fn update(write: &mut Write, comment: Comment, text: String, mentions: Mentions) -> Result<Comment> {
     // The clock may be set back. The version must be another one nevertheless.
     let updated_at = sqlx::query_scalar!(
-        "update comments set text = $2, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
+        "update comments
+         set text = $2, mentioned_users = $3, mentioned_pseudonyms = $4,
+             updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
          where id = $1
          returning updated_at",
         comment.id as _,
-        text
+        text,
+        mentions.users() as _,
+        mentions.pseudonyms() as _
     )
     .fetch_one(write)
     .await?;
-    Ok(Comment { text: Some(text), updated_at, edited_at: Some(updated_at), ..comment })
+    Ok(Comment { text: Some(text), mentions: mentions.shown, updated_at, edited_at: Some(updated_at), ..comment })
 }
 
 /// What the event of a deleted comment shows.
@@ -292,7 +311,8 @@ pub(crate) async fn delete(write: &mut Write, id: CommentId) -> Result<Option<De
     .await?;
     let row = sqlx::query!(
         r#"with deleted as (
-               update comments set text = '', deleted_at = clock_timestamp()
+               update comments
+               set text = '', mentioned_users = null, mentioned_pseudonyms = null, deleted_at = clock_timestamp()
                where id = $1 and deleted_at is null
                returning parent_id, deleted_at
            ), counted as (

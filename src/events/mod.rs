@@ -49,6 +49,11 @@ pub struct DiscussionState {
     /// Who wrote it; null if it was deleted since.
     #[schema(required)]
     pub author: Option<Author>,
+    /// Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since.
+    // Events of the releases before mentions lack it.
+    #[serde(default)]
+    #[schema(required)]
+    pub mentions: Vec<Author>,
     /// Whether its question is settled.
     pub is_resolved: bool,
     /// How many comments live in it.
@@ -98,6 +103,11 @@ pub struct CommentState {
     /// Who wrote it; null if it was deleted since.
     #[schema(required)]
     pub author: Option<Author>,
+    /// Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since.
+    // Events of the releases before mentions lack it.
+    #[serde(default)]
+    #[schema(required)]
+    pub mentions: Vec<Author>,
     /// The number of votes up.
     // Events of the releases before votes lack the two.
     #[serde(default)]

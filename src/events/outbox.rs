@@ -106,6 +106,7 @@ mod tests {
             parent_id: None,
             text: Some("Nice article!".to_owned()),
             author: Some(Author::pseudonymous("Quiet Heron 123".to_owned())),
+            mentions: vec![Author::pseudonymous("Calm Lynx 456".to_owned())],
             upvotes: 0,
             downvotes: 0,
             edited_at: None,

@@ -90,6 +90,9 @@ pub(crate) struct Cause {
 
 /// Notifies these users. Those who have a notification of the text already get no second one.
 pub(crate) async fn notify(write: &mut Write, cause: &Cause, kind: NotificationKind, users: &[UserId]) -> Result<()> {
+    if users.is_empty() {
+        return Ok(());
+    }
     query_notifying!(
         "with cause as (
                select $1::bigint as community_id, $2::bigint as article_id, $3::bigint as discussion_id, $4::bigint as comment_id,
@@ -111,14 +114,16 @@ pub(crate) async fn notify(write: &mut Write, cause: &Cause, kind: NotificationK
     Ok(())
 }
 
-/// Notifies those whom a new discussion concerns: the article's submitter and the community's admins.
-pub(crate) async fn notify_of_discussion(write: &mut Write, cause: &Cause) -> Result<()> {
+/// Notifies those whom a new discussion concerns: those whom it mentions, the article's submitter and the community's admins.
+pub(crate) async fn notify_of_discussion(write: &mut Write, cause: &Cause, mentioned: &[UserId]) -> Result<()> {
     query_notifying!(
         "with cause as (
                select $1::bigint as community_id, $2::bigint as article_id, $3::bigint as discussion_id, null::bigint as comment_id,
                       $4::bigint as author_id, clock_timestamp() as created_at
            ), recipients as (
-               select submitter_id as user_id, 'discussion' as kind from articles where id = $2
+               select unnest($5::bigint[]) as user_id, 'mention' as kind
+               union all
+               select submitter_id, 'discussion' from articles where id = $2
                union all
                select user_id, 'discussion' from memberships where community_id = $1 and role = 'admin'
            )",
@@ -126,7 +131,8 @@ pub(crate) async fn notify_of_discussion(write: &mut Write, cause: &Cause) -> Re
         cause.community_id as _,
         cause.article_id as _,
         cause.discussion_id as _,
-        cause.author_id as _
+        cause.author_id as _,
+        mentioned as _
     )
     .execute(write)
     .await?;
@@ -172,12 +178,14 @@ pub(super) async fn page(
         r#"
                         from (
                             -- Each has an index. With one condition for both, PostgreSQL could not use that of the unread ones.
-                            (select * from notifications
+                            (select id, kind, community_id, article_id, discussion_id, comment_id, reason, is_read, created_at
+                             from notifications
                              where not $3 and user_id = $1 and id < coalesce($4, 9223372036854775807)
                                and community_id in (select community_id from mine)
                              order by id desc limit $5::bigint + 1)
                             union all
-                            (select * from notifications
+                            (select id, kind, community_id, article_id, discussion_id, comment_id, reason, is_read, created_at
+                             from notifications
                              where $3 and user_id = $1 and not is_read and id < coalesce($4, 9223372036854775807)
                                and community_id in (select community_id from mine)
                              order by id desc limit $5::bigint + 1)

@@ -32,6 +32,7 @@ mod load;
 mod load_of_many;
 mod logs;
 mod lost_redis;
+mod mentions;
 mod nodes;
 mod notifications;
 mod openapi;

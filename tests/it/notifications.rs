@@ -45,7 +45,9 @@ pub(crate) async fn list(client: &Client) -> (Vec<Value>, i64) {
 
 /// The kind of each notification with the id of what it is about.
 pub(crate) async fn kinds(client: &Client) -> Vec<(String, i64)> {
-    let about = |one: &Value| if one["comment_id"].is_null() { one["discussion_id"].clone() } else { one["comment_id"].clone() };
+    let about = |one: &Value| {
+        if one["comment_id"].is_null() { one["discussion_id"].clone() } else { one["comment_id"].clone() }
+    };
     let (notifications, unread) = list(client).await;
     assert_eq!(notifications.iter().filter(|one| one["is_read"] == false).count() as i64, unread);
     notifications.iter().map(|one| (one["kind"].as_str().unwrap().to_owned(), about(one).as_i64().unwrap())).collect()
@@ -122,8 +124,10 @@ async fn nobody_is_notified_who_is_no_member_not_active_or_wants_silence() {
     let (user, of) = (ada.user, &discussion["id"]);
     app.sql(&format!("insert into discussion_follows values ({user}, {of}, 'mute')")).await;
     silent("She has muted the discussion").await;
-    app.sql(&format!("delete from discussion_follows; insert into article_follows values ({user}, {community}, {article}, 'mute')"))
-        .await;
+    app.sql(&format!(
+        "delete from discussion_follows; insert into article_follows values ({user}, {community}, {article}, 'mute')"
+    ))
+    .await;
     silent("She has muted the article").await;
     // What she said about the discussion goes before what she said about the article.
     app.sql(&format!("insert into discussion_follows values ({user}, {of}, 'follow')")).await;
@@ -169,10 +173,16 @@ async fn a_notification_is_told_after_its_cause_and_withdrawn_with_it() {
     for (client, thing, topic) in [(grace, &comment, Value::Null), (ada, discussion, Value::Null)] {
         assert_eq!(kinds(client).await, [about("moderation", thing)]);
         let one = list(client).await.0.remove(0);
-        assert_eq!((&one["excerpt"], &one["actor"], &one["reason"], &one["topic"]), (&Value::Null, &Value::Null, &Value::Null, &topic));
+        assert_eq!(
+            (&one["excerpt"], &one["actor"], &one["reason"], &one["topic"]),
+            (&Value::Null, &Value::Null, &Value::Null, &topic)
+        );
     }
     app.settled().await;
-    assert_eq!(types(&graces.now().await), ["new_comment", "deleted_comment", "new_notification", "deleted_discussion"]);
+    assert_eq!(
+        types(&graces.now().await),
+        ["new_comment", "deleted_comment", "new_notification", "deleted_discussion"]
+    );
 }
 
 #[tokio::test]
@@ -184,7 +194,11 @@ async fn marks_come_to_the_same_in_any_order_and_however_often() {
     }
     let ids: Vec<i64> = list(ada).await.0.iter().rev().map(|one| one["id"].as_i64().unwrap()).collect();
     let (mut first, mut second) = (story.queue(ada).await, story.queue(ada).await);
-    let marks = [json!({ "ids": [ids[3], ids[0]] }), json!({ "up_to_id": ids[1] }), json!({ "ids": [ids[3]], "up_to_id": ids[1] })];
+    let marks = [
+        json!({ "ids": [ids[3], ids[0]] }),
+        json!({ "up_to_id": ids[1] }),
+        json!({ "ids": [ids[3]], "up_to_id": ids[1] }),
+    ];
     for mark in marks.iter().chain(&marks).rev() {
         read(ada, mark.clone()).await;
     }
@@ -192,7 +206,8 @@ async fn marks_come_to_the_same_in_any_order_and_however_often() {
     read(grace, json!({ "ids": ids, "up_to_id": ids[4] })).await;
     read(ada, json!({ "ids": [0, -1, i64::MAX] })).await;
     let (all, unread) = list(ada).await;
-    let unread_ids: Vec<_> = all.iter().filter(|one| one["is_read"] == false).map(|one| one["id"].as_i64().unwrap()).collect();
+    let unread_ids: Vec<_> =
+        all.iter().filter(|one| one["is_read"] == false).map(|one| one["id"].as_i64().unwrap()).collect();
     assert_eq!((unread, unread_ids), (2, vec![ids[4], ids[2]]));
     let page = ada.get("/notifications?unread=true&limit=1").await.expect(200);
     assert_eq!((&page["notifications"][0]["id"], &page["unread_count"]), (&json!(ids[4]), &json!(2)));
@@ -366,7 +381,8 @@ async fn a_rename_and_an_ended_account_do_no_harm() {
     let (client, article, community) = (grace.clone(), *article, *community);
     let writing = tokio::spawn(async move { client.discussion(article, community, "While she leaves").await });
     // The statement waits for the row that is being deleted.
-    let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())";
+    let waits =
+        "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())";
     while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&app.pool).await.unwrap() {
         tokio::task::yield_now().await;
     }
@@ -391,7 +407,11 @@ async fn the_documented_statement_takes_each_notification_for_mail_once() {
     app.sql("update community_articles set is_pseudonymous = true").await;
     let third = emmy.comment(discussion, "Third").await;
     let removed = grace.comment(discussion, "Rude").await;
-    app.with_role("katherine", *community, "admin").await.delete(&format!("/comments/{}", removed["id"])).await.expect(204);
+    app.with_role("katherine", *community, "admin")
+        .await
+        .delete(&format!("/comments/{}", removed["id"]))
+        .await
+        .expect(204);
     let ids: Vec<i64> = list(ada).await.0.iter().map(|one| one["id"].as_i64().unwrap()).collect();
     read(ada, json!({ "ids": [ids[1]] })).await;
     let statement = mail_statement();
@@ -405,7 +425,13 @@ async fn the_documented_statement_takes_each_notification_for_mail_once() {
     let rows = take().await;
     let shown = |row: &sqlx::postgres::PgRow| {
         let text = |name: &str| row.get::<Option<String>, _>(name);
-        (row.get::<i64, _>("user_id"), row.get::<Option<i64>, _>("comment_id"), text("kind"), text("excerpt"), text("actor"))
+        (
+            row.get::<i64, _>("user_id"),
+            row.get::<Option<i64>, _>("comment_id"),
+            text("kind"),
+            text("excerpt"),
+            text("actor"),
+        )
     };
     let some = |text: &str| Some(text.to_owned());
     let name = third["author"]["username"].as_str().unwrap();

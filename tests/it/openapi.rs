@@ -244,7 +244,7 @@ fn every_operation_has_its_security_its_errors_and_an_example() {
             has_example(&document, &body["content"]["application/json"]["schema"], &format!("{of}: its body"));
         }
     }
-    assert_eq!(ids.len(), 24);
+    assert_eq!(ids.len(), 27);
 }
 
 fn has_example(document: &Value, schema: &Value, of: &str) {
@@ -362,7 +362,7 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
         let discussion = check.call(&ada, post.clone(), &list, Some(new)).await;
         let path = format!("/discussions/{}", discussion["id"]);
         let comments = format!("{path}/comments");
-        let comment = check.call(&ada, post.clone(), &comments, Some(json!({ "text": "Nice" }))).await;
+        let comment = check.call(&ada, post.clone(), &comments, Some(json!({ "text": "Nice, @emmy and @ada" }))).await;
         let reply = json!({ "text": "Very", "parent_id": comment["id"] });
         let reply = check.call(&ada, post.clone(), &comments, Some(reply)).await;
         let reply = format!("/comments/{}", reply["id"]);
@@ -382,6 +382,9 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
             check.call(client, get.clone(), "/unread", None).await;
             check.call(client, get.clone(), "/unread?limit=0", None).await;
             check.call(client, get.clone(), "/notifications?unread=true", None).await;
+            let members = format!("/communities/{community}/members?prefix=a");
+            check.call(client, get.clone(), &members, None).await;
+            check.call(client, get.clone(), &format!("{members}&article_id={article}"), None).await;
             check.call(client, post.clone(), "/notifications/read", Some(json!({ "ids": [1], "up_to_id": 1 }))).await;
             check.call(client, post.clone(), "/notifications/read", Some(json!({}))).await;
             let read = Some(json!({ "community_id": community }));

@@ -138,6 +138,14 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
             in_community.write(kind, who).unwrap_or((204, None)),
         ),
         (get("/unread"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
+        (
+            get(&format!("/communities/{community}/members?prefix=ada")),
+            in_community.write(kind, who).unwrap_or((200, None)),
+        ),
+        (
+            get(&format!("/communities/{community}/members?article_id={article}")),
+            in_community.write(kind, who).unwrap_or((200, None)),
+        ),
         (get("/notifications"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
         (
             (Method::POST, "/notifications/read".to_owned(), json!({ "up_to_id": 1 })),
@@ -222,6 +230,8 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
         (Method::POST, "/articles/{}/discussions", [open_article; 2], [new(*community), new(unknown)]),
         (Method::POST, "/articles/{}/discussions", [*article, unknown], [new(open), new(open)]),
         (Method::POST, "/articles/1/read", [1; 2], [*community, unknown].map(|id| json!({ "community_id": id }))),
+        (Method::GET, "/communities/{}/members", [*community, unknown], [Value::Null, Value::Null]),
+        (Method::GET, "/communities/{}/members?article_id=1", [*community, unknown], [Value::Null, Value::Null]),
     ]
     .into_iter();
     let discussion = [discussion["id"].as_i64().unwrap(), unknown];

@@ -53,7 +53,9 @@ async fn stream_with_secret(redis: &TestRedis, app: &TestApp, has_secret: bool) 
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, published).await.expect("the publisher adds all events and removes the deleted text");
+    tokio::time::timeout(PATIENCE, published)
+        .await
+        .expect("the publisher adds all events and removes the deleted text");
 }
 
 /// All events after `cursor`, by a new queue of this user.
@@ -77,7 +79,8 @@ async fn contract(redis: Option<TestRedis>) {
     let begin = ada.request(Method::POST, &format!("/articles/{article}/discussions")).header("Idempotency-Key", "d");
     let discussion = ada.send(begin.json(&new)).await.expect(201);
     let path = format!("/discussions/{}/comments", discussion["id"]);
-    let comment = json!({ "text": format!("comment {SECRET}") });
+    a.member(&format!("friend.{SECRET}"), community).await;
+    let comment = json!({ "text": format!("comment {SECRET} @friend.{SECRET}") });
     let write = ada.request(Method::POST, &path).header("Idempotency-Key", "c").json(&comment);
     let comment = ada.send(write).await.expect(201);
     ada.patch(&format!("/comments/{}", comment["id"]), json!({ "text": format!("edited {SECRET}") })).await.expect(200);
@@ -111,6 +114,7 @@ async fn contract(redis: Option<TestRedis>) {
                 for name in ["topic", "text", "author", "resolved_by"] {
                     expected.as_object_mut().unwrap().entry(name).and_modify(|value| *value = Value::Null);
                 }
+                expected["mentions"] = json!([]);
                 expected["deleted_at"] = deletions[deletion]["timestamp"].clone();
             }
             assert_eq!(*event, expected);

@@ -258,6 +258,7 @@ async fn ids_that_cannot_be_or_are_not_there() {
         (Method::POST, "/discussions/{}/read", "discussion_not_found"),
         (Method::POST, "/discussions/{}/unread", "discussion_not_found"),
         (Method::POST, "/articles/{}/read", "article_not_found"),
+        (Method::GET, "/communities/{}/members", "community_not_found"),
     ];
     for (method, template, code) in paths {
         let body = match (&method, template) {
@@ -381,6 +382,10 @@ async fn queries_that_cannot_be() {
     for query in ["limit=0", "limit=101", "cursor=0", "cursor=x", "unread=", "unread=1", "unread=true&unread=true"] {
         paths.push(format!("/notifications?{query}"));
     }
+    let long = format!("prefix={}", "a".repeat(151));
+    for query in ["prefix=%00", "prefix=a&prefix=b", "article_id=", "article_id=x", &long] {
+        paths.push(format!("/communities/{}/members?{query}", world.community));
+    }
     for query in [
         "".to_owned(),
         "last_event_id=0".to_owned(),
@@ -501,6 +506,7 @@ async fn methods_that_an_address_does_not_take() {
         (format!("/articles/{article}/read"), "POST"),
         ("/unread".to_owned(), "GET,HEAD"),
         ("/notifications".to_owned(), "GET,HEAD"),
+        ("/communities/1/members".to_owned(), "GET,HEAD"),
         ("/notifications/read".to_owned(), "POST"),
         ("/register".to_owned(), "POST"),
         ("/heartbeat".to_owned(), "POST"),
@@ -641,7 +647,15 @@ impl Nonsense<'_> {
                 self.one_of(&["discussions", "comments"]),
                 self.one_of(&["vote", "read", "unread"])
             ),
-            10 => self.one_of(&["/unread", "/articles/1/read", "/notifications", "/notifications/read"]).to_owned(),
+            10 => self
+                .one_of(&[
+                    "/unread",
+                    "/articles/1/read",
+                    "/notifications",
+                    "/notifications/read",
+                    "/communities/1/members",
+                ])
+                .to_owned(),
             _ => format!("/{}/{discussion}", self.one_of(&["nothing", "docs", "queues", "articles", "", "health"])),
         };
         if self.rng.random_bool(0.4) {
