@@ -29,7 +29,7 @@ use discussions::{
     config::Config,
     db::Db,
     directory::Scope,
-    events::{Audience, Content, SequencedEvent},
+    events::{Audience, Content, SequencedEvent, Subject},
     ids::{CommunityId, EventId, QueueId},
     realtime::{
         self, RealtimeState,
@@ -119,6 +119,8 @@ fn append(state: &AppState) {
         event_id,
         community_id: COMMUNITY,
         audience: Audience::Community,
+        subject: Subject::default(),
+        writer: None,
         content: Content::of(&json),
         json,
         written_at,

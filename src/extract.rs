@@ -2,7 +2,7 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request, rejection::BytesRejection},
     http::{StatusCode, header, request::Parts},
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -14,6 +14,7 @@ use crate::{
 
 /// A JSON body. 415 without the content type of JSON, 413 if it is too large, 400 if it is not JSON, and 422 for the field that has
 /// another shape.
+#[derive(Debug, Default)]
 pub(crate) struct JsonBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
@@ -29,6 +30,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         }
         let body = Bytes::from_request(request, state).await.map_err(body_refusal)?;
         parse(&body).map(Self)
+    }
+}
+
+/// A JSON body that may be left out: an empty body is none, whatever its content type.
+impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        let (parts, body) = request.into_parts();
+        let body = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await.map_err(body_refusal)?;
+        if body.is_empty() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(Request::from_parts(parts, body.into()), state).await.map(Some)
     }
 }
 

@@ -22,6 +22,7 @@ pub mod error; // the error type of the API
 pub mod events; // the definition of events, their outbox, relay and stream
 mod extract; // extractors whose refusals are the API's errors
 mod feed; // a node's ordered reader of events
+mod follows; // what members want to hear of
 mod health; // liveness, readiness, metrics
 mod idempotency; // the header Idempotency-Key
 pub mod ids; // a type for each kind of id

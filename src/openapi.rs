@@ -108,6 +108,7 @@ fn refusals(call: Call) -> Responses {
         (name = "comments", description = "Comments of a discussion, nested three deep"),
         (name = "votes", description = "Votes on discussions and comments"),
         (name = "reads", description = "What members have read"),
+        (name = "follows", description = "What members want to hear of"),
         (name = "notifications", description = "What concerns one user"),
         (name = "mentions", description = "Whom a text may mention"),
         (name = "realtime", description = "Register, poll, heartbeat"),

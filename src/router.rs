@@ -28,7 +28,7 @@ use crate::{
     db::Meter,
     discussions,
     error::{ApiError, ErrorCode},
-    health,
+    follows, health,
     limits::{self, Limits},
     mentions,
     metrics::{self, Label},
@@ -60,6 +60,7 @@ fn documented() -> Documented {
         .merge(comments::routes())
         .merge(votes::routes())
         .merge(reads::routes())
+        .merge(follows::routes())
         .merge(notifications::routes())
         .merge(mentions::routes());
     let (features, mut document) = features.split_for_parts();

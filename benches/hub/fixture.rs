@@ -11,7 +11,7 @@ use bytes::Bytes;
 use discussions::{
     auth::Viewer,
     directory::Scope,
-    events::{Audience, Content, SequencedEvent},
+    events::{Audience, Content, SequencedEvent, Subject},
     ids::{CommunityId, EventId, QueueId, UserId},
     realtime::{
         hub::{Hub, Limits, ParkedOutcome, PollOutcome},
@@ -63,6 +63,8 @@ impl HubFixture {
             community_id: community.into(),
             audience: Audience::Community,
             json: self.json.clone(),
+            subject: Subject::default(),
+            writer: None,
             content: Content::of(&self.json),
             written_at: chrono::DateTime::UNIX_EPOCH,
         };

@@ -37,6 +37,11 @@ pub struct Identity {
 }
 
 impl Author {
+    /// The user's id. None for a pseudonym.
+    pub fn user_id(&self) -> Option<UserId> {
+        self.id
+    }
+
     /// The user's name or the pseudonym.
     pub fn username(&self) -> &str {
         &self.username

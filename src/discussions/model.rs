@@ -8,7 +8,7 @@ use crate::{
     authors::Author,
     directory::Role,
     error::{ApiError, Result},
-    events::{DiscussionState, VoteValue},
+    events::{DiscussionState, FollowLevel, VoteValue},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
     text,
     version::Versioned,
@@ -20,7 +20,7 @@ use crate::{
     "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
     "author": { "id": 9, "username": "ada", "avatar_url": null }, "mentions": [], "is_resolved": false, "comment_count": 3,
     "upvotes": 2, "downvotes": 0, "own_vote": 1,
-    "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3,
+    "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3, "follow_level": "default", "is_followed": true,
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
     "resolved_at": null, "resolved_by": null, "deleted_at": null
 }))]
@@ -64,6 +64,13 @@ pub(crate) struct Discussion {
     pub first_unread_comment_id: Option<CommentId>,
     /// How often the number of its comments has changed, as far as that was counted. `unread_count` reflects the events of comments up to this version.
     pub comment_version: i64,
+    /// What the viewer said about following it, `default` for nothing; null if they are no signed-in member.
+    #[schema(required)]
+    pub follow_level: Option<FollowLevel>,
+    /// Whether the viewer follows it, by what they said about it or about its article, or by what they did; null if they are no signed-in
+    /// member.
+    #[schema(required)]
+    pub is_followed: Option<bool>,
     /// When it was written.
     pub created_at: DateTime<Utc>,
     /// When the topic, the text or `is_resolved` last changed. It is the version that `if_updated_at` names.
@@ -83,13 +90,14 @@ pub(crate) struct Discussion {
 }
 
 impl Discussion {
-    /// A discussion that is written now.
+    /// A discussion that is written now. Its author follows it, unless they muted its article.
     pub(crate) fn new(
         id: DiscussionId,
         article_id: ArticleId,
         new: &NewDiscussion,
         author: Author,
         mentions: Vec<Author>,
+        is_followed: bool,
         now: DateTime<Utc>,
     ) -> Self {
         Self {
@@ -109,6 +117,8 @@ impl Discussion {
             unread_count: Some(0),
             first_unread_comment_id: None,
             comment_version: 0,
+            follow_level: Some(FollowLevel::Default),
+            is_followed: Some(is_followed),
             created_at: now,
             updated_at: now,
             edited_at: None,

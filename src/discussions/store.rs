@@ -15,7 +15,7 @@ use crate::{
     db::{Write, composite},
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
-    events::VoteValue,
+    events::{FollowLevel, VoteValue},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, PseudonymId, UserId},
     mentions::{self, store::Mentions},
     page::{self, PAGE_BYTES},
@@ -23,7 +23,9 @@ use crate::{
 
 composite! {
     /// A discussion with its author. A statement calls the discussion `d`, its author's user `u`, the viewer's vote `own`, their
-    /// membership `m`, what they have read of it `r`, and its comments that they have not read `unread`.
+    /// membership `m`, what they have read of it `r`, its comments that they have not read `unread`, what they said about following it
+    /// `f` and about following its article `af`. What is followed is decided as by `is_followed` of migration 0019, which PostgreSQL
+    /// cannot inline; a test compares the two.
     struct DiscussionRow in query_discussion! {
         id: DiscussionId = "d.id",
         community_id: CommunityId = "d.community_id",
@@ -39,6 +41,11 @@ composite! {
         unread_count: Option<i64> = "unread.count",
         first_unread_comment_id: Option<CommentId> = "unread.first",
         comment_version: i64 = "d.comment_version",
+        follow_level: Option<FollowLevel> = "f.level",
+        is_followed: Option<bool> = "case coalesce(f.level, af.level) when 'follow' then true when 'mute' then false
+            else d.author_id = m.user_id or m.role = 'admin'
+                or exists (select from comments where author_id = m.user_id and discussion_id = d.id)
+                or exists (select from articles where id = d.article_id and submitter_id = m.user_id) end",
         created_at: DateTime<Utc> = "d.created_at",
         updated_at: DateTime<Utc> = "d.updated_at",
         edited_at: Option<DateTime<Utc>> = "d.edited_at",
@@ -80,6 +87,8 @@ impl DiscussionRow {
             unread_count: is_member.then(|| self.unread_count.unwrap_or_default()),
             first_unread_comment_id: self.first_unread_comment_id,
             comment_version: self.comment_version,
+            follow_level: is_member.then(|| self.follow_level.unwrap_or_default()),
+            is_followed: is_member.then(|| self.is_followed.unwrap_or_default()),
             created_at: self.created_at,
             updated_at: self.updated_at,
             edited_at: self.edited_at,
@@ -166,6 +175,8 @@ pub(crate) async fn page(
            left join discussion_votes own on own.discussion_id = d.id and own.user_id = $3
            left join placements m on m.community_id = d.community_id
            left join read_states r on r.user_id = $3 and r.discussion_id = d.id
+           left join discussion_follows f on f.user_id = $3 and f.discussion_id = d.id
+           left join article_follows af on af.user_id = $3 and af.community_id = d.community_id and af.article_id = d.article_id
            cross join lateral unread_comments(
                d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
                r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
@@ -259,6 +270,9 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Di
         r#" from users u
                        left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
                        left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
+                       left join discussion_follows f on f.user_id = m.user_id and f.discussion_id = d.id
+                       left join article_follows af
+                           on af.user_id = m.user_id and af.community_id = d.community_id and af.article_id = d.article_id
                        cross join lateral unread_comments(
                            d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
                            r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
@@ -295,7 +309,7 @@ pub(crate) async fn insert(
         r#"insert into discussions
              (community_id, article_id, author_id, pseudonym_id, topic, text, mentioned_users, mentioned_pseudonyms)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
-         returning id as "id: DiscussionId", created_at"#,
+         returning id as "id: DiscussionId", created_at, is_muted(author_id, id, community_id, article_id) as "is_muted!""#,
         new.community_id as _,
         article as _,
         user as _,
@@ -307,7 +321,8 @@ pub(crate) async fn insert(
     )
     .fetch_one(write)
     .await?;
-    Ok(Discussion::new(row.id, article, new, author.author, mentions.shown.clone(), row.created_at))
+    let mentions = mentions.shown.clone();
+    Ok(Discussion::new(row.id, article, new, author.author, mentions, !row.is_muted, row.created_at))
 }
 
 /// A live discussion whose row is locked until the commit, and who is behind the names that it shows.
@@ -343,6 +358,9 @@ pub(super) async fn lock(write: &mut Write, member: UserId, id: DiscussionId) ->
            left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
            left join memberships m on m.community_id = d.community_id and m.user_id = $2
            left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
+           left join discussion_follows f on f.user_id = m.user_id and f.discussion_id = d.id
+           left join article_follows af
+               on af.user_id = m.user_id and af.community_id = d.community_id and af.article_id = d.article_id
            cross join lateral unread_comments(
                d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
                r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread

@@ -6,7 +6,8 @@ use sqlx::PgExecutor;
 use super::history::{HistoryId, Position};
 use crate::{
     db::composite,
-    ids::{CommunityId, EventId, UserId},
+    events::Subject,
+    ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
 };
 
 composite! {
@@ -112,6 +113,50 @@ pub(crate) async fn evicted(
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.last_event_id)).collect())
+}
+
+/// What up to [`BATCH`] events after `after` and up to `through` are about: those for all of a community, or the own ones of a user if
+/// there is no community. None if the database has lost some of them.
+pub(crate) async fn subjects(
+    db: impl PgExecutor<'_>,
+    community: Option<CommunityId>,
+    user: UserId,
+    after: EventId,
+    through: EventId,
+) -> Result<Option<Vec<(EventId, Subject)>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select o.event_id as "event_id?: EventId", o.type as "type?", o.article_id as "article: ArticleId", o.discussion_id as "discussion: DiscussionId",
+                  case when $1::bigint is null then exists (select from outbox_pruned_users where user_id = $2 and last_event_id > $3)
+                       else exists (select from outbox_pruned where community_id = $1 and last_event_id > $3) end as "is_pruned!"
+           from (select) one
+           left join lateral (
+               (select event_id, type, (payload->>'article_id')::bigint as article_id, (payload->>'discussion_id')::bigint as discussion_id
+                from outbox
+                where community_id = $1 and user_id is null and event_id > $3 and event_id <= $4
+                order by event_id limit $5)
+               union all
+               (select event_id, type, (payload->>'article_id')::bigint, (payload->>'discussion_id')::bigint
+                from outbox
+                where $1::bigint is null and user_id = $2 and event_id > $3 and event_id <= $4
+                order by event_id limit $5)
+           ) o on true
+           order by o.event_id"#,
+        community as _,
+        user as _,
+        after as _,
+        through as _,
+        BATCH
+    )
+    .fetch_all(db)
+    .await?;
+    if rows.iter().any(|row| row.is_pruned) {
+        return Ok(None);
+    }
+    let subject =
+        |event_type: &str, article, discussion| Subject { event_type: event_type.parse().ok(), article, discussion };
+    let found =
+        rows.into_iter().filter_map(|row| Some((row.event_id?, subject(&row.r#type?, row.article, row.discussion))));
+    Ok(Some(found.collect()))
 }
 
 /// The events after `oldest` that deletions after `after` and up to `through` have redacted, and the event up to which all

@@ -1,5 +1,6 @@
 //! Events: the one definition of what clients are told. OpenAPI, the TypeScript union and the tests come from [`Event`].
 
+mod follow;
 pub mod history;
 pub(crate) mod log;
 mod notification;
@@ -11,18 +12,22 @@ pub mod relay;
 mod sequenced;
 pub(crate) mod stream;
 mod stream_window;
+mod subject;
 mod vote_value;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use strum::{EnumDiscriminants, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 pub use self::{
+    follow::{FollowChange, FollowLevel},
     log::OutboxRow,
     notification::{NewNotification, NotificationKind, NotificationsRead, NotificationsWithdrawn},
     read_state::{ReadState, ReadStateChange},
     redaction::Content,
-    sequenced::{Audience, SequencedEvent},
+    sequenced::{Audience, NodeNews, SequencedEvent},
+    subject::{Subject, Writer},
     vote_value::VoteValue,
 };
 use crate::{
@@ -141,8 +146,15 @@ pub struct WrittenComment {
 ///
 /// Every event says what is, not what is added: applying one twice, or one that a snapshot already shows, changes nothing. When a
 /// discussion or comment is deleted, its older events are redacted ([`redaction`]).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, EnumDiscriminants)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[strum_discriminants(
+    name(EventType),
+    doc = "The `type` of an event.",
+    derive(EnumString, IntoStaticStr, Serialize, Deserialize, ToSchema),
+    strum(serialize_all = "snake_case"),
+    serde(rename_all = "snake_case")
+)]
 pub enum Change {
     /// A discussion was begun.
     NewDiscussion(DiscussionState),
@@ -243,6 +255,8 @@ pub enum Change {
     },
     /// The user marked something of a discussion as read or unread. Sent to that user only.
     ReadStateChanged(ReadStateChange),
+    /// The user said whether they want to hear of an article or a discussion. Sent to that user only.
+    FollowChanged(FollowChange),
     /// The user has a new notification. Sent to that user only. Its text is in the list of notifications.
     NewNotification(NewNotification),
     /// The user marked notifications as read. Sent to that user only.
@@ -293,6 +307,7 @@ impl Change {
             | Self::OwnVoteChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
             Self::ReadStateChanged(change) => change.community_id,
+            Self::FollowChanged(change) => change.community_id,
             Self::NewNotification(new) => new.community_id,
             Self::NotificationsRead(read) => read.community_id,
             Self::NotificationsWithdrawn(withdrawn) => withdrawn.community_id,
@@ -305,6 +320,7 @@ impl Change {
             Self::MembershipChanged(change) => Some(change.user_id),
             Self::OwnVoteChanged { user_id, .. } => Some(*user_id),
             Self::ReadStateChanged(change) => Some(change.user_id),
+            Self::FollowChanged(change) => Some(change.user_id),
             Self::NewNotification(new) => Some(new.user_id),
             Self::NotificationsRead(read) => Some(read.user_id),
             Self::NotificationsWithdrawn(withdrawn) => Some(withdrawn.user_id),
@@ -321,21 +337,6 @@ impl Change {
 
     /// Its `type`, as clients see it.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::NewDiscussion(_) => "new_discussion",
-            Self::UpdatedDiscussion(_) => "updated_discussion",
-            Self::DeletedDiscussion { .. } => "deleted_discussion",
-            Self::NewComment { .. } => "new_comment",
-            Self::UpdatedComment(_) => "updated_comment",
-            Self::DeletedComment { .. } => "deleted_comment",
-            Self::AuthorChanged { .. } => "author_changed",
-            Self::VotesChanged { .. } => "votes_changed",
-            Self::MembershipChanged(_) => "membership_changed",
-            Self::OwnVoteChanged { .. } => "own_vote_changed",
-            Self::ReadStateChanged(_) => "read_state_changed",
-            Self::NewNotification(_) => "new_notification",
-            Self::NotificationsRead(_) => "notifications_read",
-            Self::NotificationsWithdrawn(_) => "notifications_withdrawn",
-        }
+        EventType::from(self).into()
     }
 }

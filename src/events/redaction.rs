@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::subject::Outline;
 use crate::ids::{CommentId, DiscussionId};
 
 /// What a deletion deletes.
@@ -49,34 +49,14 @@ pub struct Deletion {
     deleted_at: Bytes,
 }
 
-/// The parts of an event that matter here. The others are skipped, and no text is copied.
-#[derive(Deserialize)]
-struct Outline<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    discussion_id: Option<DiscussionId>,
-    comment_id: Option<CommentId>,
-    #[serde(borrow)]
-    topic: Option<&'a RawValue>,
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow)]
-    author: Option<&'a RawValue>,
-    #[serde(borrow)]
-    mentions: Option<&'a RawValue>,
-    #[serde(borrow)]
-    resolved_by: Option<&'a RawValue>,
-    #[serde(borrow)]
-    timestamp: Option<&'a RawValue>,
-}
-
 impl Content {
     /// Reads it from an event as clients get it. An event of a type that this release does not know is [`Content::Other`].
     pub fn of(json: &Bytes) -> Self {
-        serde_json::from_slice(json).ok().and_then(|outline| Self::read(json, &outline)).unwrap_or_default()
+        Outline::of(json).and_then(|outline| Self::read(json, &outline)).unwrap_or_default()
     }
 
-    fn read(json: &Bytes, outline: &Outline<'_>) -> Option<Self> {
+    /// Reads it from the outline of `json`. None for [`Content::Other`].
+    pub(super) fn read(json: &Bytes, outline: &Outline<'_>) -> Option<Self> {
         let thing = match outline.kind {
             "new_discussion" | "updated_discussion" | "deleted_discussion" => Thing::Discussion(outline.discussion_id?),
             "new_comment" | "updated_comment" | "deleted_comment" => Thing::Comment(outline.comment_id?),

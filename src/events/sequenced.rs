@@ -4,8 +4,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Change, Content, MembershipChange, OutboxRow};
-use crate::ids::{CommunityId, EventId, SessionTag, UserId};
+use super::{
+    Change, Content, MembershipChange, OutboxRow,
+    subject::{Outline, Subject, Writer},
+};
+use crate::ids::{ArticleId, CommunityId, EventId, SessionTag, UserId};
 
 /// An event on its way from the feed to the hub. The hub does not parse its JSON.
 #[derive(Clone, Debug)]
@@ -18,6 +21,10 @@ pub struct SequencedEvent {
     pub audience: Audience,
     /// The event as clients get it.
     pub json: Bytes,
+    /// What it is about.
+    pub subject: Subject,
+    /// Who wrote the discussion or comment that it shows, if that is new.
+    pub writer: Option<Writer>,
     /// What it has to do with redaction.
     pub content: Content,
     /// When its outbox row was written.
@@ -42,25 +49,44 @@ pub enum Audience {
         /// The sessions that have ended. The user may have others.
         ended: Vec<SessionTag>,
     },
+    /// No client. It tells the nodes what a user follows by.
+    Nodes(NodeNews),
     /// Nobody. It only has a number in the order.
     Nobody,
 }
 
-/// What a row of no community says (migrations 0009 and 0013).
+/// What nodes must know of a user, to know what they follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeNews {
+    /// They submitted an article.
+    Submitted(UserId, ArticleId),
+    /// They write on an article of a community by this pseudonym from now on.
+    Pseudonym(UserId, CommunityId, ArticleId, String),
+}
+
+/// What a row of no community says (migrations 0009, 0013 and 0019).
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {
     AccountChanged { user_id: UserId },
     SessionsEnded { user_id: UserId, sessions: Vec<SessionTag> },
+    ArticleSubmitted { user_id: UserId, article_id: ArticleId },
+    PseudonymGiven { user_id: UserId, community_id: CommunityId, article_id: ArticleId, name: String },
 }
 
 impl OutboxRow {
     /// The event for the hub.
-    pub(crate) fn into_event(self) -> SequencedEvent {
+    pub fn into_event(self) -> SequencedEvent {
         let audience = match self.user_id {
             None if self.community_id == CommunityId::NONE => match serde_json::from_str(&self.payload) {
                 Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
                 Ok(ForNodes::SessionsEnded { user_id, sessions }) => Audience::Sessions { user_id, ended: sessions },
+                Ok(ForNodes::ArticleSubmitted { user_id, article_id }) => {
+                    Audience::Nodes(NodeNews::Submitted(user_id, article_id))
+                }
+                Ok(ForNodes::PseudonymGiven { user_id, community_id, article_id, name }) => {
+                    Audience::Nodes(NodeNews::Pseudonym(user_id, community_id, article_id, name))
+                }
                 // A later release wrote it. This one does not know what it means.
                 Err(_) => Audience::Nobody,
             },
@@ -74,10 +100,17 @@ impl OutboxRow {
         // The event_id goes in front of the change's fields. A change always has fields.
         let fields = self.payload.trim_start().trim_start_matches('{');
         let json = Bytes::from(format!("{{\"event_id\":{},{}", self.event_id, fields.trim_start()));
+        let outline = Outline::of(&json);
+        let is_shared = audience == Audience::Community;
         SequencedEvent {
             event_id: self.event_id,
             community_id: self.community_id,
-            content: if audience == Audience::Community { Content::of(&json) } else { Content::Other },
+            subject: outline.as_ref().map(Outline::subject).unwrap_or_default(),
+            writer: outline.as_ref().filter(|_| is_shared).and_then(Outline::writer),
+            content: outline
+                .filter(|_| is_shared)
+                .and_then(|outline| Content::read(&json, &outline))
+                .unwrap_or_default(),
             audience,
             json,
             written_at: self.created_at,

@@ -95,7 +95,7 @@ impl Limits {
         let (limit, limiter, actions) = match counted {
             None => return Ok(()),
             Some(Counted::Writes) => (WRITES, &self.writes, "write"),
-            Some(Counted::Votes) => (VOTES, &self.votes, "vote or mark as read"),
+            Some(Counted::Votes) => (VOTES, &self.votes, "vote, mark as read or follow"),
             Some(Counted::Registers) => (REGISTERS, &self.registers, "register or sign in"),
         };
         limiter
@@ -133,7 +133,10 @@ impl Limits {
 fn counted(method: &Method, path: &str) -> Option<Counted> {
     match (method.as_str(), path) {
         ("POST", "/register" | "/session") => Some(Counted::Registers),
-        ("PUT", "/discussions/{id}/vote" | "/comments/{id}/vote")
+        (
+            "PUT",
+            "/discussions/{id}/vote" | "/comments/{id}/vote" | "/discussions/{id}/follow" | "/articles/{id}/follow",
+        )
         | (
             "POST",
             "/discussions/{id}/read" | "/discussions/{id}/unread" | "/articles/{id}/read" | "/notifications/read",
@@ -187,6 +190,7 @@ mod tests {
         assert_eq!(counted(&Method::POST, "/comments/{id}/vote"), Some(Counted::Writes));
         assert_eq!(counted(&Method::POST, "/discussions/{id}/read"), Some(Counted::Votes));
         assert_eq!(counted(&Method::POST, "/notifications/read"), Some(Counted::Votes));
+        assert_eq!(counted(&Method::PUT, "/articles/{id}/follow"), Some(Counted::Votes));
         assert_eq!(counted(&Method::DELETE, "/register"), Some(Counted::Writes));
         assert_eq!(counted(&Method::POST, "/heartbeat"), None);
     }

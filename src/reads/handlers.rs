@@ -95,6 +95,9 @@ pub(super) struct UnreadQuery {
     community_id: Option<CommunityId>,
     /// Only those on this article.
     article_id: Option<ArticleId>,
+    /// True for only those that you follow.
+    #[serde(default)]
+    followed: bool,
 }
 
 /// List the discussions with something unread, newest first, with sums by community and article
@@ -108,5 +111,6 @@ pub(super) async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Unread>> {
     let (before, limit) = (page.after()?, page.limit()?);
-    Ok(Json(store::unread(&state.db, &viewer, query.community_id, query.article_id, before, limit).await?))
+    let UnreadQuery { community_id, article_id, followed } = query;
+    Ok(Json(store::unread(&state.db, &viewer, community_id, article_id, followed, before, limit).await?))
 }

@@ -247,13 +247,15 @@ struct SumsRow {
     comments: i64,
 }
 
-/// Reads what is unread for the viewer in their communities: of `community` and `article` only, if they are given. The page has up to
+/// Reads what is unread for the viewer in their communities: of `community` and `article` only, if they are given, and
+/// only what they follow, if `followed`. The page has up to
 /// `limit` discussions, newest first. It is one statement, so the answer and the head are of one snapshot (I4).
 pub(super) async fn unread(
     db: impl PgExecutor<'_>,
     viewer: &Viewer,
     community: Option<CommunityId>,
     article: Option<ArticleId>,
+    followed: bool,
     before: Option<DiscussionId>,
     limit: i64,
 ) -> Result<Unread> {
@@ -264,6 +266,9 @@ pub(super) async fn unread(
                from memberships m
                join discussions d on d.community_id = m.community_id and d.deleted_at is null
                left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
+               left join discussion_follows f on $7 and f.user_id = m.user_id and f.discussion_id = d.id
+               left join article_follows af
+                   on $7 and af.user_id = m.user_id and af.community_id = d.community_id and af.article_id = d.article_id
                cross join lateral unread_comments(
                    d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
                    r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
@@ -271,6 +276,11 @@ pub(super) async fn unread(
                  and ($3::bigint is null or m.community_id = $3) and ($4::bigint is null or d.article_id = $4)
                  and (unread.count > 0
                       or is_unread(d.author_id, d.created_at, d.deleted_at, m.user_id, m.created_at) and r.is_read is not true)
+                 -- As `is_followed` of migration 0019.
+                 and (not $7 or case coalesce(f.level, af.level) when 'follow' then true when 'mute' then false
+                     else d.author_id = m.user_id or m.role = 'admin'
+                         or exists (select from comments where author_id = m.user_id and discussion_id = d.id)
+                         or exists (select from articles where id = d.article_id and submitter_id = m.user_id) end)
            ), sums as (
                select community_id, article_id, count(*) as discussions, sum(count)::bigint as comments
                from unread group by community_id, article_id
@@ -290,7 +300,8 @@ pub(super) async fn unread(
         community as _,
         article as _,
         before as _,
-        limit
+        limit,
+        followed
     )
     .fetch_optional(db)
     .await?

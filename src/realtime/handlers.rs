@@ -17,6 +17,7 @@ use super::{
     poll,
     registry::QueueRecord,
     slow_path::load_from_registry,
+    terms::{NewRegistration, QueueTerms},
 };
 use crate::{
     auth::Viewer,
@@ -36,21 +37,27 @@ const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// A user may hold 32 queues; the one idle longest makes room for a new one.
 #[utoipa::path(post, path = "/register", tag = "realtime", operation_id = "register",
-    security(("bearer" = []), ("session" = [])),
+    request_body = Option<NewRegistration>, security(("bearer" = []), ("session" = [])),
     responses((status = 200, description = "The new queue", body = Registration), WriteErrors))]
-pub(crate) async fn register(State(state): State<RealtimeState>, viewer: Viewer) -> Result<Response> {
+pub(crate) async fn register(
+    State(state): State<RealtimeState>,
+    viewer: Viewer,
+    new: Option<JsonBody<NewRegistration>>,
+) -> Result<Response> {
+    let JsonBody(new) = new.unwrap_or_default();
+    let terms = new.terms(viewer.scope.clone())?;
     // This begins before the memberships are read, so that no change is missed in between.
     let registration = state.hub.begin_registration(viewer.user_id);
-    let history = read_numbered(&state, &viewer).await?;
+    let history = read_numbered(&state, &viewer, &terms).await?;
     let communities: Vec<CommunityId> =
         history.communities.iter().copied().filter(|community| viewer.scope.allows(*community)).collect();
     if communities.is_empty() {
         return Err(ErrorCode::NoCommunities.into());
     }
     let queue_id = QueueId::random();
-    let record = QueueRecord { user_id: viewer.user_id, scope: viewer.scope.clone() };
+    let record = QueueRecord { user_id: viewer.user_id, terms: terms.clone() };
     let ttl = state.hub.limits().queue_ttl;
-    let replaced = registration.create_queue(queue_id, viewer.scope, &history, ttl, Instant::now());
+    let replaced = registration.create_queue(queue_id, terms, &history, ttl, Instant::now());
     state.registry.save(queue_id, &record).await;
     if let Some(replaced) = replaced {
         state.registry.remove(replaced, viewer.user_id).await;
@@ -67,12 +74,12 @@ pub(crate) async fn register(State(state): State<RealtimeState>, viewer: Viewer)
 
 /// The user's memberships. Gives the relay a moment to number the newest changes, so that someone who has just joined their
 /// first community is not refused.
-async fn read_numbered(state: &RealtimeState, viewer: &Viewer) -> Result<MembershipHistory> {
+async fn read_numbered(state: &RealtimeState, viewer: &Viewer, terms: &QueueTerms) -> Result<MembershipHistory> {
     let deadline = Instant::now() + RELAY_TIMEOUT;
     let mut heads = state.hub.watch_head();
     loop {
         heads.mark_unchanged();
-        let history = memberships::read(&state.db, viewer.user_id).await?;
+        let history = memberships::read_for(&state.db, viewer.user_id, terms).await?;
         if !history.has_unnumbered || Instant::now() >= deadline {
             return Ok(history);
         }
@@ -94,12 +101,12 @@ pub(crate) async fn heartbeat(
     JsonBody(heartbeat): JsonBody<Heartbeat>,
 ) -> Result<StatusCode> {
     let queue = queue_id(&heartbeat.queue_id)?;
-    let mut scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
-    if scope.is_none() {
+    let mut terms = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
+    if terms.is_none() {
         load_from_registry(&state, &viewer, queue).await?;
-        scope = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
+        terms = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     }
-    let record = QueueRecord { user_id: viewer.user_id, scope: scope.ok_or(ErrorCode::QueueNotFound)? };
+    let record = QueueRecord { user_id: viewer.user_id, terms: terms.ok_or(ErrorCode::QueueNotFound)? };
     state.registry.save(queue, &record).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,10 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::PgExecutor;
 
 use crate::{
+    db::Db,
     error::{ErrorCode, Result},
     events::{Audience, Change, OutboxRow, history::HistoryId},
     ids::{CommunityId, EventId, UserId},
-    realtime::hub::{OWN_EVENTS, OwnEvent},
+    realtime::{
+        follows::{self, FollowHistory},
+        hub::{OWN_EVENTS, OwnEvent},
+        terms::QueueTerms,
+    },
 };
 
 /// A user's memberships at `head`, and how they came about.
@@ -25,8 +30,19 @@ pub struct MembershipHistory {
     pub own_events: Vec<OwnEvent>,
     /// The newest own event that the database has no more, 0 for none.
     pub forgotten_through: EventId,
+    /// What the user follows, if that was asked for. It may be newer than the rest.
+    pub follows: Option<FollowHistory>,
     /// Whether changes are committed that have no event_id yet.
     pub has_unnumbered: bool,
+}
+
+/// Reads what a queue of these terms starts from. `token_invalid` where the account is not in use.
+pub(crate) async fn read_for(db: &Db, user: UserId, terms: &QueueTerms) -> Result<MembershipHistory> {
+    let mut history = read(db, user).await?;
+    if terms.needs_follows() {
+        history.follows = Some(follows::read(db, user).await?);
+    }
+    Ok(history)
 }
 
 /// Reads a user's memberships and newest own events in one statement, and so in one snapshot. `token_invalid` where the account is
@@ -107,6 +123,10 @@ fn own_event(row: OutboxRow) -> Option<OwnEvent> {
     match event.audience {
         Audience::Member(change) => Some(OwnEvent::membership(event.event_id, change)),
         Audience::User(_) => Some(OwnEvent::other(&event)),
-        Audience::Community | Audience::Account(_) | Audience::Sessions { .. } | Audience::Nobody => None,
+        Audience::Community
+        | Audience::Account(_)
+        | Audience::Sessions { .. }
+        | Audience::Nodes(_)
+        | Audience::Nobody => None,
     }
 }

@@ -1,6 +1,7 @@
 //! Delivery of events: register, heartbeat, poll and close, and the hub behind them.
 
 pub mod body;
+pub mod follows;
 mod handlers;
 pub mod hub;
 pub mod memberships;
@@ -9,6 +10,7 @@ pub(crate) mod poll;
 pub mod registry;
 mod slow_path;
 mod state;
+pub mod terms;
 
 use std::{sync::Arc, time::Duration};
 

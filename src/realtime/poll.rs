@@ -83,6 +83,7 @@ pub(super) fn look<'a>(
         PollOutcome::SessionEnded => Ok(PollFuture::refused(ErrorCode::TokenMissing.into())),
         PollOutcome::SessionUnknown => Err(Missing::Session),
         PollOutcome::NotFound => Err(Missing::Queue),
+        PollOutcome::Lost(events) => Err(Missing::Lost(events)),
     }
 }
 

@@ -9,9 +9,8 @@ use std::time::Duration;
 use redis::{Client, RedisResult};
 use serde::{Deserialize, Serialize};
 
-use super::hub::USER_QUEUES;
+use super::{hub::USER_QUEUES, terms::QueueTerms};
 use crate::{
-    directory::Scope,
     error::{ErrorCode, Result},
     events::stream::{EventStream, ReconnectingClient},
     ids::{QueueId, UserId},
@@ -25,8 +24,9 @@ const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct QueueRecord {
     /// The user.
     pub(crate) user_id: UserId,
-    /// The scope of the token that registered it.
-    pub(crate) scope: Scope,
+    /// What it gets.
+    #[serde(flatten)]
+    pub(crate) terms: QueueTerms,
 }
 
 /// The records of queues, if nodes share any.
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     async fn save(&self, queue: QueueId, record: &QueueRecord) -> RedisResult<()> {
-        let json = serde_json::to_string(record).expect("numbers serialise");
+        let json = serde_json::to_string(record).expect("numbers and names serialise");
         let (ttl, now) = (self.ttl.as_millis() as i64, chrono::Utc::now().timestamp_millis());
         let user = self.user_key(record.user_id);
         let mut pipe = redis::pipe();

@@ -8,18 +8,23 @@ use axum::body::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    RealtimeState, body,
+    RealtimeState, body, follows,
+    hub::LostEvents,
     memberships::{self, MembershipHistory},
     model::PollRequest,
     poll::{catchup, look},
+    terms::QueueTerms,
 };
 use crate::{
     auth::Viewer,
     compression::{Coding, EncodedBody},
     directory,
     error::{ErrorCode, Result},
-    events::history::{self, Position},
-    ids::{EventId, QueueId},
+    events::{
+        history::{self, Position},
+        log,
+    },
+    ids::{CommunityId, EventId, QueueId},
 };
 
 /// How long a poll waits for the database.
@@ -27,8 +32,11 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A poll that does not want to wait still gives the feed this moment.
 const FEED_MOMENT: Duration = Duration::from_millis(500);
 
+/// How often one poll looks whether its queue wants what is gone. Events go while it looks, but fewer each time.
+const MOST_TIMES_LOST: usize = 10;
+
 /// What this node lacks to answer a poll.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Missing {
     /// The event of the cursor.
     Head,
@@ -38,6 +46,8 @@ pub(super) enum Missing {
     Session,
     /// The queue.
     Queue,
+    /// Whether the queue wants any of these events, which the hub has no more.
+    Lost(Vec<LostEvents>),
 }
 
 /// Gets what is `missing`, and answers the poll then.
@@ -49,7 +59,7 @@ pub(super) async fn slow_path(
     deadline: Instant,
     mut missing: Missing,
 ) -> Result<EncodedBody> {
-    let (mut is_loaded, mut is_read_again) = (false, false);
+    let (mut is_loaded, mut is_read_again, mut times_lost) = (false, false, 0);
     loop {
         let early_answer = match missing {
             Missing::Head => wait_for_head(state, request.cursor, deadline).await?,
@@ -66,6 +76,11 @@ pub(super) async fn slow_path(
                 is_loaded = true;
                 None
             }
+            Missing::Lost(events) if times_lost < MOST_TIMES_LOST => {
+                times_lost += 1;
+                check_lost(state, &viewer, request.queue, events).await?
+            }
+            Missing::Lost(_) => Some(catchup()),
         };
         if let Some(body) = early_answer {
             return Ok(EncodedBody::plain(body));
@@ -117,16 +132,53 @@ async fn load_memberships(
     deadline: Instant,
 ) -> Result<Option<Bytes>> {
     let registration = state.hub.begin_registration(viewer.user_id);
-    let history = read_history(state, viewer).await?;
+    let mut history = read_history(state, viewer, &QueueTerms::default()).await?;
+    if state.hub.needs_follows(viewer.user_id) {
+        let read = timeout(DATABASE_TIMEOUT, follows::read(&state.db, viewer.user_id)).await;
+        history.follows = Some(read.map_err(|_| ErrorCode::Unavailable)??);
+    }
     let leapt = Position { history: history.id.clone(), head: history.id.base };
     registration.update_memberships(&history);
     // A node that has yet to leap cannot use them. The next look asks again.
     Ok(wait_for_position(state, &leapt, cursor, deadline).await)
 }
 
-async fn read_history(state: &RealtimeState, viewer: &Viewer) -> Result<MembershipHistory> {
-    let history = timeout(DATABASE_TIMEOUT, memberships::read(&state.db, viewer.user_id));
+async fn read_history(state: &RealtimeState, viewer: &Viewer, terms: &QueueTerms) -> Result<MembershipHistory> {
+    let history = timeout(DATABASE_TIMEOUT, memberships::read_for(&state.db, viewer.user_id, terms));
     history.await.map_err(|_| ErrorCode::Unavailable)?
+}
+
+/// Looks in the database whether the queue wants any of the events that the hub has no more. Returns None where it wants none, and
+/// otherwise the answer, a catch-up. It is a catch-up too where the database has them no more, or where there are too many.
+async fn check_lost(
+    state: &RealtimeState,
+    viewer: &Viewer,
+    queue: QueueId,
+    lost: Vec<LostEvents>,
+) -> Result<Option<Bytes>> {
+    let wanted = timeout(DATABASE_TIMEOUT, wants_any(state, viewer, queue, &lost)).await;
+    if wanted.unwrap_or(Ok(true))? {
+        return Ok(Some(catchup()));
+    }
+    state.hub.note_unwanted(queue, lost);
+    Ok(None)
+}
+
+async fn wants_any(state: &RealtimeState, viewer: &Viewer, queue: QueueId, lost: &[LostEvents]) -> Result<bool> {
+    for LostEvents { community, mut after, through } in lost.iter().copied() {
+        loop {
+            let found = log::subjects(&state.db, community, viewer.user_id, after, through).await?;
+            let Some(found) = found else { return Ok(true) };
+            let Some((last, _)) = found.last() else { break };
+            after = *last;
+            let community = community.unwrap_or(CommunityId::NONE);
+            let events: Vec<_> = found.iter().map(|(event_id, subject)| (*event_id, community, *subject)).collect();
+            if state.hub.wants_any(queue, &events) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Takes over a queue that was registered at another node. Does nothing where this user has no such queue. `token_invalid`
@@ -138,8 +190,8 @@ pub(super) async fn load_from_registry(state: &RealtimeState, viewer: &Viewer, q
         return checked.await.map_err(|_| ErrorCode::Unavailable)?;
     };
     let registration = state.hub.begin_registration(viewer.user_id);
-    let history = read_history(state, viewer).await?;
-    let replaced = registration.create_queue(queue, record.scope, &history, left, Instant::now());
+    let history = read_history(state, viewer, &record.terms).await?;
+    let replaced = registration.create_queue(queue, record.terms, &history, left, Instant::now());
     if let Some(replaced) = replaced {
         state.registry.remove(replaced, viewer.user_id).await;
     }

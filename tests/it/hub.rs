@@ -20,13 +20,14 @@ use chrono::{DateTime, Utc};
 use discussions::{
     auth::Viewer,
     directory::{Role, Scope},
-    events::{Audience, Change, Content, Event, MembershipChange, SequencedEvent, history::HistoryId},
+    events::{Audience, Change, MembershipChange, OutboxRow, SequencedEvent, history::HistoryId},
     ids::QueueId,
     realtime::{
         self,
-        hub::{Hub, Limits, OwnContent, OwnEvent, ParkHandle, ParkedOutcome, PollOutcome, RegistrationGuard, Start},
+        hub::{Hub, Limits, OwnEvent, ParkHandle, ParkedOutcome, PollOutcome, RegistrationGuard, Start},
         memberships::MembershipHistory as History,
         registry::Registry,
+        terms::QueueTerms,
     },
 };
 use proptest::prelude::*;
@@ -77,7 +78,7 @@ impl TestHub {
         self.0.poll(queue, &viewer, cursor.into(), park, now)
     }
 
-    fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<Scope> {
+    fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<QueueTerms> {
         self.0.heartbeat(queue, user.into(), now)
     }
 
@@ -129,48 +130,39 @@ fn deletes(event_id: EventId, community_id: CommunityId, comment_id: i64) -> Seq
 }
 
 fn with_json(event_id: EventId, community_id: CommunityId, json: &Value) -> SequencedEvent {
-    let mut json = json.clone();
-    (json["event_id"], json["community_id"]) = (json!(event_id), json!(community_id));
-    let json = Bytes::from(json.to_string());
-    SequencedEvent {
+    sequenced(event_id, community_id, None, json)
+}
+
+/// An event as the feed makes it of an outbox row.
+fn sequenced(event_id: EventId, community_id: CommunityId, user_id: Option<UserId>, json: &Value) -> SequencedEvent {
+    let mut payload = json.clone();
+    payload["community_id"] = json!(community_id);
+    OutboxRow {
         event_id: event_id.into(),
         community_id: community_id.into(),
-        audience: Audience::Community,
-        content: Content::of(&json),
-        json,
-        written_at: Utc::now(),
+        user_id: user_id.map(Into::into),
+        payload: payload.to_string(),
+        created_at: Utc::now(),
     }
+    .into_event()
 }
 
 fn membership(event_id: EventId, change: MembershipChange) -> SequencedEvent {
-    let event_id = event_id.into();
-    let json = serde_json::to_vec(&Event { event_id, change: Change::MembershipChanged(change) }).unwrap();
-    SequencedEvent {
-        event_id,
-        community_id: change.community_id,
-        audience: Audience::Member(change),
-        content: Content::Other,
-        json: json.into(),
-        written_at: Utc::now(),
-    }
+    let json = serde_json::to_value(Change::MembershipChanged(change)).unwrap();
+    sequenced(event_id, change.community_id.get(), Some(change.user_id.get()), &json)
 }
 
 /// An event for one user.
 fn own(event_id: EventId, user: UserId, community_id: CommunityId, size: usize) -> SequencedEvent {
     let json = json!({ "type": "own_vote_changed", "filler": "x".repeat(size) });
-    let event = with_json(event_id, community_id, &json);
-    SequencedEvent { audience: Audience::User(user.into()), content: Content::Other, ..event }
+    sequenced(event_id, community_id, Some(user), &json)
 }
 
 /// An event as the log of its user takes it. None if it is for others.
 fn own_event(event: &SequencedEvent, user: UserId) -> Option<OwnEvent> {
     match event.audience {
         Audience::Member(change) if change.user_id.get() == user => Some(OwnEvent::membership(event.event_id, change)),
-        Audience::User(one) if one.get() == user => Some(OwnEvent {
-            event_id: event.event_id,
-            community_id: event.community_id,
-            content: OwnContent::Json(event.json.clone()),
-        }),
+        Audience::User(one) if one.get() == user => Some(OwnEvent::other(event)),
         _ => None,
     }
 }

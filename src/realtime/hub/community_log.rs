@@ -5,7 +5,10 @@ use std::collections::{VecDeque, vec_deque};
 use bytes::Bytes;
 
 use crate::{
-    events::redaction::{Deletion, Shown},
+    events::{
+        Subject,
+        redaction::{Deletion, Shown},
+    },
     ids::EventId,
 };
 
@@ -15,6 +18,8 @@ pub(super) struct LogEntry {
     pub(super) event_id: EventId,
     /// The event as clients get it, serialised once for all readers.
     pub(super) json: Bytes,
+    /// What it is about.
+    pub(super) subject: Subject,
     /// The discussion or comment that it shows. None where it shows none, or shows it no more.
     pub(super) shown: Option<Shown>,
 }
@@ -75,9 +80,9 @@ impl CommunityLog {
         self.entries.front().map(|entry| entry.event_id)
     }
 
-    /// Whether an event after `cursor` is gone. This is exact: the event `evicted_through` was in this log.
-    pub(super) fn has_lost_after(&self, cursor: EventId) -> bool {
-        self.evicted_through > cursor
+    /// The newest event that is gone, 0 for none. It was in this log, so a reader before it has lost an event.
+    pub(super) fn gone_through(&self) -> EventId {
+        self.evicted_through
     }
 
     /// The events after `after` and before `before`, oldest first.

@@ -109,7 +109,12 @@ impl EventLogs {
         self.drop_bytes(limits, None);
         self.head = self.head.next();
         let event_id = self.head;
-        let entry = LogEntry { event_id, json: event.json.clone(), shown: event.content.shown().cloned() };
+        let entry = LogEntry {
+            event_id,
+            json: event.json.clone(),
+            subject: event.subject,
+            shown: event.content.shown().cloned(),
+        };
         self.change(community, |log| {
             log.push(entry);
             if log.len() > limits.community_events {

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::Hub;
 use crate::{
-    directory::Scope,
     ids::{QueueId, UserId},
+    realtime::terms::QueueTerms,
 };
 
 impl Hub {
@@ -16,12 +16,12 @@ impl Hub {
         self.locked(|state| state.usable_queue(queue, user, now).is_some())
     }
 
-    /// Restarts the queue's time to live and returns its scope. None where this user has no such queue here.
-    pub fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<Scope> {
+    /// Restarts the queue's time to live and returns its terms. None where this user has no such queue here.
+    pub fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<QueueTerms> {
         self.locked(|state| {
             let queue = state.usable_queue(queue, user, now)?;
             queue.renew(now + self.limits.queue_ttl);
-            Some(queue.scope().clone())
+            Some(queue.terms().clone())
         })
     }
 

@@ -4,10 +4,16 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::{own_log::OwnEvent, queues::QueueSlot, timeline::MembershipTimeline};
+use super::{
+    follows::{Follows, News, PseudonymKey},
+    own_log::OwnEvent,
+    queues::QueueSlot,
+    timeline::MembershipTimeline,
+};
 use crate::{
+    events::NodeNews,
     ids::{EventId, UserId},
-    realtime::memberships::MembershipHistory,
+    realtime::{follows::FollowHistory, memberships::MembershipHistory},
 };
 
 /// A user and their queues.
@@ -19,6 +25,8 @@ pub(super) struct Member {
     registrations: usize,
     /// The event that ended the user's account, 0 for none.
     account_ended_at: EventId,
+    /// What the user follows. None where no queue needs it, and where it is to be read anew.
+    follows: Option<Box<Follows>>,
 }
 
 #[derive(Debug)]
@@ -45,8 +53,16 @@ impl Member {
         }
     }
 
+    /// What the user follows, if it is known.
+    pub(super) fn follows(&self) -> Option<&Follows> {
+        self.follows.as_deref()
+    }
+
     /// Takes an own event when the order comes to it. Returns whether the user may get it.
     pub(super) fn apply(&mut self, event: OwnEvent) -> bool {
+        if let Some(follows) = &mut self.follows {
+            follows.apply(&event);
+        }
         match &mut self.memberships {
             Memberships::Loading(waiting) => {
                 waiting.push(event);
@@ -110,6 +126,8 @@ impl Member {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     members: HashMap<UserId, Box<Member>, RandomState>,
+    /// Whose pseudonyms these are: of the users for whom it is known what they follow.
+    pseudonyms: HashMap<PseudonymKey, UserId, RandomState>,
 }
 
 impl Members {
@@ -127,6 +145,35 @@ impl Members {
         self.members.get_mut(&user).map(|member| &mut **member)
     }
 
+    /// Takes what the user follows, unless it is known already. `news` came after it was read.
+    pub(super) fn set_follows<'a>(&mut self, user: UserId, read: &FollowHistory, news: impl Iterator<Item = &'a News>) {
+        let Some(member) = self.members.get_mut(&user).filter(|member| member.follows.is_none()) else { return };
+        let own_events = member.timeline().into_iter().flat_map(MembershipTimeline::all_own_events);
+        let follows = Follows::new(read, own_events);
+        self.pseudonyms.extend(follows.pseudonyms().iter().map(|key| (key.clone(), user)));
+        member.follows = Some(Box::new(follows));
+        news.for_each(|news| self.learn(news));
+    }
+
+    /// Takes what an event tells about what somebody follows.
+    pub(super) fn learn(&mut self, news: &News) {
+        let user = news.user().or_else(|pseudonym| self.pseudonyms.get(&pseudonym).copied().ok_or(pseudonym));
+        let Ok(user) = user else { return };
+        let Some(follows) = self.members.get_mut(&user).and_then(|member| member.follows.as_mut()) else { return };
+        follows.learn(news);
+        if let News::Told(NodeNews::Pseudonym(_, community, article, name)) = news {
+            self.pseudonyms.insert((*community, *article, name.clone()), user);
+        }
+    }
+
+    /// Forgets a user who has no queue any more.
+    fn remove(&mut self, user: UserId) {
+        let follows = self.members.remove(&user).and_then(|member| member.follows);
+        for key in follows.iter().flat_map(|follows| follows.pseudonyms()) {
+            self.pseudonyms.remove(key);
+        }
+    }
+
     /// From now on the user's membership changes are noted.
     pub(super) fn begin_registration(&mut self, user: UserId) {
         self.members.entry(user).or_default().registrations += 1;
@@ -136,7 +183,7 @@ impl Members {
         if let Some(member) = self.members.get_mut(&user) {
             member.registrations -= 1;
             if member.is_unused() {
-                self.members.remove(&user);
+                self.remove(user);
             }
         }
     }
@@ -146,7 +193,7 @@ impl Members {
         if let Some(member) = self.members.get_mut(&user) {
             member.queues.retain(|one| *one != queue);
             if member.is_unused() {
-                self.members.remove(&user);
+                self.remove(user);
             }
         }
         if self.members.len() * 4 < self.members.capacity() {
@@ -154,11 +201,13 @@ impl Members {
         }
     }
 
-    /// Forgets all memberships and ended accounts, which belong to another history. Users and their queues stay.
+    /// Forgets all memberships, follows and ended accounts, which belong to another history. Users and their queues stay.
     pub(super) fn forget_history(&mut self) {
         for member in self.members.values_mut() {
             member.memberships = Memberships::default();
             member.account_ended_at = EventId::START;
+            member.follows = None;
         }
+        self.pseudonyms.clear();
     }
 }

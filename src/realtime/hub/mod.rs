@@ -23,8 +23,10 @@ mod communities;
 mod community_log;
 mod ended_sessions;
 mod event_logs;
+mod follows;
 mod lifetime;
 mod limits;
+mod lost;
 mod members;
 mod own_log;
 mod parked;
@@ -43,6 +45,7 @@ use tokio::{sync::watch, time::Instant};
 pub(crate) use self::{limits::USER_QUEUES, own_log::OWN_EVENTS};
 pub use self::{
     limits::{Limits, Start, Stats},
+    lost::LostEvents,
     own_log::{OwnContent, OwnEvent},
     parked::{ParkHandle, ParkedOutcome},
     registration::RegistrationGuard,
@@ -55,10 +58,10 @@ use super::body::{self, SharedBody};
 use crate::{
     auth::Viewer,
     events::{
-        SequencedEvent,
+        SequencedEvent, Subject,
         history::{HistoryId, Position},
     },
-    ids::{CommunityId, EventId, QueueId},
+    ids::{CommunityId, EventId, QueueId, UserId},
 };
 
 /// A node's queues and recent events.
@@ -88,6 +91,9 @@ pub enum PollOutcome {
     SessionUnknown,
     /// This user has no such queue here.
     NotFound,
+    /// These events are gone, and the queue wants only a part of the events. If it wants none of these, [`Hub::note_unwanted`] takes
+    /// that, and otherwise the answer is a catch-up.
+    Lost(Vec<LostEvents>),
 }
 
 impl Hub {
@@ -211,8 +217,24 @@ impl Hub {
             | PollOutcome::MembershipsUnknown
             | PollOutcome::SessionEnded
             | PollOutcome::SessionUnknown
-            | PollOutcome::NotFound => Some(body::empty(handle.seen())),
+            | PollOutcome::NotFound
+            | PollOutcome::Lost(_) => Some(body::empty(handle.seen())),
         }
+    }
+
+    /// Whether a queue of the user needs to know what they follow.
+    pub(crate) fn needs_follows(&self, user: UserId) -> bool {
+        self.locked(|state| state.needs_follows(user))
+    }
+
+    /// Whether the queue wants any of these events of a community, or of its user if the community is [`CommunityId::NONE`].
+    pub(crate) fn wants_any(&self, queue: QueueId, events: &[(EventId, CommunityId, Subject)]) -> bool {
+        self.locked(|state| state.wants_any(queue, events))
+    }
+
+    /// Notes that the queue wants none of the events that are gone.
+    pub(crate) fn note_unwanted(&self, queue: QueueId, events: Vec<LostEvents>) {
+        self.locked(|state| state.note_unwanted(queue, events));
     }
 
     /// Answers all parked polls with an empty list and parks none from now on, so that clients move to another node.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::{
-    events::{Change, Event, MembershipChange, SequencedEvent},
+    events::{Change, Event, EventType, FollowChange, MembershipChange, SequencedEvent},
     ids::{CommunityId, EventId},
 };
 
@@ -24,6 +24,8 @@ pub struct OwnEvent {
     pub event_id: EventId,
     /// The community that it concerns; [`CommunityId::NONE`] if it concerns none.
     pub community_id: CommunityId,
+    /// Its type. None if only a later release knows it.
+    pub event_type: Option<EventType>,
     /// What it says.
     pub content: OwnContent,
 }
@@ -40,13 +42,23 @@ pub enum OwnContent {
 impl OwnEvent {
     /// A change of the user's membership.
     pub fn membership(event_id: EventId, change: MembershipChange) -> Self {
-        Self { event_id, community_id: change.community_id, content: OwnContent::Membership(change) }
+        Self {
+            event_id,
+            community_id: change.community_id,
+            event_type: Some(EventType::MembershipChanged),
+            content: OwnContent::Membership(change),
+        }
     }
 
     /// An event that changes no membership.
-    pub(crate) fn other(event: &SequencedEvent) -> Self {
+    pub fn other(event: &SequencedEvent) -> Self {
         let content = OwnContent::Json(event.json.clone());
-        Self { event_id: event.event_id, community_id: event.community_id, content }
+        Self {
+            event_id: event.event_id,
+            community_id: event.community_id,
+            event_type: event.subject.event_type,
+            content,
+        }
     }
 
     /// The change of the user's membership, if it is one.
@@ -54,6 +66,16 @@ impl OwnEvent {
         match self.content {
             OwnContent::Membership(change) => Some(change),
             OwnContent::Json(_) => None,
+        }
+    }
+
+    /// What the user said about following something, if it is that.
+    pub(super) fn follow_change(&self) -> Option<FollowChange> {
+        match &self.content {
+            OwnContent::Json(json) if self.event_type == Some(EventType::FollowChanged) => {
+                serde_json::from_slice(json).ok()
+            }
+            OwnContent::Json(_) | OwnContent::Membership(_) => None,
         }
     }
 
@@ -112,14 +134,16 @@ impl OwnLog {
         self.evicted_through
     }
 
-    /// The events after `cursor` and up to `head`, oldest first. None where some are gone.
-    pub(super) fn between(&self, cursor: EventId, head: EventId) -> Option<impl Iterator<Item = &OwnEvent>> {
-        if self.evicted_through > cursor {
-            return None;
-        }
+    /// The events that are kept, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OwnEvent> {
+        self.events.iter()
+    }
+
+    /// The events after `cursor` and up to `head` that are kept, oldest first.
+    pub(super) fn between(&self, cursor: EventId, head: EventId) -> impl Iterator<Item = &OwnEvent> {
         let start = self.events.partition_point(|event| event.event_id <= cursor);
         let end = self.events.partition_point(|event| event.event_id <= head);
-        Some(self.events.range(start..end.max(start)))
+        self.events.range(start..end.max(start))
     }
 
     pub(super) fn shrink_to_fit(&mut self) {

@@ -74,6 +74,16 @@ impl ParkedEntry {
         self.number == handle.number
     }
 
+    /// The poll has seen every event that its queue wants up to this one.
+    pub(super) fn set_seen(&mut self, seen: EventId) {
+        self.seen = seen;
+    }
+
+    #[inline]
+    pub(super) fn seen(&self) -> EventId {
+        self.seen
+    }
+
     #[inline]
     pub(super) fn token(&self) -> &Scope {
         &self.token

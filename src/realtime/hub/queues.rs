@@ -1,4 +1,4 @@
-//! The queues of a node. A queue is a user, a scope and an expiry; it holds no events.
+//! The queues of a node. A queue is a user, its terms and an expiry; it holds no events.
 
 use std::{
     cmp::Reverse,
@@ -10,10 +10,15 @@ use foldhash::fast::RandomState;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::parked::{ParkHandle, ParkedEntry};
+use super::{
+    lost::LostEvents,
+    members::{Member, Members},
+    parked::{ParkHandle, ParkedEntry},
+};
 use crate::{
-    directory::Scope,
-    ids::{CommunityId, QueueId, SessionTag, UserId},
+    events::{EventType, Subject},
+    ids::{CommunityId, EventId, QueueId, SessionTag, UserId},
+    realtime::terms::QueueTerms,
 };
 
 /// A queue on this node.
@@ -21,16 +26,17 @@ use crate::{
 pub(super) struct Queue {
     id: QueueId,
     user: UserId,
-    /// The scope of the token that registered it.
-    scope: Scope,
+    terms: QueueTerms,
     /// The queue is deleted then, unless a heartbeat comes.
     expires_at: Instant,
     parked: Option<ParkedEntry>,
+    /// Events that the logs have no more, of which the queue wants none.
+    unwanted: Vec<LostEvents>,
 }
 
 impl Queue {
-    pub(super) fn new(id: QueueId, user: UserId, scope: Scope, expires_at: Instant) -> Self {
-        Self { id, user, scope, expires_at, parked: None }
+    pub(super) fn new(id: QueueId, user: UserId, terms: QueueTerms, expires_at: Instant) -> Self {
+        Self { id, user, terms, expires_at, parked: None, unwanted: Vec::new() }
     }
 
     pub(super) fn id(&self) -> QueueId {
@@ -43,8 +49,8 @@ impl Queue {
     }
 
     #[inline]
-    pub(super) fn scope(&self) -> &Scope {
-        &self.scope
+    pub(super) fn terms(&self) -> &QueueTerms {
+        &self.terms
     }
 
     pub(super) fn expires_at(&self) -> Instant {
@@ -77,6 +83,45 @@ impl Queue {
         self.parked.take()
     }
 
+    /// Whether the queue wants an event of a community.
+    #[inline]
+    pub(super) fn wants(
+        &self,
+        community: CommunityId,
+        event_id: EventId,
+        subject: &Subject,
+        members: &Members,
+    ) -> bool {
+        let is_followed = |discussion| {
+            let follows = members.get(self.user).and_then(Member::follows);
+            follows.is_some_and(|follows| follows.has(community, subject.article, discussion, event_id))
+        };
+        self.terms.only.as_ref().is_none_or(|only| only.wants(subject, is_followed))
+    }
+
+    /// Whether the queue wants an own event of its user.
+    #[inline]
+    pub(super) fn wants_own(&self, event_type: Option<EventType>) -> bool {
+        self.terms.only.as_ref().is_none_or(|only| only.wants_own(event_type))
+    }
+
+    /// Notes that the queue does not want the event, so that its parked poll need not look at it again.
+    pub(super) fn pass(&mut self, event_id: EventId) {
+        if let Some(entry) = &mut self.parked {
+            entry.set_seen(event_id);
+        }
+    }
+
+    /// Notes that the queue wants none of these events. What was noted before is forgotten.
+    pub(super) fn note_unwanted(&mut self, lost: Vec<LostEvents>) {
+        self.unwanted = lost;
+    }
+
+    /// Whether it is known that the queue wants none of these events.
+    pub(super) fn wants_none(&self, lost: &LostEvents) -> bool {
+        self.unwanted.iter().any(|unwanted| unwanted.covers(lost))
+    }
+
     /// Takes the parked poll out if it is that of `handle`.
     #[inline]
     pub(super) fn unpark_handle(&mut self, handle: &ParkHandle) -> Option<ParkedEntry> {
@@ -86,7 +131,7 @@ impl Queue {
     /// Takes the parked poll out if it may get an event of `community`.
     #[inline]
     pub(super) fn unpark_for(&mut self, community: CommunityId) -> Option<ParkedEntry> {
-        self.parked.take_if(|entry| self.scope.allows_both(entry.token(), community))
+        self.parked.take_if(|entry| self.terms.scope.allows_both(entry.token(), community))
     }
 
     /// Takes the parked poll out if it came by one of these sessions.

@@ -9,9 +9,8 @@ use tokio::time::Instant;
 
 use super::{Hub, queues::Queue};
 use crate::{
-    directory::Scope,
     ids::{QueueId, UserId},
-    realtime::memberships::MembershipHistory,
+    realtime::{memberships::MembershipHistory, terms::QueueTerms},
 };
 
 /// A registration that is under way. Dropping it leaves nothing behind.
@@ -39,12 +38,12 @@ impl RegistrationGuard {
     pub fn create_queue(
         self,
         queue: QueueId,
-        scope: Scope,
+        terms: impl Into<QueueTerms>,
         history: &MembershipHistory,
         ttl: Duration,
         now: Instant,
     ) -> Option<QueueId> {
-        let queue = Queue::new(queue, self.user, scope, now + ttl);
+        let queue = Queue::new(queue, self.user, terms.into(), now + ttl);
         let (replaced, removed) = self.hub.locked(|state| state.create_queue(queue, history))?;
         if let Some(removed) = removed {
             removed.answer();

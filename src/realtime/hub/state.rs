@@ -11,7 +11,9 @@ use super::{
     communities::{Communities, CommunitySlot},
     ended_sessions::EndedSessions,
     event_logs::EventLogs,
+    follows::{News, RecentNews},
     limits::{Limits, Start, Stats, USER_QUEUES},
+    lost::LostEvents,
     members::{Member, Members},
     own_log::OwnEvent,
     parked::{AnswerSender, ParkedEntry, ParkedOutcome, answer},
@@ -20,7 +22,7 @@ use super::{
 };
 use crate::{
     events::{
-        Audience, MembershipChange, SequencedEvent,
+        Audience, EventType, MembershipChange, SequencedEvent, Subject,
         history::{HistoryId, Position},
     },
     ids::{CommunityId, EventId, QueueId, SessionTag, UserId},
@@ -39,6 +41,8 @@ pub(super) struct HubState {
     lists: WaitingLists,
     queues: Queues,
     members: Members,
+    /// What concerns what users follow.
+    news: RecentNews,
     ended_sessions: EndedSessions,
     /// How many polls were parked so far. Each gets its number.
     parked_polls: u64,
@@ -84,6 +88,7 @@ impl HubState {
         }
         self.members.forget_history();
         self.ended_sessions = EndedSessions::starting_at(self.logs.head());
+        self.news = RecentNews::starting_at(self.logs.head());
         self.lists.clear();
         self.queues.iter_mut().filter_map(Queue::unpark).map(ParkedEntry::into_sender).collect()
     }
@@ -94,11 +99,16 @@ impl HubState {
             return None;
         }
         let mut appended = Appended::default();
+        // First of all: who writes in a discussion follows it from this event on.
+        if let Some(news) = News::of(event) {
+            self.members.learn(&news);
+            self.news.add(event.event_id, news);
+        }
         match event.audience {
             Audience::Community => {
                 let community = self.communities.slot_or_new(event.community_id);
                 self.logs.append(community, event, limits);
-                appended.woken = self.wake_community(community, event.community_id);
+                appended.woken = self.wake_community(community, event);
             }
             Audience::Member(change) => {
                 self.logs.skip();
@@ -117,18 +127,23 @@ impl HubState {
                 self.ended_sessions.add(event.event_id, ended);
                 appended.signed_out = self.end_sessions(user_id, ended);
             }
-            Audience::Nobody => self.logs.skip(),
+            Audience::Nodes(_) | Audience::Nobody => self.logs.skip(),
         }
         Some(appended)
     }
 
-    fn wake_community(&mut self, community: CommunitySlot, id: CommunityId) -> Vec<AnswerSender> {
+    fn wake_community(&mut self, community: CommunitySlot, event: &SequencedEvent) -> Vec<AnswerSender> {
+        let id = event.community_id;
         let mut woken = Vec::with_capacity(self.lists.len(community));
-        let queues = &mut self.queues;
+        let (queues, members) = (&mut self.queues, &self.members);
         self.lists.wake(community, |slot| {
             let Some(queue) = queues.at_mut(slot) else { return false };
-            woken.extend(queue.unpark_for(id).map(ParkedEntry::into_sender));
-            // A poll whose token is narrower than the queue waits on.
+            if queue.wants(id, event.event_id, &event.subject, members) {
+                woken.extend(queue.unpark_for(id).map(ParkedEntry::into_sender));
+            } else {
+                queue.pass(event.event_id);
+            }
+            // A poll waits on if its queue wants no such event, or if its token is narrower than the queue.
             queue.is_parked()
         });
         woken
@@ -146,11 +161,13 @@ impl HubState {
     /// Adds an own event to the user's log. Takes out the polls that get it.
     fn tell_user(&mut self, user: UserId, event: OwnEvent) -> Vec<AnswerSender> {
         let Some(member) = self.members.get_mut(user) else { return Vec::new() };
-        let community = event.community_id;
+        let (community, event_type) = (event.community_id, event.event_type);
         if !member.apply(event) {
             return Vec::new();
         }
-        let unpark = |slot: &QueueSlot| self.queues.at_mut(*slot)?.unpark_for(community);
+        let unpark = |slot: &QueueSlot| {
+            self.queues.at_mut(*slot).filter(|queue| queue.wants_own(event_type))?.unpark_for(community)
+        };
         member.queues().iter().filter_map(unpark).map(ParkedEntry::into_sender).collect()
     }
 
@@ -185,7 +202,7 @@ impl HubState {
         if !self.lists.enter(slot) {
             let Some(queue) = self.queues.at(slot) else { return };
             let Some(timeline) = self.members.get(queue.user()).and_then(Member::timeline) else { return };
-            let visible = timeline.communities(self.logs.head()).filter(|id| queue.scope().allows(*id));
+            let visible = timeline.communities(self.logs.head()).filter(|id| queue.terms().scope.allows(*id));
             self.lists.set_communities(slot, visible.map(|id| self.communities.slot_or_new(id)));
             self.lists.enter(slot);
         }
@@ -202,7 +219,7 @@ impl HubState {
         self.members.end_registration(user);
     }
 
-    /// Takes what was read from the database of a user's memberships, if it is of the same history.
+    /// Takes what was read from the database of a user's memberships and follows, if it is of the same history.
     pub(super) fn update_memberships(&mut self, user: UserId, history: &MembershipHistory) {
         if history.id != self.history {
             return;
@@ -212,6 +229,18 @@ impl HubState {
             let slots = member.queues().to_vec();
             self.renew_lists(&slots);
         }
+        // Where the news since then are gone, the next poll reads it anew.
+        if let Some(read) = &history.follows
+            && let Some(news) = self.news.after(read.head)
+        {
+            self.members.set_follows(user, read, news);
+        }
+    }
+
+    /// Whether a queue of the user needs to know what they follow.
+    pub(super) fn needs_follows(&self, user: UserId) -> bool {
+        let queues = self.members.get(user).map(Member::queues).unwrap_or_default();
+        queues.iter().filter_map(|slot| self.queues.at(*slot)).any(|queue| queue.terms().needs_follows())
     }
 
     /// Adds a queue of a user whose registration is under way. Returns the queue that it replaces, where the user had too many.
@@ -246,6 +275,26 @@ impl HubState {
     /// The queue, if that user may use it.
     pub(super) fn usable_queue(&mut self, queue: QueueId, user: UserId, now: Instant) -> Option<&mut Queue> {
         self.queues.get_mut(queue).filter(|queue| queue.is_usable(user, now))
+    }
+
+    /// Whether the queue wants any of these events, which are gone from the logs.
+    pub(super) fn wants_any(&self, queue: QueueId, events: &[(EventId, CommunityId, Subject)]) -> bool {
+        let Some(queue) = self.queues.get(queue) else { return false };
+        let follows = queue.terms().needs_follows();
+        events.iter().any(|(event_id, community, subject)| {
+            if *community == CommunityId::NONE {
+                // Without the changes of what the user followed, nobody knows what they followed then.
+                return queue.wants_own(subject.event_type)
+                    || follows && subject.event_type == Some(EventType::FollowChanged);
+            }
+            queue.wants(*community, *event_id, subject, &self.members)
+        })
+    }
+
+    pub(super) fn note_unwanted(&mut self, queue: QueueId, events: Vec<LostEvents>) {
+        if let Some(queue) = self.queues.get_mut(queue) {
+            queue.note_unwanted(events);
+        }
     }
 
     pub(super) fn is_owner(&self, queue: QueueId, user: UserId) -> bool {

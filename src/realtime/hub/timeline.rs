@@ -121,16 +121,24 @@ impl MembershipTimeline {
         current.map(|span| span.community)
     }
 
-    /// The user's own events after `cursor` and up to `head` that they may get, of communities that are `allowed`. None where some
-    /// are gone.
+    /// All own events that are kept, oldest first.
+    pub(super) fn all_own_events(&self) -> impl Iterator<Item = &OwnEvent> {
+        self.own.iter()
+    }
+
+    /// The newest own event that is gone, 0 for none.
+    pub(super) fn own_gone_through(&self) -> EventId {
+        self.own.gone_through()
+    }
+
+    /// The user's own events after `cursor` and up to `head` that are kept and that they may get, of communities that are `allowed`.
     pub(super) fn own_events(
         &self,
         cursor: EventId,
         head: EventId,
         allowed: impl Fn(CommunityId) -> bool,
-    ) -> Option<impl Iterator<Item = &OwnEvent>> {
-        let events = self.own.between(cursor, head)?;
-        Some(events.filter(move |event| allowed(event.community_id) && self.may_get(event)))
+    ) -> impl Iterator<Item = &OwnEvent> {
+        self.own.between(cursor, head).filter(move |event| allowed(event.community_id) && self.may_get(event))
     }
 
     /// Whether the user may get an own event. Changes of memberships reach former members too. Other events of a community reach

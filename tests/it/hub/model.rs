@@ -123,7 +123,7 @@ impl Model {
                     user.get() == queue.user && (community == 0 || self.is_present(event_id, queue.user, community))
                 }
                 Audience::Community => self.is_present(event_id, queue.user, community),
-                Audience::Account(_) | Audience::Sessions { .. } | Audience::Nobody => false,
+                Audience::Account(_) | Audience::Sessions { .. } | Audience::Nodes(_) | Audience::Nobody => false,
             }
     }
 
@@ -288,7 +288,8 @@ impl Model {
             | PollOutcome::MembershipsUnknown
             | PollOutcome::SessionEnded
             | PollOutcome::SessionUnknown
-            | PollOutcome::NotFound => panic!("the queue is not served"),
+            | PollOutcome::NotFound
+            | PollOutcome::Lost(_) => panic!("the queue is not served"),
         }
     }
 

@@ -10,10 +10,11 @@ use crate::{
     realtime::hub::{
         PollOutcome,
         ended_sessions::SessionState,
+        lost::LostEvents,
         members::Member,
         parked::{ParkHandle, ParkedEntry, park},
         queues::{Queue, QueueSlot},
-        visible::{self, VisibleEvents},
+        visible::{Reader, VisibleEvents},
     },
 };
 
@@ -29,6 +30,7 @@ pub(in crate::realtime::hub) enum Finding {
     SessionEnded,
     SessionUnknown,
     NotFound,
+    Lost(Vec<LostEvents>),
 }
 
 impl From<Finding> for PollOutcome {
@@ -42,6 +44,7 @@ impl From<Finding> for PollOutcome {
             Finding::SessionEnded => Self::SessionEnded,
             Finding::SessionUnknown => Self::SessionUnknown,
             Finding::NotFound => Self::NotFound,
+            Finding::Lost(events) => Self::Lost(events),
         }
     }
 }
@@ -88,10 +91,15 @@ impl HubState {
             let Some(timeline) = self.members.get(queue.user()).and_then(Member::timeline) else {
                 return Some(Finding::MembershipsUnknown);
             };
-            let allowed = |community| queue.scope().allows_both(token, community);
-            match visible::events_after(cursor, &self.logs, &self.communities, timeline, allowed) {
-                Some(found) => events = found,
-                None => return Some(Finding::Catchup),
+            if queue.terms().needs_follows() && self.members.get(queue.user()).and_then(Member::follows).is_none() {
+                return Some(Finding::MembershipsUnknown);
+            }
+            let allowed = |community| queue.terms().scope.allows_both(token, community);
+            let reader = Reader { cursor, queue, allowed, timeline, members: &self.members };
+            match reader.events(&self.logs, &self.communities) {
+                Ok(found) => events = found,
+                Err(lost) if queue.terms().only.is_some() => return Some(Finding::Lost(lost)),
+                Err(_) => return Some(Finding::Catchup),
             }
         }
         if events.is_empty() && may_park {
@@ -124,7 +132,7 @@ impl HubState {
     pub(in crate::realtime::hub) fn time_out(&mut self, handle: &ParkHandle) -> Option<Finding> {
         let slot = self.queues.slot(handle.queue())?;
         let entry = self.queues.at_mut(slot)?.unpark_handle(handle)?;
-        self.look(slot, entry.token(), handle.seen(), false)
+        self.look(slot, entry.token(), entry.seen(), false)
     }
 
     /// Takes out all parked polls, and parks none from now on.

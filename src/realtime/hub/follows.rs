@@ -1,0 +1,204 @@
+//! What the users of this node follow, for their queues that want only that.
+//!
+//! What a user said takes effect at its place in the order: an own event (`follow_changed`) says it, and what was said before. What
+//! follows from writing, submitting and administering counts as it is at the delivery.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use foldhash::fast::RandomState;
+
+use super::own_log::{OWN_EVENTS, OwnEvent};
+use crate::{
+    directory::Role,
+    events::{FollowLevel, NodeNews, SequencedEvent, Writer},
+    ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
+    realtime::follows::FollowHistory,
+};
+
+/// A thing that a user may say something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FollowTarget {
+    Article(CommunityId, ArticleId),
+    Discussion(DiscussionId),
+}
+
+/// Where a pseudonym stands for one user.
+pub(super) type PseudonymKey = (CommunityId, ArticleId, String);
+
+/// What a user follows.
+#[derive(Debug)]
+pub(super) struct Follows {
+    /// Own events up to this one are included, though the hub may still have to come to them.
+    through: EventId,
+    /// What they said, after the newest event that is known.
+    said: HashMap<FollowTarget, FollowLevel, RandomState>,
+    /// The newest changes of that in ascending order, with what was said before each.
+    changes: VecDeque<(EventId, FollowTarget, FollowLevel)>,
+    written: HashSet<DiscussionId, RandomState>,
+    submitted: HashSet<ArticleId, RandomState>,
+    administered: HashSet<CommunityId, RandomState>,
+    /// Their pseudonyms, by which [`super::members::Members`] finds them.
+    pseudonyms: Vec<PseudonymKey>,
+}
+
+impl Follows {
+    /// What was read from the database, and the user's own events that are kept.
+    pub(super) fn new<'a>(read: &FollowHistory, own_events: impl Iterator<Item = &'a OwnEvent>) -> Self {
+        let mut follows = Self {
+            through: read.head,
+            said: read
+                .said
+                .iter()
+                .copied()
+                .map(|((community, article, discussion), level)| (target(community, article, discussion), level))
+                .collect(),
+            changes: VecDeque::new(),
+            written: read.written.iter().copied().collect(),
+            submitted: read.submitted.iter().copied().collect(),
+            administered: read.administered.iter().copied().collect(),
+            pseudonyms: read.pseudonyms.clone(),
+        };
+        own_events.for_each(|event| follows.apply(event));
+        follows
+    }
+
+    pub(super) fn pseudonyms(&self) -> &[PseudonymKey] {
+        &self.pseudonyms
+    }
+
+    /// Takes an own event when the order comes to it.
+    pub(super) fn apply(&mut self, event: &OwnEvent) {
+        let is_new = event.event_id > self.through;
+        if let Some(change) = event.follow_change() {
+            let target = target(change.community_id, change.article_id, change.discussion_id);
+            self.changes.push_back((event.event_id, target, change.previous_level));
+            // Older ones are needed only by readers who have lost own events.
+            if self.changes.len() > OWN_EVENTS {
+                self.changes.pop_front();
+            }
+            if is_new {
+                self.said.insert(target, change.said());
+            }
+        }
+        if let Some(change) = event.membership_change().filter(|_| is_new) {
+            if change.role == Some(Role::Admin) {
+                self.administered.insert(change.community_id);
+            } else {
+                self.administered.remove(&change.community_id);
+            }
+        }
+    }
+
+    /// Takes what all nodes are told of the user.
+    pub(super) fn learn(&mut self, news: &News) {
+        match news {
+            News::Wrote(_, discussion) => {
+                self.written.insert(*discussion);
+            }
+            News::Told(NodeNews::Submitted(_, article)) => {
+                self.submitted.insert(*article);
+            }
+            News::Told(NodeNews::Pseudonym(_, community, article, name)) => {
+                self.pseudonyms.push((*community, *article, name.clone()));
+            }
+        }
+    }
+
+    /// What they had said when the order came to `event_id`.
+    fn said(&self, target: FollowTarget, event_id: EventId) -> FollowLevel {
+        let later = self.changes.iter().find(|(changed, of, _)| *changed > event_id && *of == target);
+        let said = later.map(|(_, _, before)| *before).or_else(|| self.said.get(&target).copied());
+        said.unwrap_or_default()
+    }
+
+    /// Whether they get the event of this discussion by following it.
+    pub(super) fn has(
+        &self,
+        community: CommunityId,
+        article: Option<ArticleId>,
+        discussion: DiscussionId,
+        event_id: EventId,
+    ) -> bool {
+        let about_article = || {
+            article
+                .map_or(FollowLevel::Default, |article| self.said(FollowTarget::Article(community, article), event_id))
+        };
+        let said = match self.said(FollowTarget::Discussion(discussion), event_id) {
+            FollowLevel::Default => about_article(),
+            said => said,
+        };
+        match said {
+            FollowLevel::Follow => true,
+            FollowLevel::Mute => false,
+            FollowLevel::Default => {
+                self.administered.contains(&community)
+                    || self.written.contains(&discussion)
+                    || article.is_some_and(|article| self.submitted.contains(&article))
+            }
+        }
+    }
+}
+
+fn target(community: CommunityId, article: ArticleId, discussion: Option<DiscussionId>) -> FollowTarget {
+    discussion.map_or(FollowTarget::Article(community, article), FollowTarget::Discussion)
+}
+
+/// What an event tells nodes about what somebody follows.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    Wrote(Writer, DiscussionId),
+    Told(NodeNews),
+}
+
+impl News {
+    pub(super) fn of(event: &SequencedEvent) -> Option<Self> {
+        if let crate::events::Audience::Nodes(news) = &event.audience {
+            return Some(Self::Told(news.clone()));
+        }
+        Some(Self::Wrote(event.writer.clone()?, event.subject.discussion?))
+    }
+}
+
+/// How many news are kept.
+const RECENT_NEWS: usize = 1_024;
+
+/// The newest news. What a user follows is read from the database while events go on, and these close the gap.
+#[derive(Debug, Default)]
+pub(super) struct RecentNews {
+    news: VecDeque<(EventId, News)>,
+    /// The newest event whose news are gone.
+    gone_through: EventId,
+}
+
+impl RecentNews {
+    /// None yet, after `head`.
+    pub(super) fn starting_at(head: EventId) -> Self {
+        Self { gone_through: head, ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, event_id: EventId, news: News) {
+        self.news.push_back((event_id, news));
+        if self.news.len() > RECENT_NEWS
+            && let Some((event_id, _)) = self.news.pop_front()
+        {
+            self.gone_through = event_id;
+        }
+    }
+
+    /// The news after `event_id`. None where some are gone.
+    pub(super) fn after(&self, event_id: EventId) -> Option<impl Iterator<Item = &News>> {
+        let start = self.news.partition_point(|(at, _)| *at <= event_id);
+        (event_id >= self.gone_through).then(|| self.news.range(start..).map(|(_, news)| news))
+    }
+}
+
+/// Whose news these are, as far as the news themselves say.
+impl News {
+    pub(super) fn user(&self) -> Result<UserId, PseudonymKey> {
+        match self {
+            Self::Wrote(Writer::User(user), _)
+            | Self::Told(NodeNews::Submitted(user, _) | NodeNews::Pseudonym(user, ..)) => Ok(*user),
+            Self::Wrote(Writer::Pseudonym(community, article, name), _) => Err((*community, *article, name.clone())),
+        }
+    }
+}
