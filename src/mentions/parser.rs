@@ -5,8 +5,10 @@
 
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 
-/// The most places of a text that are looked at. It bounds what the database is asked.
+/// The most places of a text that may mention somebody. It bounds what the database is asked.
 const MAX_PLACES: usize = 50;
+/// The most places that are looked at, repetitions included.
+const MAX_LOOKED_AT: usize = 1_000;
 /// The most characters of a handle.
 pub(super) const MAX_HANDLE: usize = 150;
 /// The most handles that a place may mean.
@@ -21,18 +23,21 @@ pub(super) fn places(text: &str) -> Vec<Vec<String>> {
         return places;
     }
     let visible = visible(text);
+    let mut looked_at = 0;
     for word in visible.split_whitespace() {
-        for (at, _) in word.match_indices('@') {
-            let (before, after) = (&word[..at], &word[at + 1..]);
-            let is_in_word = before.ends_with(char::is_alphanumeric);
-            if is_in_word || before.contains("://") || before.contains("www.") {
+        // What follows is an address.
+        let address = ["://", "www."].iter().filter_map(|start| word.find(start)).min().unwrap_or(word.len());
+        for (at, _) in word[..address].match_indices('@') {
+            let after = &word[at + 1..];
+            if word[..at].ends_with(char::is_alphanumeric) || after.starts_with(is_mark) {
                 continue;
             }
             let handles = handles(after);
             if !handles.is_empty() && !places.contains(&handles) {
                 places.push(handles);
             }
-            if places.len() == MAX_PLACES {
+            looked_at += 1;
+            if places.len() == MAX_PLACES || looked_at == MAX_LOOKED_AT {
                 return places;
             }
         }
@@ -74,16 +79,21 @@ fn visible(text: &str) -> String {
 
 /// The handles that the beginning of `after`, which follows an `@`, may mean: all of it, and each shorter part that ends with a word.
 fn handles(after: &str) -> Vec<String> {
-    let end = after.find(|letter: char| !letter.is_alphanumeric() && !is_mark(letter)).unwrap_or(after.len());
-    let all = &after[..end];
+    let is_part = |letter: char| letter.is_alphanumeric() || is_mark(letter);
+    let mut letters = after.char_indices().take_while(|(_, letter)| is_part(*letter));
+    let last = letters.by_ref().take(MAX_HANDLE).last();
+    let all = last.map_or("", |(at, letter)| &after[..at + letter.len_utf8()]);
+    // A longer word is no handle, but what comes before its last mark may be one.
+    let is_cut = letters.next().is_some();
+    let all = if is_cut { all.trim_end_matches(|letter| !is_mark(letter)) } else { all };
+
     let mut handles: Vec<String> = Vec::new();
     let mut add = |handle: &str| {
-        let is_new = handles.last().is_none_or(|last| last != handle);
-        if is_new && !handle.is_empty() && handles.len() < MAX_PREFIXES && handle.chars().count() <= MAX_HANDLE {
+        if !handle.is_empty() && handles.len() < MAX_PREFIXES && handles.last().is_none_or(|last| last != handle) {
             handles.push(handle.to_owned());
         }
     };
-    add(all);
+    add(if is_cut { "" } else { all });
     // A name may end with `_`, and a sentence does not.
     add(all.trim_end_matches(|letter| is_mark(letter) && letter != '_'));
     let mut rest = all.trim_end_matches(is_mark);
@@ -131,6 +141,8 @@ mod tests {
             "\u{201c}@ada\u{201d}",
             "a / @ada",
             "@ada @ada",
+            "@@ada",
+            ".@ada",
         ] {
             assert_eq!(longest(text), ["ada"], "{text}");
         }
@@ -159,7 +171,9 @@ mod tests {
             "ada@example.org",
             "é@ada",
             "9@ada",
-            "foo*@ada*",
+            "foo**b**@ada",
+            "@@",
+            "@.",
             "$@ada$",
             "$$\n@ada\n$$",
         ] {
@@ -183,6 +197,8 @@ mod tests {
         }
         assert_eq!(places("@a-b-c-d-e-f-g-h-i-j")[0].len(), MAX_PREFIXES);
         assert_eq!(places(&format!("@{}", "a".repeat(MAX_HANDLE + 1))), Vec::<Vec<String>>::new());
+        assert_eq!(places(&format!("@ada.{}", "a".repeat(MAX_HANDLE))), [["ada"]]);
+        assert_eq!(places(&format!("@{}", "\u{e9}".repeat(MAX_HANDLE))), [["\u{e9}".repeat(MAX_HANDLE)]]);
         let many: String = (0..100).map(|number| format!("@user{number} ")).collect();
         assert_eq!(places(&many).len(), MAX_PLACES);
     }
