@@ -109,6 +109,8 @@ fn refusals(call: Call) -> Responses {
         (name = "votes", description = "Votes on discussions and comments"),
         (name = "reads", description = "What members have read"),
         (name = "follows", description = "What members want to hear of"),
+        (name = "notifications", description = "What concerns one user"),
+        (name = "mentions", description = "Whom a text may mention"),
         (name = "realtime", description = "Register, poll, heartbeat"),
         (name = "session", description = "Browser sessions in place of bearer tokens"),
     ),
@@ -213,6 +215,9 @@ fn name_events(schemas: &mut Map<String, Value>) {
         "ReadState",
         "ReadStateChange",
         "FollowChange",
+        "NewNotification",
+        "NotificationsRead",
+        "NotificationsWithdrawn",
     ] {
         schemas.remove(part);
     }
@@ -231,6 +236,7 @@ fn example_of(property: &str, tag: &str) -> Value {
         "topic" => json!("Sample size"),
         "text" => json!("Is **n = 12** enough?"),
         "author" => json!({ "id": 9, "username": "ada", "avatar_url": null }),
+        "mentions" => json!([{ "id": 12, "username": "grace", "avatar_url": null }]),
         "is_resolved" => json!(false),
         "comment_count" => json!(3),
         "comment_version" => json!(3),
@@ -246,6 +252,9 @@ fn example_of(property: &str, tag: &str) -> Value {
         "downvotes" => json!(0),
         "value" => json!(1),
         "user_id" => json!(9),
+        "notification_id" => json!(31),
+        "kind" => json!("reply"),
+        "ids" => json!([31]),
         "role" => json!("member"),
         "timestamp" => json!("2025-08-09T12:34:56Z"),
         // parent_id, previous_role, edited_at, resolved_at and resolved_by. If null does not suit another property, a test fails.

@@ -66,12 +66,49 @@ pub(crate) fn require_membership(role: Option<Role>) -> Result<Role> {
     role.ok_or_else(|| ErrorCode::NotAMember.into())
 }
 
+/// Checks that the viewer's account is active, for what concerns no community.
+pub(crate) async fn active_account(db: impl PgExecutor<'_>, viewer: &Viewer) -> Result<()> {
+    let is_active = sqlx::query_scalar!("select is_active from users where id = $1", viewer.user_id as _);
+    match is_active.fetch_optional(db).await? {
+        Some(true) => Ok(()),
+        Some(false) | None => Err(ErrorCode::TokenInvalid.into()),
+    }
+}
+
 /// An article in a community, in which the viewer may begin a discussion.
 pub(crate) struct PlacementAccess {
     /// The viewer's role. None for a non-member in an open community.
     pub role: Option<Role>,
     /// Whether new discussions and comments show a pseudonym.
     pub is_pseudonymous: bool,
+}
+
+/// Checks that `viewer` is a member of the community, and returns their role.
+pub(crate) async fn community_of_member(
+    db: impl PgExecutor<'_>,
+    viewer: &Viewer,
+    community: CommunityId,
+) -> Result<Role> {
+    let row = sqlx::query!(
+        r#"select c.kind as "kind: Visibility", m.role as "role?: Role",
+                  (select is_active from users where id = $2) as viewer_is_active
+           from communities c
+           left join memberships m on m.community_id = c.id and m.user_id = $2 and ($3::bigint[] is null or c.id = any($3))
+           where c.id = $1"#,
+        community as _,
+        viewer.user_id as _,
+        viewer.scope.as_sql() as _
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(ErrorCode::CommunityNotFound)?;
+    let access = CommunityAccess {
+        community_id: community,
+        visibility: row.kind,
+        role: row.role,
+        viewer_is_active: row.viewer_is_active,
+    };
+    require_membership(access.may_write(viewer, ErrorCode::CommunityNotFound)?)
 }
 
 /// Checks that `viewer` may begin a discussion on the article in the community.

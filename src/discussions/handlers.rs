@@ -14,10 +14,12 @@ use crate::{
     authors,
     directory::Role,
     error::{ErrorCode, Result},
-    events::Change,
+    events::{Change, NotificationKind},
     extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{ArticleId, CommunityId, DiscussionId},
+    mentions::{self, store::ChangedMentions},
+    notifications::{self, store::Cause},
     openapi::{ChangeErrors, ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -78,8 +80,18 @@ pub(super) async fn create(
     let user = viewer.user_id;
     let author =
         authors::store::resolve(&mut write, user, new.community_id, article, placement.is_pseudonymous).await?;
-    let discussion = store::insert(&mut write, user, article, &new, author).await?.shown_to_author(placement.role);
+    let mentions = mentions::store::resolve(&mut write, new.community_id, article, &new.text).await?;
+    let discussion =
+        store::insert(&mut write, user, article, &new, author, &mentions).await?.shown_to_author(placement.role);
     write.emit(&Change::NewDiscussion(discussion.state())).await?;
+    let cause = Cause {
+        community_id: new.community_id,
+        article_id: article,
+        discussion_id: discussion.id,
+        comment_id: None,
+        author_id: user,
+    };
+    notifications::store::notify_of_discussion(&mut write, &cause, &mentions.recipients()).await?;
     ticket.keep(&mut write, discussion.id.get()).await?;
     write.commit().await?;
     Ok(idempotency::created(&discussion))
@@ -135,8 +147,21 @@ pub(super) async fn update(
         true => resolver(&mut write, &locked, viewer.user_id, found.is_pseudonymous).await?,
         false => None,
     };
-    let discussion = store::update(&mut write, locked.discussion, &patch, resolver).await?;
+    let (community_id, article_id) = (found.community_id, found.article_id);
+    let new_text = patch.text.as_deref().filter(|text| Some(*text) != locked.discussion.text.as_deref());
+    let mentions = match new_text {
+        Some(text) => Some(mentions::store::resolve(&mut write, community_id, article_id, text).await?),
+        None => None,
+    };
+    let (users, pseudonyms) = (locked.mentioned_users.as_deref(), locked.mentioned_pseudonyms.as_deref());
+    let changed = mentions.as_ref().map(|now| ChangedMentions::new(users, pseudonyms, now));
+    let discussion = store::update(&mut write, locked.discussion, &patch, resolver, mentions).await?;
     write.emit(&Change::UpdatedDiscussion(discussion.state())).await?;
+    if let Some(changed) = changed {
+        let cause = Cause { community_id, article_id, discussion_id: id, comment_id: None, author_id: viewer.user_id };
+        mentions::store::withdraw(&mut write, id, None, &changed).await?;
+        notifications::store::notify(&mut write, &cause, NotificationKind::Mention, &changed.added).await?;
+    }
     write.commit().await?;
     Ok(WithETag(discussion))
 }
@@ -162,6 +187,11 @@ pub(super) async fn delete(
         let (community_id, article_id) = (found.community_id, found.article_id);
         let change = Change::DeletedDiscussion { community_id, article_id, discussion_id: id, timestamp };
         write.emit(&change).await?;
+        if found.author_id != viewer.user_id {
+            let cause =
+                Cause { community_id, article_id, discussion_id: id, comment_id: None, author_id: viewer.user_id };
+            notifications::store::notify(&mut write, &cause, NotificationKind::Moderation, &[found.author_id]).await?;
+        }
         write.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)

@@ -17,6 +17,7 @@ use crate::{
     error::{ApiError, ErrorCode, Result},
     events::{FollowLevel, VoteValue},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, PseudonymId, UserId},
+    mentions::{self, store::Mentions},
     page::{self, PAGE_BYTES},
 };
 
@@ -52,6 +53,7 @@ composite! {
         username: String = "u.username",
         avatar_url: Option<String> = "u.avatar_url",
         pseudonym: Option<String> = "(select name from pseudonyms where id = d.pseudonym_id)",
+        mentions: Option<Vec<Identity>> = "case when d.mentioned_users is not null or d.mentioned_pseudonyms is not null then array(select row(s.id, s.username, s.avatar_url, s.pseudonym) from shown_mentions(d.mentioned_users, d.mentioned_pseudonyms) s) end",
     }
 }
 
@@ -75,6 +77,7 @@ impl DiscussionRow {
             topic: is_live.then_some(self.topic),
             text: is_live.then_some(self.text),
             author: is_live.then_some(author),
+            mentions: self.mentions.filter(|_| is_live).into_iter().flatten().map(Author::from).collect(),
             is_resolved: self.is_resolved,
             comment_count: self.comment_count,
             upvotes: self.upvotes,
@@ -313,21 +316,26 @@ pub(crate) async fn insert(
     article: ArticleId,
     new: &NewDiscussion,
     author: ResolvedAuthor,
+    mentions: &Mentions,
 ) -> Result<Discussion> {
     let row = sqlx::query!(
-        r#"insert into discussions (community_id, article_id, author_id, pseudonym_id, topic, text)
-         values ($1, $2, $3, $4, $5, $6)
+        r#"insert into discussions
+             (community_id, article_id, author_id, pseudonym_id, topic, text, mentioned_users, mentioned_pseudonyms)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
          returning id as "id: DiscussionId", created_at, is_muted(author_id, id, community_id, article_id) as "is_muted!""#,
         new.community_id as _,
         article as _,
         user as _,
         author.pseudonym_id as _,
         new.topic,
-        new.text
+        new.text,
+        mentions.users() as _,
+        mentions.pseudonyms() as _
     )
     .fetch_one(write)
     .await?;
-    Ok(Discussion::new(row.id, article, new, author.author, !row.is_muted, row.created_at))
+    let mentions = mentions.shown.clone();
+    Ok(Discussion::new(row.id, article, new, author.author, mentions, !row.is_muted, row.created_at))
 }
 
 /// A live discussion whose row is locked until the commit, and who is behind the names that it shows.
@@ -337,10 +345,12 @@ pub(super) struct LockedDiscussion {
     pub author_pseudonym_id: Option<PseudonymId>,
     pub resolver_id: Option<UserId>,
     pub resolver_pseudonym_id: Option<PseudonymId>,
+    pub mentioned_users: Option<Vec<UserId>>,
+    pub mentioned_pseudonyms: Option<Vec<PseudonymId>>,
 }
 
-/// Locks a discussion and reads it for a writer, who may be a member. None if it is deleted. The author's row is held too, so that a rename comes after the event
-/// that carries the name.
+/// Locks a discussion and reads it for a writer, who may be a member. None if it is deleted. The rows of the author and of those whom it
+/// mentions are held too, so that a rename comes after the event that carries the name.
 ///
 /// Two statements, because a statement that waits for a row reads the others as they were before: a pseudonym under which
 /// somebody has resolved the discussion meanwhile would be missing.
@@ -350,11 +360,17 @@ pub(super) async fn lock(
     is_member: bool,
     id: DiscussionId,
 ) -> Result<Option<LockedDiscussion>> {
-    sqlx::query!("select from discussions where id = $1 for no key update", id as _).execute(&mut *write).await?;
+    let mentioned = sqlx::query_scalar!(
+        r#"select mentioned_users as "users: Vec<UserId>" from discussions where id = $1 for no key update"#,
+        id as _
+    );
+    let mentioned = mentioned.fetch_optional(&mut *write).await?.flatten().unwrap_or_default();
+    mentions::store::hold_names(write, &mentioned).await?;
     let found = query_discussion!(
         "select ",
         r#" as "discussion!: DiscussionRow", d.pseudonym_id as "author_pseudonym_id: PseudonymId",
-                  d.resolved_by as "resolver_id: UserId", d.resolved_pseudonym_id as "resolver_pseudonym_id: PseudonymId"
+                  d.resolved_by as "resolver_id: UserId", d.resolved_pseudonym_id as "resolver_pseudonym_id: PseudonymId",
+                  d.mentioned_users as "mentioned_users: Vec<UserId>", d.mentioned_pseudonyms as "mentioned_pseudonyms: Vec<PseudonymId>"
            from discussions d
            join users u on u.id = d.author_id
            left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
@@ -379,22 +395,27 @@ pub(super) async fn lock(
         author_pseudonym_id: row.author_pseudonym_id,
         resolver_id: row.resolver_id,
         resolver_pseudonym_id: row.resolver_pseudonym_id,
+        mentioned_users: row.mentioned_users,
+        mentioned_pseudonyms: row.mentioned_pseudonyms,
         discussion: row.discussion.shown_to(is_member, true),
     }))
 }
 
-/// Changes a discussion that [`lock`] has locked. A trigger sets `edited_at` and `resolved_at` (migration 0012).
+/// Changes a discussion that [`lock`] has locked. `mentions` are those of a new text. A trigger sets `edited_at` and `resolved_at` (migration 0012).
 pub(super) async fn update(
     write: &mut Write,
     discussion: Discussion,
     patch: &DiscussionPatch,
     resolver: Option<Resolver>,
+    mentions: Option<Mentions>,
 ) -> Result<Discussion> {
     // The clock may be set back. The version must be another one nevertheless.
     let row = sqlx::query!(
         r#"update discussions
            set topic = coalesce($2, topic), text = coalesce($3, text), is_resolved = coalesce($4, is_resolved),
                resolved_by = $5, resolved_pseudonym_id = $6,
+               mentioned_users = case when $7 then $8 else mentioned_users end,
+               mentioned_pseudonyms = case when $7 then $9 else mentioned_pseudonyms end,
                updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
            where id = $1
            returning is_resolved, updated_at, edited_at, resolved_at"#,
@@ -403,13 +424,17 @@ pub(super) async fn update(
         patch.text,
         patch.is_resolved,
         resolver.as_ref().map(|resolver| resolver.user_id) as _,
-        resolver.as_ref().and_then(|resolver| resolver.shown.pseudonym_id) as _
+        resolver.as_ref().and_then(|resolver| resolver.shown.pseudonym_id) as _,
+        mentions.is_some(),
+        mentions.as_ref().and_then(Mentions::users) as _,
+        mentions.as_ref().and_then(Mentions::pseudonyms) as _
     )
     .fetch_one(write)
     .await?;
     Ok(Discussion {
         topic: patch.topic.clone().or(discussion.topic),
         text: patch.text.clone().or(discussion.text),
+        mentions: mentions.map_or(discussion.mentions, |mentions| mentions.shown),
         is_resolved: row.is_resolved,
         updated_at: row.updated_at,
         edited_at: row.edited_at,
@@ -422,7 +447,8 @@ pub(super) async fn update(
 /// Makes a live discussion a tombstone and returns when that was. None if it is a tombstone already.
 pub(crate) async fn delete(write: &mut Write, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
     let row = sqlx::query!(
-        r#"update discussions set topic = '', text = '', deleted_at = clock_timestamp()
+        r#"update discussions
+           set topic = '', text = '', mentioned_users = null, mentioned_pseudonyms = null, deleted_at = clock_timestamp()
            where id = $1 and deleted_at is null
            returning deleted_at as "deleted_at!""#,
         id as _

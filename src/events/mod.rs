@@ -4,6 +4,7 @@ mod follow;
 pub mod history;
 pub(crate) mod kinds;
 pub(crate) mod log;
+mod notification;
 pub(crate) mod outbox;
 pub(crate) mod publisher;
 mod read_state;
@@ -24,6 +25,7 @@ pub use self::{
     follow::{FollowChange, FollowLevel},
     kinds::{KindAt, KindChange},
     log::OutboxRow,
+    notification::{NewNotification, NotificationKind, NotificationsRead, NotificationsWithdrawn},
     read_state::{ReadState, ReadStateChange},
     redaction::Content,
     sequenced::{Audience, NodeNews, SequencedEvent},
@@ -54,6 +56,11 @@ pub struct DiscussionState {
     /// Who wrote it; null if it was deleted since.
     #[schema(required)]
     pub author: Option<Author>,
+    /// Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since.
+    // Events of the releases before mentions lack it.
+    #[serde(default)]
+    #[schema(required)]
+    pub mentions: Vec<Author>,
     /// Whether its question is settled.
     pub is_resolved: bool,
     /// How many comments live in it.
@@ -103,6 +110,11 @@ pub struct CommentState {
     /// Who wrote it; null if it was deleted since.
     #[schema(required)]
     pub author: Option<Author>,
+    /// Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since.
+    // Events of the releases before mentions lack it.
+    #[serde(default)]
+    #[schema(required)]
+    pub mentions: Vec<Author>,
     /// The number of votes up.
     // Events of the releases before votes lack the two.
     #[serde(default)]
@@ -258,6 +270,12 @@ pub enum Change {
     ReadStateChanged(ReadStateChange),
     /// The user said whether they want to hear of an article or a discussion. Sent to that user only.
     FollowChanged(FollowChange),
+    /// The user has a new notification. Sent to that user only. Its text is in the list of notifications.
+    NewNotification(NewNotification),
+    /// The user marked notifications as read. Sent to that user only.
+    NotificationsRead(NotificationsRead),
+    /// Notifications of the user are gone. Sent to that user only.
+    NotificationsWithdrawn(NotificationsWithdrawn),
 }
 
 /// What became of a membership.
@@ -304,6 +322,9 @@ impl Change {
             Self::MembershipChanged(change) => change.community_id,
             Self::ReadStateChanged(change) => change.community_id,
             Self::FollowChanged(change) => change.community_id,
+            Self::NewNotification(new) => new.community_id,
+            Self::NotificationsRead(read) => read.community_id,
+            Self::NotificationsWithdrawn(withdrawn) => withdrawn.community_id,
         }
     }
 
@@ -314,6 +335,9 @@ impl Change {
             Self::OwnVoteChanged { user_id, .. } => Some(*user_id),
             Self::ReadStateChanged(change) => Some(change.user_id),
             Self::FollowChanged(change) => Some(change.user_id),
+            Self::NewNotification(new) => Some(new.user_id),
+            Self::NotificationsRead(read) => Some(read.user_id),
+            Self::NotificationsWithdrawn(withdrawn) => Some(withdrawn.user_id),
             Self::NewDiscussion(_)
             | Self::UpdatedDiscussion(_)
             | Self::DeletedDiscussion { .. }

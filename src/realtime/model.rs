@@ -144,7 +144,7 @@ pub enum PollAnswer {
     "events": [{
         "event_id": 12346, "type": "new_comment", "community_id": 42, "article_id": 789, "discussion_id": 77,
         "comment_id": 456, "parent_id": null, "depth": 1, "text": "Nice article!", "edited_at": null,
-        "author": { "id": 9, "username": "ada", "avatar_url": null }, "comment_count": 4, "upvotes": 0, "downvotes": 0,
+        "author": { "id": 9, "username": "ada", "avatar_url": null }, "mentions": [], "comment_count": 4, "upvotes": 0, "downvotes": 0,
         "timestamp": "2025-08-09T12:34:56Z"
     }],
     "last_event_id": 12346

@@ -155,6 +155,19 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
         ),
         (get("/follows"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
         (get("/unread"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
+        (
+            get(&format!("/communities/{community}/members?prefix=ada")),
+            in_community.write(kind, who).unwrap_or((200, None)),
+        ),
+        (
+            get(&format!("/communities/{community}/members?article_id={article}")),
+            in_community.write(kind, who).unwrap_or((200, None)),
+        ),
+        (get("/notifications"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
+        (
+            (Method::POST, "/notifications/read".to_owned(), json!({ "up_to_id": 1 })),
+            (if who == "anonymous" { (401, Some("token_missing")) } else { (204, None) }),
+        ),
         ((Method::DELETE, of_comment, Value::Null), at_comment.write(kind, who).unwrap_or(deleted)),
         ((Method::DELETE, of_discussion, Value::Null), at_discussion.write(kind, who).unwrap_or(deleted)),
     ];
@@ -337,6 +350,8 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
             [1; 2],
             [*community, unknown].map(|id| json!({ "community_id": id, "level": "mute" })),
         ),
+        (Method::GET, "/communities/{}/members", [*community, unknown], [Value::Null, Value::Null]),
+        (Method::GET, "/communities/{}/members?article_id=1", [*community, unknown], [Value::Null, Value::Null]),
     ]
     .into_iter();
     let discussion = [discussion["id"].as_i64().unwrap(), unknown];
@@ -554,6 +569,9 @@ async fn no_answer_reveals_the_user_behind_a_pseudonym() {
             let page = overheard.get(other, &format!("{path}/comments")).await;
             assert_eq!(page["comments"][0]["replies"][0]["author"], discussion["author"]);
             overheard.get(other, &comment_path).await;
+            if other.token.is_some() {
+                overheard.get(other, "/notifications").await;
+            }
         }
         let poll = format!("/poll?queue_id={}&last_event_id={start}&timeout=0", queue.id);
         queue.cursor = overheard.get(&others[1], &poll).await["last_event_id"].as_i64().unwrap();

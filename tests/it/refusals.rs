@@ -98,6 +98,7 @@ impl World {
                 format!("/articles/{}/follow", self.article),
                 json!({ "community_id": self.community, "level": "follow" }),
             ),
+            (Method::POST, "/notifications/read".to_owned(), json!({ "ids": [1] })),
             (Method::POST, "/heartbeat".to_owned(), json!({ "queue_id": self.queue.id })),
             (Method::PUT, format!("/queues/{}/watch", self.queue.id), json!({ "community_ids": [self.community] })),
         ]
@@ -270,6 +271,7 @@ async fn ids_that_cannot_be_or_are_not_there() {
         (Method::POST, "/articles/{}/read", "article_not_found"),
         (Method::PUT, "/discussions/{}/follow", "discussion_not_found"),
         (Method::PUT, "/articles/{}/follow", "article_not_found"),
+        (Method::GET, "/communities/{}/members", "community_not_found"),
     ];
     for (method, template, code) in paths {
         let body = match (&method, template) {
@@ -396,6 +398,13 @@ async fn queries_that_cannot_be() {
     for query in ["article_id=x", "limit=0", "limit=101", "cursor=0", "cursor=x"] {
         paths.push(format!("/unread?{query}"));
     }
+    for query in ["limit=0", "limit=101", "cursor=0", "cursor=x", "unread=", "unread=1", "unread=true&unread=true"] {
+        paths.push(format!("/notifications?{query}"));
+    }
+    let long = format!("prefix={}", "a".repeat(151));
+    for query in ["prefix=%00", "prefix=a&prefix=b", "article_id=", "article_id=x", &long] {
+        paths.push(format!("/communities/{}/members?{query}", world.community));
+    }
     for query in [
         "".to_owned(),
         "last_event_id=0".to_owned(),
@@ -518,6 +527,9 @@ async fn methods_that_an_address_does_not_take() {
         (format!("/articles/{article}/follow"), "PUT"),
         ("/follows".to_owned(), "GET,HEAD"),
         ("/unread".to_owned(), "GET,HEAD"),
+        ("/notifications".to_owned(), "GET,HEAD"),
+        ("/communities/1/members".to_owned(), "GET,HEAD"),
+        ("/notifications/read".to_owned(), "POST"),
         ("/register".to_owned(), "POST"),
         ("/heartbeat".to_owned(), "POST"),
         ("/poll".to_owned(), "GET,HEAD"),
@@ -658,7 +670,15 @@ impl Nonsense<'_> {
                 self.one_of(&["discussions", "comments"]),
                 self.one_of(&["vote", "read", "unread"])
             ),
-            10 => self.one_of(&["/unread", "/articles/1/read"]).to_owned(),
+            10 => self
+                .one_of(&[
+                    "/unread",
+                    "/articles/1/read",
+                    "/notifications",
+                    "/notifications/read",
+                    "/communities/1/members",
+                ])
+                .to_owned(),
             _ => format!("/{}/{discussion}", self.one_of(&["nothing", "docs", "queues", "articles", "", "health"])),
         };
         if self.rng.random_bool(0.4) {
@@ -694,6 +714,8 @@ impl Nonsense<'_> {
             "",
             "__proto__",
             "comment_ids",
+            "ids",
+            "up_to_id",
         ];
         let mut object = serde_json::Map::new();
         for _ in 0..self.rng.random_range(0..5) {

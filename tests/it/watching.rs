@@ -49,7 +49,7 @@ impl Story {
 async fn watch(client: &Client, communities: &[CommunityId]) -> Queue {
     let answer = client.post("/register", json!({ "watch": communities })).await.expect(200);
     let id = answer["queue_id"].as_str().unwrap().to_owned();
-    Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap() }
+    Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap(), has_notifications: false }
 }
 
 /// What the queue gets of a community after `cursor`: the topics of discussions, and the new kinds.

@@ -120,7 +120,7 @@ pub(crate) async fn page(
                   case when may_read(c.kind, m.role, $2, v.is_active) then array(select "#,
         r#"
                         from (select id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, created_at, updated_at,
-                                     deleted_at, upvotes, downvotes, case when id in (select id from shown) then text else '' end as text
+                                     mentioned_users, mentioned_pseudonyms, deleted_at, upvotes, downvotes, case when id in (select id from shown) then text else '' end as text
                               from comments
                               where discussion_id = $1
                                 and id in (select id from shown union select parent_id from shown union select root_id from shown)
