@@ -256,6 +256,8 @@ fn example_of(property: &str, tag: &str) -> Value {
         "kind" => json!("reply"),
         "ids" => json!([31]),
         "role" => json!("member"),
+        "kind" => json!("private"),
+        "previous_kind" => json!("public"),
         "timestamp" => json!("2025-08-09T12:34:56Z"),
         // parent_id, previous_role, edited_at, resolved_at and resolved_by. If null does not suit another property, a test fails.
         _ => Value::Null,

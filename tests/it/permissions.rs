@@ -139,11 +139,11 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
         ),
         (
             (Method::PUT, format!("{of_discussion}/follow"), json!({ "level": "follow" })),
-            at_discussion.write(kind, who).unwrap_or((200, None)),
+            at_discussion.mark(kind, who).unwrap_or((200, None)),
         ),
         (
             (Method::PUT, format!("/articles/{article}/follow"), json!({ "community_id": community, "level": "mute" })),
-            in_community.write(kind, who).unwrap_or((200, None)),
+            in_community.mark(kind, who).unwrap_or((200, None)),
         ),
         (
             (Method::POST, format!("{of_discussion}/unread"), json!({})),
