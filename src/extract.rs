@@ -6,6 +6,7 @@ use axum::{
     http::{StatusCode, header, request::Parts},
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 
 use crate::{
     error::{ApiError, ErrorCode},
@@ -69,9 +70,12 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner();
+        let name = if path == "." { "body" } else { &path };
         if cause.is_data() {
-            let name = if path == "." { "body" } else { &path };
             ApiError::invalid_field(name, without_position(&cause))
+        } else if serde_json::from_slice::<Value>(body).is_ok() {
+            // For serde, a number in place of a name is no JSON.
+            ApiError::invalid_field(name, "has another type")
         } else {
             malformed(cause)
         }

@@ -93,6 +93,10 @@ id!(
     PseudonymId
 );
 id!(
+    /// A notification.
+    NotificationId
+);
+id!(
     /// An event's number in the total order of events. The numbers are contiguous and begin at 1.
     EventId
 );

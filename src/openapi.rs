@@ -109,6 +109,8 @@ fn refusals(call: Call) -> Responses {
         (name = "votes", description = "Votes on discussions and comments"),
         (name = "reads", description = "What members have read"),
         (name = "follows", description = "What members want to hear of"),
+        (name = "notifications", description = "What concerns one user"),
+        (name = "mentions", description = "Whom a text may mention"),
         (name = "realtime", description = "Register, poll, heartbeat"),
         (name = "session", description = "Browser sessions in place of bearer tokens"),
     ),
@@ -140,7 +142,21 @@ pub(crate) fn finish(document: utoipa::openapi::OpenApi) -> Value {
         schemas.remove("i64");
     }
     inline_ids(&mut document);
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(leave_out_body);
     document
+}
+
+/// The derives make of a body that may be left out one that may be null.
+fn leave_out_body(operation: &mut Value) {
+    let Some(body) = operation.get_mut("requestBody") else { return };
+    let Some(schema) = body.pointer_mut("/content/application~1json/schema") else { return };
+    let parts = schema["oneOf"].as_array();
+    let Some([part, null]) = parts.map(Vec::as_slice) else { return };
+    if null["type"] == "null" {
+        *schema = part.clone();
+        body["required"] = json!(false);
+    }
 }
 
 /// The ids' types go by the name of `i64`, which the derives take for a schema of that name.
@@ -199,6 +215,9 @@ fn name_events(schemas: &mut Map<String, Value>) {
         "ReadState",
         "ReadStateChange",
         "FollowChange",
+        "NewNotification",
+        "NotificationsRead",
+        "NotificationsWithdrawn",
     ] {
         schemas.remove(part);
     }
@@ -217,6 +236,7 @@ fn example_of(property: &str, tag: &str) -> Value {
         "topic" => json!("Sample size"),
         "text" => json!("Is **n = 12** enough?"),
         "author" => json!({ "id": 9, "username": "ada", "avatar_url": null }),
+        "mentions" => json!([{ "id": 12, "username": "grace", "avatar_url": null }]),
         "is_resolved" => json!(false),
         "comment_count" => json!(3),
         "comment_version" => json!(3),
@@ -232,7 +252,12 @@ fn example_of(property: &str, tag: &str) -> Value {
         "downvotes" => json!(0),
         "value" => json!(1),
         "user_id" => json!(9),
+        "notification_id" => json!(31),
+        "kind" => json!("reply"),
+        "ids" => json!([31]),
         "role" => json!("member"),
+        "kind" => json!("private"),
+        "previous_kind" => json!("public"),
         "timestamp" => json!("2025-08-09T12:34:56Z"),
         // parent_id, previous_role, edited_at, resolved_at and resolved_by. If null does not suit another property, a test fails.
         _ => Value::Null,

@@ -30,8 +30,9 @@ use crate::{
     error::{ApiError, ErrorCode},
     follows, health,
     limits::{self, Limits},
+    mentions,
     metrics::{self, Label},
-    openapi, reads,
+    notifications, openapi, reads,
     realtime::{self, RealtimeState},
     request_id::{self, REQUEST_ID},
     state::AppState,
@@ -59,7 +60,9 @@ fn documented() -> Documented {
         .merge(comments::routes())
         .merge(votes::routes())
         .merge(reads::routes())
-        .merge(follows::routes());
+        .merge(follows::routes())
+        .merge(notifications::routes())
+        .merge(mentions::routes());
     let (features, mut document) = features.split_for_parts();
     let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
     let (realtime, of_realtime) = realtime::routes().split_for_parts();

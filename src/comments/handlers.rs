@@ -14,11 +14,14 @@ use crate::{
         access::{self, CommentingAccess},
     },
     authors,
+    directory::Role,
     error::{ApiError, ErrorCode, Result},
-    events::{Change, WrittenComment, outbox::UncountedChange},
+    events::{Change, NotificationKind, WrittenComment, outbox::UncountedChange},
     extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{CommentId, DiscussionId},
+    mentions::{self, store::ChangedMentions},
+    notifications::{self, store::Cause},
     openapi::{ChangeErrors, ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -102,9 +105,9 @@ async fn try_create(
     new: &NewComment,
 ) -> Result<Option<Response>> {
     let access = access::discussion_to_comment_in(&state.db, viewer, discussion).await?;
-    let CommentingAccess { community_id, article_id, is_pseudonymous, comment_id, now, author } = access;
+    let CommentingAccess { community_id, article_id, role, is_pseudonymous, comment_id, now, author } = access;
 
-    // Without an idempotency key, and if the author is known, the transaction is one statement.
+    // Without an idempotency key and mentions, and if the author is known, the transaction is one statement.
     let mut write = state.db.write();
     let route = format!("POST /discussions/{discussion}/comments");
     let ticket = match idempotency::claim(&mut write, viewer, key.clone(), &route, new).await? {
@@ -122,11 +125,15 @@ async fn try_create(
         Some(author) => author,
         None => authors::store::resolve(&mut write, viewer.user_id, community_id, article_id, is_pseudonymous).await?,
     };
+    let mentions = mentions::store::resolve(&mut write, community_id, article_id, &new.text).await?;
     let depth = parent.as_ref().map_or(1, |parent| parent.depth);
-    let comment = Comment::new(comment_id, discussion, depth, new, author.author.clone(), now);
+    let shown = mentions.shown.clone();
+    let comment =
+        Comment::new(comment_id, discussion, depth, new, author.author.clone(), shown, now).shown_to_author(role);
     ticket.keep(&mut write, comment_id.get()).await?;
     let event = UncountedChange::NewComment(WrittenComment { comment: comment.state(community_id, article_id), depth });
-    match store::insert(write.last(), &comment, parent.as_ref(), viewer.user_id, &author, &event).await? {
+    let user = viewer.user_id;
+    match store::insert(write.last(), &comment, parent.as_ref(), user, &author, &mentions, &event).await? {
         Inserted::Done => Ok(Some(idempotency::created(&comment))),
         Inserted::Nothing if store::is_live(&state.db, discussion).await? => Ok(None),
         Inserted::Nothing => Err(ErrorCode::DiscussionDeleted.into()),
@@ -167,14 +174,21 @@ pub(super) async fn update(
         return Err(ErrorCode::NotAuthor.into());
     }
     let mut write = state.db.write();
-    let LockedComment { comment, community_id, article_id } =
-        store::lock(&mut write, id).await?.ok_or(ErrorCode::CommentDeleted)?;
+    let locked = store::lock(&mut write, id).await?.ok_or(ErrorCode::CommentDeleted)?;
+    let LockedComment { comment, community_id, article_id, mentioned_users, mentioned_pseudonyms } = locked;
+    let comment = comment.shown_to_author(found.role);
     Expected { if_match, if_updated_at: patch.if_updated_at }.check(&comment)?;
     if comment.text.as_ref() == Some(&text) {
         return Ok(WithETag(comment));
     }
-    let comment = store::update(&mut write, comment, text).await?;
+    let mentions = mentions::store::resolve(&mut write, community_id, article_id, &text).await?;
+    let changed = ChangedMentions::new(mentioned_users.as_deref(), mentioned_pseudonyms.as_deref(), &mentions);
+    let comment = store::update(&mut write, comment, text, mentions).await?;
     write.emit(&Change::UpdatedComment(comment.state(community_id, article_id))).await?;
+    let (discussion_id, author_id) = (comment.discussion_id, viewer.user_id);
+    let cause = Cause { community_id, article_id, discussion_id, comment_id: Some(id), author_id };
+    mentions::store::withdraw(&mut write, discussion_id, Some(id), &changed).await?;
+    notifications::store::notify(&mut write, &cause, NotificationKind::Mention, &changed.added).await?;
     write.commit().await?;
     Ok(WithETag(comment))
 }
@@ -192,7 +206,7 @@ pub(super) async fn delete(
     PathId(id): PathId<CommentId>,
 ) -> Result<StatusCode> {
     let found = access::comment_to_write(&state.db, &viewer, id).await?;
-    if found.author_id != viewer.user_id && !found.role.moderates() {
+    if found.author_id != viewer.user_id && !found.role.is_some_and(Role::moderates) {
         return Err(ErrorCode::NotAuthor.into());
     }
     let mut write = state.db.write();
@@ -208,6 +222,16 @@ pub(super) async fn delete(
             timestamp: deleted.deleted_at,
         };
         write.emit(&change).await?;
+        if found.author_id != viewer.user_id {
+            let cause = Cause {
+                community_id: deleted.community_id,
+                article_id: deleted.article_id,
+                discussion_id: deleted.discussion_id,
+                comment_id: Some(id),
+                author_id: viewer.user_id,
+            };
+            notifications::store::notify(&mut write, &cause, NotificationKind::Moderation, &[found.author_id]).await?;
+        }
         write.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     authors::Author,
+    directory::Role,
     discussions::model::ViewerInfo,
     error::Result,
     events::{CommentState, VoteValue},
@@ -24,7 +25,7 @@ pub(crate) const MAX_DEPTH: i16 = 3;
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": 456, "discussion_id": 77, "parent_id": null, "depth": 1, "text": "Nice article!",
-    "author": { "id": 9, "username": "ada", "avatar_url": null }, "upvotes": 2, "downvotes": 0, "own_vote": 1, "is_unread": false,
+    "author": { "id": 9, "username": "ada", "avatar_url": null }, "mentions": [], "upvotes": 2, "downvotes": 0, "own_vote": 1, "is_unread": false,
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null, "deleted_at": null
 }))]
 pub(crate) struct Comment {
@@ -43,11 +44,13 @@ pub(crate) struct Comment {
     /// Who wrote it; null in a tombstone.
     #[schema(required)]
     pub author: Option<Author>,
+    /// Whom the text mentions by `@handle`, members by their names before pseudonyms; nobody in a tombstone.
+    pub mentions: Vec<Author>,
     /// The number of votes up.
     pub upvotes: i64,
     /// The number of votes down.
     pub downvotes: i64,
-    /// The viewer's own vote; null if they are no signed-in member.
+    /// The viewer's own vote; null if they may not vote.
     #[schema(required)]
     pub own_vote: Option<VoteValue>,
     /// Whether the viewer has not read it yet; null if they are no signed-in member.
@@ -73,6 +76,7 @@ impl Comment {
         depth: i16,
         new: &NewComment,
         author: Author,
+        mentions: Vec<Author>,
         now: DateTime<Utc>,
     ) -> Self {
         Self {
@@ -82,6 +86,7 @@ impl Comment {
             depth,
             text: Some(new.text.clone()),
             author: Some(author),
+            mentions,
             upvotes: 0,
             downvotes: 0,
             own_vote: Some(VoteValue::None),
@@ -90,6 +95,14 @@ impl Comment {
             updated_at: now,
             edited_at: None,
             deleted_at: None,
+        }
+    }
+
+    /// A comment as its author sees it. What only members are told is null without a role.
+    pub(crate) fn shown_to_author(self, role: Option<Role>) -> Self {
+        match role {
+            Some(_) => self,
+            None => Self { is_unread: None, ..self },
         }
     }
 
@@ -103,6 +116,7 @@ impl Comment {
             parent_id: self.parent_id,
             text: self.text.clone(),
             author: self.author.clone(),
+            mentions: self.mentions.clone(),
             upvotes: self.upvotes,
             downvotes: self.downvotes,
             edited_at: self.edited_at,
@@ -224,7 +238,7 @@ impl CommentWindow {
 #[schema(example = json!({
     "comments": [{
         "id": 456, "discussion_id": 77, "parent_id": null, "depth": 1, "text": "Nice article!",
-        "author": { "id": 9, "username": "ada", "avatar_url": null }, "upvotes": 2, "downvotes": 0, "own_vote": 1, "is_unread": false,
+        "author": { "id": 9, "username": "ada", "avatar_url": null }, "mentions": [], "upvotes": 2, "downvotes": 0, "own_vote": 1, "is_unread": false,
         "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null, "deleted_at": null,
         "replies": [{
             "id": 457, "discussion_id": 77, "parent_id": 456, "depth": 2, "text": null, "author": null,

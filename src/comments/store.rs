@@ -11,7 +11,9 @@ use crate::{
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
     events::{VoteValue, outbox::UncountedChange},
-    ids::{ArticleId, CommentId, CommunityId, DiscussionId, UserId},
+    ids::{ArticleId, CommentId, CommunityId, DiscussionId, PseudonymId, UserId},
+    mentions::store::Mentions,
+    notifications::store::query_notifying,
 };
 
 composite! {
@@ -37,6 +39,7 @@ composite! {
         username: String = "u.username",
         avatar_url: Option<String> = "u.avatar_url",
         pseudonym: Option<String> = "(select name from pseudonyms where id = k.pseudonym_id)",
+        mentions: Option<Vec<Identity>> = "case when k.mentioned_users is not null or k.mentioned_pseudonyms is not null then array(select row(s.id, s.username, s.avatar_url, s.pseudonym) from shown_mentions(k.mentioned_users, k.mentioned_pseudonyms) s) end",
     }
 }
 
@@ -45,8 +48,8 @@ mod page;
 pub(crate) use self::page::{page, position};
 
 impl CommentRow {
-    /// The comment for a viewer, who may be a member.
-    fn shown_to(self, is_member: bool) -> Comment {
+    /// The comment for a viewer, who may be a member, and may write there.
+    fn shown_to(self, is_member: bool, is_writer: bool) -> Comment {
         let is_live = self.deleted_at.is_none();
         let author = Author::from(Identity {
             user_id: self.author_id,
@@ -61,9 +64,10 @@ impl CommentRow {
             depth: self.depth,
             text: is_live.then_some(self.text),
             author: is_live.then_some(author),
+            mentions: self.mentions.filter(|_| is_live).into_iter().flatten().map(Author::from).collect(),
             upvotes: self.upvotes,
             downvotes: self.downvotes,
-            own_vote: is_member.then(|| self.own_vote.unwrap_or_default()),
+            own_vote: is_writer.then(|| self.own_vote.unwrap_or_default()),
             is_unread: is_member.then(|| self.is_unread.unwrap_or_default()),
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -76,8 +80,8 @@ impl CommentRow {
 /// Reads a comment for `viewer`.
 pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: CommentId) -> Result<Comment> {
     let found = query_comment!(
-        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
-                  case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
+        r#"select c.id as "community_id: CommunityId", c.kind as "kind: Visibility", m.role as "role?: Role",
+                  v.is_active as "viewer_is_active?", case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
         r#" from users u left join comment_votes own on own.comment_id = k.id and own.user_id = $2
                        where u.id = k.author_id) end as "comment: CommentRow"
            from comments k
@@ -94,10 +98,15 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Co
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::CommentNotFound)?;
-    CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
-        .may_read(viewer, ErrorCode::CommentNotFound)?;
+    let access = CommunityAccess {
+        community_id: found.community_id,
+        visibility: found.kind,
+        role: found.role,
+        viewer_is_active: found.viewer_is_active,
+    };
+    access.may_read(viewer, ErrorCode::CommentNotFound)?;
     let comment = found.comment.ok_or_else(|| ApiError::internal("the statement read no comment for a reader"))?;
-    Ok(comment.shown_to(found.role.is_some()))
+    Ok(comment.shown_to(found.role.is_some(), access.is_writer(viewer)))
 }
 
 /// What a reply needs to know of the comment that it replies to.
@@ -106,13 +115,15 @@ pub(crate) struct Parent {
     pub root_id: CommentId,
     /// The depth of the reply.
     pub depth: i16,
+    /// Who wrote the comment.
+    pub author_id: UserId,
 }
 
 /// Reads the comment to reply to in `discussion`. `parent_not_found` if it is not in that discussion, `comment_deleted`, or
 /// `comment_too_deep` if it is at the deepest level.
 pub(crate) async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id: CommentId) -> Result<Parent> {
     let row = sqlx::query!(
-        r#"select root_id as "root_id: CommentId", depth, deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
+        r#"select root_id as "root_id: CommentId", depth, author_id as "author_id: UserId", deleted_at is not null as "is_deleted!" from comments where discussion_id = $1 and id = $2"#,
         discussion as _,
         id as _
     )
@@ -125,7 +136,7 @@ pub(crate) async fn parent(db: impl PgExecutor<'_>, discussion: DiscussionId, id
     if row.depth >= MAX_DEPTH {
         return Err(ApiError::from(ErrorCode::CommentTooDeep).field("parent_id", "is itself at the third level"));
     }
-    Ok(Parent { root_id: row.root_id, depth: row.depth + 1 })
+    Ok(Parent { root_id: row.root_id, depth: row.depth + 1, author_id: row.author_id })
 }
 
 /// Whether [`insert`] has written.
@@ -138,8 +149,8 @@ pub(crate) enum Inserted {
     Nothing,
 }
 
-/// Writes a comment by `user` into a live discussion, counts it, and adds its event to the outbox. All of that is one statement,
-/// because sqlx sends one statement a round trip.
+/// Writes a comment by `user` into a live discussion, counts it, adds its event to the outbox, and notifies those whom it mentions and
+/// the authors of the comment that it replies to and of the discussion. All of that is one statement, because sqlx sends one statement a round trip.
 ///
 /// The statement adds the discussion's new `comment_count` and `comment_version` to the event, as nobody knows them before.
 ///
@@ -152,9 +163,10 @@ pub(crate) async fn insert(
     parent: Option<&Parent>,
     user: UserId,
     author: &ResolvedAuthor,
+    mentions: &Mentions,
     event: &UncountedChange,
 ) -> Result<Inserted> {
-    let inserted = sqlx::query!(
+    let inserted = query_notifying!(
         r#"with author as (
                select from users u
                where u.id = $6 and ($7::bigint is not null or (u.username = $10 and u.avatar_url is not distinct from $11))
@@ -163,18 +175,30 @@ pub(crate) async fn insert(
                update discussions set comment_count = comment_count + 1
                where id = $1 and deleted_at is null and exists (select from author)
                  and $9 > clock_timestamp() - interval '1 minute'
-               returning comment_count, comment_version
+               returning comment_count, comment_version, author_id
            ), inserted as (
-               insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at)
+               insert into comments (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at,
+                                     mentioned_users, mentioned_pseudonyms)
                overriding system value
-               select $2::bigint, $1, coalesce($3, $2::bigint), $4, $5, $6, $7, $8, $9, $9 from counted
+               select $2::bigint, $1, coalesce($3, $2::bigint), $4, $5, $6, $7, $8, $9, $9, $17, $18 from counted
                returning id
            ), emitted as (
                insert into outbox (community_id, type, payload)
                select $12, $13, ($14::text::jsonb || jsonb_build_object('comment_count', comment_count, 'comment_version', comment_version))::json
                from counted
-           )
-           select id from inserted"#,
+               returning community_id
+           ), cause as (
+               select community_id, $15::bigint as article_id, $1::bigint as discussion_id, $2::bigint as comment_id,
+                      $6::bigint as author_id, $9::timestamptz as created_at
+               from emitted
+           ), recipients as (
+               select unnest($19::bigint[]) as user_id, 'mention' as kind
+               union all
+               select $16::bigint, 'reply'
+               union all
+               select author_id, 'comment' from counted
+           )"#,
+        " select id from inserted",
         comment.discussion_id as _,
         comment.id as _,
         parent.map(|parent| parent.root_id) as _,
@@ -188,7 +212,12 @@ pub(crate) async fn insert(
         author.author.avatar_url(),
         event.community_id() as _,
         event.kind(),
-        event.payload()?
+        event.payload()?,
+        event.article_id() as _,
+        parent.map(|parent| parent.author_id) as _,
+        mentions.users() as _,
+        mentions.pseudonyms() as _,
+        &mentions.recipients() as _
     )
     .fetch_optional(last)
     .await?;
@@ -209,6 +238,8 @@ pub(crate) struct LockedComment {
     pub comment: Comment,
     pub community_id: CommunityId,
     pub article_id: ArticleId,
+    pub mentioned_users: Option<Vec<UserId>>,
+    pub mentioned_pseudonyms: Option<Vec<PseudonymId>>,
 }
 
 /// Locks a comment and reads it for its author, who has no vote on it and has read it. None if it is deleted. The statement holds the
@@ -216,7 +247,8 @@ pub(crate) struct LockedComment {
 pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<LockedComment>> {
     let found = query_comment!(
         "select ",
-        r#" as "comment!: CommentRow", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId"
+        r#" as "comment!: CommentRow", d.community_id as "community_id: CommunityId", d.article_id as "article_id: ArticleId",
+                  k.mentioned_users as "mentioned_users: Vec<UserId>", k.mentioned_pseudonyms as "mentioned_pseudonyms: Vec<PseudonymId>"
            from comments k
            join discussions d on d.id = k.discussion_id
            join users u on u.id = k.author_id
@@ -230,25 +262,31 @@ pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<Lock
     .fetch_optional(write)
     .await?;
     Ok(found.map(|row| LockedComment {
-        comment: row.comment.shown_to(true),
+        comment: row.comment.shown_to(true, true),
         community_id: row.community_id,
         article_id: row.article_id,
+        mentioned_users: row.mentioned_users,
+        mentioned_pseudonyms: row.mentioned_pseudonyms,
     }))
 }
 
 /// Changes the text of a comment that [`lock`] has locked.
-pub(crate) async fn update(write: &mut Write, comment: Comment, text: String) -> Result<Comment> {
+pub(crate) async fn update(write: &mut Write, comment: Comment, text: String, mentions: Mentions) -> Result<Comment> {
     // The clock may be set back. The version must be another one nevertheless.
     let updated_at = sqlx::query_scalar!(
-        "update comments set text = $2, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
+        "update comments
+         set text = $2, mentioned_users = $3, mentioned_pseudonyms = $4,
+             updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
          where id = $1
          returning updated_at",
         comment.id as _,
-        text
+        text,
+        mentions.users() as _,
+        mentions.pseudonyms() as _
     )
     .fetch_one(write)
     .await?;
-    Ok(Comment { text: Some(text), updated_at, edited_at: Some(updated_at), ..comment })
+    Ok(Comment { text: Some(text), mentions: mentions.shown, updated_at, edited_at: Some(updated_at), ..comment })
 }
 
 /// What the event of a deleted comment shows.
@@ -278,7 +316,8 @@ pub(crate) async fn delete(write: &mut Write, id: CommentId) -> Result<Option<De
     .await?;
     let row = sqlx::query!(
         r#"with deleted as (
-               update comments set text = '', deleted_at = clock_timestamp()
+               update comments
+               set text = '', mentioned_users = null, mentioned_pseudonyms = null, deleted_at = clock_timestamp()
                where id = $1 and deleted_at is null
                returning parent_id, deleted_at
            ), counted as (

@@ -23,6 +23,15 @@ pub enum Visibility {
     Private,
     /// Members read and write. Others must not learn that it exists.
     Hidden,
+    /// Anyone reads; anyone signed in writes.
+    Open,
+}
+
+impl Visibility {
+    /// Whether anyone may read, and so watch, the community.
+    pub fn is_readable_by_anyone(self) -> bool {
+        matches!(self, Self::Public | Self::Open)
+    }
 }
 
 /// The role of a member. Members and reviewers may do the same here.

@@ -14,10 +14,12 @@ use crate::{
     authors,
     directory::Role,
     error::{ErrorCode, Result},
-    events::Change,
+    events::{Change, NotificationKind},
     extract::{JsonBody, PathId, Query},
     idempotency::{self, Claim, IdempotencyKey},
     ids::{ArticleId, CommunityId, DiscussionId},
+    mentions::{self, store::ChangedMentions},
+    notifications::{self, store::Cause},
     openapi::{ChangeErrors, ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -78,8 +80,18 @@ pub(super) async fn create(
     let user = viewer.user_id;
     let author =
         authors::store::resolve(&mut write, user, new.community_id, article, placement.is_pseudonymous).await?;
-    let discussion = store::insert(&mut write, user, article, &new, author).await?;
+    let mentions = mentions::store::resolve(&mut write, new.community_id, article, &new.text).await?;
+    let discussion =
+        store::insert(&mut write, user, article, &new, author, &mentions).await?.shown_to_author(placement.role);
     write.emit(&Change::NewDiscussion(discussion.state())).await?;
+    let cause = Cause {
+        community_id: new.community_id,
+        article_id: article,
+        discussion_id: discussion.id,
+        comment_id: None,
+        author_id: user,
+    };
+    notifications::store::notify_of_discussion(&mut write, &cause, &mentions.recipients()).await?;
     ticket.keep(&mut write, discussion.id.get()).await?;
     write.commit().await?;
     Ok(idempotency::created(&discussion))
@@ -119,12 +131,13 @@ pub(super) async fn update(
         if patch.needs_author() {
             return Err(ErrorCode::NotAuthor.into());
         }
-        if found.role != Role::Admin {
+        if found.role != Some(Role::Admin) {
             return Err(ErrorCode::NotAllowed.into());
         }
     }
     let mut write = state.db.write();
-    let locked = store::lock(&mut write, viewer.user_id, id).await?.ok_or(ErrorCode::DiscussionDeleted)?;
+    let locked = store::lock(&mut write, viewer.user_id, found.role.is_some(), id).await?;
+    let locked = locked.ok_or(ErrorCode::DiscussionDeleted)?;
     Expected { if_match, if_updated_at: patch.if_updated_at }.check(&locked.discussion)?;
     if !patch.changes(&locked.discussion) {
         return Ok(WithETag(locked.discussion));
@@ -134,8 +147,21 @@ pub(super) async fn update(
         true => resolver(&mut write, &locked, viewer.user_id, found.is_pseudonymous).await?,
         false => None,
     };
-    let discussion = store::update(&mut write, locked.discussion, &patch, resolver).await?;
+    let (community_id, article_id) = (found.community_id, found.article_id);
+    let new_text = patch.text.as_deref().filter(|text| Some(*text) != locked.discussion.text.as_deref());
+    let mentions = match new_text {
+        Some(text) => Some(mentions::store::resolve(&mut write, community_id, article_id, text).await?),
+        None => None,
+    };
+    let (users, pseudonyms) = (locked.mentioned_users.as_deref(), locked.mentioned_pseudonyms.as_deref());
+    let changed = mentions.as_ref().map(|now| ChangedMentions::new(users, pseudonyms, now));
+    let discussion = store::update(&mut write, locked.discussion, &patch, resolver, mentions).await?;
     write.emit(&Change::UpdatedDiscussion(discussion.state())).await?;
+    if let Some(changed) = changed {
+        let cause = Cause { community_id, article_id, discussion_id: id, comment_id: None, author_id: viewer.user_id };
+        mentions::store::withdraw(&mut write, id, None, &changed).await?;
+        notifications::store::notify(&mut write, &cause, NotificationKind::Mention, &changed.added).await?;
+    }
     write.commit().await?;
     Ok(WithETag(discussion))
 }
@@ -153,7 +179,7 @@ pub(super) async fn delete(
     PathId(id): PathId<DiscussionId>,
 ) -> Result<StatusCode> {
     let found = access::discussion_to_write(&state.db, &viewer, id).await?;
-    if found.author_id != viewer.user_id && !found.role.moderates() {
+    if found.author_id != viewer.user_id && !found.role.is_some_and(Role::moderates) {
         return Err(ErrorCode::NotAuthor.into());
     }
     let mut write = state.db.write();
@@ -161,6 +187,11 @@ pub(super) async fn delete(
         let (community_id, article_id) = (found.community_id, found.article_id);
         let change = Change::DeletedDiscussion { community_id, article_id, discussion_id: id, timestamp };
         write.emit(&change).await?;
+        if found.author_id != viewer.user_id {
+            let cause =
+                Cause { community_id, article_id, discussion_id: id, comment_id: None, author_id: viewer.user_id };
+            notifications::store::notify(&mut write, &cause, NotificationKind::Moderation, &[found.author_id]).await?;
+        }
         write.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)

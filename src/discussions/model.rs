@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
-    "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
+    "author": { "id": 9, "username": "ada", "avatar_url": null }, "mentions": [], "is_resolved": false, "comment_count": 3,
     "upvotes": 2, "downvotes": 0, "own_vote": 1,
     "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3, "follow_level": "default", "has_written": true, "is_followed": true,
     "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null,
@@ -40,6 +40,8 @@ pub(crate) struct Discussion {
     /// Who wrote it; null in a tombstone.
     #[schema(required)]
     pub author: Option<Author>,
+    /// Whom the text mentions by `@handle`, members by their names before pseudonyms; nobody in a tombstone.
+    pub mentions: Vec<Author>,
     /// Whether it is resolved.
     pub is_resolved: bool,
     /// The number of comments in it that are not deleted.
@@ -48,7 +50,7 @@ pub(crate) struct Discussion {
     pub upvotes: i64,
     /// The number of votes down.
     pub downvotes: i64,
-    /// The viewer's own vote; null if they are no signed-in member.
+    /// The viewer's own vote; null if they may not vote.
     #[schema(required)]
     pub own_vote: Option<VoteValue>,
     /// Whether the viewer has not read its text yet; null if they are no signed-in member.
@@ -97,6 +99,7 @@ impl Discussion {
         article_id: ArticleId,
         new: &NewDiscussion,
         author: Author,
+        mentions: Vec<Author>,
         is_followed: bool,
         now: DateTime<Utc>,
     ) -> Self {
@@ -107,6 +110,7 @@ impl Discussion {
             topic: Some(new.topic.clone()),
             text: Some(new.text.clone()),
             author: Some(author),
+            mentions,
             is_resolved: false,
             comment_count: 0,
             upvotes: 0,
@@ -128,6 +132,21 @@ impl Discussion {
         }
     }
 
+    /// A new discussion as its author sees it. What only members are told is null without a role.
+    pub(crate) fn shown_to_author(self, role: Option<Role>) -> Self {
+        match role {
+            Some(_) => self,
+            None => Self {
+                is_unread: None,
+                unread_count: None,
+                follow_level: None,
+                has_written: None,
+                is_followed: None,
+                ..self
+            },
+        }
+    }
+
     /// The discussion as its events show it.
     pub(crate) fn state(&self) -> DiscussionState {
         DiscussionState {
@@ -137,6 +156,7 @@ impl Discussion {
             topic: self.topic.clone(),
             text: self.text.clone(),
             author: self.author.clone(),
+            mentions: self.mentions.clone(),
             is_resolved: self.is_resolved,
             comment_count: self.comment_count,
             upvotes: self.upvotes,
@@ -186,7 +206,7 @@ pub(crate) struct ViewerMembership {
 #[schema(example = json!({
     "discussions": [{
         "id": 77, "community_id": 42, "article_id": 789, "topic": "Sample size", "text": "Is **n = 12** enough?",
-        "author": { "id": 9, "username": "ada", "avatar_url": null }, "is_resolved": false, "comment_count": 3,
+        "author": { "id": 9, "username": "ada", "avatar_url": null }, "mentions": [], "is_resolved": false, "comment_count": 3,
         "upvotes": 2, "downvotes": 0, "own_vote": 1,
         "is_unread": false, "unread_count": 2, "first_unread_comment_id": 455, "comment_version": 3,
         "follow_level": "default", "has_written": true, "is_followed": true,

@@ -17,6 +17,7 @@ use crate::{
     error::{ApiError, ErrorCode, Result},
     events::{FollowLevel, VoteValue},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, PseudonymId, UserId},
+    mentions::{self, store::Mentions},
     page::{self, PAGE_BYTES},
 };
 
@@ -52,12 +53,13 @@ composite! {
         username: String = "u.username",
         avatar_url: Option<String> = "u.avatar_url",
         pseudonym: Option<String> = "(select name from pseudonyms where id = d.pseudonym_id)",
+        mentions: Option<Vec<Identity>> = "case when d.mentioned_users is not null or d.mentioned_pseudonyms is not null then array(select row(s.id, s.username, s.avatar_url, s.pseudonym) from shown_mentions(d.mentioned_users, d.mentioned_pseudonyms) s) end",
     }
 }
 
 impl DiscussionRow {
-    /// The discussion for a viewer, who may be a member.
-    fn shown_to(self, is_member: bool) -> Discussion {
+    /// The discussion for a viewer, who may be a member, and may write there.
+    fn shown_to(self, is_member: bool, is_writer: bool) -> Discussion {
         let is_live = self.deleted_at.is_none();
         let follow_level = self.follow_level.unwrap_or_default();
         let has_written = self.has_written.unwrap_or_default();
@@ -75,11 +77,12 @@ impl DiscussionRow {
             topic: is_live.then_some(self.topic),
             text: is_live.then_some(self.text),
             author: is_live.then_some(author),
+            mentions: self.mentions.filter(|_| is_live).into_iter().flatten().map(Author::from).collect(),
             is_resolved: self.is_resolved,
             comment_count: self.comment_count,
             upvotes: self.upvotes,
             downvotes: self.downvotes,
-            own_vote: is_member.then(|| self.own_vote.unwrap_or_default()),
+            own_vote: is_writer.then(|| self.own_vote.unwrap_or_default()),
             is_unread: is_member.then(|| self.is_unread.unwrap_or_default()),
             unread_count: is_member.then(|| self.unread_count.unwrap_or_default()),
             first_unread_comment_id: self.first_unread_comment_id,
@@ -121,6 +124,17 @@ struct Placement {
     /// When the viewer joined.
     joined_at: Option<DateTime<Utc>>,
     article_level: Option<FollowLevel>,
+}
+
+impl Placement {
+    fn access(&self) -> CommunityAccess {
+        CommunityAccess {
+            community_id: self.community_id,
+            visibility: self.visibility,
+            role: self.role,
+            viewer_is_active: self.viewer_is_active,
+        }
+    }
 }
 
 /// Reads a page of the article's discussions, newest first: those of `community`, or of all communities that the viewer may read.
@@ -200,16 +214,12 @@ pub(crate) async fn page(
     let page = page.ok_or(sqlx::Error::RowNotFound)?;
     may_read(viewer, community, page.requested, &page.placements)?;
 
-    let is_member = |community: CommunityId| {
-        page.placements.iter().any(|placement| placement.community_id == community && placement.role.is_some())
+    let shown = |row: DiscussionRow| {
+        let access = page.placements.iter().map(Placement::access).find(|one| one.community_id == row.community_id);
+        let is_member = access.is_some_and(|access| access.role.is_some());
+        row.shown_to(is_member, access.is_some_and(|access| access.is_writer(viewer)))
     };
-    let mut discussions: Vec<Discussion> = found
-        .into_iter()
-        .map(|row| {
-            let is_member = is_member(row.community_id);
-            row.shown_to(is_member)
-        })
-        .collect();
+    let mut discussions: Vec<Discussion> = found.into_iter().map(shown).collect();
     discussions.sort_unstable_by_key(|discussion| Reverse(discussion.id));
     let fitting = page::fitting(discussions.iter(), limit as usize, PAGE_BYTES, |one| {
         one.topic.iter().chain(&one.text).map(String::as_str)
@@ -228,11 +238,6 @@ fn may_read(
     requested: Option<Visibility>,
     placements: &[Placement],
 ) -> Result<()> {
-    let access = |placement: &Placement| CommunityAccess {
-        visibility: placement.visibility,
-        role: placement.role,
-        viewer_is_active: placement.viewer_is_active,
-    };
     if community.is_some() {
         let Some(placement) = placements.first() else {
             // The answer must not tell whether the article is in a hidden community.
@@ -242,11 +247,11 @@ fn may_read(
             }
             .into());
         };
-        return access(placement).may_read(viewer, ErrorCode::CommunityNotFound);
+        return placement.access().may_read(viewer, ErrorCode::CommunityNotFound);
     }
     let mut refusal = ErrorCode::ArticleNotFound.into();
     for placement in placements {
-        match access(placement).may_read(viewer, ErrorCode::ArticleNotFound) {
+        match placement.access().may_read(viewer, ErrorCode::ArticleNotFound) {
             Ok(()) => return Ok(()),
             Err(error) if error.code() != ErrorCode::ArticleNotFound => refusal = error,
             Err(_) => {}
@@ -267,8 +272,8 @@ fn viewer_info(viewer: Option<&Viewer>, placements: Vec<Placement>) -> Option<Vi
 /// Reads a discussion for `viewer`.
 pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: DiscussionId) -> Result<Discussion> {
     let found = query_discussion!(
-        r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
-                  case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
+        r#"select c.id as "community_id: CommunityId", c.kind as "kind: Visibility", m.role as "role?: Role",
+                  v.is_active as "viewer_is_active?", case when may_read(c.kind, m.role, $2, v.is_active) then (select "#,
         r#" from users u
                        left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
                        left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
@@ -292,11 +297,16 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Di
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
-        .may_read(viewer, ErrorCode::DiscussionNotFound)?;
+    let access = CommunityAccess {
+        community_id: found.community_id,
+        visibility: found.kind,
+        role: found.role,
+        viewer_is_active: found.viewer_is_active,
+    };
+    access.may_read(viewer, ErrorCode::DiscussionNotFound)?;
     let discussion =
         found.discussion.ok_or_else(|| ApiError::internal("the statement read no discussion for a reader"))?;
-    Ok(discussion.shown_to(found.role.is_some()))
+    Ok(discussion.shown_to(found.role.is_some(), access.is_writer(viewer)))
 }
 
 /// Writes a discussion by `user`.
@@ -306,21 +316,26 @@ pub(crate) async fn insert(
     article: ArticleId,
     new: &NewDiscussion,
     author: ResolvedAuthor,
+    mentions: &Mentions,
 ) -> Result<Discussion> {
     let row = sqlx::query!(
-        r#"insert into discussions (community_id, article_id, author_id, pseudonym_id, topic, text)
-         values ($1, $2, $3, $4, $5, $6)
+        r#"insert into discussions
+             (community_id, article_id, author_id, pseudonym_id, topic, text, mentioned_users, mentioned_pseudonyms)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
          returning id as "id: DiscussionId", created_at, is_muted(author_id, id, community_id, article_id) as "is_muted!""#,
         new.community_id as _,
         article as _,
         user as _,
         author.pseudonym_id as _,
         new.topic,
-        new.text
+        new.text,
+        mentions.users() as _,
+        mentions.pseudonyms() as _
     )
     .fetch_one(write)
     .await?;
-    Ok(Discussion::new(row.id, article, new, author.author, !row.is_muted, row.created_at))
+    let mentions = mentions.shown.clone();
+    Ok(Discussion::new(row.id, article, new, author.author, mentions, !row.is_muted, row.created_at))
 }
 
 /// A live discussion whose row is locked until the commit, and who is behind the names that it shows.
@@ -330,19 +345,32 @@ pub(super) struct LockedDiscussion {
     pub author_pseudonym_id: Option<PseudonymId>,
     pub resolver_id: Option<UserId>,
     pub resolver_pseudonym_id: Option<PseudonymId>,
+    pub mentioned_users: Option<Vec<UserId>>,
+    pub mentioned_pseudonyms: Option<Vec<PseudonymId>>,
 }
 
-/// Locks a discussion and reads it for a member. None if it is deleted. The author's row is held too, so that a rename comes after the event
-/// that carries the name.
+/// Locks a discussion and reads it for a writer, who may be a member. None if it is deleted. The rows of the author and of those whom it
+/// mentions are held too, so that a rename comes after the event that carries the name.
 ///
 /// Two statements, because a statement that waits for a row reads the others as they were before: a pseudonym under which
 /// somebody has resolved the discussion meanwhile would be missing.
-pub(super) async fn lock(write: &mut Write, member: UserId, id: DiscussionId) -> Result<Option<LockedDiscussion>> {
-    sqlx::query!("select from discussions where id = $1 for no key update", id as _).execute(&mut *write).await?;
+pub(super) async fn lock(
+    write: &mut Write,
+    writer: UserId,
+    is_member: bool,
+    id: DiscussionId,
+) -> Result<Option<LockedDiscussion>> {
+    let mentioned = sqlx::query_scalar!(
+        r#"select mentioned_users as "users: Vec<UserId>" from discussions where id = $1 for no key update"#,
+        id as _
+    );
+    let mentioned = mentioned.fetch_optional(&mut *write).await?.flatten().unwrap_or_default();
+    mentions::store::hold_names(write, &mentioned).await?;
     let found = query_discussion!(
         "select ",
         r#" as "discussion!: DiscussionRow", d.pseudonym_id as "author_pseudonym_id: PseudonymId",
-                  d.resolved_by as "resolver_id: UserId", d.resolved_pseudonym_id as "resolver_pseudonym_id: PseudonymId"
+                  d.resolved_by as "resolver_id: UserId", d.resolved_pseudonym_id as "resolver_pseudonym_id: PseudonymId",
+                  d.mentioned_users as "mentioned_users: Vec<UserId>", d.mentioned_pseudonyms as "mentioned_pseudonyms: Vec<PseudonymId>"
            from discussions d
            join users u on u.id = d.author_id
            left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
@@ -358,7 +386,7 @@ pub(super) async fn lock(write: &mut Write, member: UserId, id: DiscussionId) ->
            where d.id = $1 and d.deleted_at is null
            for share of u"#,
         id as _,
-        member as _
+        writer as _
     )
     .fetch_optional(write)
     .await?;
@@ -367,22 +395,27 @@ pub(super) async fn lock(write: &mut Write, member: UserId, id: DiscussionId) ->
         author_pseudonym_id: row.author_pseudonym_id,
         resolver_id: row.resolver_id,
         resolver_pseudonym_id: row.resolver_pseudonym_id,
-        discussion: row.discussion.shown_to(true),
+        mentioned_users: row.mentioned_users,
+        mentioned_pseudonyms: row.mentioned_pseudonyms,
+        discussion: row.discussion.shown_to(is_member, true),
     }))
 }
 
-/// Changes a discussion that [`lock`] has locked. A trigger sets `edited_at` and `resolved_at` (migration 0012).
+/// Changes a discussion that [`lock`] has locked. `mentions` are those of a new text. A trigger sets `edited_at` and `resolved_at` (migration 0012).
 pub(super) async fn update(
     write: &mut Write,
     discussion: Discussion,
     patch: &DiscussionPatch,
     resolver: Option<Resolver>,
+    mentions: Option<Mentions>,
 ) -> Result<Discussion> {
     // The clock may be set back. The version must be another one nevertheless.
     let row = sqlx::query!(
         r#"update discussions
            set topic = coalesce($2, topic), text = coalesce($3, text), is_resolved = coalesce($4, is_resolved),
                resolved_by = $5, resolved_pseudonym_id = $6,
+               mentioned_users = case when $7 then $8 else mentioned_users end,
+               mentioned_pseudonyms = case when $7 then $9 else mentioned_pseudonyms end,
                updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
            where id = $1
            returning is_resolved, updated_at, edited_at, resolved_at"#,
@@ -391,13 +424,17 @@ pub(super) async fn update(
         patch.text,
         patch.is_resolved,
         resolver.as_ref().map(|resolver| resolver.user_id) as _,
-        resolver.as_ref().and_then(|resolver| resolver.shown.pseudonym_id) as _
+        resolver.as_ref().and_then(|resolver| resolver.shown.pseudonym_id) as _,
+        mentions.is_some(),
+        mentions.as_ref().and_then(Mentions::users) as _,
+        mentions.as_ref().and_then(Mentions::pseudonyms) as _
     )
     .fetch_one(write)
     .await?;
     Ok(Discussion {
         topic: patch.topic.clone().or(discussion.topic),
         text: patch.text.clone().or(discussion.text),
+        mentions: mentions.map_or(discussion.mentions, |mentions| mentions.shown),
         is_resolved: row.is_resolved,
         updated_at: row.updated_at,
         edited_at: row.edited_at,
@@ -410,7 +447,8 @@ pub(super) async fn update(
 /// Makes a live discussion a tombstone and returns when that was. None if it is a tombstone already.
 pub(crate) async fn delete(write: &mut Write, id: DiscussionId) -> Result<Option<DateTime<Utc>>> {
     let row = sqlx::query!(
-        r#"update discussions set topic = '', text = '', deleted_at = clock_timestamp()
+        r#"update discussions
+           set topic = '', text = '', mentioned_users = null, mentioned_pseudonyms = null, deleted_at = clock_timestamp()
            where id = $1 and deleted_at is null
            returning deleted_at as "deleted_at!""#,
         id as _

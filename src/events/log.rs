@@ -182,14 +182,15 @@ pub(crate) async fn redacted(
 }
 
 /// Deletes up to 10,000 events that are older than `hours`, and records for each community and user the newest one that is gone.
-/// Returns how many. Keeps the newest `total` events, which a starting node loads, and the changes of memberships, which say who
-/// was a member and are few.
+/// Returns how many. Keeps the newest `total` events, which a starting node loads, and the changes of memberships and of communities'
+/// kinds, which say who may read what and are few.
 pub(crate) async fn prune(db: impl PgExecutor<'_>, hours: i32, total: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with gone as (
                delete from outbox where id in (
                    select id from outbox, event_head
-                   where event_id <= last_assigned - $2 and (user_id is null or type <> 'membership_changed')
+                   where event_id <= last_assigned - $2 and type <> 'community_changed'
+                     and (user_id is null or type <> 'membership_changed')
                      and created_at < now() - make_interval(hours => $1)
                    order by event_id limit 10000)
                returning community_id, user_id, event_id

@@ -2,7 +2,9 @@
 
 mod follow;
 pub mod history;
+pub(crate) mod kinds;
 pub(crate) mod log;
+mod notification;
 pub(crate) mod outbox;
 pub(crate) mod publisher;
 mod read_state;
@@ -21,7 +23,9 @@ use utoipa::ToSchema;
 
 pub use self::{
     follow::{FollowChange, FollowLevel},
+    kinds::{KindAt, KindChange},
     log::OutboxRow,
+    notification::{NewNotification, NotificationKind, NotificationsRead, NotificationsWithdrawn},
     read_state::{ReadState, ReadStateChange},
     redaction::Content,
     sequenced::{Audience, NodeNews, SequencedEvent},
@@ -30,7 +34,7 @@ pub use self::{
 };
 use crate::{
     authors::Author,
-    directory::Role,
+    directory::{Role, Visibility},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, EventId, UserId},
 };
 
@@ -52,6 +56,11 @@ pub struct DiscussionState {
     /// Who wrote it; null if it was deleted since.
     #[schema(required)]
     pub author: Option<Author>,
+    /// Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since.
+    // Events of the releases before mentions lack it.
+    #[serde(default)]
+    #[schema(required)]
+    pub mentions: Vec<Author>,
     /// Whether its question is settled.
     pub is_resolved: bool,
     /// How many comments live in it.
@@ -101,6 +110,11 @@ pub struct CommentState {
     /// Who wrote it; null if it was deleted since.
     #[schema(required)]
     pub author: Option<Author>,
+    /// Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since.
+    // Events of the releases before mentions lack it.
+    #[serde(default)]
+    #[schema(required)]
+    pub mentions: Vec<Author>,
     /// The number of votes up.
     // Events of the releases before votes lack the two.
     #[serde(default)]
@@ -203,6 +217,17 @@ pub enum Change {
         /// When it changed.
         timestamp: DateTime<Utc>,
     },
+    /// The community is of another kind. Who watches one that not everybody may read any more gets no further event of it.
+    CommunityChanged {
+        /// The community.
+        community_id: CommunityId,
+        /// Who may read it now.
+        kind: Visibility,
+        /// Who could read it before.
+        previous_kind: Visibility,
+        /// When it changed.
+        timestamp: DateTime<Utc>,
+    },
     /// The votes on a discussion or comment changed.
     VotesChanged {
         /// The community it is in.
@@ -245,6 +270,12 @@ pub enum Change {
     ReadStateChanged(ReadStateChange),
     /// The user said whether they want to hear of an article or a discussion. Sent to that user only.
     FollowChanged(FollowChange),
+    /// The user has a new notification. Sent to that user only. Its text is in the list of notifications.
+    NewNotification(NewNotification),
+    /// The user marked notifications as read. Sent to that user only.
+    NotificationsRead(NotificationsRead),
+    /// Notifications of the user are gone. Sent to that user only.
+    NotificationsWithdrawn(NotificationsWithdrawn),
 }
 
 /// What became of a membership.
@@ -285,11 +316,15 @@ impl Change {
             Self::DeletedDiscussion { community_id, .. }
             | Self::DeletedComment { community_id, .. }
             | Self::AuthorChanged { community_id, .. }
+            | Self::CommunityChanged { community_id, .. }
             | Self::VotesChanged { community_id, .. }
             | Self::OwnVoteChanged { community_id, .. } => *community_id,
             Self::MembershipChanged(change) => change.community_id,
             Self::ReadStateChanged(change) => change.community_id,
             Self::FollowChanged(change) => change.community_id,
+            Self::NewNotification(new) => new.community_id,
+            Self::NotificationsRead(read) => read.community_id,
+            Self::NotificationsWithdrawn(withdrawn) => withdrawn.community_id,
         }
     }
 
@@ -300,6 +335,9 @@ impl Change {
             Self::OwnVoteChanged { user_id, .. } => Some(*user_id),
             Self::ReadStateChanged(change) => Some(change.user_id),
             Self::FollowChanged(change) => Some(change.user_id),
+            Self::NewNotification(new) => Some(new.user_id),
+            Self::NotificationsRead(read) => Some(read.user_id),
+            Self::NotificationsWithdrawn(withdrawn) => Some(withdrawn.user_id),
             Self::NewDiscussion(_)
             | Self::UpdatedDiscussion(_)
             | Self::DeletedDiscussion { .. }
@@ -307,6 +345,7 @@ impl Change {
             | Self::UpdatedComment(_)
             | Self::DeletedComment { .. }
             | Self::AuthorChanged { .. }
+            | Self::CommunityChanged { .. }
             | Self::VotesChanged { .. } => None,
         }
     }

@@ -6,7 +6,7 @@ use super::{Change, WrittenComment};
 use crate::{
     db::Write,
     error::{ApiError, Result},
-    ids::{CommunityId, UserId},
+    ids::{ArticleId, CommunityId, UserId},
 };
 
 impl Write {
@@ -68,6 +68,13 @@ impl UncountedChange {
         }
     }
 
+    /// The article that it is about.
+    pub(crate) fn article_id(&self) -> ArticleId {
+        match self {
+            Self::NewComment(written) => written.comment.article_id,
+        }
+    }
+
     /// Its `type`, as clients see it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -99,6 +106,7 @@ mod tests {
             parent_id: None,
             text: Some("Nice article!".to_owned()),
             author: Some(Author::pseudonymous("Quiet Heron 123".to_owned())),
+            mentions: vec![Author::pseudonymous("Calm Lynx 456".to_owned())],
             upvotes: 0,
             downvotes: 0,
             edited_at: None,

@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use super::subject::Outline;
+use super::{KindChange, subject::Outline};
 use crate::ids::{CommentId, DiscussionId};
 
 /// What a deletion deletes.
@@ -21,13 +21,15 @@ pub enum Thing {
     Comment(CommentId),
 }
 
-/// What an event has to do with redaction.
+/// What an event means to a node that keeps events: it may be redacted, redact others, or change who may read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Content {
     /// It shows a discussion or a comment.
     Shows(Shown),
     /// It deletes one.
     Deletes(Deletion),
+    /// It changes the kind of its community.
+    ChangesKind(KindChange),
     /// Nothing.
     #[default]
     Other,
@@ -37,8 +39,8 @@ pub enum Content {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     thing: Thing,
-    /// The bytes of topic, text, author and `resolved_by`, in ascending order. Empty where the event has none.
-    hidden: [Range<u32>; 4],
+    /// The bytes of topic, text, author, mentions and `resolved_by`, in ascending order. Empty where the event has none.
+    hidden: [Range<u32>; 5],
 }
 
 /// The deletion of a discussion or a comment.
@@ -58,6 +60,7 @@ impl Content {
     /// Reads it from the outline of `json`. None for [`Content::Other`].
     pub(super) fn read(json: &Bytes, outline: &Outline<'_>) -> Option<Self> {
         let thing = match outline.kind {
+            "community_changed" => return KindChange::of(json).map(Self::ChangesKind),
             "new_discussion" | "updated_discussion" | "deleted_discussion" => Thing::Discussion(outline.discussion_id?),
             "new_comment" | "updated_comment" | "deleted_comment" => Thing::Comment(outline.comment_id?),
             _ => return None,
@@ -66,7 +69,7 @@ impl Content {
             let deleted_at = json.slice_ref(outline.timestamp?.get().as_bytes());
             return Some(Self::Deletes(Deletion { thing, deleted_at }));
         }
-        let mut hidden = [outline.topic, outline.text, outline.author, outline.resolved_by]
+        let mut hidden = [outline.topic, outline.text, outline.author, outline.mentions, outline.resolved_by]
             .map(|part| part.map_or(0..0, |part| range(json, part)));
         hidden.sort_unstable_by_key(|range| range.start);
         Some(Self::Shows(Shown { thing, hidden }))
@@ -76,7 +79,7 @@ impl Content {
     pub(crate) fn shown(&self) -> Option<&Shown> {
         match self {
             Self::Shows(shown) => Some(shown),
-            Self::Deletes(_) | Self::Other => None,
+            Self::Deletes(_) | Self::ChangesKind(_) | Self::Other => None,
         }
     }
 }
@@ -93,13 +96,14 @@ impl Deletion {
         self.thing == shown.thing
     }
 
-    /// `json`, an event that `shown` was read from, without topic, text, author and `resolved_by`. Its length bounds the work.
+    /// `json`, an event that `shown` was read from, without topic, text, author, mentions and `resolved_by`. Its length bounds the work.
     pub(crate) fn redact(&self, json: &Bytes, shown: &Shown) -> Bytes {
         let mut redacted = BytesMut::with_capacity(json.len().min(512));
         let mut rest = 0;
         for hidden in shown.hidden.iter().filter(|hidden| !hidden.is_empty()) {
             redacted.put_slice(&json[rest..hidden.start as usize]);
-            redacted.put_slice(b"null");
+            let is_list = json.get(hidden.start as usize) == Some(&b'[');
+            redacted.put_slice(if is_list { b"[]" } else { b"null" });
             rest = hidden.end as usize;
         }
         let end = json.iter().rposition(|byte| *byte == b'}').unwrap_or(json.len());
@@ -133,9 +137,9 @@ mod tests {
     fn topic_text_and_author_go_wherever_they_are_and_the_rest_stays() {
         for text in ["", "secret", r#"}\"text\":\"secret\\"#, "{\\\"author\\\":1}", "ü\\u00fc\\n"] {
             let event = format!(
-                r#" {{"text":"{text}", "type":"new_comment" ,"comment_id":5,"author":{{"id":1,"username":"ada"}},"depth":1 }} "#
+                r#" {{"text":"{text}", "type":"new_comment" ,"mentions": [{{"id":2}}, {{"id":3}}],"comment_id":5,"author":{{"id":1,"username":"ada"}},"depth":1 }} "#
             );
-            let expected = json!({ "text": null, "type": "new_comment", "comment_id": 5, "author": null, "depth": 1,
+            let expected = json!({ "text": null, "type": "new_comment", "mentions": [], "comment_id": 5, "author": null, "depth": 1,
                 "deleted_at": "2026-01-01T00:00:00Z" });
             assert_eq!(redacted(&event, COMMENT), Some(expected));
         }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{
-    Change, Content, MembershipChange, OutboxRow,
+    Change, Content, KindChange, MembershipChange, OutboxRow,
     subject::{Outline, Subject, Writer},
 };
 use crate::ids::{ArticleId, CommunityId, EventId, SessionTag, UserId};
@@ -25,7 +25,7 @@ pub struct SequencedEvent {
     pub subject: Subject,
     /// Who wrote the discussion or comment that it shows, if that is new.
     pub writer: Option<Writer>,
-    /// What it has to do with redaction.
+    /// What it means for the events that a node keeps.
     pub content: Content,
     /// When its outbox row was written.
     pub written_at: DateTime<Utc>,
@@ -51,6 +51,8 @@ pub enum Audience {
     },
     /// No client. It tells the nodes what a user follows by.
     Nodes(NodeNews),
+    /// No client. It tells the nodes of which kind a new community is, or that one is gone.
+    CommunityKind(CommunityId, KindChange),
     /// Nobody. It only has a number in the order.
     Nobody,
 }
@@ -64,13 +66,14 @@ pub enum NodeNews {
     Pseudonym(UserId, CommunityId, ArticleId, String),
 }
 
-/// What a row of no community says (migrations 0009, 0013 and 0019).
+/// What a row of no community says (migrations 0009, 0013, 0019 and 0022).
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {
     AccountChanged { user_id: UserId },
     SessionsEnded { user_id: UserId, sessions: Vec<SessionTag> },
     ArticleSubmitted { user_id: UserId, article_id: ArticleId },
+    CommunityKind { community_id: CommunityId, kind: Option<String> },
     PseudonymGiven { user_id: UserId, community_id: CommunityId, article_id: ArticleId, name: String },
 }
 
@@ -86,6 +89,9 @@ impl OutboxRow {
                 }
                 Ok(ForNodes::PseudonymGiven { user_id, community_id, article_id, name }) => {
                     Audience::Nodes(NodeNews::Pseudonym(user_id, community_id, article_id, name))
+                }
+                Ok(ForNodes::CommunityKind { community_id, kind }) => {
+                    Audience::CommunityKind(community_id, KindChange::to(kind.as_deref()))
                 }
                 // A later release wrote it. This one does not know what it means.
                 Err(_) => Audience::Nobody,

@@ -45,6 +45,8 @@ pub(super) struct Outline<'a> {
     #[serde(borrow)]
     pub(super) author: Option<&'a RawValue>,
     #[serde(borrow)]
+    pub(super) mentions: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub(super) resolved_by: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) timestamp: Option<&'a RawValue>,

@@ -16,7 +16,7 @@ use crate::{
     background::{BackgroundTask, Backoff},
     db::BackgroundDb,
     events::{
-        OutboxRow, history, log,
+        OutboxRow, history, kinds, log,
         stream::{EventStream, StreamBatch, StreamReader},
     },
     ids::EventId,
@@ -41,7 +41,8 @@ async fn start(db: &BackgroundDb, limits: Limits) -> Result<Start, sqlx::Error> 
     let db = &db.patient();
     let (position, head) = log::start(db, limits.total_events as i64).await?;
     let evicted = log::evicted(db, head).await?;
-    Ok(Start { floor: position.history.base, history: position.history, head, evicted })
+    let kinds = kinds::at(db, head).await?;
+    Ok(Start { floor: position.history.base, history: position.history, head, evicted, kinds })
 }
 
 /// Reads from Postgres all events after the hub's head. If they are in another history, or do not follow the head, the hub
@@ -101,6 +102,7 @@ async fn leap(db: &BackgroundDb, hub: &Hub, head: EventId) -> Result<(), sqlx::E
     let mut start = start(db, hub.limits()).await?;
     if start.history.base == hub.history().base {
         (start.head, start.floor) = (head, head);
+        start.kinds = kinds::at(&db.patient(), head).await?;
     }
     metrics::LEAPS.increment(1);
     hub.leap(start);
@@ -192,6 +194,9 @@ impl Feed {
                     };
                     for queue in batch.closed {
                         self.hub.closed_elsewhere(queue);
+                    }
+                    for (queue, communities) in batch.watching {
+                        self.hub.watched_elsewhere(queue, communities);
                     }
                     // The hub may have leapt during the read.
                     if *reader.history() == self.hub.history() {

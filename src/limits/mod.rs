@@ -132,14 +132,15 @@ impl Limits {
 /// The limit that a user's request counts for. Every method that may write counts as a write, except the routes listed here.
 fn counted(method: &Method, path: &str) -> Option<Counted> {
     match (method.as_str(), path) {
-        ("POST", "/register" | "/session") => Some(Counted::Registers),
+        ("POST", "/register" | "/session") | ("PUT", "/queues/{queue_id}/watch") => Some(Counted::Registers),
         (
             "PUT",
             "/discussions/{id}/vote" | "/comments/{id}/vote" | "/discussions/{id}/follow" | "/articles/{id}/follow",
         )
-        | ("POST", "/discussions/{id}/read" | "/discussions/{id}/unread" | "/articles/{id}/read") => {
-            Some(Counted::Votes)
-        }
+        | (
+            "POST",
+            "/discussions/{id}/read" | "/discussions/{id}/unread" | "/articles/{id}/read" | "/notifications/read",
+        ) => Some(Counted::Votes),
         // An open page, a page that closes, and a log-out.
         ("POST", "/heartbeat" | "/queues/{queue_id}/close") | ("DELETE", "/queues/{queue_id}" | "/session") => None,
         _ => (!method.is_safe()).then_some(Counted::Writes),
@@ -188,6 +189,7 @@ mod tests {
         assert_eq!(counted(&Method::PUT, "/comments/{id}/vote"), Some(Counted::Votes));
         assert_eq!(counted(&Method::POST, "/comments/{id}/vote"), Some(Counted::Writes));
         assert_eq!(counted(&Method::POST, "/discussions/{id}/read"), Some(Counted::Votes));
+        assert_eq!(counted(&Method::POST, "/notifications/read"), Some(Counted::Votes));
         assert_eq!(counted(&Method::PUT, "/articles/{id}/follow"), Some(Counted::Votes));
         assert_eq!(counted(&Method::DELETE, "/register"), Some(Counted::Writes));
         assert_eq!(counted(&Method::POST, "/heartbeat"), None);

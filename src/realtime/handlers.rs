@@ -13,16 +13,17 @@ use tokio::time::{Instant, timeout};
 use super::{
     RealtimeState,
     memberships::{self, MembershipHistory},
-    model::{Heartbeat, PollAnswer, PollQuery, PollRequest, Registration, queue_id},
+    model::{Heartbeat, NewWatch, PollAnswer, PollQuery, PollRequest, QueueCommunities, Registration, queue_id},
     poll,
     registry::QueueRecord,
     slow_path::load_from_registry,
-    terms::{NewRegistration, QueueTerms},
+    terms::{NewRegistration, QueueTerms, watched},
 };
 use crate::{
     auth::Viewer,
     compression::Accepted,
     error::{ErrorCode, Result},
+    events::kinds,
     extract::{JsonBody, PathQueue, Query},
     ids::{CommunityId, QueueId},
     openapi::{PollErrors, WriteErrors},
@@ -49,8 +50,7 @@ pub(crate) async fn register(
     // This begins before the memberships are read, so that no change is missed in between.
     let registration = state.hub.begin_registration(viewer.user_id);
     let history = read_numbered(&state, &viewer, &terms).await?;
-    let communities: Vec<CommunityId> =
-        history.communities.iter().copied().filter(|community| viewer.scope.allows(*community)).collect();
+    let communities = communities(&state, &viewer, &history, &terms).await?;
     if communities.is_empty() {
         return Err(ErrorCode::NoCommunities.into());
     }
@@ -70,6 +70,20 @@ pub(crate) async fn register(
         poll_timeout_seconds: state.poll_timeout.as_secs(),
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+}
+
+/// The communities whose events a queue of these terms gets by this token, in ascending order.
+async fn communities(
+    state: &RealtimeState,
+    viewer: &Viewer,
+    history: &MembershipHistory,
+    terms: &QueueTerms,
+) -> Result<Vec<CommunityId>> {
+    let mut communities = history.communities.clone();
+    if !terms.watch.is_empty() {
+        communities.extend(kinds::readable_by_anyone(&state.db, &terms.watch).await?);
+    }
+    Ok(communities.into_iter().filter(|community| terms.scope.allows_both(&viewer.scope, *community)).collect())
 }
 
 /// The user's memberships. Gives the relay a moment to number the newest changes, so that someone who has just joined their
@@ -107,8 +121,38 @@ pub(crate) async fn heartbeat(
         terms = state.hub.heartbeat(queue, viewer.user_id, Instant::now());
     }
     let record = QueueRecord { user_id: viewer.user_id, terms: terms.ok_or(ErrorCode::QueueNotFound)? };
-    state.registry.save(queue, &record).await;
+    if let Some(saved) = state.registry.save(queue, &record).await
+        && saved.terms.watch != record.terms.watch
+    {
+        // This node has missed the news of a call to another node.
+        state.hub.watched_elsewhere(queue, saved.terms.watch);
+    }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Watch communities
+///
+/// The queue gets the events of these public and open communities too. They replace those that it has watched before. When one of them is
+/// neither public nor open any more, `community_changed` is the last event of it.
+#[utoipa::path(put, path = "/queues/{queue_id}/watch", tag = "realtime", operation_id = "watchCommunities",
+    params(("queue_id" = Uuid, Path, description = "The queue")),
+    request_body = NewWatch, security(("bearer" = []), ("session" = [])),
+    responses((status = 200, description = "What the queue gets now", body = QueueCommunities), WriteErrors))]
+pub(crate) async fn watch(
+    State(state): State<RealtimeState>,
+    viewer: Viewer,
+    PathQueue(queue): PathQueue,
+    JsonBody(new): JsonBody<NewWatch>,
+) -> Result<Json<QueueCommunities>> {
+    let watch = watched("community_ids", new.community_ids)?;
+    if !state.hub.has_queue(queue, viewer.user_id, Instant::now()) {
+        load_from_registry(&state, &viewer, queue).await?;
+    }
+    let history = memberships::read(&state.db, viewer.user_id).await?;
+    let terms = state.hub.watch(queue, viewer.user_id, watch, Instant::now()).ok_or(ErrorCode::QueueNotFound)?;
+    let communities = communities(&state, &viewer, &history, &terms).await?;
+    state.registry.save_watching(queue, &QueueRecord { user_id: viewer.user_id, terms }).await;
+    Ok(Json(QueueCommunities { communities }))
 }
 
 /// Close a queue

@@ -29,6 +29,7 @@ pub(crate) fn routes() -> OpenApiRouter<RealtimeState> {
     OpenApiRouter::new()
         .routes(routes!(handlers::register))
         .routes(routes!(handlers::heartbeat))
+        .routes(routes!(handlers::watch))
         .routes(routes!(handlers::close))
         .routes(routes!(handlers::close_by_beacon))
 }

@@ -22,12 +22,30 @@ pub struct Registration {
     pub queue_id: QueueId,
     /// Where the order is: poll from here, or from an older place that you have seen everything up to.
     pub last_event_id: EventId,
-    /// The communities whose events the queue gets.
+    /// The communities whose events the queue gets: those of the user, and those that it watches.
     pub communities: Vec<CommunityId>,
     /// Send a heartbeat this often while the person is active.
     pub heartbeat_interval_seconds: u64,
     /// A poll is answered after this long at the latest.
     pub poll_timeout_seconds: u64,
+}
+
+/// What a queue is to watch. It replaces what the queue has watched before.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "community_ids": [42] }))]
+pub struct NewWatch {
+    /// Public and open communities whose events the queue gets without a membership, 100 at most. Others are left out.
+    #[schema(max_items = 100)]
+    pub community_ids: Vec<CommunityId>,
+}
+
+/// What a queue gets.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({ "communities": [42] }))]
+pub struct QueueCommunities {
+    /// The communities whose events the queue gets: those of the user, and those that it watches.
+    pub communities: Vec<CommunityId>,
 }
 
 /// A sign of life.
@@ -126,7 +144,7 @@ pub enum PollAnswer {
     "events": [{
         "event_id": 12346, "type": "new_comment", "community_id": 42, "article_id": 789, "discussion_id": 77,
         "comment_id": 456, "parent_id": null, "depth": 1, "text": "Nice article!", "edited_at": null,
-        "author": { "id": 9, "username": "ada", "avatar_url": null }, "comment_count": 4, "upvotes": 0, "downvotes": 0,
+        "author": { "id": 9, "username": "ada", "avatar_url": null }, "mentions": [], "comment_count": 4, "upvotes": 0, "downvotes": 0,
         "timestamp": "2025-08-09T12:34:56Z"
     }],
     "last_event_id": 12346

@@ -51,12 +51,21 @@ impl Registry {
         Self(Some(Shared { redis, stream, prefix: prefix.to_owned(), ttl }))
     }
 
-    /// Makes a queue known to all nodes, or restarts its time to live there. If Redis does not answer, only this node knows the
-    /// queue until the next heartbeat.
-    pub(crate) async fn save(&self, queue: QueueId, record: &QueueRecord) {
-        let Some(shared) = &self.0 else { return };
-        if let Err(error) = shared.save(queue, record).await {
+    /// Makes a queue known to all nodes, or restarts its time to live there. Returns the record that all nodes know, which may be a newer
+    /// one. If Redis does not answer, only this node knows the queue until the next heartbeat.
+    pub(crate) async fn save(&self, queue: QueueId, record: &QueueRecord) -> Option<QueueRecord> {
+        let saved = self.0.as_ref()?.save(queue, record).await;
+        saved.unwrap_or_else(|error| {
             tracing::warn!(cause = %error, "Redis does not answer: a queue is known to this node only");
+            None
+        })
+    }
+
+    /// As [`Self::save`], and makes all nodes that have the queue watch what the record says.
+    pub(crate) async fn save_watching(&self, queue: QueueId, record: &QueueRecord) {
+        let Some(shared) = &self.0 else { return };
+        if let Err(error) = shared.save_watching(queue, record).await {
+            tracing::warn!(cause = %error, "Redis does not answer: only this node knows what a queue watches now");
         }
     }
 
@@ -101,17 +110,22 @@ impl Shared {
         format!("{}user:{user}", self.prefix)
     }
 
-    async fn save(&self, queue: QueueId, record: &QueueRecord) -> RedisResult<()> {
+    async fn save(&self, queue: QueueId, record: &QueueRecord) -> RedisResult<Option<QueueRecord>> {
         let json = serde_json::to_string(record).expect("numbers and names serialise");
         let (ttl, now) = (self.ttl.as_millis() as i64, chrono::Utc::now().timestamp_millis());
         let user = self.user_key(record.user_id);
         let mut pipe = redis::pipe();
+        // A record that is there stays: this node may not know yet what the queue watches by a call to another node.
         pipe.cmd("SET")
             .arg(self.key(queue))
             .arg(json)
             .arg("PX")
             .arg(ttl)
+            .arg("NX")
             .ignore()
+            .pexpire(self.key(queue), ttl)
+            .ignore()
+            .get(self.key(queue))
             .zadd(&user, queue.to_string(), now)
             .ignore()
             .zrembyscore(&user, 0, now - ttl)
@@ -119,11 +133,20 @@ impl Shared {
             .pexpire(&user, ttl)
             .ignore()
             .zrange(&user, 0, -(USER_QUEUES as isize) - 1);
-        let (surplus,): (Vec<String>,) = self.redis.query(pipe).await?;
+        let (saved, surplus): (Option<String>, Vec<String>) = self.redis.query(pipe).await?;
         for queue in surplus.iter().filter_map(|queue| queue.parse().ok()) {
             self.remove(queue, record.user_id).await?;
         }
-        Ok(())
+        Ok(saved.and_then(|json| serde_json::from_str(&json).ok()))
+    }
+
+    async fn save_watching(&self, queue: QueueId, record: &QueueRecord) -> RedisResult<()> {
+        let json = serde_json::to_string(record).expect("numbers and names serialise");
+        // In one transaction, so that the last record and the last entry of the stream are of the same call.
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd("SET").arg(self.key(queue)).arg(json).arg("XX").arg("KEEPTTL").ignore();
+        self.stream.publish_watching(&mut pipe, queue, &record.terms.watch);
+        self.redis.query(pipe).await
     }
 
     async fn find(&self, queue: QueueId) -> RedisResult<Option<(QueueRecord, Duration)>> {

@@ -82,13 +82,13 @@ impl NewRegistration {
     /// The terms of the queue, which a token of this scope registers. 422 for lists that are too long.
     pub(super) fn terms(self, scope: Scope) -> Result<QueueTerms> {
         let only = self.only.map(Only::validate).transpose()?.filter(|only| *only != Only::default());
-        Ok(QueueTerms { scope, only: only.map(Arc::new), watch: watched(self.watch)? })
+        Ok(QueueTerms { scope, only: only.map(Arc::new), watch: watched("watch", self.watch)? })
     }
 }
 
 /// A list of communities to watch, sorted. 422 if it is too long.
-pub(super) fn watched(mut communities: Vec<CommunityId>) -> Result<Arc<[CommunityId]>> {
-    check_length("watch", communities.len(), MAX_WATCHED)?;
+pub(super) fn watched(field: &str, mut communities: Vec<CommunityId>) -> Result<Arc<[CommunityId]>> {
+    check_length(field, communities.len(), MAX_WATCHED)?;
     communities.sort_unstable();
     communities.dedup();
     Ok(communities.into())

@@ -27,7 +27,7 @@ pub(super) enum Cast {
     Locked,
     /// The thing is deleted.
     Deleted,
-    /// The user is no member any more, or their account has ended.
+    /// The user may not write there any more, or their account has ended.
     NotAMember,
 }
 
@@ -203,9 +203,11 @@ macro_rules! votes_on {
                      -- The handler has checked the access, and the vote may have waited since.
                      select c.target, c.user_id, c.value, coalesce(v.value, 0::smallint) as before
                      from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[]) as c (target, community_id, user_id, value)
-                     join memberships m on m.user_id = c.user_id and m.community_id = c.community_id
+                     join communities k on k.id = c.community_id
+                     left join memberships m on m.user_id = c.user_id and m.community_id = c.community_id
                      join users u on u.id = c.user_id and u.is_active
                      left join " + $votes + " v on v." + $thing + " = c.target and v.user_id = c.user_id
+                     where m.role is not null or k.kind = 'open'
                  ), removed as (
                      delete from " + $votes + " v using cast_votes c
                      where v." + $thing + " = c.target and v.user_id = c.user_id and c.value = 0

@@ -56,6 +56,8 @@ async fn a_role_that_may_write_only_the_directory_can() {
          create trigger mine after insert on mine for each row execute function public.memberships_changed()",
         "create temp table mine (id bigint, is_active boolean);
          create trigger mine after delete on mine for each row execute function public.account_ended()",
+        "create temp table mine (id bigint, kind text);
+         create trigger mine after update on mine for each row execute function public.community_changed()",
         "create temp table mine (id bigint, username text, avatar_url text);
          create trigger mine after update on mine for each row execute function public.author_changed()",
     ] {
@@ -122,7 +124,14 @@ async fn nobody_but_the_owner_may_execute_what_runs_with_the_owners_rights() {
     .await
     .unwrap();
     let names: Vec<&str> = functions.iter().map(|(name, ..)| name.as_str()).collect();
-    for name in ["account_ended", "author_changed", "membership_event", "memberships_changed", "wake_relay"] {
+    for name in [
+        "account_ended",
+        "author_changed",
+        "community_changed",
+        "membership_event",
+        "memberships_changed",
+        "wake_relay",
+    ] {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
     for (name, is_public, settings) in &functions {

@@ -80,7 +80,7 @@ impl Story {
 async fn register_only(client: &Client, only: Value) -> Queue {
     let answer = client.post("/register", json!({ "only": only })).await.expect(200);
     let id = answer["queue_id"].as_str().unwrap().to_owned();
-    Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap() }
+    Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap(), has_notifications: false }
 }
 
 #[tokio::test]

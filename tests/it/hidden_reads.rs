@@ -97,9 +97,9 @@ impl World {
 
 #[tokio::test]
 async fn no_row_is_read_for_who_may_not_read_it() {
-    for kind in ["public", "private", "hidden"] {
+    for kind in ["public", "private", "hidden", "open"] {
         let world = World::of_kind(kind).await;
-        let everyone = kind == "public";
+        let everyone = matches!(kind, "public" | "open");
         let comments = format!("{}/comments", world.discussion);
         let of_community = format!("{}?community_id=1", world.list);
 
@@ -152,7 +152,7 @@ async fn no_author_is_read_for_who_may_not_read_the_text() {
 async fn the_statements_refuse_whom_the_program_refuses() {
     let app = TestApp::start().await;
     let member = app.user("ada").await;
-    for kind in ["public", "private", "hidden"] {
+    for kind in ["public", "private", "hidden", "open"] {
         let community = app.community(kind).await;
         let article = app.article(&[community]).await;
         let author = app.member("grace", community).await;

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use discussions::{
     auth::Viewer,
-    directory::{Role, Scope},
-    events::{Audience, Change, MembershipChange, OutboxRow, SequencedEvent, history::HistoryId},
+    directory::{Role, Scope, Visibility},
+    events::{Audience, Change, KindAt, MembershipChange, OutboxRow, SequencedEvent, history::HistoryId},
     ids::QueueId,
     realtime::{
         self,
@@ -83,6 +83,10 @@ impl TestHub {
         self.0.heartbeat(queue, user.into(), now)
     }
 
+    fn watch(&self, queue: QueueId, user: UserId, communities: &[CommunityId], now: Instant) -> Option<QueueTerms> {
+        self.0.watch(queue, user.into(), watched(communities), now)
+    }
+
     fn close(&self, queue: QueueId, user: UserId) -> bool {
         self.0.close(queue, user.into())
     }
@@ -94,6 +98,12 @@ impl TestHub {
 
 fn hub() -> TestHub {
     TestHub::new(LIMITS, 0, [])
+}
+
+/// A list of communities as a queue's terms have it.
+fn watched(communities: &[CommunityId]) -> Arc<[discussions::ids::CommunityId]> {
+    let communities: BTreeSet<_> = communities.iter().map(|community| (*community).into()).collect();
+    communities.into_iter().collect()
 }
 
 /// The memberships of somebody who was always in these communities.
@@ -127,6 +137,16 @@ fn shows(event_id: EventId, community_id: CommunityId, comment_id: i64, size: us
 fn deletes(event_id: EventId, community_id: CommunityId, comment_id: i64) -> SequencedEvent {
     let json =
         json!({ "type": "deleted_comment", "comment_id": comment_id, "timestamp": format!("deletion {event_id}") });
+    with_json(event_id, community_id, &json)
+}
+
+fn changes_kind(
+    event_id: EventId,
+    community_id: CommunityId,
+    previous: Visibility,
+    kind: Visibility,
+) -> SequencedEvent {
+    let json = json!({ "type": "community_changed", "kind": kind, "previous_kind": previous });
     with_json(event_id, community_id, &json)
 }
 

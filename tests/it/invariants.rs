@@ -60,7 +60,7 @@ async fn a_change_that_cannot_commit_is_never_delivered() {
     let community = app.community("public").await;
     let article = app.article(&[community]).await;
     let ada = app.member("ada", community).await;
-    app.settled().await;
+    let head = app.settled().await;
     let mut queue = ada.register().await;
     app.sql(
         "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
@@ -77,7 +77,7 @@ async fn a_change_that_cannot_commit_is_never_delivered() {
 
     let last = write_events(&app, community, 1).await;
     assert_eq!(ids(&queue.now().await), [last]);
-    assert_eq!(last, 2, "a rolled back row leaves no gap");
+    assert_eq!(last, head + 1, "a rolled back row leaves no gap");
 }
 
 // I2, I3: order, no gap.
@@ -103,10 +103,11 @@ async fn a_transaction_that_wrote_first_and_commits_last_is_delivered_once_to_ev
     write_events(&app, community, 1).await;
     assert_eq!(ids(&queue.now().await), [first + 3]);
     assert_eq!(ids(&late_reader.now().await), [first, first + 1, first + 2, first + 3]);
-    let numbers: Vec<i64> = sqlx::query_scalar("select event_id from outbox where user_id is null order by id")
-        .fetch_all(&app.pool)
-        .await
-        .unwrap();
+    let numbers: Vec<i64> =
+        sqlx::query_scalar("select event_id from outbox where community_id <> 0 and user_id is null order by id")
+            .fetch_all(&app.pool)
+            .await
+            .unwrap();
     assert_eq!(numbers, [first + 2, first, first + 1, first + 3], "the order is that of commits");
 }
 

@@ -131,6 +131,15 @@ impl World {
         (!list.is_empty()).then(|| list[which % list.len()].clone())
     }
 
+    /// A text that mentions a user by several names that they may have, where people write under their names.
+    fn mentioning(&self, text: &str, discussion: &Value, which: usize) -> String {
+        if discussion["community_id"] == self.communities[PSEUDONYMOUS] {
+            return text.to_owned();
+        }
+        let user = which % USERS;
+        format!("{text}, @real-name-{user}-0, @real-name-{user}-1, @Real-Name-{user}")
+    }
+
     /// Takes the step if its user may. Returns a watcher if the step begins one.
     async fn take(&self, step: Step) -> Option<Watcher> {
         let path = |kind: &str, thing: &Value| format!("/{kind}/{}", thing["id"]);
@@ -148,7 +157,8 @@ impl World {
             Step::Comment { user, discussion } => {
                 let discussion = Self::pick(&self.discussions, discussion)?;
                 let path = format!("{}/comments", path("discussions", &discussion));
-                let answer = self.users[user].post(&path, json!({ "text": "Yes" })).await;
+                let text = self.mentioning("Yes", &discussion, user + 1);
+                let answer = self.users[user].post(&path, json!({ "text": text })).await;
                 if answer.status == 201 {
                     self.comments.lock().unwrap().push(answer.body.clone());
                 }
@@ -166,7 +176,8 @@ impl World {
             }
             Step::EditDiscussion { user, discussion } => {
                 let found = Self::pick(&self.discussions, discussion)?;
-                let body = json!({ "text": format!("On second thought {discussion}") });
+                let text = self.mentioning(&format!("On second thought {discussion}"), &found, discussion);
+                let body = json!({ "text": text });
                 self.users[user].patch(&path("discussions", &found), body).await
             }
             Step::Resolve { user, discussion, to } => {
@@ -415,9 +426,18 @@ impl Snapshots {
                                 item[name] = event["author"].clone();
                             }
                         }
+                        for person in item["mentions"].as_array_mut().unwrap() {
+                            if person["id"] == event["author"]["id"] {
+                                *person = event["author"].clone();
+                            }
+                        }
                     }
                 }
             }
+            return;
+        }
+        if kind.contains("notification") {
+            // A client reads the list of notifications again.
             return;
         }
         let (community, discussion) = (id("community_id").unwrap(), id("discussion_id").unwrap_or_default());
@@ -478,6 +498,7 @@ impl Snapshots {
                         "topic",
                         "text",
                         "author",
+                        "mentions",
                         "is_resolved",
                         "comment_count",
                         "upvotes",
@@ -505,6 +526,7 @@ impl Snapshots {
                     for name in ["topic", "text", "author", "resolved_by"] {
                         set(name, &Value::Null);
                     }
+                    set("mentions", &json!([]));
                     set("deleted_at", time);
                     set("is_unread", &json!(false));
                 }
@@ -548,9 +570,10 @@ impl Snapshots {
                 "new_comment" => {
                     set("is_unread", &json!(is_unread(tree.joined_at)));
                     set("id", &event["comment_id"]);
-                    for name in
-                        ["discussion_id", "parent_id", "depth", "text", "author", "upvotes", "downvotes", "edited_at"]
-                    {
+                    for name in ["discussion_id", "parent_id", "depth", "edited_at"] {
+                        set(name, &event[name]);
+                    }
+                    for name in ["text", "author", "mentions", "upvotes", "downvotes"] {
                         set(name, &event[name]);
                     }
                     set("own_vote", &json!(0));
@@ -559,7 +582,7 @@ impl Snapshots {
                     set("deleted_at", &event["deleted_at"]);
                 }
                 "updated_comment" => {
-                    for name in ["text", "author", "upvotes", "downvotes"] {
+                    for name in ["text", "author", "mentions", "upvotes", "downvotes"] {
                         set(name, &event[name]);
                     }
                     set("edited_at", &event["edited_at"]);
@@ -573,6 +596,7 @@ impl Snapshots {
                     set("is_unread", &json!(false));
                     set("text", &Value::Null);
                     set("author", &Value::Null);
+                    set("mentions", &json!([]));
                     set("deleted_at", time);
                 }
             }
@@ -634,7 +658,12 @@ impl Watcher {
         }
         let answer = answer.expect(200);
         let id = answer["queue_id"].as_str().unwrap().to_owned();
-        let mut queue = Queue { client: client.clone(), id, cursor: answer["last_event_id"].as_i64().unwrap() };
+        let mut queue = Queue {
+            client: client.clone(),
+            id,
+            cursor: answer["last_event_id"].as_i64().unwrap(),
+            has_notifications: true,
+        };
         if snapshot_first {
             let all = shows.lists.values().chain(shows.trees.values());
             queue.cursor = all.map(|shown| shown.from).min().unwrap_or(before).min(before);

@@ -209,6 +209,8 @@ async fn many_writers_and_many_pollers() {
         for (row, event) in rows.iter().zip(&events) {
             let visible = match row.2 {
                 None => member_of.contains(&row.1),
+                // Queues of tests leave the own events of notifications out.
+                Some(_) if event["type"] != "membership_changed" => false,
                 Some(one) if one == user => {
                     if event["role"].is_null() {
                         member_of.remove(&row.1);

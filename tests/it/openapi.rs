@@ -244,7 +244,7 @@ fn every_operation_has_its_security_its_errors_and_an_example() {
             has_example(&document, &body["content"]["application/json"]["schema"], &format!("{of}: its body"));
         }
     }
-    assert_eq!(ids.len(), 24);
+    assert_eq!(ids.len(), 28);
 }
 
 fn has_example(document: &Value, schema: &Value, of: &str) {
@@ -270,11 +270,15 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         "updated_comment",
         "deleted_comment",
         "author_changed",
+        "community_changed",
         "votes_changed",
         "membership_changed",
         "own_vote_changed",
         "read_state_changed",
         "follow_changed",
+        "new_notification",
+        "notifications_read",
+        "notifications_withdrawn",
     ];
     assert_eq!(mapping.keys().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(types));
     let union: BTreeSet<_> =
@@ -363,7 +367,7 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
         let discussion = check.call(&ada, post.clone(), &list, Some(new)).await;
         let path = format!("/discussions/{}", discussion["id"]);
         let comments = format!("{path}/comments");
-        let comment = check.call(&ada, post.clone(), &comments, Some(json!({ "text": "Nice" }))).await;
+        let comment = check.call(&ada, post.clone(), &comments, Some(json!({ "text": "Nice, @emmy and @ada" }))).await;
         let reply = json!({ "text": "Very", "parent_id": comment["id"] });
         let reply = check.call(&ada, post.clone(), &comments, Some(reply)).await;
         let reply = format!("/comments/{}", reply["id"]);
@@ -389,6 +393,12 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
             check.call(client, get.clone(), "/follows?limit=0", None).await;
             check.call(client, get.clone(), "/unread", None).await;
             check.call(client, get.clone(), "/unread?limit=0", None).await;
+            check.call(client, get.clone(), "/notifications?unread=true", None).await;
+            let members = format!("/communities/{community}/members?prefix=a");
+            check.call(client, get.clone(), &members, None).await;
+            check.call(client, get.clone(), &format!("{members}&article_id={article}"), None).await;
+            check.call(client, post.clone(), "/notifications/read", Some(json!({ "ids": [1], "up_to_id": 1 }))).await;
+            check.call(client, post.clone(), "/notifications/read", Some(json!({}))).await;
             let read = Some(json!({ "community_id": community }));
             check.call(client, post.clone(), &format!("/articles/{article}/read"), read).await;
         }
@@ -423,9 +433,15 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     }
     let new = json!({ "community_id": community, "topic": "Power", "text": "Enough?" });
     let emmys = check.call(&emmy, post.clone(), &list, Some(new)).await;
-    check.call(&ada, put, &format!("/discussions/{}/vote", emmys["id"]), Some(json!({ "value": -1 }))).await;
+    check.call(&ada, put.clone(), &format!("/discussions/{}/vote", emmys["id"]), Some(json!({ "value": -1 }))).await;
     let read = Some(json!({ "discussion": true }));
     check.call(&ada, post.clone(), &format!("/discussions/{}/read", emmys["id"]), read).await;
+    let adas = json!({ "community_id": community, "topic": "Mine", "text": "Enough?" });
+    let adas = check.call(&ada, post.clone(), &list, Some(adas)).await;
+    let remark = emmy.comment(&adas, "To be told").await;
+    check.call(&ada, get.clone(), "/notifications", None).await;
+    check.call(&ada, post.clone(), "/notifications/read", Some(json!({ "up_to_id": i64::MAX }))).await;
+    emmy.delete(&format!("/comments/{}", remark["id"])).await.expect(204);
     app.join(ada.user, hidden, "member").await;
     app.leave(ada.user, hidden).await;
     app.settled().await;
@@ -433,7 +449,7 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     let answer = check.call(&ada, get.clone(), &poll(&queue["last_event_id"], 0), None).await;
     let events = answer["events"].as_array().unwrap();
     let types: BTreeSet<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(types.len(), 11, "{types:?}");
+    assert_eq!(types.len(), 14, "{types:?}");
     for event in events {
         let name: String =
             event["type"].as_str().unwrap().split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
@@ -448,6 +464,14 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     check.call(&ada, post.clone(), "/heartbeat", Some(json!({ "queue_id": id }))).await;
     check.call(&emmy, post.clone(), "/heartbeat", Some(json!({ "queue_id": id }))).await;
     check.call(&outsider, post.clone(), "/register", None).await;
+    check.call(&outsider, post.clone(), "/register", Some(json!({ "watch": [community] }))).await;
+    let watch = format!("/queues/{id}/watch");
+    check.call(&ada, put.clone(), &watch, Some(json!({ "community_ids": [community] }))).await;
+    check.call(&emmy, put.clone(), &watch, Some(json!({ "community_ids": [community] }))).await;
+    app.sql(&format!("update communities set kind = 'open' where id = {community}")).await;
+    app.settled().await;
+    let changed = check.call(&ada, get.clone(), &poll(&answer["last_event_id"], 0), None).await;
+    assert!(changed.to_string().contains("community_changed"), "{changed}");
     check.call(&emmy, post.clone(), &format!("/queues/{id}/close"), None).await;
     check.call(&ada, post.clone(), &format!("/queues/{id}/close"), None).await;
     let second = check.call(&ada, post.clone(), "/register", None).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, ArticleId, Client, CommunityId, TestApp};
+use crate::app::{Answer, ArticleId, Client, CommunityId, TestApp, types};
 
 /// All kinds of users, by increasing rights.
 const EVERYBODY: [&str; 6] = ["anonymous", "outsider", "member", "reviewer", "moderator", "admin"];
@@ -57,8 +57,16 @@ impl Rules {
         }
     }
 
-    /// None for members, who have other rules.
+    /// None for those who may write, who have other rules.
     fn write(&self, kind: &str, who: &str) -> Option<Outcome> {
+        match (kind, who) {
+            ("open", "outsider") => None,
+            _ => self.mark(kind, who),
+        }
+    }
+
+    /// None for members.
+    fn mark(&self, kind: &str, who: &str) -> Option<Outcome> {
         match (kind, who) {
             (_, "anonymous") => Some((401, Some("token_missing"))),
             ("hidden", "outsider") => Some((404, Some(self.missing))),
@@ -127,26 +135,39 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
                 format!("{of_discussion}/read"),
                 json!({ "discussion": true, "comment_ids": [comment["id"]] }),
             ),
-            at_discussion.write(kind, who).unwrap_or((204, None)),
+            at_discussion.mark(kind, who).unwrap_or((204, None)),
         ),
         (
             (Method::PUT, format!("{of_discussion}/follow"), json!({ "level": "follow" })),
-            at_discussion.write(kind, who).unwrap_or((200, None)),
+            at_discussion.mark(kind, who).unwrap_or((200, None)),
         ),
         (
             (Method::PUT, format!("/articles/{article}/follow"), json!({ "community_id": community, "level": "mute" })),
-            in_community.write(kind, who).unwrap_or((200, None)),
+            in_community.mark(kind, who).unwrap_or((200, None)),
         ),
         (
             (Method::POST, format!("{of_discussion}/unread"), json!({})),
-            at_discussion.write(kind, who).unwrap_or((204, None)),
+            at_discussion.mark(kind, who).unwrap_or((204, None)),
         ),
         (
             (Method::POST, format!("/articles/{article}/read"), json!({ "community_id": community })),
-            in_community.write(kind, who).unwrap_or((204, None)),
+            in_community.mark(kind, who).unwrap_or((204, None)),
         ),
         (get("/follows"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
         (get("/unread"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
+        (
+            get(&format!("/communities/{community}/members?prefix=ada")),
+            in_community.write(kind, who).unwrap_or((200, None)),
+        ),
+        (
+            get(&format!("/communities/{community}/members?article_id={article}")),
+            in_community.write(kind, who).unwrap_or((200, None)),
+        ),
+        (get("/notifications"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
+        (
+            (Method::POST, "/notifications/read".to_owned(), json!({ "up_to_id": 1 })),
+            (if who == "anonymous" { (401, Some("token_missing")) } else { (204, None) }),
+        ),
         ((Method::DELETE, of_comment, Value::Null), at_comment.write(kind, who).unwrap_or(deleted)),
         ((Method::DELETE, of_discussion, Value::Null), at_discussion.write(kind, who).unwrap_or(deleted)),
     ];
@@ -165,7 +186,8 @@ async fn matrix(kind: &str) {
     }
     // The refused calls have changed nothing.
     let seen = fixture.author.get(&format!("/articles/{}/discussions?limit=100", fixture.article)).await.expect(200);
-    assert_eq!(seen["discussions"].as_array().unwrap().len(), EVERYBODY.len() + 4);
+    let writers = if kind == "open" { 5 } else { 4 };
+    assert_eq!(seen["discussions"].as_array().unwrap().len(), EVERYBODY.len() + writers);
     assert!(!seen.to_string().contains("Mine now"));
 }
 
@@ -182,6 +204,102 @@ async fn who_may_do_what_in_a_private_community() {
 #[tokio::test]
 async fn who_may_do_what_in_a_hidden_community() {
     matrix("hidden").await;
+}
+
+#[tokio::test]
+async fn who_may_do_what_in_an_open_community() {
+    matrix("open").await;
+}
+
+#[tokio::test]
+async fn anyone_signed_in_writes_in_an_open_community() {
+    let Fixture { app, community, article, author } = Fixture::of_kind("open").await;
+    let elsewhere = app.community("private").await;
+    let grace = app.client(app.user("grace").await);
+    let others = author.discussion(article, community, "Sample size").await;
+    let mut queue = author.register().await;
+
+    let discussion = grace.discussion(article, community, "Power").await;
+    let path = format!("/discussions/{}", discussion["id"]);
+    let comment = grace.comment(&others, "Nice").await;
+    let of_comment = format!("/comments/{}", comment["id"]);
+    grace.patch(&path, json!({ "topic": "Strength", "is_resolved": true })).await.expect(200);
+    grace.patch(&of_comment, json!({ "text": "Nicer" })).await.expect(200);
+    grace.put(&format!("/discussions/{}/vote", others["id"]), json!({ "value": 1 })).await.expect(200);
+    let expected = ["new_discussion", "new_comment", "updated_discussion", "updated_comment", "votes_changed"];
+    assert_eq!(types(&queue.events(5).await), expected);
+
+    // Their vote is shown. What only members have is null, in the answers to writes too.
+    let read = grace.get(&path).await.expect(200);
+    let with_changes = grace.patch(&path, json!({ "text": "Enough?" })).await.expect(200);
+    for shown in [&discussion, &read, &with_changes] {
+        assert_eq!(
+            (&shown["own_vote"], &shown["is_unread"], &shown["unread_count"]),
+            (&json!(0), &Value::Null, &Value::Null)
+        );
+        assert_eq!(shown["author"]["username"], "grace");
+    }
+    let edited = grace.patch(&of_comment, json!({ "text": "Nicest" })).await.expect(200);
+    let page = grace.get(&format!("/discussions/{}/comments", others["id"])).await.expect(200);
+    for shown in [&comment, &edited, &grace.get(&of_comment).await.expect(200), &page["comments"][0]] {
+        assert_eq!((&shown["own_vote"], &shown["is_unread"]), (&json!(0), &Value::Null), "{shown}");
+    }
+    let list = grace.get(&format!("/articles/{article}/discussions")).await.expect(200);
+    assert_eq!(list["discussions"][1]["own_vote"], 1);
+    assert_eq!(list["discussions"][1]["unread_count"], Value::Null);
+    assert_eq!(list["viewer"]["memberships"], json!([]));
+    let anonymous = app.anonymous().get(&path).await.expect(200);
+    assert_eq!(anonymous["own_vote"], Value::Null);
+
+    // A token that is narrower reads, and does not write. Neither does a user whose account has ended.
+    let narrow = app.narrow_client(grace.user, &[elsewhere]);
+    assert_eq!(narrow.get(&path).await.expect(200)["own_vote"], Value::Null);
+    let new = json!({ "community_id": community, "topic": "Power", "text": "Enough?" });
+    let calls = [
+        (Method::POST, format!("/articles/{article}/discussions"), new),
+        (Method::POST, format!("{path}/comments"), json!({ "text": "No" })),
+        (Method::PATCH, path.clone(), json!({ "topic": "No" })),
+        (Method::PATCH, of_comment.clone(), json!({ "text": "No" })),
+        (Method::PUT, format!("/discussions/{}/vote", others["id"]), json!({ "value": 1 })),
+        (Method::DELETE, of_comment.clone(), Value::Null),
+    ];
+    for (method, path, body) in &calls {
+        narrow.send(narrow.request(method.clone(), path).json(body)).await.refused(403, "not_a_member");
+    }
+    app.sql(&format!("update users set is_active = false where id = {}", grace.user)).await;
+    for (method, path, body) in &calls {
+        grace.send(grace.request(method.clone(), path).json(body)).await.refused(401, "token_invalid");
+    }
+    app.sql(&format!("update users set is_active = true where id = {}", grace.user)).await;
+
+    // Reading marks and follows are for members.
+    let marks = json!({ "discussion": true });
+    grace.post(&format!("{path}/read"), marks).await.refused(403, "not_a_member");
+    grace.put(&format!("{path}/follow"), json!({ "level": "follow" })).await.refused(403, "not_a_member");
+    let follow = json!({ "community_id": community, "level": "follow" });
+    grace.put(&format!("/articles/{article}/follow"), follow).await.refused(403, "not_a_member");
+
+    // It ends when the community is open no more.
+    app.sql(&format!("update communities set kind = 'public' where id = {community}")).await;
+    for (method, path, body) in &calls {
+        grace.send(grace.request(method.clone(), path).json(body)).await.refused(403, "not_a_member");
+    }
+    app.sql(&format!("update communities set kind = 'open' where id = {community}")).await;
+    grace.delete(&of_comment).await.expect(204);
+    grace.delete(&path).await.expect(204);
+}
+
+#[tokio::test]
+async fn a_pseudonymous_article_of_an_open_community_hides_those_who_are_no_members_too() {
+    let Fixture { app, community, article, author } = Fixture::of_kind("open").await;
+    app.sql(&format!("update community_articles set is_pseudonymous = true where community_id = {community}")).await;
+    let grace = app.client(app.user("grace").await);
+    let discussion = grace.discussion(article, community, "Sample size").await;
+    let comment = grace.comment(&discussion, "Nice").await;
+    assert_eq!(discussion["author"], comment["author"]);
+    assert_eq!(comment["author"]["id"], Value::Null);
+    let seen = author.get(&format!("/articles/{article}/discussions")).await.expect(200);
+    assert!(!seen.to_string().contains("grace"));
 }
 
 #[tokio::test]
@@ -232,6 +350,8 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
             [1; 2],
             [*community, unknown].map(|id| json!({ "community_id": id, "level": "mute" })),
         ),
+        (Method::GET, "/communities/{}/members", [*community, unknown], [Value::Null, Value::Null]),
+        (Method::GET, "/communities/{}/members?article_id=1", [*community, unknown], [Value::Null, Value::Null]),
     ]
     .into_iter();
     let discussion = [discussion["id"].as_i64().unwrap(), unknown];
@@ -449,6 +569,9 @@ async fn no_answer_reveals_the_user_behind_a_pseudonym() {
             let page = overheard.get(other, &format!("{path}/comments")).await;
             assert_eq!(page["comments"][0]["replies"][0]["author"], discussion["author"]);
             overheard.get(other, &comment_path).await;
+            if other.token.is_some() {
+                overheard.get(other, "/notifications").await;
+            }
         }
         let poll = format!("/poll?queue_id={}&last_event_id={start}&timeout=0", queue.id);
         queue.cursor = overheard.get(&others[1], &poll).await["last_event_id"].as_i64().unwrap();

@@ -79,7 +79,8 @@ async fn contract(redis: Option<TestRedis>) {
     let begin = ada.request(Method::POST, &format!("/articles/{article}/discussions")).header("Idempotency-Key", "d");
     let discussion = ada.send(begin.json(&new)).await.expect(201);
     let path = format!("/discussions/{}/comments", discussion["id"]);
-    let comment = json!({ "text": format!("comment {SECRET}") });
+    a.member(&format!("friend.{SECRET}"), community).await;
+    let comment = json!({ "text": format!("comment {SECRET} @friend.{SECRET}") });
     let write = ada.request(Method::POST, &path).header("Idempotency-Key", "c").json(&comment);
     let comment = ada.send(write).await.expect(201);
     ada.patch(&format!("/comments/{}", comment["id"]), json!({ "text": format!("edited {SECRET}") })).await.expect(200);
@@ -113,6 +114,7 @@ async fn contract(redis: Option<TestRedis>) {
                 for name in ["topic", "text", "author", "resolved_by"] {
                     expected.as_object_mut().unwrap().entry(name).and_modify(|value| *value = Value::Null);
                 }
+                expected["mentions"] = json!([]);
                 expected["deleted_at"] = deletions[deletion]["timestamp"].clone();
             }
             assert_eq!(*event, expected);

@@ -405,7 +405,12 @@ async fn a_session_is_valid_as_long_as_the_secret_that_vouched_for_it_is() {
     ] {
         let app = TestApp::on(app.database.clone(), with(secrets.clone())).await;
         let at_it = browser.at(&app);
-        let queue = Queue { client: app.anonymous(), id: uuid::Uuid::new_v4().to_string(), cursor: 0 };
+        let queue = Queue {
+            client: app.anonymous(),
+            id: uuid::Uuid::new_v4().to_string(),
+            cursor: 0,
+            has_notifications: false,
+        };
         if is_valid {
             at_it.is_signed_in().await;
             at_it.poll(&queue, 0).await.refused(404, "queue_not_found");

@@ -203,5 +203,14 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
         tables.read.insert((row.try_get("user_id")?, row.try_get("discussion_id")?), row.try_get("read")?);
     }
+    let sql = "select user_id, community_id, article_id, null::bigint as discussion_id, level from article_follows
+               union all
+               select f.user_id, d.community_id, d.article_id, d.id, f.level
+               from discussion_follows f join discussions d on d.id = f.discussion_id";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        let (user, community) = (row.try_get("user_id")?, row.try_get("community_id")?);
+        let key = (user, community, row.try_get("article_id")?, row.try_get("discussion_id")?);
+        tables.follows.insert(key, row.try_get("level")?);
+    }
     Ok(Truth { order, failovers, tables })
 }

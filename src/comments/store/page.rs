@@ -120,7 +120,7 @@ pub(crate) async fn page(
                   case when may_read(c.kind, m.role, $2, v.is_active) then array(select "#,
         r#"
                         from (select id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, created_at, updated_at,
-                                     deleted_at, upvotes, downvotes, case when id in (select id from shown) then text else '' end as text
+                                     mentioned_users, mentioned_pseudonyms, deleted_at, upvotes, downvotes, case when id in (select id from shown) then text else '' end as text
                               from comments
                               where discussion_id = $1
                                 and id in (select id from shown union select parent_id from shown union select root_id from shown)
@@ -149,8 +149,13 @@ pub(crate) async fn page(
     .fetch_optional(db)
     .await?
     .ok_or(ErrorCode::DiscussionNotFound)?;
-    CommunityAccess { visibility: found.kind, role: found.role, viewer_is_active: found.viewer_is_active }
-        .may_read(viewer, ErrorCode::DiscussionNotFound)?;
+    let access = CommunityAccess {
+        community_id: found.community_id,
+        visibility: found.kind,
+        role: found.role,
+        viewer_is_active: found.viewer_is_active,
+    };
+    access.may_read(viewer, ErrorCode::DiscussionNotFound)?;
 
     let membership = found.role.zip(found.joined_at).map(|(role, joined_at)| ViewerMembership {
         community_id: found.community_id,
@@ -181,8 +186,8 @@ pub(crate) async fn page(
     let last = page_rows.last().filter(|_| has_next);
     let continues = last.is_some_and(|last| next_root == Some(last.root_id));
     let next = last.map(|last| CommentCursor::After(if continues { last.position() } else { last.end_of_root() }));
-    let is_member = found.role.is_some();
-    let mut comments = rows.into_iter().take(end).map(|row| row.shown_to(is_member));
+    let (is_member, is_writer) = (found.role.is_some(), access.is_writer(viewer));
+    let mut comments = rows.into_iter().take(end).map(|row| row.shown_to(is_member, is_writer));
     let repeated: Vec<_> = comments.by_ref().take(first).collect();
     Ok(CommentPage {
         comments: CommentTree::build(repeated.into_iter(), comments),

@@ -1,12 +1,12 @@
 //! How long queues live: heartbeats, closing and expiry (I6).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Hub;
+use super::{Hub, parked::ParkedEntry};
 use crate::{
-    ids::{QueueId, UserId},
+    ids::{CommunityId, QueueId, UserId},
     realtime::terms::QueueTerms,
 };
 
@@ -23,6 +23,30 @@ impl Hub {
             queue.renew(now + self.limits.queue_ttl);
             Some(queue.terms().clone())
         })
+    }
+
+    /// Makes the queue watch these communities and no others, and returns its terms. None where this user has no such queue here. A parked
+    /// poll is answered with an empty list, because there may be more events after its cursor now.
+    pub fn watch(
+        &self,
+        queue: QueueId,
+        user: UserId,
+        communities: Arc<[CommunityId]>,
+        now: Instant,
+    ) -> Option<QueueTerms> {
+        let (terms, parked) = self.locked(|state| {
+            state.usable_queue(queue, user, now)?;
+            state.set_watch(queue, communities)
+        })?;
+        parked.into_iter().for_each(ParkedEntry::release);
+        Some(terms)
+    }
+
+    /// Takes what a queue watches by a call to another node.
+    pub fn watched_elsewhere(&self, queue: QueueId, communities: Arc<[CommunityId]>) {
+        if let Some((_, parked)) = self.locked(|state| state.set_watch(queue, communities)) {
+            parked.into_iter().for_each(ParkedEntry::release);
+        }
     }
 
     /// Deletes a queue and tells its parked poll. False where this user has no such queue here.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    events::history::HistoryId,
+    events::{KindAt, history::HistoryId},
     ids::{CommunityId, EventId},
 };
 
@@ -40,6 +40,8 @@ pub struct Start {
     pub floor: EventId,
     /// For each community with older events in this history: the newest of them that is gone.
     pub evicted: Vec<(CommunityId, EventId)>,
+    /// The kinds of communities at `head`: of those that anyone may read, and of those that anyone could read before.
+    pub kinds: Vec<KindAt>,
 }
 
 /// What a hub holds, for metrics.

@@ -9,6 +9,7 @@ use super::{
     own_log::OwnEvent,
     queues::QueueSlot,
     timeline::MembershipTimeline,
+    visibilities::Visibilities,
 };
 use crate::{
     events::NodeNews,
@@ -59,7 +60,7 @@ impl Member {
     }
 
     /// Takes an own event when the order comes to it. Returns whether the user may get it.
-    pub(super) fn apply(&mut self, event: OwnEvent) -> bool {
+    pub(super) fn apply(&mut self, event: OwnEvent, visibilities: &Visibilities) -> bool {
         if let Some(follows) = &mut self.follows {
             follows.apply(&event);
         }
@@ -71,7 +72,7 @@ impl Member {
             }
             Memberships::Known(timeline) => {
                 // Only a change of a membership changes what they may get, and they always get that.
-                let may_get = timeline.may_get(&event);
+                let may_get = timeline.may_get(&event, visibilities);
                 timeline.apply(event);
                 may_get
             }

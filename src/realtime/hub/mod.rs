@@ -9,6 +9,7 @@
 //! * A user's own events are in one bounded log for each user who has a queue here, in the same order.
 //! * Memberships change in order with the other events, so delivery starts and stops exactly there. A membership whose end is
 //!   known delivers nothing any more, not even earlier events (I5).
+//! * Communities change their kinds in order too. Who watches one that only members may read now gets the events that say so, and no others.
 //! * A deletion redacts the earlier events of its discussion or comment under the mutex. No poll that begins after it gets the
 //!   deleted text.
 //! * Sessions end in order with the other events. A poll that came by an ended session is answered, and none is parked.
@@ -34,8 +35,10 @@ mod queues;
 mod registration;
 mod state;
 mod timeline;
+mod visibilities;
 mod visible;
 mod waiting_lists;
+mod watchers;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -51,6 +52,11 @@ impl Queue {
     #[inline]
     pub(super) fn terms(&self) -> &QueueTerms {
         &self.terms
+    }
+
+    /// Watches other communities, and returns those that it has watched.
+    pub(super) fn set_watch(&mut self, watch: Arc<[CommunityId]>) -> Arc<[CommunityId]> {
+        std::mem::replace(&mut self.terms.watch, watch)
     }
 
     pub(super) fn expires_at(&self) -> Instant {
@@ -141,7 +147,7 @@ impl Queue {
 }
 
 /// The number of a queue in this process. It is given again when the queue is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct QueueSlot(u32);
 
 impl QueueSlot {

@@ -2,13 +2,15 @@
 //! parked polls are returned, to be answered when the lock is released.
 
 mod polls;
+mod watching;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
     communities::{Communities, CommunitySlot},
+    community_log::CommunityLog,
     ended_sessions::EndedSessions,
     event_logs::EventLogs,
     follows::{News, RecentNews},
@@ -18,11 +20,13 @@ use super::{
     own_log::OwnEvent,
     parked::{AnswerSender, ParkedEntry, ParkedOutcome, answer},
     queues::{Queue, QueueSlot, Queues},
+    visibilities::Visibilities,
     waiting_lists::WaitingLists,
+    watchers::Watchers,
 };
 use crate::{
     events::{
-        Audience, EventType, MembershipChange, SequencedEvent, Subject,
+        Audience, Content, EventType, MembershipChange, SequencedEvent, Subject,
         history::{HistoryId, Position},
     },
     ids::{CommunityId, EventId, QueueId, SessionTag, UserId},
@@ -41,6 +45,9 @@ pub(super) struct HubState {
     lists: WaitingLists,
     queues: Queues,
     members: Members,
+    /// The kinds of communities.
+    visibilities: Visibilities,
+    watchers: Watchers,
     /// What concerns what users follow.
     news: RecentNews,
     ended_sessions: EndedSessions,
@@ -86,6 +93,7 @@ impl HubState {
         for (community, through) in start.evicted {
             self.logs.set_evicted(self.communities.slot_or_new(community), through);
         }
+        self.visibilities = Visibilities::starting_at(&start.kinds);
         self.members.forget_history();
         self.ended_sessions = EndedSessions::starting_at(self.logs.head());
         self.news = RecentNews::starting_at(self.logs.head());
@@ -109,6 +117,11 @@ impl HubState {
                 let community = self.communities.slot_or_new(event.community_id);
                 self.logs.append(community, event, limits);
                 appended.woken = self.wake_community(community, event);
+                if let Content::ChangesKind(change) = event.content {
+                    let gone_through = self.logs.log(community).map(CommunityLog::gone_through).unwrap_or_default();
+                    self.visibilities.change(event.community_id, event.event_id, change, gone_through);
+                    appended.woken.extend(self.renew_watchers(event));
+                }
             }
             Audience::Member(change) => {
                 self.logs.skip();
@@ -126,6 +139,10 @@ impl HubState {
                 self.logs.skip();
                 self.ended_sessions.add(event.event_id, ended);
                 appended.signed_out = self.end_sessions(user_id, ended);
+            }
+            Audience::CommunityKind(community, change) => {
+                self.logs.skip();
+                self.set_kind(community, event.event_id, change);
             }
             Audience::Nodes(_) | Audience::Nobody => self.logs.skip(),
         }
@@ -162,7 +179,7 @@ impl HubState {
     fn tell_user(&mut self, user: UserId, event: OwnEvent) -> Vec<AnswerSender> {
         let Some(member) = self.members.get_mut(user) else { return Vec::new() };
         let (community, event_type) = (event.community_id, event.event_type);
-        if !member.apply(event) {
+        if !member.apply(event, &self.visibilities) {
             return Vec::new();
         }
         let unpark = |slot: &QueueSlot| {
@@ -186,7 +203,7 @@ impl HubState {
         member.queues().iter().filter_map(unpark).map(ParkedEntry::into_sender).collect()
     }
 
-    /// Works out anew for which communities these queues wait: their user's memberships have changed.
+    /// Works out anew for which communities these queues wait.
     fn renew_lists(&mut self, slots: &[QueueSlot]) {
         for slot in slots {
             self.lists.forget(*slot);
@@ -202,8 +219,13 @@ impl HubState {
         if !self.lists.enter(slot) {
             let Some(queue) = self.queues.at(slot) else { return };
             let Some(timeline) = self.members.get(queue.user()).and_then(Member::timeline) else { return };
-            let visible = timeline.communities(self.logs.head()).filter(|id| queue.terms().scope.allows(*id));
-            self.lists.set_communities(slot, visible.map(|id| self.communities.slot_or_new(id)));
+            let watched = queue.terms().watch.iter().copied().filter(|id| self.visibilities.is_readable(*id));
+            let mut visible: Vec<_> = timeline.communities(self.logs.head()).chain(watched).collect();
+            visible.retain(|id| queue.terms().scope.allows(*id));
+            // A queue is in a list once.
+            visible.sort_unstable();
+            visible.dedup();
+            self.lists.set_communities(slot, visible.into_iter().map(|id| self.communities.slot_or_new(id)));
             self.lists.enter(slot);
         }
     }
@@ -259,7 +281,10 @@ impl HubState {
         let queues = member.queues().iter().filter_map(|slot| self.queues.at(*slot));
         let oldest = queues.min_by_key(|queue| queue.expires_at()).map(Queue::id);
         let oldest = oldest.filter(|_| member.queues().len() >= USER_QUEUES);
-        member.add_queue(self.queues.insert(queue));
+        let watch = Arc::clone(&queue.terms().watch);
+        let slot = self.queues.insert(queue);
+        member.add_queue(slot);
+        self.watchers.add(slot, &watch);
         oldest.map(|oldest| (oldest, self.remove(oldest)))
     }
 
@@ -269,6 +294,7 @@ impl HubState {
         self.lists.remove(slot);
         let mut queue = self.queues.remove(queue)?;
         self.members.remove_queue(queue.user(), slot);
+        self.watchers.remove(slot, &queue.terms().watch);
         Some(RemovedQueue(queue.unpark().map(ParkedEntry::into_sender)))
     }
 

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::own_log::{OwnEvent, OwnLog};
+use super::{
+    own_log::{OwnEvent, OwnLog},
+    visibilities::Visibilities,
+};
 use crate::{
     events::MembershipChange,
     ids::{CommunityId, EventId},
@@ -136,19 +139,22 @@ impl MembershipTimeline {
         &self,
         cursor: EventId,
         head: EventId,
+        visibilities: &Visibilities,
         allowed: impl Fn(CommunityId) -> bool,
     ) -> impl Iterator<Item = &OwnEvent> {
-        self.own.between(cursor, head).filter(move |event| allowed(event.community_id) && self.may_get(event))
+        let may_get = move |event: &&OwnEvent| allowed(event.community_id) && self.may_get(event, visibilities);
+        self.own.between(cursor, head).filter(may_get)
     }
 
     /// Whether the user may get an own event. Changes of memberships reach former members too. Other events of a community reach
-    /// who was a member at their place in the order, and still is (I5).
-    pub(super) fn may_get(&self, event: &OwnEvent) -> bool {
+    /// who was a member at their place in the order, and still is (I5). Those of an open community need no membership.
+    pub(super) fn may_get(&self, event: &OwnEvent, visibilities: &Visibilities) -> bool {
         let is_present = |span: &MembershipSpan| {
             span.community == event.community_id && span.joined < event.event_id && event.event_id < span.left
         };
         event.community_id == CommunityId::NONE
             || event.membership_change().is_some()
             || self.deliverable().any(is_present)
+            || visibilities.is_open_since(event.community_id, event.event_id)
     }
 }

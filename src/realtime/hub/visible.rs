@@ -17,6 +17,7 @@ use super::{
     members::Members,
     queues::Queue,
     timeline::MembershipTimeline,
+    visibilities::Visibilities,
 };
 use crate::{
     events::Subject,
@@ -59,6 +60,7 @@ pub(super) struct Reader<'a, A> {
     pub(super) allowed: A,
     pub(super) timeline: &'a MembershipTimeline,
     pub(super) members: &'a Members,
+    pub(super) visibilities: &'a Visibilities,
 }
 
 impl<A: Fn(CommunityId) -> bool> Reader<'_, A> {
@@ -79,7 +81,7 @@ impl<A: Fn(CommunityId) -> bool> Reader<'_, A> {
         note(None, self.cursor, self.timeline.own_gone_through());
         let own: VecDeque<LogEntry> = self
             .timeline
-            .own_events(self.cursor, logs.head(), &self.allowed)
+            .own_events(self.cursor, logs.head(), self.visibilities, &self.allowed)
             .filter(|event| self.queue.wants_own(event.event_type))
             .map(|event| LogEntry {
                 event_id: event.event_id,
@@ -94,6 +96,15 @@ impl<A: Fn(CommunityId) -> bool> Reader<'_, A> {
             let after = self.cursor.max(span.joined);
             note(Some(span.community), after, log.gone_through());
             sources.push((span.community, log.between(after, span.left).peekable()));
+        }
+        for community in self.queue.terms().watch.iter().copied().filter(|community| (self.allowed)(*community)) {
+            let Some(kinds) = self.visibilities.get(community) else { continue };
+            note(Some(community), self.cursor, kinds.closed_through());
+            let Some(log) = communities.slot(community).and_then(|slot| logs.log(slot)) else { continue };
+            for part in kinds.parts(self.cursor) {
+                note(Some(community), part.after, log.gone_through().min(part.before.minus(1)));
+                sources.push((community, log.between(part.after, part.before).peekable()));
+            }
         }
         if !lost.is_empty() {
             return Err(lost);
@@ -111,6 +122,11 @@ impl<A: Fn(CommunityId) -> bool> Reader<'_, A> {
         while let Some(Reverse((_, source))) = heap.pop() {
             let community = sources[source].0;
             let Some(event) = sources[source].1.next() else { continue };
+            if event.event_id <= last {
+                // Members who watch find it twice.
+                heap.extend(next(source, &mut sources));
+                continue;
+            }
             if community != CommunityId::NONE
                 && !self.queue.wants(community, event.event_id, &event.subject, self.members)
             {

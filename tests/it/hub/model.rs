@@ -15,6 +15,7 @@ struct ModelQueue {
     id: QueueId,
     user: UserId,
     scope: Scope,
+    watch: Vec<CommunityId>,
     expires_at: Instant,
     parked: Option<ModelParked>,
 }
@@ -64,7 +65,18 @@ impl Model {
             evicted.insert(event.community_id.get(), event.event_id.get());
         }
         Self {
-            hub: TestHub::new(limits, start, evicted),
+            hub: TestHub(Arc::new(Hub::starting_at(
+                limits,
+                Start {
+                    head: start.into(),
+                    evicted: evicted
+                        .into_iter()
+                        .map(|(community, at): (i64, i64)| (community.into(), at.into()))
+                        .collect(),
+                    kinds: world.kinds_at(start),
+                    ..Start::default()
+                },
+            ))),
             limits,
             now: Instant::now(),
             world,
@@ -120,16 +132,45 @@ impl Model {
             && match event.audience {
                 Audience::Member(change) => change.user_id.get() == queue.user,
                 Audience::User(user) => {
-                    user.get() == queue.user && (community == 0 || self.is_present(event_id, queue.user, community))
+                    user.get() == queue.user
+                        && (community == 0
+                            || self.is_present(event_id, queue.user, community)
+                            || self.is_open_since(event_id, community))
                 }
-                Audience::Community => self.is_present(event_id, queue.user, community),
-                Audience::Account(_) | Audience::Sessions { .. } | Audience::Nodes(_) | Audience::Nobody => false,
+                Audience::Community => {
+                    self.is_present(event_id, queue.user, community) || self.is_watched(queue, event_id, community)
+                }
+                Audience::Account(_)
+                | Audience::Sessions { .. }
+                | Audience::Nodes(_)
+                | Audience::CommunityKind(..)
+                | Audience::Nobody => false,
             }
     }
 
     /// Whether the user was a member at an event and still is.
     fn is_present(&self, event_id: EventId, user: UserId, community: CommunityId) -> bool {
         self.world.role_at(event_id - 1, user, community).is_some() && self.is_member(user, community)
+    }
+
+    /// Whether the community has been open since before an event.
+    fn is_open_since(&self, event_id: EventId, community: CommunityId) -> bool {
+        (event_id - 1..=self.head).all(|at| self.world.kind_at(at, community) == Visibility::Open)
+    }
+
+    /// Whether the queue gets the event because it watches the community: anyone may read the community now and could read it at the
+    /// event, or the event says that they cannot any more.
+    fn is_watched(&self, queue: &ModelQueue, event_id: EventId, community: CommunityId) -> bool {
+        let readable = |at| self.world.is_readable_at(at, community);
+        let (before, after, now) = (readable(event_id - 1), readable(event_id), readable(self.head));
+        queue.watch.contains(&community) && if now { before || after } else { before && !after }
+    }
+
+    /// Whether an event after `cursor` is gone that the queue may have got because it watches the community.
+    fn has_lost_watched(&self, queue: &ModelQueue, cursor: EventId, event_id: EventId, community: CommunityId) -> bool {
+        let readable = |at| self.world.is_readable_at(at, community);
+        let ends = readable(event_id - 1) && !readable(event_id);
+        queue.watch.contains(&community) && (ends || readable(self.head) && (cursor..=event_id).any(readable))
     }
 
     /// Whether an event after `cursor` is gone: one of the user's own, or one in a community of which the user is a member now, and was a member at `cursor` or
@@ -146,8 +187,9 @@ impl Model {
                 && !self.kept.contains(&event_id)
                 && queue.scope.allows(community)
                 && token.allows(community)
-                && self.is_member(queue.user, community.get())
-                && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, community.get()).is_some())
+                && (self.has_lost_watched(queue, cursor, event_id, community.get())
+                    || self.is_member(queue.user, community.get())
+                        && (cursor..event_id).any(|at| self.world.role_at(at, queue.user, community.get()).is_some()))
         })
     }
 
@@ -310,14 +352,17 @@ impl Model {
                 false => members.remove(&(user, community)),
             };
         }
-        self.restored = Some(World { id: HistoryId { base: base.into(), fingerprint }, members, events: Vec::new() });
+        let kinds = (1..=COMMUNITIES).map(|community| (community, self.database().kind_at(at, community))).collect();
+        let id = HistoryId { base: base.into(), fingerprint };
+        self.restored = Some(World { id, members, kinds, events: Vec::new() });
     }
 
     /// The feed notices the leap, at once or after more events.
     fn notice(&mut self) {
         let Some(world) = self.restored.take() else { return };
         let base = world.id.base;
-        self.hub.leap(Start { history: world.id.clone(), head: base, floor: base, evicted: Vec::new() });
+        let kinds = world.kinds_at(base.get());
+        self.hub.leap(Start { history: world.id.clone(), head: base, floor: base, evicted: Vec::new(), kinds });
         self.world = world;
         (self.head, self.start) = (base.get(), base.get());
         self.kept.clear();
@@ -373,6 +418,7 @@ proptest! {
                 Step::Delete { community, comment } => world.delete(community, comment),
                 Step::Member { user, community, leaves } => world.change(user, community, leaves),
                 Step::Own { user, community, size } => world.own(user, community, size),
+                Step::Turn { community, kind } => world.turn(community, kind),
                 Step::EndAccount { user } => world.end_account(user),
                 _ => {}
             }

@@ -174,7 +174,7 @@ impl Model {
 
     /// Reads the database, feeds `ahead` events, and makes the queue.
     fn register(&mut self, ahead: usize) {
-        let registration = self.hub.begin_registration(READER.into());
+        let registration = self.hub.begin_registration(READER);
         let read = self.written();
         let mut said = BTreeMap::new();
         let (mut written, mut submitted) = (BTreeSet::new(), BTreeSet::new());

@@ -13,6 +13,8 @@ pub(crate) struct Contents {
     pub ballots: BTreeMap<Ballot, i64>,
     /// The comments that users have read, as ranges, by user and discussion. Pages leave them out.
     pub read: BTreeMap<(i64, i64), Value>,
+    /// What users said of articles and discussions, by user, community, article and discussion. Pages leave it out.
+    pub follows: BTreeMap<(i64, i64, i64, Option<i64>), String>,
 }
 
 /// A discussion. Topic and text are None in a tombstone.
@@ -68,6 +70,20 @@ impl Contents {
         self.apply_to_comments(event);
         self.apply_to_ballots(event);
         self.apply_to_read(event);
+        self.apply_to_follows(event);
+    }
+
+    fn apply_to_follows(&mut self, event: &Value) {
+        if event["type"] != "follow_changed" {
+            return;
+        }
+        let id = |name: &str| event[name].as_i64().unwrap_or_default();
+        let key = (id("user_id"), id("community_id"), id("article_id"), event["discussion_id"].as_i64());
+        if event["is_default"] == true {
+            self.follows.remove(&key);
+        } else {
+            self.follows.insert(key, text(&event["level"]).unwrap_or_default());
+        }
     }
 
     fn apply_to_read(&mut self, event: &Value) {
@@ -241,6 +257,7 @@ impl Page {
             comments: comments.map(|(id, comment)| (*id, comment.clone())).collect(),
             ballots: BTreeMap::new(),
             read: BTreeMap::new(),
+            follows: BTreeMap::new(),
         };
         self.contents.difference(&expected)
     }

@@ -33,6 +33,7 @@ pub(super) fn check(order: &[Event], failovers: &[Failover], verdict: &mut Verdi
                 discussions.contains(discussion)
             }
             "votes_changed" | "own_vote_changed" => comments.contains(comment),
+            "follow_changed" => discussion.is_null() || discussions.contains(discussion),
             _ => true,
         };
         if !in_place {
@@ -93,6 +94,7 @@ pub(super) fn check_rows(truth: &Truth, verdict: &mut Verdict) {
     compare("discussion", &folded.discussions, &tables.discussions, verdict);
     compare("comment", &folded.comments, &tables.comments, verdict);
     compare("vote", &folded.ballots, &tables.ballots, verdict);
+    compare("what was said about following, by user and place:", &folded.follows, &tables.follows, verdict);
     compare("what was read, by user and discussion:", &folded.read, &tables.read, verdict);
 }
 

@@ -43,7 +43,8 @@ impl Client {
                 }
                 35..45 => self.vote(&places).await,
                 45..50 => self.mark(&discussions, &comments).await,
-                50..57 if !comments.is_empty() => {
+                50..53 => self.follow(placement, &discussions).await,
+                53..60 if !comments.is_empty() => {
                     let (_, id) = comments.swap_remove(self.random.random_range(0..comments.len()));
                     self.delete(id).await;
                 }
@@ -109,6 +110,19 @@ impl Client {
         };
         let request = self.request(Method::POST, &format!("/discussions/{discussion}/{call}")).json(&body);
         self.send("mark", request, PATIENCE).await;
+    }
+
+    /// Says what it thinks of an article, or of a discussion in which it has written.
+    async fn follow(&mut self, (community, article): (i64, i64), discussions: &[i64]) {
+        let level = ["follow", "mute", "default"][self.random.random_range(0..3)];
+        let (path, body) = if self.random.random_bool(0.5) {
+            (format!("/articles/{article}/follow"), json!({ "community_id": community, "level": level }))
+        } else {
+            let discussion = discussions[self.random.random_range(0..discussions.len())];
+            (format!("/discussions/{discussion}/follow"), json!({ "level": level }))
+        };
+        let request = self.request(Method::PUT, &path).json(&body);
+        self.send("follow", request, PATIENCE).await;
     }
 
     pub(super) async fn comment(&mut self, discussion: i64, parent: Option<i64>, text: String) -> Option<i64> {

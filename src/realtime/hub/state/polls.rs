@@ -95,7 +95,8 @@ impl HubState {
                 return Some(Finding::MembershipsUnknown);
             }
             let allowed = |community| queue.terms().scope.allows_both(token, community);
-            let reader = Reader { cursor, queue, allowed, timeline, members: &self.members };
+            let reader =
+                Reader { cursor, queue, allowed, timeline, members: &self.members, visibilities: &self.visibilities };
             match reader.events(&self.logs, &self.communities) {
                 Ok(found) => events = found,
                 Err(lost) if queue.terms().only.is_some() => return Some(Finding::Lost(lost)),

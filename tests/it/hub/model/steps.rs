@@ -21,6 +21,11 @@ pub(super) enum Step {
         community: CommunityId,
         leaves: bool,
     },
+    /// The community is of this kind now.
+    Turn {
+        community: CommunityId,
+        kind: Visibility,
+    },
     /// Something of the user's own happens, in a community or, where it is 0, in none.
     Own {
         user: UserId,
@@ -43,6 +48,11 @@ pub(super) enum Step {
     Install {
         which: usize,
         scope: Option<Vec<CommunityId>>,
+        watch: Vec<CommunityId>,
+    },
+    Watch {
+        which: usize,
+        communities: Vec<CommunityId>,
     },
     Poll {
         which: usize,
@@ -86,6 +96,14 @@ fn scope() -> impl Strategy<Value = Option<Vec<CommunityId>>> {
     ]
 }
 
+fn kind() -> impl Strategy<Value = Visibility> {
+    proptest::sample::select(vec![Visibility::Public, Visibility::Private, Visibility::Hidden, Visibility::Open])
+}
+
+fn watch() -> impl Strategy<Value = Vec<CommunityId>> {
+    proptest::collection::vec(1..=COMMUNITIES, 0..4)
+}
+
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let (user, community, which) = (1..=USERS, 1..=COMMUNITIES, 0..64_usize);
     let back = prop_oneof![4 => Just(0_i64), 4 => 0..6_i64, 2 => 0..60_i64, 1 => Just(-1_i64)];
@@ -95,6 +113,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         8 => (community.clone(), 0..3_i64, size)
             .prop_map(|(community, comment, size)| Step::Write { community, comment, size }),
         2 => (community.clone(), 0..3_i64).prop_map(|(community, comment)| Step::Delete { community, comment }),
+        3 => (community.clone(), kind()).prop_map(|(community, kind)| Step::Turn { community, kind }),
         6 => (user.clone(), community, any::<bool>())
             .prop_map(|(user, community, leaves)| Step::Member { user, community, leaves }),
         4 => (user.clone(), 0..=COMMUNITIES, prop_oneof![4 => 0..100_usize, 1 => 20_000..70_000_usize])
@@ -103,7 +122,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         10 => (1..6_usize).prop_map(|count| Step::Feed { count }),
         3 => user.prop_map(|user| Step::Begin { user }),
         3 => which.clone().prop_map(|which| Step::Snapshot { which }),
-        4 => (which.clone(), scope()).prop_map(|(which, scope)| Step::Install { which, scope }),
+        4 => (which.clone(), scope(), watch()).prop_map(|(which, scope, watch)| Step::Install { which, scope, watch }),
+        1 => (which.clone(), watch()).prop_map(|(which, communities)| Step::Watch { which, communities }),
         14 => (which.clone(), scope(), back, any::<bool>())
             .prop_map(|(which, token, back, park)| Step::Poll { which, token, back, park }),
         1 => which.clone().prop_map(|which| Step::PollOfAnother { which }),
@@ -131,6 +151,7 @@ impl Model {
             Step::Write { community, comment, size } => self.database().write(community, comment, size),
             Step::Delete { community, comment } => self.database().delete(community, comment),
             Step::Member { user, community, leaves } => self.database().change(user, community, leaves),
+            Step::Turn { community, kind } => self.database().turn(community, kind),
             Step::Own { user, community, size } => self.database().own(user, community, size),
             Step::EndAccount { user } => self.database().end_account(user),
             Step::Feed { count } => {
@@ -146,19 +167,34 @@ impl Model {
                     self.registrations[which].2 = Some(history);
                 }
             }
-            Step::Install { which, scope } => {
+            Step::Watch { which, communities } => {
+                let Some(which) = pick(which, self.queues.len()) else { return };
+                let queue = &mut self.queues[which];
+                let terms = self.hub.watch(queue.id, queue.user, &communities, self.now);
+                assert_eq!(terms.is_some(), queue.expires_at > self.now);
+                let Some(terms) = terms else { return };
+                assert_eq!(terms.watch, watched(&communities));
+                if let Some(parked) = &queue.parked
+                    && watched(&queue.watch) != terms.watch
+                {
+                    self.due.insert(queue.id, Due::Released(parked.parked.seen().get()));
+                }
+                queue.watch = communities;
+            }
+            Step::Install { which, scope, watch } => {
                 let Some(which) = pick(which, self.registrations.len()) else { return };
                 let (user, registration, history) = self.registrations.remove(which);
                 let history = history.unwrap_or_else(|| self.history(user));
                 self.learns(user, &history);
                 let (id, scope) = (QueueId::random(), scope_of(scope));
-                assert_eq!(registration.create_queue(id, scope.clone(), &history, TTL, self.now), None);
+                let terms = QueueTerms { scope: scope.clone(), watch: watched(&watch), ..QueueTerms::default() };
+                assert_eq!(registration.create_queue(id, terms, &history, TTL, self.now), None);
                 if history.id == self.world.id && self.ended.get(&user).is_some_and(|ended| *ended > history.head.get())
                 {
                     assert!(!self.hub.has_queue(id, user, self.now));
                     return;
                 }
-                self.queues.push(ModelQueue { id, user, scope, expires_at: self.now + TTL, parked: None });
+                self.queues.push(ModelQueue { id, user, scope, watch, expires_at: self.now + TTL, parked: None });
             }
             Step::Poll { which, token, back, park } => {
                 if let Some(which) = pick(which, self.queues.len()) {

@@ -7,6 +7,7 @@ use super::*;
 pub(super) struct World {
     pub(super) id: HistoryId,
     pub(super) members: BTreeMap<(UserId, CommunityId), Role>,
+    pub(super) kinds: BTreeMap<CommunityId, Visibility>,
     pub(super) events: Vec<SequencedEvent>,
 }
 
@@ -29,6 +30,55 @@ impl World {
             _ => None,
         });
         newest.unwrap_or_else(|| self.members.get(&(user, community)).copied())
+    }
+
+    /// The kind of a community at a position in the order.
+    pub(super) fn kind_at(&self, at: EventId, community: CommunityId) -> Visibility {
+        let newest = self.changes_of_kind(at, community).last().map(|(_, _, kind)| kind);
+        newest.or(self.kinds.get(&community).copied()).unwrap_or(Visibility::Public)
+    }
+
+    /// Whether anyone may read the community at a position in the order.
+    pub(super) fn is_readable_at(&self, at: EventId, community: CommunityId) -> bool {
+        matches!(self.kind_at(at, community), Visibility::Public | Visibility::Open)
+    }
+
+    /// The changes of a community's kind up to a position: where, from what, to what.
+    fn changes_of_kind(
+        &self,
+        at: EventId,
+        community: CommunityId,
+    ) -> impl Iterator<Item = (EventId, Visibility, Visibility)> {
+        let before = &self.events[..(at - self.id.base.get()) as usize];
+        before.iter().filter(move |event| event.community_id.get() == community).filter_map(|event| {
+            let json: Value = serde_json::from_slice(&event.json).unwrap();
+            let kind = |name: &str| serde_json::from_value(json[name].clone()).unwrap();
+            let is_change = event.audience == Audience::Community && json["type"] == "community_changed";
+            is_change.then(|| (event.event_id.get(), kind("previous_kind"), kind("kind")))
+        })
+    }
+
+    /// The kinds at a position, as a hub gets them that starts there.
+    pub(super) fn kinds_at(&self, at: EventId) -> Vec<KindAt> {
+        let kinds = (1..=COMMUNITIES).map(|community| {
+            let ends = |(_, before, after): &(EventId, Visibility, Visibility)| {
+                before.is_readable_by_anyone() && !after.is_readable_by_anyone()
+            };
+            KindAt {
+                community_id: community.into(),
+                visibility: Some(self.kind_at(at, community)),
+                since: self.changes_of_kind(at, community).last().map_or(0, |change| change.0).into(),
+                closed_at: self.changes_of_kind(at, community).filter(ends).last().map_or(0, |change| change.0).into(),
+            }
+        });
+        kinds.filter(|kind| kind.visibility.unwrap().is_readable_by_anyone() || kind.closed_at.get() > 0).collect()
+    }
+
+    pub(super) fn turn(&mut self, community: CommunityId, kind: Visibility) {
+        let before = self.kind_at(self.head(), community);
+        if before != kind {
+            self.events.push(changes_kind(self.head() + 1, community, before, kind));
+        }
     }
 
     pub(super) fn write(&mut self, community: CommunityId, comment: i64, size: usize) {
