@@ -1,8 +1,8 @@
 import type { listFollows, listNotifications, markNotificationsRead, register } from "./generated/api.js";
-import { listMembers } from "./generated/api.js";
+import { listMentionable } from "./generated/api.js";
 
 /** Lists whom one can mention. */
-export const fetchMembers = listMembers;
+export const fetchMembers = listMentionable;
 
 /** A page of a user's notifications, newest first. */
 export type Notifications = Awaited<ReturnType<typeof listNotifications>>;

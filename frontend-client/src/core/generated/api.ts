@@ -105,7 +105,7 @@ export interface Comment {
   id: number;
   /** Whether the viewer has not read it yet; null if they are no signed-in member. */
   is_unread: CommentIsUnread;
-  /** Whom the text mentions, shown as authors are. */
+  /** Whom the text mentions by `@handle`, members by their names before pseudonyms; nobody in a tombstone. */
   mentions: Author[];
   own_vote: CommentOwnVote;
   parent_id: CommentParentId;
@@ -189,7 +189,7 @@ export const CommunityChangedEventType = {
 } as const;
 
 /**
- * Somebody changed who may read a community. For a watcher of a community that turns private it is the last event.
+ * The community is of another kind. Who watches one that not everybody may read any more gets no further event of it.
  */
 export interface CommunityChangedEvent {
   /** The community. */
@@ -203,24 +203,6 @@ export interface CommunityChangedEvent {
   /** When it changed. */
   timestamp: string;
   type: CommunityChangedEventType;
-}
-
-/**
- * Somebody who can be mentioned.
- */
-export interface CommunityMember {
-  /** Who it is, as shown on the article. */
-  author: Author;
-  /** What one writes after `@`. */
-  handle: string;
-}
-
-/**
- * Who can be mentioned.
- */
-export interface CommunityMembers {
-  /** 20 at most. */
-  members: CommunityMember[];
 }
 
 /**
@@ -377,7 +359,7 @@ lists has it) or, if that is `default` too, by `has_written`. Null if they are n
   is_resolved: boolean;
   /** Whether the viewer has not read its text yet; null if they are no signed-in member. */
   is_unread: DiscussionIsUnread;
-  /** Whom the text mentions, shown as authors are. */
+  /** Whom the text mentions by `@handle`, members by their names before pseudonyms; nobody in a tombstone. */
   mentions: Author[];
   own_vote: DiscussionOwnVote;
   /** When it was resolved; null while it is not. */
@@ -706,6 +688,24 @@ export interface MembershipChangedEvent {
 }
 
 /**
+ * Somebody who can be mentioned.
+ */
+export interface Mentionable {
+  /** How they are shown. */
+  author: Author;
+  /** What one writes after `@`. */
+  handle: string;
+}
+
+/**
+ * The people who can be mentioned whose handles begin as asked for, by handle.
+ */
+export interface Mentionables {
+  /** 20 people at most. */
+  members: Mentionable[];
+}
+
+/**
  * Whether to hear of an article.
  */
 export interface NewArticleFollow {
@@ -746,11 +746,6 @@ export type NewCommentEventDeletedAt = string | null;
  * When the author last changed the text; null if they never did.
  */
 export type NewCommentEventEditedAt = string | null;
-
-/**
- * Whom the text mentions, shown as authors are.
- */
-export type NewCommentEventMentions = Author[] | null;
 
 export type NewCommentEventParentId = number | null;
 
@@ -794,8 +789,8 @@ export interface NewCommentEvent {
   edited_at: NewCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
-  /** Whom the text mentions, shown as authors are. */
-  mentions?: NewCommentEventMentions;
+  /** Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since. */
+  mentions: Author[];
   parent_id: NewCommentEventParentId;
   /** Its text, in Markdown; null if it was deleted since. */
   text: NewCommentEventText;
@@ -837,11 +832,6 @@ export type NewDiscussionEventDeletedAt = string | null;
  * When the author last changed topic or text; null if they never did.
  */
 export type NewDiscussionEventEditedAt = string | null;
-
-/**
- * Whom the text mentions, shown as authors are.
- */
-export type NewDiscussionEventMentions = Author[] | null;
 
 /**
  * When it was resolved; null while it is not.
@@ -891,8 +881,8 @@ export interface NewDiscussionEvent {
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
-  /** Whom the text mentions, shown as authors are. */
-  mentions?: NewDiscussionEventMentions;
+  /** Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since. */
+  mentions: Author[];
   /** When it was resolved; null while it is not. */
   resolved_at: NewDiscussionEventResolvedAt;
   resolved_by: NewDiscussionEventResolvedBy;
@@ -931,24 +921,7 @@ export interface NewMarks {
   up_to_comment_id?: NewMarksUpToCommentId;
 }
 
-export type NewNotificationEventActor = Author | null;
-
 export type NewNotificationEventCommentId = number | null;
-
-/**
- * The beginning of the text, 200 characters at most.
- */
-export type NewNotificationEventExcerpt = string | null;
-
-/**
- * The moderator's reason.
- */
-export type NewNotificationEventReason = string | null;
-
-/**
- * The discussion's topic.
- */
-export type NewNotificationEventTopic = string | null;
 
 export type NewNotificationEventType = typeof NewNotificationEventType[keyof typeof NewNotificationEventType];
 
@@ -959,39 +932,26 @@ export const NewNotificationEventType = {
 } as const;
 
 /**
- * Something concerns the user. Sent to that user only. Where topic, excerpt and actor are null, read the list again.
+ * The user has a new notification. Sent to that user only. Its text is in the list of notifications.
  */
 export interface NewNotificationEvent {
-  actor: NewNotificationEventActor;
-  /** The article it is about. */
+  /** The article. */
   article_id: number;
   comment_id: NewNotificationEventCommentId;
-  /** The community it is in. */
+  /** The community. */
   community_id: number;
-  /** When it was made. */
-  created_at: string;
   /** The discussion. */
   discussion_id: number;
   /** Its place in the total order. */
   event_id: number;
-  /** The beginning of the text, 200 characters at most. */
-  excerpt: NewNotificationEventExcerpt;
-  /** Whether the user has read it. */
-  is_read: boolean;
-  /** Why. */
+  /** Why they are notified. */
   kind: NotificationKind;
-  /** The notification. */
+  /** The notification's id. */
   notification_id: number;
-  /** The moderator's reason. */
-  reason: NewNotificationEventReason;
-  /** When it changed. */
+  /** When it was written. */
   timestamp: string;
-  /** The discussion's topic. */
-  topic: NewNotificationEventTopic;
   type: NewNotificationEventType;
-  /** How many are unread now. */
-  unread_count: number;
-  /** The user, who is also the only one to be told. */
+  /** The user who is notified, who is also the only one to be told. */
   user_id: number;
 }
 
@@ -1018,11 +978,11 @@ export interface NewVote {
 }
 
 /**
- * The communities that a queue watches.
+ * What a queue is to watch. It replaces what the queue has watched before.
  */
 export interface NewWatch {
   /**
-   * They replace those watched so far.
+   * Public and open communities whose events the queue gets without a membership, 100 at most. Others are left out.
    * @maxItems 100
    */
   community_ids: number[];
@@ -1033,45 +993,45 @@ export type NotificationActor = Author | null;
 export type NotificationCommentId = number | null;
 
 /**
- * The beginning of the text, 200 characters at most.
+ * The first 200 characters of the text, as it was typed; null if the text was removed.
  */
 export type NotificationExcerpt = string | null;
 
 /**
- * The moderator's reason.
+ * Why a moderator removed the text; null for the other kinds, and if no reason was given.
  */
 export type NotificationReason = string | null;
 
 /**
- * The discussion's topic.
+ * The discussion's topic; null if the discussion is deleted.
  */
 export type NotificationTopic = string | null;
 
 /**
- * One thing that concerns one user.
+ * One thing that concerns the user.
  */
 export interface Notification {
   actor: NotificationActor;
-  /** The article it is about. */
+  /** The article. */
   article_id: number;
   comment_id: NotificationCommentId;
-  /** The community it is in. */
+  /** The community. */
   community_id: number;
-  /** When it was made. */
+  /** When it was written. */
   created_at: string;
   /** The discussion. */
   discussion_id: number;
-  /** The beginning of the text, 200 characters at most. */
+  /** The first 200 characters of the text, as it was typed; null if the text was removed. */
   excerpt: NotificationExcerpt;
   /** The notification's id. */
   id: number;
-  /** Whether the user has read it. */
+  /** Whether the user has marked it as read. */
   is_read: boolean;
-  /** Why. */
+  /** Why the user is notified. */
   kind: NotificationKind;
-  /** The moderator's reason. */
+  /** Why a moderator removed the text; null for the other kinds, and if no reason was given. */
   reason: NotificationReason;
-  /** The discussion's topic. */
+  /** The discussion's topic; null if the discussion is deleted. */
   topic: NotificationTopic;
 }
 
@@ -1090,41 +1050,28 @@ export const NotificationKind = {
   moderation: 'moderation',
 } as const;
 
-export type NotificationMarksUpToId = number | null;
-
-/**
- * Notifications that were read: at least one of the two.
- */
-export interface NotificationMarks {
-  /**
-   * These.
-   * @maxItems 100
-   */
-  ids?: number[];
-  up_to_id?: NotificationMarksUpToId;
-}
-
 /**
  * The `cursor` of the next page; null on the last page.
  */
-export type NotificationsNextCursor = string | null;
+export type NotificationPageNextCursor = string | null;
 
 /**
- * A page of a user's notifications, newest first.
+ * A page of the user's notifications, newest first. Those of communities that the user is no member of are left out, and so are those
+of communities that the token is not valid for.
  */
-export interface Notifications {
+export interface NotificationPage {
   /** The newest event that the answer reflects. Poll from here. */
   last_event_id: number;
   /** The `cursor` of the next page; null on the last page. */
-  next_cursor: NotificationsNextCursor;
+  next_cursor: NotificationPageNextCursor;
   /** The notifications. */
   notifications: Notification[];
-  /** How many are unread in all. */
+  /** How many notifications are unread, on all pages. */
   unread_count: number;
 }
 
 /**
- * Those that were named; null if none were.
+ * Those that were unread before. Null where there are too many for an event: read the notifications again.
  */
 export type NotificationsReadEventIds = number[] | null;
 
@@ -1136,24 +1083,19 @@ export const NotificationsReadEventType = {
   notifications_read: 'notifications_read',
 } as const;
 
-export type NotificationsReadEventUpToId = number | null;
-
 /**
- * The user has read notifications. Sent to that user only.
+ * The user marked notifications as read. Sent to that user only.
  */
 export interface NotificationsReadEvent {
-  /** 0: they are of any community. */
+  /** The community. */
   community_id: number;
   /** Its place in the total order. */
   event_id: number;
-  /** Those that were named; null if none were. */
+  /** Those that were unread before. Null where there are too many for an event: read the notifications again. */
   ids: NotificationsReadEventIds;
-  /** When it changed. */
+  /** When they were marked. */
   timestamp: string;
   type: NotificationsReadEventType;
-  /** How many are unread now. */
-  unread_count: number;
-  up_to_id: NotificationsReadEventUpToId;
   /** The user, who is also the only one to be told. */
   user_id: number;
 }
@@ -1167,7 +1109,7 @@ export const NotificationsWithdrawnEventType = {
 } as const;
 
 /**
- * What notifications were about is gone. Sent to that user only.
+ * Notifications of the user are gone. Sent to that user only.
  */
 export interface NotificationsWithdrawnEvent {
   /** The community. */
@@ -1176,11 +1118,9 @@ export interface NotificationsWithdrawnEvent {
   event_id: number;
   /** The notifications. */
   ids: number[];
-  /** When it changed. */
+  /** When they were withdrawn. */
   timestamp: string;
   type: NotificationsWithdrawnEventType;
-  /** How many are unread now. */
-  unread_count: number;
   /** The user, who is also the only one to be told. */
   user_id: number;
 }
@@ -1265,6 +1205,28 @@ export interface PollEvents {
   events: Event[];
   /** Poll on from here. */
   last_event_id: number;
+}
+
+/**
+ * What a queue gets.
+ */
+export interface QueueCommunities {
+  /** The communities whose events the queue gets: those of the user, and those that it watches. */
+  communities: number[];
+}
+
+export type ReadNotificationsUpToId = number | null;
+
+/**
+ * Which notifications are read. It needs at least one of the two.
+ */
+export interface ReadNotifications {
+  /**
+   * Notifications that are read, 100 at most. Ids that are no notifications of the user change nothing.
+   * @maxItems 100
+   */
+  ids?: number[];
+  up_to_id?: ReadNotificationsUpToId;
 }
 
 export type ReadStateChangedEventFirstUnreadCommentId = number | null;
@@ -1448,11 +1410,6 @@ export type UpdatedCommentEventDeletedAt = string | null;
  */
 export type UpdatedCommentEventEditedAt = string | null;
 
-/**
- * Whom the text mentions, shown as authors are.
- */
-export type UpdatedCommentEventMentions = Author[] | null;
-
 export type UpdatedCommentEventParentId = number | null;
 
 /**
@@ -1489,8 +1446,8 @@ export interface UpdatedCommentEvent {
   edited_at: UpdatedCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
-  /** Whom the text mentions, shown as authors are. */
-  mentions?: UpdatedCommentEventMentions;
+  /** Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since. */
+  mentions: Author[];
   parent_id: UpdatedCommentEventParentId;
   /** Its text, in Markdown; null if it was deleted since. */
   text: UpdatedCommentEventText;
@@ -1512,11 +1469,6 @@ export type UpdatedDiscussionEventDeletedAt = string | null;
  * When the author last changed topic or text; null if they never did.
  */
 export type UpdatedDiscussionEventEditedAt = string | null;
-
-/**
- * Whom the text mentions, shown as authors are.
- */
-export type UpdatedDiscussionEventMentions = Author[] | null;
 
 /**
  * When it was resolved; null while it is not.
@@ -1566,8 +1518,8 @@ export interface UpdatedDiscussionEvent {
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
-  /** Whom the text mentions, shown as authors are. */
-  mentions?: UpdatedDiscussionEventMentions;
+  /** Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since. */
+  mentions: Author[];
   /** When it was resolved; null while it is not. */
   resolved_at: UpdatedDiscussionEventResolvedAt;
   resolved_by: UpdatedDiscussionEventResolvedBy;
@@ -1689,14 +1641,6 @@ export interface VotesChangedEvent {
   upvotes: number;
 }
 
-/**
- * The communities whose events a queue gets.
- */
-export interface Watched {
-  /** The user's own, and the watched ones. */
-  communities: number[];
-}
-
 export type ListDiscussionsParams = {
 /**
  * The community whose discussions to list. Leave it out for those of all communities that you may read.
@@ -1720,13 +1664,14 @@ export type UpdateComment412AllOf = {
 
 export type UpdateComment412 = ErrorBody & UpdateComment412AllOf;
 
-export type ListMembersParams = {
+export type ListMentionableParams = {
 /**
- * What the handle begins with.
+ * The beginning of the handle, without `@`. Upper and lower case are the same.
+ * @maxLength 150
  */
 prefix?: string;
 /**
- * The article that is written on.
+ * The article that the text is about. Leave it out for the members of the community.
  */
 article_id?: number;
 };
@@ -1777,7 +1722,7 @@ limit?: number;
 
 export type ListNotificationsParams = {
 /**
- * Only those that are unread.
+ * True for those that are unread only.
  */
 unread?: boolean;
 /**
@@ -1807,8 +1752,6 @@ last_event_id: number;
  */
 timeout?: number;
 };
-
-export type RegisterBody = NewRegistration | null;
 
 export type EndSessionParams = {
 /**
@@ -2059,10 +2002,11 @@ export const voteOnComment = async (id: number,
 
 
 /**
- * @summary List whom one can mention
+ * It is for completion. On an article where people write under pseudonyms, these are the pseudonyms in use there, and no members.
+ * @summary List whom a text may mention
  */
-export const getListMembersUrl = (id: number,
-    params?: ListMembersParams,) => {
+export const getListMentionableUrl = (id: number,
+    params?: ListMentionableParams,) => {
   const normalizedParams = new URLSearchParams();
 
   Object.entries(params || {}).forEach(([key, value]) => {
@@ -2077,10 +2021,10 @@ export const getListMembersUrl = (id: number,
   return stringifiedParams.length > 0 ? `/communities/${id}/members?${stringifiedParams}` : `/communities/${id}/members`
 }
 
-export const listMembers = async (id: number,
-    params?: ListMembersParams, options?: RequestInit): Promise<CommunityMembers> => {
+export const listMentionable = async (id: number,
+    params?: ListMentionableParams, options?: RequestInit): Promise<Mentionables> => {
   
-  return request<CommunityMembers>(getListMembersUrl(id,params),
+  return request<Mentionables>(getListMentionableUrl(id,params),
   {      
     ...options,
     method: 'GET'
@@ -2396,6 +2340,7 @@ export const heartbeat = async (heartbeat: Heartbeat, options?: RequestInit): Pr
 
 
 /**
+ * Listing them marks none as read.
  * @summary List your notifications, newest first
  */
 export const getListNotificationsUrl = (params?: ListNotificationsParams,) => {
@@ -2413,9 +2358,9 @@ export const getListNotificationsUrl = (params?: ListNotificationsParams,) => {
   return stringifiedParams.length > 0 ? `/notifications?${stringifiedParams}` : `/notifications`
 }
 
-export const listNotifications = async (params?: ListNotificationsParams, options?: RequestInit): Promise<Notifications> => {
+export const listNotifications = async (params?: ListNotificationsParams, options?: RequestInit): Promise<NotificationPage> => {
   
-  return request<Notifications>(getListNotificationsUrl(params),
+  return request<NotificationPage>(getListNotificationsUrl(params),
   {      
     ...options,
     method: 'GET'
@@ -2427,7 +2372,7 @@ export const listNotifications = async (params?: ListNotificationsParams, option
 
 
 /**
- * Repeating it changes nothing.
+ * Marks add up, in whatever order they come. A mark that is there already makes no event.
  * @summary Mark notifications as read
  */
 export const getMarkNotificationsReadUrl = () => {
@@ -2438,7 +2383,7 @@ export const getMarkNotificationsReadUrl = () => {
   return `/notifications/read`
 }
 
-export const markNotificationsRead = async (notificationMarks: NotificationMarks, options?: RequestInit): Promise<void> => {
+export const markNotificationsRead = async (readNotifications: ReadNotifications, options?: RequestInit): Promise<void> => {
   
   return request<void>(getMarkNotificationsReadUrl(),
   {      
@@ -2446,7 +2391,7 @@ export const markNotificationsRead = async (notificationMarks: NotificationMarks
     method: 'POST',
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
-      notificationMarks,)
+      readNotifications,)
   }
 );}
 
@@ -2534,8 +2479,9 @@ export const closeQueueByBeacon = async (queueId: string, options?: RequestInit)
 
 
 /**
- * What cannot be watched is left out.
- * @summary Watch public communities
+ * The queue gets the events of these public and open communities too. They replace those that it has watched before. When one of them is
+neither public nor open any more, `community_changed` is the last event of it.
+ * @summary Watch communities
  */
 export const getWatchCommunitiesUrl = (queueId: string,) => {
 
@@ -2546,9 +2492,9 @@ export const getWatchCommunitiesUrl = (queueId: string,) => {
 }
 
 export const watchCommunities = async (queueId: string,
-    newWatch: NewWatch, options?: RequestInit): Promise<Watched> => {
+    newWatch: NewWatch, options?: RequestInit): Promise<QueueCommunities> => {
   
-  return request<Watched>(getWatchCommunitiesUrl(queueId),
+  return request<QueueCommunities>(getWatchCommunitiesUrl(queueId),
   {      
     ...options,
     method: 'PUT',
@@ -2572,7 +2518,7 @@ export const getRegisterUrl = () => {
   return `/register`
 }
 
-export const register = async (registerBody: RegisterBody, options?: RequestInit): Promise<Registration> => {
+export const register = async (newRegistration?: NewRegistration, options?: RequestInit): Promise<Registration> => {
   
   return request<Registration>(getRegisterUrl(),
   {      
@@ -2580,7 +2526,7 @@ export const register = async (registerBody: RegisterBody, options?: RequestInit
     method: 'POST',
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
-      registerBody,)
+      newRegistration,)
   }
 );}
 

@@ -37,7 +37,7 @@ import type {
   ListCommentsParams,
   ListDiscussionsParams,
   ListFollowsParams,
-  ListMembersParams,
+  ListMentionableParams,
   ListNotificationsParams,
   ListUnreadParams,
   NewArticleFollow,
@@ -45,11 +45,11 @@ import type {
   NewDiscussion,
   NewDiscussionFollow,
   NewMarks,
+  NewRegistration,
   NewVote,
   NewWatch,
-  NotificationMarks,
   PollParams,
-  RegisterBody,
+  ReadNotifications,
   UnreadFrom,
   UpdateComment412,
   UpdateDiscussion412,
@@ -72,7 +72,7 @@ import {
   listComments,
   listDiscussions,
   listFollows,
-  listMembers,
+  listMentionable,
   listNotifications,
   listUnread,
   markArticleRead,
@@ -545,75 +545,75 @@ export const useVoteOnComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
 
 
-export const getListMembersQueryKey = (id?: number,
-    params?: ListMembersParams,) => {
+export const getListMentionableQueryKey = (id?: number,
+    params?: ListMentionableParams,) => {
     return [
     `/communities/${id}/members`, ...(params ? [params]: [])
     ] as const;
     }
 
     
-export const getListMembersQueryOptions = <TData = Awaited<ReturnType<typeof listMembers>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
-    params?: ListMembersParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMembers>>, TError, TData>>, request?: SecondParameter<typeof request>}
+export const getListMentionableQueryOptions = <TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
+    params?: ListMentionableParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>>, request?: SecondParameter<typeof request>}
 ) => {
 
 const {query: queryOptions, request: requestOptions} = options ?? {};
 
-  const queryKey =  queryOptions?.queryKey ?? getListMembersQueryKey(id,params);
+  const queryKey =  queryOptions?.queryKey ?? getListMentionableQueryKey(id,params);
 
   
 
-    const queryFn: QueryFunction<Awaited<ReturnType<typeof listMembers>>> = ({ signal }) => listMembers(id,params, { signal, ...requestOptions });
+    const queryFn: QueryFunction<Awaited<ReturnType<typeof listMentionable>>> = ({ signal }) => listMentionable(id,params, { signal, ...requestOptions });
 
       
 
       
 
-   return  { queryKey, queryFn, enabled: !!(id), ...queryOptions} as UseQueryOptions<Awaited<ReturnType<typeof listMembers>>, TError, TData> & { queryKey: DataTag<QueryKey, TData, TError> }
+   return  { queryKey, queryFn, enabled: !!(id), ...queryOptions} as UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData> & { queryKey: DataTag<QueryKey, TData, TError> }
 }
 
-export type ListMembersQueryResult = NonNullable<Awaited<ReturnType<typeof listMembers>>>
-export type ListMembersQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+export type ListMentionableQueryResult = NonNullable<Awaited<ReturnType<typeof listMentionable>>>
+export type ListMentionableQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
 
-export function useListMembers<TData = Awaited<ReturnType<typeof listMembers>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListMentionable<TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
-    params: undefined |  ListMembersParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMembers>>, TError, TData>> & Pick<
+    params: undefined |  ListMentionableParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>> & Pick<
         DefinedInitialDataOptions<
-          Awaited<ReturnType<typeof listMembers>>,
+          Awaited<ReturnType<typeof listMentionable>>,
           TError,
-          Awaited<ReturnType<typeof listMembers>>
+          Awaited<ReturnType<typeof listMentionable>>
         > , 'initialData'
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useListMembers<TData = Awaited<ReturnType<typeof listMembers>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListMentionable<TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
-    params?: ListMembersParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMembers>>, TError, TData>> & Pick<
+    params?: ListMentionableParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>> & Pick<
         UndefinedInitialDataOptions<
-          Awaited<ReturnType<typeof listMembers>>,
+          Awaited<ReturnType<typeof listMentionable>>,
           TError,
-          Awaited<ReturnType<typeof listMembers>>
+          Awaited<ReturnType<typeof listMentionable>>
         > , 'initialData'
       >, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
-export function useListMembers<TData = Awaited<ReturnType<typeof listMembers>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListMentionable<TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
-    params?: ListMembersParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMembers>>, TError, TData>>, request?: SecondParameter<typeof request>}
+    params?: ListMentionableParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient
   ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
 /**
- * @summary List whom one can mention
+ * @summary List whom a text may mention
  */
 
-export function useListMembers<TData = Awaited<ReturnType<typeof listMembers>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+export function useListMentionable<TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
  id: number,
-    params?: ListMembersParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMembers>>, TError, TData>>, request?: SecondParameter<typeof request>}
+    params?: ListMentionableParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient 
  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
 
-  const queryOptions = getListMembersQueryOptions(id,params,options)
+  const queryOptions = getListMentionableQueryOptions(id,params,options)
 
   const query = useQuery(queryOptions, queryClient) as  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> };
 
@@ -1324,8 +1324,8 @@ export function useListNotifications<TData = Awaited<ReturnType<typeof listNotif
 
 
 export const getMarkNotificationsReadMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: NotificationMarks}, TContext>, request?: SecondParameter<typeof request>}
-): UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: NotificationMarks}, TContext> => {
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: ReadNotifications}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: ReadNotifications}, TContext> => {
 
 const mutationKey = ['markNotificationsRead'];
 const {mutation: mutationOptions, request: requestOptions} = options ?
@@ -1337,7 +1337,7 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
       
 
 
-      const mutationFn: MutationFunction<Awaited<ReturnType<typeof markNotificationsRead>>, {data: NotificationMarks}> = (props) => {
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof markNotificationsRead>>, {data: ReadNotifications}> = (props) => {
           const {data} = props ?? {};
 
           return  markNotificationsRead(data,requestOptions)
@@ -1349,18 +1349,18 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
   return  { mutationFn, ...mutationOptions }}
 
     export type MarkNotificationsReadMutationResult = NonNullable<Awaited<ReturnType<typeof markNotificationsRead>>>
-    export type MarkNotificationsReadMutationBody = NotificationMarks
+    export type MarkNotificationsReadMutationBody = ReadNotifications
     export type MarkNotificationsReadMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Mark notifications as read
  */
 export const useMarkNotificationsRead = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: NotificationMarks}, TContext>, request?: SecondParameter<typeof request>}
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: ReadNotifications}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof markNotificationsRead>>,
         TError,
-        {data: NotificationMarks},
+        {data: ReadNotifications},
         TContext
       > => {
 
@@ -1575,7 +1575,7 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
     export type WatchCommunitiesMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
- * @summary Watch public communities
+ * @summary Watch communities
  */
 export const useWatchCommunities = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof watchCommunities>>, TError,{queueId: string;data: NewWatch}, TContext>, request?: SecondParameter<typeof request>}
@@ -1595,8 +1595,8 @@ export const useWatchCommunities = <TError = ErrorBody | ErrorBody | ErrorBody |
 
 
 export const getRegisterMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: RegisterBody}, TContext>, request?: SecondParameter<typeof request>}
-): UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: RegisterBody}, TContext> => {
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext> => {
 
 const mutationKey = ['register'];
 const {mutation: mutationOptions, request: requestOptions} = options ?
@@ -1608,7 +1608,7 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
       
 
 
-      const mutationFn: MutationFunction<Awaited<ReturnType<typeof register>>, {data: RegisterBody}> = (props) => {
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof register>>, {data: NewRegistration}> = (props) => {
           const {data} = props ?? {};
 
           return  register(data,requestOptions)
@@ -1620,18 +1620,18 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
   return  { mutationFn, ...mutationOptions }}
 
     export type RegisterMutationResult = NonNullable<Awaited<ReturnType<typeof register>>>
-    export type RegisterMutationBody = RegisterBody
+    export type RegisterMutationBody = NewRegistration
     export type RegisterMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Register for events
  */
 export const useRegister = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: RegisterBody}, TContext>, request?: SecondParameter<typeof request>}
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof register>>,
         TError,
-        {data: RegisterBody},
+        {data: NewRegistration},
         TContext
       > => {
 
