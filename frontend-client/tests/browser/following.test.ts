@@ -118,7 +118,7 @@ test("replies and comments come one by one; one or all are marked as read, also 
     .click();
   await counted(page, 1);
   await until("the focus stays in the inbox", async () => (await focused(page)) === "Inbox");
-  await page.getByRole("button", { name: "Mark all as read" }).last().click();
+  await page.locator("dialog.inbox").getByRole("button", { name: "Mark all as read" }).click();
   await counted(page, 0);
   await page.reload();
   await page.locator(".card").first().waitFor();
