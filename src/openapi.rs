@@ -253,7 +253,7 @@ fn example_of(property: &str, tag: &str) -> Value {
         "value" => json!(1),
         "user_id" => json!(9),
         "notification_id" => json!(31),
-        "kind" => json!("reply"),
+        "kind" if tag == "new_notification" => json!("reply"),
         "ids" => json!([31]),
         "role" => json!("member"),
         "kind" => json!("private"),
