@@ -33,7 +33,9 @@ for (const statement of file.statements) {
   else kept.push(text.slice(statement.getFullStart(), statement.getEnd()));
 }
 const rest = kept.join("");
-const used = [...dropped].filter((name) => new RegExp(`\\b${name}\\b`).test(rest)).sort();
+// A comment that has the name does not use it.
+const code = rest.replace(/\/\*[\s\S]*?\*\//g, "");
+const used = [...dropped].filter((name) => new RegExp(`\\b${name}\\b`).test(code)).sort();
 const line = (type) => {
   const names = used.filter((name) => shared.get(name) === type);
   return names.length > 0

@@ -3,6 +3,7 @@ export {
   commentsQuery,
   discussionQuery,
   discussionsQuery,
+  notificationsQuery,
   type PagesQuery,
   type QueryContext,
 } from "./core/cache/queries.js";

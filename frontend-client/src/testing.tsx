@@ -4,7 +4,9 @@ import type { ReactNode } from "react";
 import { normalUser, type User } from "./core/cache/keys.js";
 import type { LiveConnectionOptions } from "./core/cache/live-connection.js";
 import type { CommentTree, Discussion, Event, Unread, ViewerInfo } from "./core/generated/api.js";
+import { matching } from "./core/mentions.js";
 import { withDiscussion } from "./core/reducers/unread-list.js";
+import type { CommunityMember, Notification } from "./core/wire.js";
 import { RealtimeProvider } from "./react/provider.js";
 
 export interface TestCall {
@@ -19,6 +21,10 @@ export interface TestData {
   user?: User;
   discussions?: readonly Discussion[];
   comments?: readonly CommentTree[];
+  /** The user's notifications, newest first. */
+  notifications?: readonly Notification[];
+  /** Whom the user can mention. */
+  members?: readonly CommunityMember[];
   /** The body of the answer to a call that the data does not answer, such as a write. Undefined refuses the call. */
   answer?: (call: TestCall) => unknown;
 }
@@ -36,7 +42,14 @@ export interface TestProvider {
 }
 
 /** A provider for component tests, over data in memory instead of a server. */
-export function createTestProvider({ user = 1, discussions = [], comments = [], answer }: TestData = {}): TestProvider {
+export function createTestProvider({
+  user = 1,
+  discussions = [],
+  comments = [],
+  notifications = [],
+  members = [],
+  answer,
+}: TestData = {}): TestProvider {
   const queryClient = new QueryClient();
   const calls: TestCall[] = [];
   const events: Event[] = [];
@@ -58,6 +71,13 @@ export function createTestProvider({ user = 1, discussions = [], comments = [], 
         (article === null || one.article_id === Number(article));
       return unreadOf(discussions.filter(isOf));
     }
+    if (first === "follows") return { follows: [], last_event_id: 0, next_cursor: null };
+    if (first === "notifications") {
+      const unread = notifications.filter(({ is_read }) => !is_read);
+      const listed = url.searchParams.get("unread") === "true" ? unread : notifications;
+      return { notifications: listed, unread_count: unread.length, last_event_id: 0, next_cursor: null };
+    }
+    if (first === "communities") return { members: matching(members, url.searchParams.get("prefix") ?? "") };
     if (first !== "discussions") return undefined;
     if (second === undefined) return discussions.find((one) => one.id === id);
     return { ...page, continues: false, comments: comments.filter((one) => one.discussion_id === id) };
@@ -85,6 +105,7 @@ export function createTestProvider({ user = 1, discussions = [], comments = [], 
         poll_timeout_seconds: 55,
       };
     if (path === "/session") return { user: { id: viewer?.user_id, username: "", avatar_url: null }, communities: [] };
+    if (path.endsWith("/watch")) return { communities: [] };
     if (path === "/heartbeat" || path.startsWith("/queues/")) return {};
     if (path !== "/poll") return undefined;
     const cursor = Number(searchParams.get("last_event_id"));
@@ -137,6 +158,12 @@ function viewerOf(user: User, discussions: readonly Discussion[]): ViewerInfo | 
   const communities = new Set(discussions.map((one) => one.community_id));
   return {
     user_id,
-    memberships: [...communities].map((community_id) => ({ community_id, role: "member", pseudonym: null, joined_at })),
+    memberships: [...communities].map((community_id) => ({
+      community_id,
+      role: "member",
+      pseudonym: null,
+      joined_at,
+      follow_level: "default",
+    })),
   };
 }

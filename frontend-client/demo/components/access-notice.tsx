@@ -11,6 +11,12 @@ const reasons = {
 export function AccessNotice({ access, community }: { access: Access; community: string }) {
   if (access.state === "granted") return null;
   if (access.state === "denied") return <Notice text={reasons[access.reason]} />;
+  if (access.state === "closed")
+    return (
+      <Notice text={`${community} is no longer public.`}>
+        <span>Only its members can read it now.</span>
+      </Notice>
+    );
   return (
     <Notice text={`You are no longer a member of ${community}.`}>
       <span>This page has stopped updating.</span>

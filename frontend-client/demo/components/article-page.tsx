@@ -7,27 +7,38 @@ import {
   useRealtimeEvents,
   useRealtimeStatus,
   useUnread,
+  useWatch,
 } from "@scicommons/discussions-client/react";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { announce } from "../lib/announce";
 import type { DemoArticle, DemoUser } from "../lib/demo-api";
 import { ownName, signatureIn } from "../lib/signs";
+import { useKinds } from "../lib/use-kinds";
 import type { Navigation } from "../lib/view";
 import { useArrival } from "../lib/visits";
 import { AccessNotice } from "./access-notice";
 import { ArticleHeader } from "./article-header";
 import { DiscussionList } from "./discussion-list";
 import { LostDraft } from "./lost-draft";
-import { NewDiscussion } from "./new-discussion";
 import { Failure, Notice } from "./notice";
-import { Thread } from "./thread";
+
+/** Without the network it is tried again, as the data is. */
+const load = (): Promise<typeof import("./detail")> =>
+  import("./detail").catch(() => new Promise((next) => setTimeout(next, 2_000)).then(load));
+/** Fetched beside the data, which takes longer. */
+const detail = load();
+const NewDiscussion = lazy(() => detail.then((one) => ({ default: one.NewDiscussion })));
+const Thread = lazy(() => detail.then((one) => ({ default: one.Thread })));
 
 export interface ArticlePageProps extends Navigation {
   article: DemoArticle;
   user: DemoUser;
 }
 
-export function ArticlePage({ article, user, view, go, link }: ArticlePageProps) {
+export function ArticlePage({ article: listed, user, view, go, link }: ArticlePageProps) {
+  const communities = useKinds(listed.communities);
+  const article = useMemo(() => ({ ...listed, communities }), [listed, communities]);
+  useWatch(communities.filter(({ kind }) => kind === "public" || kind === "open").map(({ id }) => id));
   const communityId = article.communities.some((community) => community.id === view.community)
     ? view.community
     : undefined;
@@ -87,9 +98,10 @@ export function ArticlePage({ article, user, view, go, link }: ArticlePageProps)
     },
     [list.discussions, viewer, user.username],
   );
-  const [first, ...others] = article.communities.filter((community) =>
-    viewer?.memberships.some((membership) => membership.community_id === community.id),
-  );
+  const isMember = (id: number) => viewer?.memberships.some((one) => one.community_id === id) ?? false;
+  const own = article.communities.filter(({ id }) => isMember(id));
+  const [first, ...others] = article.communities.filter(({ id, kind }) => isMember(id) || kind === "open");
+  const isGuest = list.discussions.some((one) => !isMember(one.community_id));
   const newButton = useRef<HTMLAnchorElement>(null);
   const title = useRef<HTMLHeadingElement>(null);
   const [failure, setFailure] = useState<string>();
@@ -126,7 +138,7 @@ export function ArticlePage({ article, user, view, go, link }: ArticlePageProps)
   );
   return (
     <main data-open={view.discussion !== undefined || undefined}>
-      <ArticleHeader article={article} communityId={communityId} link={link} />
+      <ArticleHeader article={article} communityId={communityId} own={own} link={link} />
       <div className="columns">
         <section className="overview" aria-labelledby="overview-title">
           <div className="row">
@@ -162,8 +174,12 @@ export function ArticlePage({ article, user, view, go, link }: ArticlePageProps)
           {!list.isPending && !list.error && list.discussions.length === 0 && (
             <p className="muted">No discussion yet.</p>
           )}
-          {status.state === "live" && !list.isLive && list.discussions.length > 0 && (
-            <p className="hint">You are no member here: the list is refreshed once a minute.</p>
+          {status.state === "live" && isGuest && (
+            <p className="hint">
+              {list.isLive
+                ? "You are reading as a guest, live."
+                : "You are no member here: the list is refreshed once a minute."}
+            </p>
           )}
           <DiscussionList
             discussions={list.discussions}
@@ -184,59 +200,61 @@ export function ArticlePage({ article, user, view, go, link }: ArticlePageProps)
           )}
         </section>
         <div className="detail">
-          {view.discussion === "new" ? (
-            first ? (
-              <NewDiscussion
-                communities={[first, ...others]}
-                into={view.into ?? communityId}
-                signatureIn={signature}
-                onInto={(id) => go({ into: id }, { replace: true })}
-                onCancel={() => go({ discussion: undefined })}
-                articleId={article.id}
-                onSend={async (community_id, topic, text, key) => {
-                  const discussion = await list.create({ community_id, topic, text }, { key });
-                  announce("The discussion has begun");
-                  // If the user has opened something else meanwhile, that stays open.
-                  if (latestView.current.discussion === "new") go({ discussion: discussion.id });
-                }}
-              />
-            ) : (
-              !list.isPending && (
-                <>
-                  <Notice text="You are no member of a community of this article." />
-                  <LostDraft place={places.newDiscussion(article.id)} />
-                </>
+          <Suspense fallback={<p className="muted">Loading…</p>}>
+            {view.discussion === "new" ? (
+              first ? (
+                <NewDiscussion
+                  communities={[first, ...others]}
+                  into={view.into ?? communityId}
+                  signatureIn={signature}
+                  onInto={(id) => go({ into: id }, { replace: true })}
+                  onCancel={() => go({ discussion: undefined })}
+                  articleId={article.id}
+                  onSend={async (community_id, topic, text, key) => {
+                    const discussion = await list.create({ community_id, topic, text }, { key });
+                    announce("The discussion has begun");
+                    // If the user has opened something else meanwhile, that stays open.
+                    if (latestView.current.discussion === "new") go({ discussion: discussion.id });
+                  }}
+                />
+              ) : (
+                !list.isPending && (
+                  <>
+                    <Notice text="You are no member of a community of this article." />
+                    <LostDraft place={places.newDiscussion(article.id)} />
+                  </>
+                )
               )
-            )
-          ) : shown ? (
-            <Thread
-              key={shown.id}
-              discussion={shown}
-              viewer={viewer}
-              community={communityOf(shown.community_id)}
-              username={user.username}
-              linked={view.comment}
-              update={list.update}
-              remove={list.remove}
-              vote={list.vote}
-              undo={discard}
-              link={link}
-            />
-          ) : open !== undefined && opened.error ? (
-            opened.access.state === "denied" ? (
-              <Notice text="This discussion is not there, or not for you to see." />
-            ) : (
-              <Notice
-                text={`This discussion could not be loaded: ${explain(opened.error)}`}
-                what="discussion"
-                onRetry={() => void opened.refetch()}
+            ) : shown ? (
+              <Thread
+                key={shown.id}
+                discussion={shown}
+                viewer={viewer}
+                community={communityOf(shown.community_id)}
+                username={user.username}
+                linked={view.comment}
+                update={list.update}
+                remove={list.remove}
+                vote={list.vote}
+                undo={discard}
+                link={link}
               />
-            )
-          ) : open !== undefined ? (
-            <p className="muted">Loading…</p>
-          ) : (
-            <p className="muted empty">Choose a discussion to read it.</p>
-          )}
+            ) : open !== undefined && opened.error ? (
+              opened.access.state === "denied" ? (
+                <Notice text="This discussion is not there, or not for you to see." />
+              ) : (
+                <Notice
+                  text={`This discussion could not be loaded: ${explain(opened.error)}`}
+                  what="discussion"
+                  onRetry={() => void opened.refetch()}
+                />
+              )
+            ) : open !== undefined ? (
+              <p className="muted">Loading…</p>
+            ) : (
+              <p className="muted empty">Choose a discussion to read it.</p>
+            )}
+          </Suspense>
         </div>
       </div>
     </main>

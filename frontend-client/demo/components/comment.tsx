@@ -159,7 +159,7 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
                 onSent={saved}
               />
             ) : (
-              <Markdown text={comment.text ?? ""} />
+              <Markdown text={comment.text ?? ""} mentions={comment.mentions} />
             )}
             {comment.error !== undefined && (
               <Unsent
@@ -176,7 +176,7 @@ export const Comment = memo(function Comment({ comment, actions, ...shared }: Co
                 <VoteButtons
                   {...comment}
                   what={`the comment by ${name}`}
-                  onVote={mayWrite && !comment.mine ? vote : undefined}
+                  onVote={mayWrite && !comment.mine && comment.own_vote !== null ? vote : undefined}
                 />
                 {mayWrite && comment.depth < DEEPEST && (
                   <button

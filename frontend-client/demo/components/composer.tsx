@@ -8,10 +8,12 @@ import {
   type Comment,
   type Discussion,
 } from "@scicommons/discussions-client";
-import { useDraft, type Version } from "@scicommons/discussions-client/react";
+import { useDraft, useMention, type Version } from "@scicommons/discussions-client/react";
 import { useEffect, useId, useRef, useState, type FormEvent, type KeyboardEvent, type ReactNode } from "react";
 import { Conflict } from "./conflict";
+import { usePlace } from "../lib/place";
 import { Markdown } from "./markdown";
+import { MentionList } from "./mention-list";
 import { Failure } from "./notice";
 
 export interface ComposerProps {
@@ -63,6 +65,12 @@ export function Composer(props: ComposerProps) {
   const [error, setError] = useState<string>();
   /** What somebody else has made of the text meanwhile. */
   const [theirs, setTheirs] = useState<Comment | Discussion>();
+  const textPlace = usePlace();
+  const mention = useMention({
+    communityId: textPlace?.communityId ?? 0,
+    articleId: textPlace?.articleId,
+    enabled: textPlace !== undefined,
+  });
   const id = useId();
   const fieldId = props.id ?? `${id}-text`;
   const form = useRef<HTMLFormElement>(null);
@@ -107,6 +115,10 @@ export function Composer(props: ComposerProps) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !theirs) void send();
     if (event.key === "Escape" && props.onCancel) props.onCancel();
   };
+  const onTextKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
+    mention.field.onKeyDown(event);
+    if (!event.defaultPrevented) onKeyDown(event);
+  };
   const discard = () => {
     draft.discard();
     props.onCancel?.();
@@ -144,16 +156,20 @@ export function Composer(props: ComposerProps) {
           </span>
         )}
       </div>
-      <textarea
-        id={fieldId}
-        ref={withTopic ? undefined : first}
-        dir="auto"
-        value={text}
-        rows={withTopic ? 7 : 3}
-        aria-describedby={`${id}-audience ${id}-hint ${id}-count`}
-        onChange={(event) => draft.set(event.target.value, topic)}
-        onKeyDown={onKeyDown}
-      />
+      <div className="text">
+        <textarea
+          {...mention.field}
+          id={fieldId}
+          ref={withTopic ? undefined : first}
+          dir="auto"
+          value={text}
+          rows={withTopic ? 7 : 3}
+          aria-describedby={`${id}-audience ${id}-hint ${id}-count`}
+          onChange={(event) => draft.set(event.target.value, topic)}
+          onKeyDown={onTextKeyDown}
+        />
+        <MentionList mention={mention} />
+      </div>
       <Count id={`${id}-count`} left={left.text} shownBelow={1_000} />
       {preview && (
         // A long one scrolls, so that the keyboard must be able to focus it.
@@ -164,7 +180,7 @@ export function Composer(props: ComposerProps) {
       )}
       <div className="row">
         <span id={`${id}-hint`} className="hint">
-          Markdown
+          Markdown · <kbd>@</kbd> mentions
           <span className="by-key">
             {" · "}
             <kbd>Ctrl</kbd> <kbd>Enter</kbd> sends

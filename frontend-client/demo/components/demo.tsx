@@ -7,6 +7,7 @@ import { useView } from "../lib/view";
 import { useVisits } from "../lib/visits";
 import { Announcements } from "./announcements";
 import { ArticlePage } from "./article-page";
+import { InboxButton } from "./inbox-button";
 import { Members } from "./members";
 import { Shortcuts } from "./shortcuts";
 import { SignedOut } from "./signed-out";
@@ -103,6 +104,7 @@ function SignedIn({ directory }: { directory: DemoDirectory }) {
                 ))}
               </select>
             </label>
+            <InboxButton articles={directory.articles} link={navigation.link} />
             <Shortcuts />
             <Members users={directory.users} communities={article.communities} me={user.id} />
           </div>

@@ -6,7 +6,7 @@ import {
   type ObserveRead,
   type UpdateOptions,
 } from "@scicommons/discussions-client/react";
-import { useState, type RefObject } from "react";
+import { useMemo, useState, type RefObject } from "react";
 import { announce } from "../lib/announce";
 import type { DemoCommunity } from "../lib/demo-api";
 import { isDiscarded } from "../lib/discarded";
@@ -14,6 +14,7 @@ import { onDay } from "../lib/time";
 import { Audience } from "./audience";
 import { Byline } from "./byline";
 import { Composer } from "./composer";
+import { FollowMenu } from "./follow-menu";
 import { Markdown } from "./markdown";
 import { Failure } from "./notice";
 import { VoteButtons } from "./vote-buttons";
@@ -23,7 +24,7 @@ export interface DiscussionHeaderProps {
   community: DemoCommunity;
   myName: string;
   /** What the user may do. */
-  may: { vote: boolean; edit: boolean; resolve: boolean; delete: boolean };
+  may: { vote: boolean; edit: boolean; resolve: boolean; delete: boolean; follow: boolean };
   heading: RefObject<HTMLHeadingElement | null>;
   update: (id: number, patch: DiscussionPatch, options?: UpdateOptions) => Promise<unknown>;
   remove: (id: number) => Promise<unknown>;
@@ -48,6 +49,7 @@ export function DiscussionHeader(props: DiscussionHeaderProps) {
       },
     );
   };
+  const thing = useMemo(() => ({ discussionId: discussion.id }), [discussion.id]);
   const hasVotes = discussion.upvotes + discussion.downvotes > 0;
   const close = () => {
     setEditing(false);
@@ -91,10 +93,10 @@ export function DiscussionHeader(props: DiscussionHeaderProps) {
               }}
             />
           ) : (
-            <Markdown text={discussion.text ?? ""} />
+            <Markdown text={discussion.text ?? ""} mentions={discussion.mentions} />
           )}
-          {!editing && (may.vote || may.resolve || may.edit || may.delete || hasVotes) && (
-            <p className="actions">
+          {!editing && (may.vote || may.resolve || may.edit || may.delete || may.follow || hasVotes) && (
+            <div className="actions">
               <VoteButtons
                 {...discussion}
                 what="the discussion"
@@ -139,7 +141,8 @@ export function DiscussionHeader(props: DiscussionHeaderProps) {
                   Delete
                 </button>
               )}
-            </p>
+              {may.follow && <FollowMenu thing={thing} what="the discussion" />}
+            </div>
           )}
         </>
       ) : (

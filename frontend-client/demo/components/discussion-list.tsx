@@ -63,6 +63,7 @@ const Card = memo(function Card({ discussion, isCurrent, community, name, ...on 
         <span className="comments-count">
           {comments}
           {unread > 0 && <span className="unread-count">{unread} unread</span>}
+          {discussion.follow_level === "mute" && <span className="muted-sign">muted</span>}
         </span>
       </span>
     </>

@@ -1,6 +1,8 @@
 "use client";
 import { places } from "@scicommons/discussions-client/react";
+import { useMemo } from "react";
 import type { DemoCommunity } from "../lib/demo-api";
+import { PlaceContext } from "../lib/place";
 import type { Signature } from "../lib/signs";
 import { Audience } from "./audience";
 import { Composer } from "./composer";
@@ -20,6 +22,7 @@ export interface NewDiscussionProps {
 export function NewDiscussion(props: NewDiscussionProps) {
   const { articleId, communities, into, signatureIn, onInto, onSend, onCancel } = props;
   const community = communities.find((one) => one.id === into) ?? communities[0];
+  const place = useMemo(() => ({ articleId, communityId: community.id, viewer: null }), [articleId, community.id]);
   return (
     <section className="thread" aria-labelledby="new-title">
       <h2 id="new-title">New discussion</h2>
@@ -33,17 +36,19 @@ export function NewDiscussion(props: NewDiscussionProps) {
           ))}
         </select>
       </label>
-      <Composer
-        place={places.newDiscussion(articleId)}
-        label="Text"
-        action="Start discussion"
-        audience={<Audience community={community} signature={signatureIn(community.id)} />}
-        withTopic
-        focus
-        wait
-        onCancel={onCancel}
-        onSend={(text, topic, key) => onSend(community.id, topic, text, key)}
-      />
+      <PlaceContext value={place}>
+        <Composer
+          place={places.newDiscussion(articleId)}
+          label="Text"
+          action="Start discussion"
+          audience={<Audience community={community} signature={signatureIn(community.id)} />}
+          withTopic
+          focus
+          wait
+          onCancel={onCancel}
+          onSend={(text, topic, key) => onSend(community.id, topic, text, key)}
+        />
+      </PlaceContext>
     </section>
   );
 }

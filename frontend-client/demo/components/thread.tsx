@@ -18,6 +18,7 @@ import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { announce } from "../lib/announce";
 import type { DemoCommunity } from "../lib/demo-api";
 import { bringIntoView } from "../lib/reveal";
+import { PlaceContext } from "../lib/place";
 import { ownName, signatureIn } from "../lib/signs";
 import { firstUnread } from "../lib/unread";
 import { useArrivals } from "../lib/use-arrivals";
@@ -68,7 +69,12 @@ export const Thread = memo(function Thread(props: ThreadProps) {
   // The line stays where it was when the thread was opened.
   const [opened, setOpened] = useState<{ firstNew: number | undefined }>();
   if (!opened && !thread.isPending) setOpened({ firstNew: firstUnread(discussion, comments) });
-  const mayWrite = isMember && discussion.deleted_at === null;
+  const isOpen = community.kind === "open" && access.state === "granted";
+  const mayWrite = (isMember || isOpen) && discussion.deleted_at === null;
+  const place = useMemo(
+    () => ({ communityId: discussion.community_id, articleId: discussion.article_id, viewer }),
+    [discussion.community_id, discussion.article_id, viewer],
+  );
   const signature = signatureIn(discussion.community_id, viewer, username, [
     discussion.author,
     ...comments.map(({ id, author }) => (id > 0 ? author : null)),
@@ -132,7 +138,7 @@ export const Thread = memo(function Thread(props: ThreadProps) {
   };
   const showMore = useCallback(() => void fetchMore(), [fetchMore]);
   const showEarlier = useCallback(() => void fetchEarlier(), [fetchEarlier]);
-  const isLost = access.state === "denied" || (access.state === "removed" && thread.error);
+  const isLost = access.state === "denied" || access.state === "closed" || (access.state === "removed" && thread.error);
   return (
     <section className="thread" aria-labelledby={isLost ? undefined : "thread-topic"}>
       <a className="back" {...link({ discussion: undefined })}>
@@ -140,13 +146,14 @@ export const Thread = memo(function Thread(props: ThreadProps) {
       </a>
       <AccessNotice access={access} community={community.name} />
       {!isLost && (
-        <>
+        <PlaceContext value={place}>
           <DiscussionHeader
             discussion={discussion}
             community={community}
             myName={myName}
             may={{
-              vote: mayWrite && !discussion.mine,
+              vote: mayWrite && !discussion.mine && discussion.own_vote !== null,
+              follow: isMember && discussion.id > 0,
               edit: mayWrite && discussion.mine,
               resolve: mayWrite && (discussion.mine || role === "admin"),
               delete: mayWrite && (discussion.mine || role === "admin" || role === "moderator"),
@@ -211,11 +218,11 @@ export const Thread = memo(function Thread(props: ThreadProps) {
             ) : (
               !thread.isPending && <LostDraft place={places.comment(discussion.id)} />
             )}
-            {!isMember && !thread.isPending && !thread.error && access.state === "granted" && (
+            {!isMember && !isOpen && !thread.isPending && !thread.error && access.state === "granted" && (
               <p className="muted">Members of {community.name} can write here.</p>
             )}
           </Dock>
-        </>
+        </PlaceContext>
       )}
     </section>
   );

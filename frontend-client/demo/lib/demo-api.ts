@@ -10,7 +10,7 @@ export interface DemoCommunity {
   id: number;
   name: string;
   slug: string;
-  kind: "public" | "private" | "hidden";
+  kind: "public" | "private" | "hidden" | "open";
 }
 
 export interface DemoArticle {

@@ -39,6 +39,8 @@ export function whoReads(community: DemoCommunity): string {
   switch (community.kind) {
     case "public":
       return "Everybody can read this.";
+    case "open":
+      return "Everybody can read this, and write here.";
     case "private":
       return `Only members of ${community.name} can read this.`;
     case "hidden":

@@ -15,18 +15,34 @@ export function votesAfter(event: VoteEvent): Pick<Comment, "upvotes" | "downvot
   return { upvotes: event.upvotes, downvotes: event.downvotes };
 }
 
-/** The item with the person's new name and picture if it shows this person, else the same reference. */
-export function renamed<T extends { author: Author | null; resolved_by?: Author | null }>(
+/** The item with the person's new name and picture if it shows or mentions this person, else the same reference. */
+export function renamed<T extends { author: Author | null; resolved_by?: Author | null; mentions?: Author[] }>(
   item: T,
   event: AuthorChanged,
 ): T {
   const author = isOutdated(item.author, event.author);
   const resolver = isOutdated(item.resolved_by, event.author);
-  if (!author && !resolver) return item;
-  return { ...item, ...(author && { author: event.author }), ...(resolver && { resolved_by: event.author }) };
+  // An older server sends no mentions.
+  const before = item.mentions ?? none;
+  const mentions = mapChanged(before, (one) => (isOutdated(one, event.author) ? event.author : one));
+  if (!author && !resolver && mentions === before) return item;
+  return {
+    ...item,
+    ...(author && { author: event.author }),
+    ...(resolver && { resolved_by: event.author }),
+    ...(mentions !== before && { mentions }),
+  };
 }
 
-function isOutdated(shown: Author | null | undefined, now: Author): boolean {
+const none: Author[] = [];
+
+/** Whom a text mentions after the event. An older server does not say it, and in a redacted event it is null. */
+export function mentionsAfter(event: { mentions?: Author[] | null }, before: Author[]): Author[] {
+  return event.mentions === undefined ? before : (event.mentions ?? none);
+}
+
+/** Whether it shows this person as they were before. */
+export function isOutdated(shown: Author | null | undefined, now: Author): boolean {
   if (!shown || shown.id === null || shown.id !== now.id) return false;
   return shown.username !== now.username || shown.avatar_url !== now.avatar_url;
 }

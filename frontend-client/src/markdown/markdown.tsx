@@ -4,13 +4,21 @@ import { Component, memo, useId, useRef, useState, type ComponentProps, type Rea
 import ReactMarkdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import remarkMath from "remark-math";
+import type { Author, ViewerInfo } from "../core/generated/api.js";
+import { handleOf } from "../core/mentions.js";
+import { isMine } from "../core/viewer.js";
 import { nestsTooDeep } from "./limits.js";
+import { mentioned, type Mention } from "./mentions.js";
 import { accessible, dollars, noHtml, scientific } from "./tree.js";
 
 export interface MarkdownProps {
   /** The Markdown text. */
   text: string;
   className?: string;
+  /** Whom the text mentions: `mentions` of a comment or discussion. Those of the viewer stand out. */
+  mentions?: readonly Author[];
+  /** Who reads it. */
+  viewer?: ViewerInfo | null;
 }
 
 /**
@@ -18,21 +26,24 @@ export interface MarkdownProps {
  * arXiv references. `<` and `>` are shown as typed, and HTML is shown as text. No text can load anything or run a script. A
  * text that cannot be rendered is shown as it was typed.
  */
-export const Markdown = memo(function Markdown({ text, className = "prose" }: MarkdownProps) {
+export const Markdown = memo(function Markdown({ text, className = "prose", mentions, viewer = null }: MarkdownProps) {
+  const people = mentions?.map((one) => ({ handle: handleOf(one), mine: isMine(one, viewer) })) ?? nobody;
   return (
     <div className={className}>
       <PlainOnError key={text} text={text}>
-        {nestsTooDeep(text) ? <Plain text={text} /> : <Rendered text={text} />}
+        {nestsTooDeep(text) ? <Plain text={text} /> : <Rendered text={text} people={people} />}
       </PlainOnError>
     </div>
   );
 });
 
-function Rendered({ text }: { text: string }) {
+const nobody: Mention[] = [];
+
+function Rendered({ text, people }: { text: string; people: readonly Mention[] }) {
   const prefix = `${useId().replace(/[^\w-]/g, "")}-`;
   return (
     <ReactMarkdown
-      remarkPlugins={[noHtml, [remarkGfm, { singleTilde: false }], remarkMath, scientific]}
+      remarkPlugins={[noHtml, [remarkGfm, { singleTilde: false }], remarkMath, scientific, [mentioned, people]]}
       rehypePlugins={[accessible(prefix)]}
       remarkRehypeOptions={{ clobberPrefix: prefix }}
       components={components}

@@ -4,7 +4,7 @@ import { useMemo, useSyncExternalStore } from "react";
 import { places } from "../core/cache/drafts.js";
 import type { Operation, Version } from "../core/cache/pending.js";
 import type { Page, PagesQuery } from "../core/cache/queries.js";
-import { asHydrated, isOwn, type CachedPages } from "../core/cache/sync.js";
+import { articleOf, asHydrated, isOwn, type CachedPages } from "../core/cache/sync.js";
 import { useAccess } from "./access.js";
 import { useLiveConnection } from "./provider.js";
 import { useRealtimeStatus } from "./use-status.js";
@@ -27,8 +27,8 @@ export interface RemoveOptions {
   undoMs?: number;
 }
 
-/** Lists of a community in which the reader is no member get no events, so they are refreshed this often. */
-const UNFOLLOWED_REFRESH_MS = 60_000;
+/** Lists that do not get all their events, as of a community that the reader neither belongs to nor watches, are refreshed this often. */
+export const UNFOLLOWED_REFRESH_MS = 60_000;
 
 const subscribeToNothing = () => () => undefined;
 
@@ -50,13 +50,13 @@ function communityOf([first]: readonly Page[]): number | undefined {
   return first && "comments" in first ? first.viewer?.memberships[0]?.community_id : undefined;
 }
 
-/** Whether the viewer is a member of all communities of the pages, and so gets their events. */
-function isFollowed(pages: readonly Page[], communityId: number | undefined): boolean {
+/** Whether the viewer gets the events of all communities of the pages, as a member or by watching them. */
+function isFollowed(pages: readonly Page[], communityId: number | undefined, covered: ReadonlySet<number>): boolean {
   const memberships = pages[0]?.viewer?.memberships ?? [];
-  if (memberships.length === 0) return false;
   const shown = pages.flatMap((page) => ("discussions" in page ? page.discussions.map((one) => one.community_id) : []));
   const communities = communityId === undefined ? shown : [communityId];
-  return communities.every((id) => memberships.some((membership) => membership.community_id === id));
+  if (communities.length === 0) return memberships.length > 0;
+  return communities.every((id) => covered.has(id) || memberships.some((membership) => membership.community_id === id));
 }
 
 /** The part that all list hooks share: the pages that this user may see, and their state. */
@@ -70,11 +70,19 @@ export function usePages<P extends Page>(
   const connection = useLiveConnection();
   const status = useRealtimeStatus().state;
   const { queryClient } = connection;
+  const covered = useSyncExternalStore(
+    connection.communities.subscribe,
+    connection.communities.get,
+    connection.communities.initial,
+  );
+  const getsAll = () => connection.getsAllOf(articleOf(queryClient, options.queryKey));
   const query = useInfiniteQuery<P, Error, InfiniteData<P, string | null>, readonly unknown[], string | null>({
     ...options,
     enabled,
     refetchInterval: ({ state }) =>
-      state.data && !isFollowed(state.data.pages, knownCommunity) ? UNFOLLOWED_REFRESH_MS : false,
+      state.data && !(isFollowed(state.data.pages, knownCommunity, covered) && getsAll())
+        ? UNFOLLOWED_REFRESH_MS
+        : false,
     ...(initialPage && {
       initialData: () => {
         const page = initialPage();
@@ -93,15 +101,15 @@ export function usePages<P extends Page>(
   // If loading more fails, the loaded pages stay.
   const error = query.isFetchNextPageError || query.isFetchPreviousPageError ? null : query.error;
   const access = useAccess(communityId, error);
-  const hidden = access.state === "denied" || (access.state === "removed" && error);
+  const hidden = access.state === "denied" || (access.state !== "granted" && error);
   // Pages that were made for another user are fetched again.
   const foreign = data !== undefined && !isOwn(connection.user, data);
   const pages = hidden || foreign ? undefined : data?.pages;
   const state = {
     viewer: pages?.[0]?.viewer ?? null,
     access,
-    /** Whether changes arrive as events. If not, as for a reader who is no member, the list is refreshed once a minute. */
-    isLive: status === "live" && pages !== undefined && isFollowed(pages, communityId),
+    /** Whether changes arrive as events. If not, as for a reader who neither is a member nor watches, the list is refreshed once a minute. */
+    isLive: status === "live" && pages !== undefined && isFollowed(pages, communityId, covered) && getsAll(),
     isPending: query.isPending || foreign,
     /** The list was loaded and has nothing. A list that could not be loaded is not empty: it has an `error`. */
     isEmpty: pages !== undefined && pages.every((page) => itemsOf(page).length === 0),

@@ -6,12 +6,15 @@ import { unreadQuery } from "../core/cache/queries.js";
 import type { UnreadArticle, UnreadCommunity, UnreadDiscussion } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";
 import { useAllMarks, useArticleMarks } from "./use-marks.js";
+import { UNFOLLOWED_REFRESH_MS } from "./use-pages.js";
 
 export interface UseUnreadOptions {
   /** Only what is unread in this community. */
   communityId?: number | undefined;
   /** Only what is unread on this article. */
   articleId?: number | undefined;
+  /** Only what the user follows. */
+  followed?: boolean;
   enabled?: boolean;
 }
 
@@ -25,11 +28,13 @@ const none = {
  * What the user has not read, live: the sums, and the newest 100 discussions with something unread. It is empty for a reader who
  * is not signed in.
  */
-export function useUnread({ communityId, articleId, enabled = true }: UseUnreadOptions = {}) {
-  const { config, readMarks, user } = useLiveConnection();
+export function useUnread({ communityId, articleId, followed = false, enabled = true }: UseUnreadOptions = {}) {
+  const connection = useLiveConnection();
+  const { config, readMarks, user } = connection;
   const { data, isPending, error, refetch } = useQuery({
-    ...unreadQuery({ communityId, articleId }, { config, user }),
+    ...unreadQuery({ communityId, articleId, followed }, { config, user }),
     enabled: enabled && user !== null,
+    refetchInterval: connection.getsAllOf(articleId) ? false : UNFOLLOWED_REFRESH_MS,
   });
   const marks = useAllMarks();
   const articleMarks = useArticleMarks();

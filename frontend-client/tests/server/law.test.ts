@@ -8,10 +8,15 @@ import {
   deleteDiscussion,
   foldComments,
   foldDiscussions,
+  foldNotifications,
+  followArticle,
+  followDiscussion,
   isApiError,
   listComments,
   listDiscussions,
+  listNotifications,
   markArticleRead,
+  markNotificationsRead,
   markRead,
   markUnread,
   RealtimeClient,
@@ -23,6 +28,8 @@ import {
   type DiscussionPage,
   type Event,
 } from "../../src/index.js";
+import { isFollowUnknown } from "../../src/core/reducers/follows.js";
+import { isIncomplete, unreadCountOf } from "../../src/core/reducers/notifications.js";
 import { isUnknown } from "../../src/core/reducers/unread.js";
 import { Server, until } from "../support/server.js";
 
@@ -41,7 +48,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 const action = fc.record({
-  kind: fc.nat({ max: 11 }),
+  kind: fc.nat({ max: 14 }),
   who: fc.nat({ max: 2 }),
   pick: fc.nat(),
   text: fc.string({ minLength: 1, maxLength: 12 }),
@@ -55,7 +62,11 @@ async function allowRefusal(call: Promise<unknown>): Promise<void> {
   });
 }
 
-async function perform(discussion: number, { kind, who, pick, text }: Action, community: number): Promise<void> {
+const levels = ["follow", "mute", "default"] as const;
+
+async function perform(discussion: number, { kind, who, pick, text: words }: Action, community: number): Promise<void> {
+  const text = pick % 2 === 0 ? `${words} @${["ada", "emmy", "alan"][pick % 3]}` : words;
+  const level = levels[pick % 3] ?? "follow";
   const as = callOptions(people[who] as ApiConfig);
   const ids: number[] = [];
   const collect = (trees: CommentTree[]) => trees.forEach((tree) => (ids.push(tree.id), collect(tree.replies)));
@@ -72,7 +83,14 @@ async function perform(discussion: number, { kind, who, pick, text }: Action, co
   else if (kind === 9)
     await allowRefusal(markRead(discussion, { discussion: pick % 2 === 0, up_to_comment_id: id || null }, as));
   else if (kind === 10) await allowRefusal(markUnread(discussion, { from_comment_id: id || null }, as));
-  else await allowRefusal(markArticleRead(ARTICLE, { community_id: community }, as));
+  else if (kind === 11) await allowRefusal(markArticleRead(ARTICLE, { community_id: community }, as));
+  else if (kind === 12) await allowRefusal(followDiscussion(discussion, { level }, as));
+  else if (kind === 13) await allowRefusal(followArticle(ARTICLE, { community_id: community, level }, as));
+  else {
+    const { notifications } = await listNotifications({ limit: 5 }, as);
+    const one = notifications[pick % Math.max(1, notifications.length)]?.id ?? 1;
+    await markNotificationsRead(pick % 2 === 0 ? { ids: [one] } : { up_to_id: one }, as);
+  }
 }
 
 /** The events that polls deliver after a cursor. */
@@ -110,7 +128,10 @@ test.each([
         for (const one of before) await perform(id, one, community);
         let discussions: readonly DiscussionPage[] = [await listDiscussions(ARTICLE, list, as)];
         let comments: readonly CommentPage[] = [await listComments(id, { limit: 100 }, as)];
-        const start = Math.min(discussions[0]?.last_event_id ?? 0, comments[0]?.last_event_id ?? 0);
+        let inbox: readonly Awaited<ReturnType<typeof listNotifications>>[] = [
+          await listNotifications({ limit: 100 }, as),
+        ];
+        const start = Math.min(...[discussions, comments, inbox].map(([page]) => page?.last_event_id ?? 0));
         const { events, client } = await follow(reader, ADA, start);
         // Some changes happen at the same time.
         for (let at = 0; at < after.length; at += 3)
@@ -127,6 +148,7 @@ test.each([
         );
         const freshList = await listDiscussions(ARTICLE, list, as);
         const freshComments = await listComments(id, { limit: 100 }, as);
+        const freshInbox = await listNotifications({ limit: 100 }, as);
         client.close();
 
         for (const event of events) {
@@ -134,12 +156,26 @@ test.each([
           const folded = foldComments(comments, id, event);
           if (folded.kind === "refetch") throw new Error(`a refetch for ${JSON.stringify(event)}`);
           comments = folded.value;
+          const next = foldNotifications(inbox, {}, event, ADA);
+          // What an event does not say is read again.
+          inbox = next.kind === "refetch" ? [freshInbox] : next.value;
         }
-        const shown = discussions.flatMap((page) => page.discussions).slice(0, freshList.discussions.length);
-        // Some events leave a count unknown.
-        const expected = freshList.discussions.map((one, at) =>
-          shown[at] && isUnknown(shown[at]) ? { ...one, unread_count: null, first_unread_comment_id: null } : one,
+        const all = inbox.flatMap((page) => page.notifications).slice(0, freshInbox.notifications.length);
+        const isOpen = (at: number) => all[at] !== undefined && isIncomplete(all[at]);
+        expect(all).toEqual(
+          freshInbox.notifications.map((one, at) =>
+            isOpen(at) ? { ...one, topic: null, excerpt: null, actor: null, is_incomplete: true } : one,
+          ),
         );
+        expect(unreadCountOf(inbox)).toBe(freshInbox.unread_count);
+        const shown = discussions.flatMap((page) => page.discussions).slice(0, freshList.discussions.length);
+        // Some events leave a count unknown, or what is followed.
+        const expected = freshList.discussions.map((one, at) => ({
+          ...one,
+          ...(shown[at] && isUnknown(shown[at]) && { unread_count: null, first_unread_comment_id: null }),
+          ...(shown[at] && isFollowUnknown(shown[at]) && { is_followed: null }),
+          ...(shown[at]?.has_written === null && { has_written: null }),
+        }));
         expect(shown).toEqual(expected);
         expect(comments.flatMap((page) => page.comments)).toEqual(freshComments.comments);
         expect(events.map((event) => event.event_id)).toEqual(

@@ -1,4 +1,12 @@
-import type { Author, NewDiscussion, ViewerInfo, VoteValue } from "../../src/index.js";
+import type {
+  Author,
+  CommunityMember,
+  FollowLevel,
+  NewDiscussion,
+  NotificationMarks,
+  ViewerInfo,
+  VoteValue,
+} from "../../src/index.js";
 import { coded, COMMUNITY, JOINED, Model, READER, type NewReads } from "./model.js";
 
 interface Parked {
@@ -20,13 +28,21 @@ export class FakeServer {
   /** The user of calls whose token names nobody. The token `user-2` belongs to user 2, and `anonymous` to nobody. */
   viewer: ViewerInfo = {
     user_id: 1,
-    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED }],
+    memberships: [
+      { community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED, follow_level: "default" },
+    ],
   };
   me: Author = { id: 1, username: "ada", avatar_url: null };
+  /** Whom one can mention. */
+  members: CommunityMember[] = [];
+  /** The communities that may be watched; undefined for an older server. */
+  canWatch: readonly number[] | undefined = undefined;
   /** The answers of writes wait for this promise. */
   writesAfter: Promise<void> = Promise.resolve();
   /** Lists and threads are read at once, and their answers wait for this promise. */
   readsAfter: Promise<void> = Promise.resolve();
+  /** By queue: the communities whose events it gets. */
+  readonly #coverage = new Map<string, number[]>();
   readonly #answered = new Map<string, unknown>();
   #last = 0;
 
@@ -55,14 +71,14 @@ export class FakeServer {
   /** Answers the parked polls that have new events. */
   deliver(): void {
     for (const poll of this.parked.splice(0)) {
-      if (poll.cursor < this.model.head) poll.answer(this.#events(poll.cursor));
+      if (this.#hasNews(poll)) poll.answer(this.#events(poll.cursor, poll.queue));
       else this.parked.push(poll);
     }
   }
 
   /** Answers parked polls with an empty list, as a graceful shutdown or a time-out does. */
   releasePolls(): void {
-    for (const poll of this.parked.splice(0)) poll.answer(this.#events(poll.cursor));
+    for (const poll of this.parked.splice(0)) poll.answer(this.#events(poll.cursor, poll.queue));
   }
 
   /** Deletes the queues and ends their parked polls. */
@@ -75,8 +91,8 @@ export class FakeServer {
     const queue = query.get("queue_id") ?? "";
     const cursor = Number(query.get("last_event_id"));
     if (!this.queues.has(queue)) return Promise.resolve(coded(404, "queue_not_found"));
-    if (this.#lacks(cursor) || cursor < this.model.head || query.get("timeout") === "0")
-      return Promise.resolve(this.#events(cursor));
+    if (this.#hasNews({ queue, cursor }) || query.get("timeout") === "0")
+      return Promise.resolve(this.#events(cursor, queue));
     return new Promise((answer, reject) => {
       const poll = { queue, cursor, answer };
       this.parked.push(poll);
@@ -88,13 +104,27 @@ export class FakeServer {
     });
   }
 
+  #hasNews({ queue, cursor }: Pick<Parked, "queue" | "cursor">): boolean {
+    return this.#lacks(cursor) || (this.#isCovered(queue) && cursor < this.model.head);
+  }
+
+  #isCovered(queue: string): boolean {
+    return this.canWatch === undefined || (this.#coverage.get(queue)?.includes(COMMUNITY) ?? false);
+  }
+
   #lacks(cursor: number): boolean {
     return cursor < Math.max(this.forgotten, this.model.base) || cursor > this.model.head;
   }
 
-  #events(cursor: number): Response {
+  #events(cursor: number, queue: string): Response {
     if (this.#lacks(cursor)) return Response.json({ catchup_required: true });
-    return Response.json({ events: this.model.since(cursor), last_event_id: this.model.head });
+    const events = this.#isCovered(queue) ? this.model.since(cursor) : [];
+    return Response.json({ events, last_event_id: this.model.head });
+  }
+
+  #covered(viewer: ViewerInfo | null, watch: readonly number[]): number[] {
+    const own = viewer?.memberships.map((one) => one.community_id) ?? [];
+    return [...new Set([...own, ...watch.filter((id) => this.canWatch?.includes(id))])];
   }
 
   #viewerOf(headers: Headers): ViewerInfo | null {
@@ -127,14 +157,43 @@ export class FakeServer {
         this.model.markArticleRead(viewer ?? undefined);
         return done();
       case "GET unread":
-        return viewer ? made(this.model.unread(viewer, Number(query.get("limit") ?? 20))) : coded(401, "token_missing");
+        return viewer
+          ? made(this.model.unread(viewer, Number(query.get("limit") ?? 20), query.get("followed") === "true"))
+          : coded(401, "token_missing");
+      case "GET follows":
+        return viewer ? made(this.model.follows()) : coded(401, "token_missing");
+      case "PUT discussions/follow":
+        return made(this.model.follow(Number(id), body["level"] as unknown as FollowLevel));
+      case "PUT articles/follow":
+        return made(this.model.follow(null, body["level"] as unknown as FollowLevel));
+      case "GET notifications":
+        return viewer
+          ? made(this.model.notificationPage(query.get("cursor"), page[1], query.get("unread") === "true"))
+          : coded(401, "token_missing");
+      case "POST notifications":
+        this.model.readNotifications(body as NotificationMarks);
+        return done();
+      case "GET communities/members": {
+        const start = (query.get("prefix") ?? "").toLowerCase();
+        return made({
+          members: this.members.filter(({ handle }) => handle.toLowerCase().startsWith(start)).slice(0, 20),
+        });
+      }
+      case "PUT queues/watch":
+        if (this.canWatch === undefined) return coded(404, "not_found");
+        if (!this.queues.has(id ?? "")) return coded(404, "queue_not_found");
+        this.#coverage.set(id ?? "", this.#covered(viewer, (body as { community_ids?: number[] }).community_ids ?? []));
+        return made({ communities: this.#coverage.get(id ?? "") });
       case "POST register": {
         const queue_id = `queue-${(this.#last += 1)}`;
         this.queues.add(queue_id);
+        const communities = this.#covered(viewer, (body as { watch?: number[] }).watch ?? []);
+        if (communities.length === 0 && this.canWatch) return coded(403, "no_communities");
+        this.#coverage.set(queue_id, communities);
         return made({
           queue_id,
           last_event_id: this.model.head,
-          communities: [COMMUNITY],
+          communities,
           heartbeat_interval_seconds: 60,
           poll_timeout_seconds: 55,
         });

@@ -7,6 +7,12 @@ import type {
   DiscussionPage,
   ErrorCode,
   Event,
+  Follow,
+  FollowLevel,
+  Follows,
+  Kind,
+  Notification,
+  Notifications,
   Unread,
   ViewerInfo,
   VoteValue,
@@ -24,6 +30,7 @@ export const READER = 1;
 export const JOINED = "2025-01-01T00:00:00Z";
 
 const noVotes = { upvotes: 0, downvotes: 0, own_vote: 0 as const };
+const noFollow = { follow_level: "default" as const, has_written: false, is_followed: false };
 const nothingUnread = { is_unread: false, unread_count: 0, first_unread_comment_id: null };
 
 /** What a user has marked as read of a discussion. */
@@ -52,10 +59,22 @@ export class Model {
   /** The viewer of the model's pages that are not made for another one. */
   reader: ViewerInfo = {
     user_id: READER,
-    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED }],
+    memberships: [
+      { community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED, follow_level: "default" },
+    ],
   };
   /** An event that would have more ranges of comments that are read has none. */
   mostRanges = 500;
+  /** Whether events of notifications say as little as they may. */
+  isTerse = false;
+  readonly notifications: Notification[] = [];
+  /** By id: the last name that somebody wrote under. */
+  readonly #people = new Map<number, Author>();
+  /** What the reader said about the discussion with this id; 0 for the article. */
+  readonly #said = new Map<number, FollowLevel>();
+  /** The discussions in which the reader wrote. */
+  readonly #wrote = new Set<number>();
+  #lastNotification = 0;
   readonly #votes = new Map<Discussion | Comment, Map<number, VoteValue>>();
   /** By user and discussion, as `1:2`. */
   readonly #marks = new Map<string, Marks>();
@@ -76,8 +95,17 @@ export class Model {
     this.unredacted.length = 0;
   }
 
+  /** Changes who may read the community. */
+  changeKind(kind: Kind, previous_kind: Kind): void {
+    this.#emit({ type: "community_changed", community_id: COMMUNITY, kind, previous_kind }, this.#tick());
+  }
+
   /** Changes the name or picture of this author everywhere. Pseudonyms stay as they are. */
   changeAuthor(author: Author): void {
+    if (author.id !== null) this.#people.set(author.id, author);
+    const renamed = (one: Author) => (one.id !== null && one.id === author.id ? author : one);
+    for (const item of [...this.discussions, ...this.comments]) item.mentions = item.mentions.map(renamed);
+    for (const one of this.notifications) one.actor &&= renamed(one.actor);
     for (const item of [...this.discussions, ...this.comments]) {
       if (item.author && item.author.id !== null && item.author.id === author.id) item.author = author;
       if ("resolved_by" in item && item.resolved_by && item.resolved_by.id === author.id) item.resolved_by = author;
@@ -103,10 +131,14 @@ export class Model {
       comment_version: 0,
       ...noVotes,
       ...nothingUnread,
+      ...noFollow,
+      mentions: this.#mentionsIn(text),
       ...times,
     };
     this.discussions.push(discussion);
+    this.#note(author, id);
     this.#emit({ type: "new_discussion", ...this.#state(discussion) }, time);
+    if (this.#mentionsReader(discussion)) this.#notify("mention", discussion, null, author);
     return discussion;
   }
 
@@ -122,11 +154,18 @@ export class Model {
     const isSettled = is_resolved !== discussion.is_resolved;
     if (!isEdited && !isSettled) return discussion;
     const time = this.#tick();
-    Object.assign(discussion, { topic, text, is_resolved, updated_at: time });
+    const wasMentioned = this.#mentionsReader(discussion);
+    const mentions = this.#mentionsIn(text ?? "");
+    Object.assign(discussion, { topic, text, mentions, is_resolved, updated_at: time });
     if (isEdited) discussion.edited_at = time;
     if (isSettled)
       Object.assign(discussion, { resolved_at: is_resolved ? time : null, resolved_by: is_resolved ? by : null });
+    for (const one of this.notifications.filter((other) => other.discussion_id === id)) {
+      one.topic = topic;
+      if (one.comment_id === null) one.excerpt = excerptOf(text);
+    }
     this.#emit({ type: "updated_discussion", ...this.#state(discussion) }, time);
+    this.#renotify(wasMentioned, discussion, null, discussion.author);
     return discussion;
   }
 
@@ -134,10 +173,12 @@ export class Model {
     const discussion = this.discussions.find((one) => one.id === id);
     if (!discussion || discussion.deleted_at) return false;
     const time = this.#tick();
-    Object.assign(discussion, { topic: null, text: null, author: null, resolved_by: null, deleted_at: time });
-    const nothing = { topic: null, text: null, author: null, resolved_by: null };
+    const nothing = { topic: null, text: null, author: null, resolved_by: null, mentions: [] };
+    Object.assign(discussion, { ...nothing, deleted_at: time });
     this.#redact(nothing, time, (event) => isOfDiscussion(event, id));
+    for (const one of this.notifications) if (one.discussion_id === id) one.topic = null;
     this.#emit({ type: "deleted_discussion", ...this.#place(discussion) }, time);
+    this.#withdraw((one) => one.discussion_id === id && one.comment_id === null);
     return true;
   }
 
@@ -155,8 +196,10 @@ export class Model {
     const id = this.comments.length + 1;
     const times = { created_at: time, updated_at: time, edited_at: null, deleted_at: null };
     const place = { id, discussion_id: discussionId, parent_id: parentId, depth };
-    const comment: Comment = { ...place, text, author, ...noVotes, is_unread: false, ...times };
+    const mentions = this.#mentionsIn(text);
+    const comment: Comment = { ...place, text, author, mentions, ...noVotes, is_unread: false, ...times };
     this.comments.push(comment);
+    this.#note(author, discussionId);
     discussion.comment_count += 1;
     discussion.comment_version += 1;
     const { comment_count, comment_version } = discussion;
@@ -169,6 +212,7 @@ export class Model {
         depth,
         text,
         author,
+        mentions,
         upvotes: 0,
         downvotes: 0,
         edited_at: null,
@@ -177,6 +221,9 @@ export class Model {
       },
       time,
     );
+    if (this.#mentionsReader(comment)) this.#notify("mention", discussion, comment, author);
+    else if (parent?.author?.id === READER) this.#notify("reply", discussion, comment, author);
+    else if (discussion.author?.id === READER) this.#notify("comment", discussion, comment, author);
     return comment;
   }
 
@@ -186,10 +233,14 @@ export class Model {
     if (!comment || !discussion || comment.deleted_at || !comment.author) return undefined;
     if (comment.text === text) return comment;
     const time = this.#tick();
-    Object.assign(comment, { text, updated_at: time, edited_at: time });
+    const wasMentioned = this.#mentionsReader(comment);
+    const mentions = this.#mentionsIn(text);
+    Object.assign(comment, { text, mentions, updated_at: time, edited_at: time });
+    for (const one of this.notifications) if (one.comment_id === id) one.excerpt = excerptOf(text);
     const { parent_id, author, upvotes, downvotes } = comment;
-    const state = { comment_id: id, parent_id, text, author, upvotes, downvotes, edited_at: time };
+    const state = { comment_id: id, parent_id, text, author, mentions, upvotes, downvotes, edited_at: time };
     this.#emit({ type: "updated_comment", ...this.#place(discussion), ...state }, time);
+    this.#renotify(wasMentioned, discussion, comment, author);
     return comment;
   }
 
@@ -198,11 +249,12 @@ export class Model {
     const discussion = this.discussions.find((one) => one.id === comment?.discussion_id);
     if (!comment || !discussion || comment.deleted_at) return false;
     const time = this.#tick();
-    Object.assign(comment, { text: null, author: null, deleted_at: time });
+    const nothing = { text: null, author: null, mentions: [] };
+    Object.assign(comment, { ...nothing, deleted_at: time });
     discussion.comment_count -= 1;
     discussion.comment_version += 1;
     const { comment_count, comment_version } = discussion;
-    this.#redact({ text: null, author: null }, time, (event) => isOfComment(event, id));
+    this.#redact(nothing, time, (event) => isOfComment(event, id));
     this.#emit(
       {
         type: "deleted_comment",
@@ -214,7 +266,132 @@ export class Model {
       },
       time,
     );
+    this.#withdraw((one) => one.comment_id === id);
     return true;
+  }
+
+  /** What the reader says about a discussion; without an id, about the article. Returns what holds then. */
+  follow(id: number | null, level: FollowLevel): Follow | undefined {
+    if (id !== null && !this.discussions.some((one) => one.id === id)) return undefined;
+    const before = this.#said.get(id ?? 0) ?? "default";
+    const previous_level = this.followOf(id).level;
+    if (level === "default") this.#said.delete(id ?? 0);
+    else this.#said.set(id ?? 0, level);
+    const follow = this.followOf(id);
+    if (before !== level)
+      this.#emit({ type: "follow_changed", user_id: READER, ...follow, previous_level }, this.#tick());
+    return follow;
+  }
+
+  /** What holds for the reader of a discussion, or of the article. */
+  followOf(id: number | null): Follow {
+    const place = { community_id: COMMUNITY, article_id: ARTICLE, discussion_id: id };
+    const said = this.#said.get(id ?? 0);
+    const isAdmin = this.reader.memberships.some(({ role }) => role === "admin");
+    const counts = said ?? this.#said.get(0);
+    // For a discussion, to administer the community is none of its own reasons.
+    const isImplied = id === null ? isAdmin : this.#wrote.has(id) && counts !== "mute";
+    const is_followed = counts ? counts === "follow" : isAdmin || isImplied;
+    return { ...place, level: said ?? (isImplied ? "follow" : "default"), is_default: said === undefined, is_followed };
+  }
+
+  /** All that the reader follows or has muted. */
+  follows(): Follows {
+    const all = [null, ...this.discussions.map(({ id }) => id)].map((id) => this.followOf(id));
+    const follows = all.filter(({ level }) => level !== "default");
+    return { follows, last_event_id: this.head, next_cursor: null };
+  }
+
+  /** A page of the reader's notifications. */
+  notificationPage(cursor: string | null, limit: number, isUnreadOnly = false): Notifications {
+    const all = this.notifications
+      .toReversed()
+      .filter((one) => (cursor === null || one.id < Number(cursor)) && !(isUnreadOnly && one.is_read));
+    const notifications = structuredClone(all.slice(0, limit));
+    const next_cursor = all.length > limit ? String(notifications.at(-1)?.id) : null;
+    return { notifications, unread_count: this.#unreadCount, last_event_id: this.head, next_cursor };
+  }
+
+  /** Marks the reader's notifications as read. */
+  readNotifications(marks: { ids?: readonly number[]; up_to_id?: number | null }): void {
+    const read = this.notifications.filter(
+      (one) => !one.is_read && ((marks.ids?.includes(one.id) ?? false) || one.id <= (marks.up_to_id ?? 0)),
+    );
+    if (read.length === 0) return;
+    for (const one of read) one.is_read = true;
+    const terse = { community_id: COMMUNITY, ids: read.map(({ id }) => id) };
+    const full = {
+      community_id: 0,
+      ids: marks.ids ? [...marks.ids] : null,
+      up_to_id: marks.up_to_id ?? null,
+      unread_count: this.#unreadCount,
+    };
+    this.#emit(
+      { type: "notifications_read", user_id: READER, ...(this.isTerse ? terse : full) } as Change,
+      this.#tick(),
+    );
+  }
+
+  get #unreadCount(): number {
+    return this.notifications.filter(({ is_read }) => !is_read).length;
+  }
+
+  #note(author: Author, discussion: number): void {
+    if (author.id !== null) this.#people.set(author.id, author);
+    const pseudonyms = this.reader.memberships.map(({ pseudonym }) => pseudonym);
+    if (author.id === null ? pseudonyms.includes(author.username) : author.id === READER) this.#wrote.add(discussion);
+  }
+
+  /** Whom `@u1` and so on mention: those who have written something. */
+  #mentionsIn(text: string): Author[] {
+    const ids = new Set([...text.matchAll(/@u(\d)/g)].map(([, id]) => Number(id)));
+    return [...ids].sort().flatMap((id) => this.#people.get(id) ?? []);
+  }
+
+  #mentionsReader({ mentions, author }: Discussion | Comment): boolean {
+    return author?.id !== READER && mentions.some(({ id }) => id === READER);
+  }
+
+  #notify(kind: "mention" | "reply" | "comment", discussion: Discussion, comment: Comment | null, actor: Author): void {
+    if (actor.id === READER || this.#isMuted(discussion.id)) return;
+    const item = comment ?? discussion;
+    const { community_id, article_id, id: discussion_id, topic } = discussion;
+    const place = { community_id, article_id, discussion_id, comment_id: comment?.id ?? null };
+    const created_at = this.#tick();
+    const id = (this.#lastNotification += 1);
+    const words = { topic, excerpt: excerptOf(item.text), actor, reason: null };
+    const made: Notification = { id, kind, ...place, ...words, is_read: false, created_at };
+    this.notifications.push(made);
+    const { id: notification_id, ...rest } = made;
+    const full = { ...rest, unread_count: this.#unreadCount };
+    const said = this.isTerse ? { kind, ...place } : full;
+    this.#emit({ type: "new_notification", user_id: READER, notification_id, ...said } as Change, created_at);
+  }
+
+  /** After an edit only new mentions notify, and those that are gone are withdrawn. */
+  #renotify(wasMentioned: boolean, discussion: Discussion, comment: Comment | null, actor: Author | null): void {
+    const isMentioned = this.#mentionsReader(comment ?? discussion);
+    const isOf = (one: Notification) => one.discussion_id === discussion.id && one.comment_id === (comment?.id ?? null);
+    if (isMentioned && !wasMentioned && actor && !this.notifications.some(isOf))
+      this.#notify("mention", discussion, comment, actor);
+    if (wasMentioned && !isMentioned) this.#withdraw((one) => isOf(one) && one.kind === "mention");
+  }
+
+  #isMuted(discussion: number): boolean {
+    return (this.#said.get(discussion) ?? this.#said.get(0)) === "mute";
+  }
+
+  #withdraw(isGone: (one: Notification) => boolean): void {
+    const ids = this.notifications.filter(isGone).map(({ id }) => id);
+    if (ids.length === 0) return;
+    const rest = this.notifications.filter((one) => !isGone(one));
+    this.notifications.splice(0, this.notifications.length, ...rest);
+    for (const [at, event] of this.events.entries())
+      if (event.type === "new_notification" && ids.includes(event.notification_id) && !this.isTerse)
+        this.events[at] = { ...event, topic: null, excerpt: null, actor: null } as Event;
+    const said = this.isTerse ? {} : { unread_count: this.#unreadCount };
+    const event = { type: "notifications_withdrawn", user_id: READER, community_id: COMMUNITY, ids, ...said };
+    this.#emit(event as Change, this.#tick());
   }
 
   /** A vote of a user on a discussion, or on a comment. The reader of the model is user 1. Returns when it was counted. */
@@ -294,23 +471,43 @@ export class Model {
   shown(discussion: Discussion, viewer: ViewerInfo | null): Discussion {
     const copy = structuredClone(discussion);
     if (!viewer?.memberships.some((one) => one.community_id === discussion.community_id))
-      return { ...copy, is_unread: null, unread_count: null, first_unread_comment_id: null };
+      return {
+        ...copy,
+        is_unread: null,
+        unread_count: null,
+        first_unread_comment_id: null,
+        follow_level: null,
+        has_written: null,
+        is_followed: null,
+      };
+    const follow = this.followOf(discussion.id);
     const unread = this.comments.filter((one) => one.discussion_id === discussion.id && this.#isUnread(one, viewer));
     return {
       ...copy,
       is_unread: isUnreadAtFirst(discussion, viewer) && !this.#marksOf(viewer, discussion.id).isRead,
       unread_count: unread.length,
       first_unread_comment_id: unread[0]?.id ?? null,
+      follow_level: follow.is_default ? "default" : follow.level,
+      has_written: this.#wrote.has(discussion.id),
+      is_followed: follow.is_followed,
     };
   }
 
+  /** A viewer with what they said about the article. */
+  #toldOf(viewer: ViewerInfo | null): ViewerInfo | null {
+    if (viewer?.user_id !== READER) return viewer;
+    const { level: follow_level } = this.followOf(null);
+    return { ...viewer, memberships: viewer.memberships.map((one) => ({ ...one, follow_level })) };
+  }
+
   /** What is unread for the viewer: the sums, and the newest discussions. */
-  unread(viewer: ViewerInfo, limit: number): Unread {
+  unread(viewer: ViewerInfo, limit: number, isFollowedOnly = false): Unread {
     const all = this.discussions
       .toReversed()
       .filter(({ deleted_at }) => deleted_at === null)
       .map((one) => this.shown(one, viewer))
-      .filter(({ is_unread, unread_count }) => is_unread || (unread_count ?? 0) > 0);
+      .filter(({ is_unread, unread_count }) => is_unread || (unread_count ?? 0) > 0)
+      .filter(({ is_followed }) => is_followed || !isFollowedOnly);
     const sums = {
       community_id: COMMUNITY,
       discussions: all.length,
@@ -383,7 +580,7 @@ export class Model {
     const newest = this.discussions.toReversed().filter((one) => cursor === null || one.id < Number(cursor));
     const discussions = newest.slice(0, limit).map((one) => this.shown(one, viewer));
     const next_cursor = newest.length > limit ? String(discussions.at(-1)?.id) : null;
-    return { discussions, last_event_id: this.head, next_cursor, viewer };
+    return { discussions, last_event_id: this.head, next_cursor, viewer: this.#toldOf(viewer) };
   }
 
   commentPage(
@@ -442,8 +639,15 @@ export class Model {
       (below.get(parent) ?? [])
         .map((one) => ({ ...structuredClone(one), is_unread: isUnread(one), replies: grow(one.id) }))
         .filter((tree) => shown.has(tree.id) || tree.replies.length > 0)
-        .map((tree) => (shown.has(tree.id) ? tree : { ...tree, text: null, is_repeated: true }));
-    return { comments: grow(null), last_event_id: this.head, previous_cursor, next_cursor, continues, viewer };
+        .map((tree) => (shown.has(tree.id) ? tree : { ...tree, text: null, mentions: [], is_repeated: true }));
+    return {
+      comments: grow(null),
+      last_event_id: this.head,
+      previous_cursor,
+      next_cursor,
+      continues,
+      viewer: this.#toldOf(viewer),
+    };
   }
 
   #place(discussion: Discussion) {
@@ -452,10 +656,10 @@ export class Model {
 
   #state(discussion: Discussion) {
     const { topic, text, author, is_resolved, comment_count, upvotes, downvotes } = discussion;
-    const { edited_at, resolved_at, resolved_by } = discussion;
+    const { edited_at, resolved_at, resolved_by, mentions } = discussion;
     if (topic === null || text === null || !author) throw new Error("a tombstone has no state");
     const state = { topic, text, author, is_resolved, comment_count, upvotes, downvotes };
-    return { ...this.#place(discussion), ...state, edited_at, resolved_at, resolved_by };
+    return { ...this.#place(discussion), ...state, mentions, edited_at, resolved_at, resolved_by };
   }
 
   /** The events that are kept of a deleted item show a tombstone. */
@@ -483,6 +687,8 @@ function isUnreadAtFirst(item: Discussion | Comment, { user_id, memberships }: V
   const isOwn = id === null ? username === membership.pseudonym : id === user_id;
   return !isOwn && Date.parse(item.created_at) > Date.parse(membership.joined_at);
 }
+
+const excerptOf = (text: string | null) => [...(text ?? "")].slice(0, 200).join("");
 
 const isOfDiscussion = (event: Event, id: number) =>
   (event.type === "new_discussion" || event.type === "updated_discussion") && event.discussion_id === id;

@@ -73,6 +73,17 @@ export class Server {
     await this.post("/demo/membership", { user_id: userId, community_id: communityId, role });
   }
 
+  /** Changes the database as another program does, such as Django. */
+  async sql(statement: string): Promise<void> {
+    const client = new pg.Client({ connectionString: this.database });
+    await client.connect();
+    try {
+      await client.query(statement);
+    } finally {
+      await client.end();
+    }
+  }
+
   async post(path: string, body: unknown): Promise<Response> {
     const response = await fetch(this.url + path, {
       method: "POST",

@@ -1,16 +1,20 @@
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { isUnknown } from "../../src/core/reducers/unread.js";
+import { foldFollows, isFollowUnknown } from "../../src/core/reducers/follows.js";
+import { foldNotifications, isIncomplete, unreadCountOf } from "../../src/core/reducers/notifications.js";
 import { foldUnread } from "../../src/core/reducers/unread-list.js";
 import {
   commentTrees,
   foldComments,
   foldDiscussions,
+  type Author,
   type CommentPage,
   type CommentTree,
   type Discussion,
   type DiscussionPage,
   type Event,
+  type Notifications,
 } from "../../src/index.js";
 import { ARTICLE, COMMUNITY, Model, READER } from "../support/model.js";
 
@@ -19,13 +23,19 @@ vi.setConfig({ testTimeout: 30_000 });
 
 /** Random numbers choose among the discussions and comments that exist at the time, so every history is valid. */
 const action = fc.record({
-  kind: fc.nat({ max: 16 }),
+  kind: fc.nat({ max: 20 }),
   a: fc.nat(),
   b: fc.nat(),
   text: fc.string({ minLength: 1, maxLength: 8 }),
 });
 
-function perform(model: Model, { kind, a, b, text }: { kind: number; a: number; b: number; text: string }): void {
+const levels = ["follow", "mute", "default"] as const;
+
+function perform(
+  model: Model,
+  { kind, a, b, text: words }: { kind: number; a: number; b: number; text: string },
+): void {
+  const text = b % 3 === 0 ? `${words} @u${1 + (b % 4)}` : words;
   const author = { id: 1 + (a % 3), username: `user ${a % 3}`, avatar_url: null };
   const discussion = 1 + (a % Math.max(1, model.discussions.length));
   const comments = model.comments.filter((one) => one.discussion_id === discussion);
@@ -44,23 +54,36 @@ function perform(model: Model, { kind, a, b, text }: { kind: number; a: number; 
   else if (kind === 13) model.markRead(discussion, { discussion: b % 2 === 0, up_to_comment_id: comment });
   else if (kind === 14) model.markUnread(discussion, b % 3 === 0 ? null : comment);
   else if (kind === 15) model.markRead(discussion, { discussion: true });
-  else if (b % 4 === 0) model.markArticleRead();
+  else if (kind === 16) {
+    if (b % 4 === 0) model.markArticleRead();
+  } else if (kind === 17) model.follow(discussion, levels[b % 3] ?? "follow");
+  else if (kind === 18) model.follow(null, levels[b % 3] ?? "follow");
+  else if (kind === 19) model.readNotifications({ ids: [1 + (a % 9), 1 + (b % 9)] });
+  else model.readNotifications({ up_to_id: b % 12 });
 }
 
 const history = fc.array(action, { minLength: 1, maxLength: 40 });
 const scope = { articleId: ARTICLE };
 
-/** Expects what folding gives to be what a snapshot has. Counts that the events left unknown are reported, and not compared. */
+/**
+ * Expects what folding gives to be what a snapshot has. Counts that the events left unknown are reported, and not compared. What is
+ * followed is not compared either where it is unknown.
+ */
 function expectDiscussions(folded: readonly DiscussionPage[], fresh: readonly DiscussionPage[]): Discussion[] {
   const [all, expected] = [folded, fresh].map((pages) => pages.flatMap((page) => page.discussions)) as [
     Discussion[],
     Discussion[],
   ];
   const unknown = all.filter(isUnknown);
+  const isUnclear = (id: number) => all.some((one) => one.id === id && one.has_written === null);
+  const isOpen = (id: number) => all.some((one) => one.id === id && isFollowUnknown(one));
   expect(all).toEqual(
-    expected.map((one) =>
-      unknown.some(({ id }) => id === one.id) ? { ...one, unread_count: null, first_unread_comment_id: null } : one,
-    ),
+    expected.map((one) => ({
+      ...one,
+      ...(unknown.some(({ id }) => id === one.id) && { unread_count: null, first_unread_comment_id: null }),
+      ...(isUnclear(one.id) && { has_written: null }),
+      ...(isOpen(one.id) && { is_followed: null }),
+    })),
   );
   return unknown;
 }
@@ -136,12 +159,152 @@ test("the law of events: a snapshot folded with later events is a fresh snapshot
           expect(
             (isReplayed && has(delivered, "read_state_changed", id)) || has(delivered, "deleted_comment", id),
           ).toBe(true);
+        // Of what was deleted since, an event does not say who wrote it.
+        for (const { id } of folded.flatMap((page) => page.discussions).filter((one) => one.has_written === null))
+          expect(
+            delivered.some(
+              (one) => "author" in one && one.author === null && "discussion_id" in one && one.discussion_id === id,
+            ),
+          ).toBe(true);
         const trees = foldAll(claimed(comments), 1, delivered);
         expect(commentTrees(trees)).toEqual(commentTrees(commentsOf(model, 1)));
         expect(new Set(idsOf(trees)).size).toBe(idsOf(trees).length);
       },
     ),
     { numRuns: 300 },
+  );
+});
+
+test("what is followed is known after every event, under one's name and under a pseudonym that one knows", () => {
+  const who = fc.record({ isAdmin: fc.boolean(), isMasked: fc.boolean(), limit: fc.integer({ min: 1, max: 5 }) });
+  fc.assert(
+    fc.property(history, history, who, (before, after, { isAdmin, isMasked, limit }) => {
+      const model = new Model();
+      const memberships = model.reader.memberships.map((one) => ({
+        ...one,
+        ...(isAdmin && { role: "admin" as const }),
+        ...(isMasked && { pseudonym: "Gray Heron" }),
+      }));
+      model.reader = { ...model.reader, memberships };
+      const heron = { id: null, username: "Gray Heron", avatar_url: null };
+      model.createDiscussion("first", "first", { id: 2, username: "grace", avatar_url: null });
+      before.forEach((one) => perform(model, one));
+      let follows = model.follows();
+      let pages: readonly DiscussionPage[] = discussionsOf(model, limit);
+      const isOwn = ({ author }: { author: Author | null }) =>
+        author?.id === READER || (isMasked && author?.username === heron.username);
+      for (const [at, one] of after.entries()) {
+        const since = model.head;
+        perform(model, one);
+        if (isMasked && at % 7 === 3) model.createComment(1, null, "masked", heron);
+        const events = model.unredacted.slice(since);
+        const folded = foldFollows(follows, { articleId: ARTICLE, communityId: COMMUNITY }, events, READER, isOwn);
+        follows = folded.isComplete ? folded.list : model.follows();
+        for (const event of events) pages = foldDiscussions(pages, scope, event);
+        expectDiscussions(pages, discussionsOf(model));
+        expect(pages[0]?.viewer).toEqual(discussionsOf(model)[0]?.viewer);
+        expect(pages.flatMap((page) => page.discussions).filter(isFollowUnknown)).toEqual([]);
+        expect(follows.follows).toEqual(model.follows().follows);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("the law of events of notifications: the list and the number of unread ones, however little the events say", () => {
+  const options = fc.record({
+    limit: fc.integer({ min: 1, max: 4 }),
+    isTerse: fc.boolean(),
+    unread: fc.boolean(),
+    late: fc.nat(),
+    ahead: fc.nat({ max: 3 }),
+  });
+  let known = 0;
+  let all = 0;
+  fc.assert(
+    fc.property(history, history, options, (before, after, { limit, isTerse, unread, late, ahead }) => {
+      const model = new Model();
+      model.isTerse = isTerse;
+      const ada = { id: 1, username: "ada", avatar_url: null };
+      model.createDiscussion("first", "first", ada);
+      model.createComment(1, null, "first", ada);
+      before.forEach((one) => perform(model, one));
+      let pages: readonly Notifications[] = [model.notificationPage(null, limit, unread)];
+      for (let next = pages[0]?.next_cursor; next && pages.length < 3; next = pages.at(-1)?.next_cursor)
+        pages = [...pages, model.notificationPage(next, limit, unread)];
+      const early = Math.max(0, model.head - ahead);
+      pages = pages.map((page) => ({ ...page, last_event_id: early }));
+      after.forEach((one) => perform(model, one));
+      model.changeAuthor({ id: 2, username: "renamed", avatar_url: null });
+      const events = model.events.slice(early);
+      all += 1;
+      for (const event of [...events.slice(0, late % (events.length + 1)), ...events]) {
+        const next = foldNotifications(pages, { unread }, event, READER);
+        // It is read again.
+        if (next.kind === "refetch") return;
+        pages = next.value;
+      }
+      known += 1;
+      const fresh = model.notificationPage(null, 1000, unread);
+      const folded = pages.flatMap((page) => page.notifications);
+      const last = pages.at(-1);
+      const loaded = last?.next_cursor === null ? fresh.notifications : fresh.notifications.slice(0, folded.length);
+      expect(folded).toEqual(
+        loaded.map((one, at) => {
+          const { topic, excerpt, actor } = folded[at] ?? one;
+          return folded[at] && isIncomplete(folded[at]) ? { ...one, topic, excerpt, actor, is_incomplete: true } : one;
+        }),
+      );
+      expect(unreadCountOf(pages)).toBe(fresh.unread_count);
+      if (!isTerse) expect(folded.filter(isIncomplete)).toEqual([]);
+      for (const event of events)
+        expect(foldNotifications(pages, { unread }, event, READER)).toEqual({ kind: "ok", value: pages });
+      expect(foldNotifications(pages, { unread }, { ...(events.at(-1) as Event), event_id: 1e9 }, 9).kind).toBe("ok");
+    }),
+    { numRuns: 400 },
+  );
+  expect(known).toBeGreaterThan(all / 2);
+});
+
+test("a community that turns private is gone for whoever watches it, and stays for its members", () => {
+  fc.assert(
+    fc.property(history, history, fc.integer({ min: 1, max: 5 }), (before, after, limit) => {
+      const grace = { id: 2, username: "grace", avatar_url: null };
+      const model = new Model();
+      model.createDiscussion("first", "first", grace);
+      before.forEach((one) => perform(model, one));
+      for (const viewer of [model.reader, { user_id: 9, memberships: [] }, null]) {
+        const isMember = viewer === model.reader;
+        const list: readonly DiscussionPage[] = [model.discussionPage(null, limit, viewer)];
+        const thread: readonly CommentPage[] = [model.commentPage(1, null, limit, viewer)];
+        const since = model.head;
+        after.forEach((one) => perform(model, one));
+        model.changeKind("open", "public");
+        const told = model.since(since);
+        const fold = (events: readonly Event[], pages: readonly DiscussionPage[]) =>
+          events.reduce<readonly DiscussionPage[]>((all, event) => foldDiscussions(all, scope, event), pages);
+        const foldThread = (events: readonly Event[], pages: readonly CommentPage[]) =>
+          events.reduce<readonly CommentPage[]>((all, event) => {
+            const next = foldComments(all, 1, event, COMMUNITY);
+            return next.kind === "ok" ? next.value : all;
+          }, pages);
+        const live = fold(told, list);
+        // A watcher sees what members see, but for what is only theirs.
+        if (!isMember && list[0]?.next_cursor === null)
+          expect(live[0]?.discussions).toEqual(model.discussionPage(null, 1000, viewer).discussions);
+        const comments = foldThread(told, thread);
+        model.changeKind("hidden", "open");
+        const closing = [model.events.at(-1) as Event];
+        const closed = fold(closing, live).flatMap((page) => page.discussions);
+        const gone = foldThread(closing, comments).flatMap((page) => page.comments);
+        expect([closed, gone]).toEqual(
+          isMember ? [live.flatMap((page) => page.discussions), comments.flatMap((page) => page.comments)] : [[], []],
+        );
+        const elsewhere = [{ ...(closing[0] as Event), community_id: COMMUNITY + 1 }];
+        expect(fold(elsewhere, live)).toBe(live);
+      }
+    }),
+    { numRuns: 100 },
   );
 });
 
@@ -537,9 +700,15 @@ test("an event of an unknown type changes neither lists nor threads", () => {
     "votes_changed",
     "own_vote_changed",
     "read_state_changed",
+    "follow_changed",
+    "community_changed",
+    "new_notification",
+    "notifications_read",
+    "notifications_withdrawn",
+    "membership_changed",
   ];
   const type = fc
-    .oneof(fc.string(), fc.constantFrom("follow_changed", "toString", "__proto__", "constructor"))
+    .oneof(fc.string(), fc.constantFrom("summary_changed", "toString", "__proto__", "constructor"))
     .filter((one) => !known.includes(one) && one !== "author_changed");
   const model = new Model();
   model.createDiscussion("one", "one", { id: 1, username: "ada", avatar_url: null });
@@ -547,6 +716,7 @@ test("an event of an unknown type changes neither lists nor threads", () => {
   const list = [model.discussionPage(null, 10)];
   const thread = [model.commentPage(1, null, 10)];
   const sums = model.unread(model.reader, 10);
+  const [follows, inbox] = [model.follows(), [model.notificationPage(null, 10)]];
   fc.assert(
     fc.property(type, fc.object(), fc.nat({ max: 2 }), (made_up, fields, id) => {
       const event = {
@@ -561,6 +731,10 @@ test("an event of an unknown type changes neither lists nor threads", () => {
       expect(foldDiscussions(list, scope, event as never)).toBe(list);
       expect((foldComments(thread, 1, event as never) as { value: unknown }).value).toBe(thread);
       expect(foldUnread(sums, {}, [event as never], READER, () => undefined)).toBe(sums);
+      expect(
+        foldFollows(follows, { articleId: ARTICLE, communityId: COMMUNITY }, [event as never], READER, () => true).list,
+      ).toBe(follows);
+      expect((foldNotifications(inbox, {}, event as never, READER) as { value: unknown }).value).toBe(inbox);
     }),
     { numRuns: 200 },
   );

@@ -221,3 +221,34 @@ test.each([
   expect(performance.now() - begun).toBeLessThan(3_000);
   expect(shown).toContain("<");
 });
+
+describe("mentions", () => {
+  const ada = { id: 1, username: "ada", avatar_url: null };
+  const dotted = { id: 2, username: "g.hopper", avatar_url: null };
+  const heron = { id: null, username: "Gray Heron", avatar_url: null };
+  const viewer = { user_id: 1, memberships: [] };
+  const found = (text: string, who = viewer) => {
+    const page = document.createElement("div");
+    page.innerHTML = renderToStaticMarkup(<Markdown text={text} mentions={[ada, dotted, heron]} viewer={who} />);
+    return [...page.querySelectorAll(".mention")].map((one) => `${one.tagName.toLowerCase()} ${one.textContent}`);
+  };
+
+  test.each([
+    ["@ada, see table 2.", ["mark @ada"]],
+    ["**@Ada** and @g.hopper.", ["mark @Ada", "span @g.hopper"]],
+    ["@Gray-Heron: yes (@ada)", ["span @Gray-Heron", "mark @ada"]],
+    ["@adam, x@ada, @ada1", []],
+    ["@ada-x and @ada_x, as nobody has this name, and @@ada", ["mark @ada", "mark @ada", "mark @ada"]],
+    ["`@ada` and [@ada](https://example.org)", []],
+    ["@grace", []],
+    ["```\n@ada\n```", []],
+    ["H~2~O @ada 10^-3^", ["mark @ada"]],
+  ])("are marked where they are ones: %s", (text, expected) => {
+    expect(found(text)).toEqual(expected);
+  });
+
+  test("another reader's mentions do not stand out, and a text without any is as it was", () => {
+    expect(found("@ada", { user_id: 9, memberships: [] })).toEqual(["span @ada"]);
+    expect(render("@ada").querySelector(".mention")).toBe(null);
+  });
+});

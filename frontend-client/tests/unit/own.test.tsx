@@ -86,7 +86,9 @@ test("own things under a pseudonym are one's own from the first post on, in ever
   const { server } = page;
   server.viewer = {
     user_id: 1,
-    memberships: [{ community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED }],
+    memberships: [
+      { community_id: COMMUNITY, role: "member", pseudonym: null, joined_at: JOINED, follow_level: "default" },
+    ],
   };
   server.me = heron;
   await page.show(<Probe />);

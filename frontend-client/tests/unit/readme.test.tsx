@@ -14,7 +14,7 @@ const readme = readFileSync(`${folder}/../README.md`, "utf8");
 
 afterEach(() => vi.unstubAllGlobals());
 
-test.each(["live", "providers", "server", "sign-in", "unread", "write"])(
+test.each(["inbox", "live", "mention", "providers", "server", "sign-in", "unread", "write"])(
   "the README shows the compiled file: %s.tsx",
   (name) => {
     expect(readme).toContain("```tsx\n" + readFileSync(`${folder}/readme/${name}.tsx`, "utf8") + "```");
@@ -149,4 +149,64 @@ test("the README's thread shows what is unread, and marks it", async () => {
     expect(container.textContent).toContain("Mark 2 comments as read");
   }, 4_000);
   await act(async () => root.unmount());
+});
+
+test("the README's inbox, follow buttons, field and guest work", async () => {
+  localStorage.clear();
+  const server = new FakeServer();
+  vi.stubGlobal("fetch", server.fetch);
+  const grace = { id: 2, username: "grace", avatar_url: null };
+  server.members = [{ author: grace, handle: "grace" }];
+  server.model.createDiscussion("Batch effects", "text", { id: 1, username: "ada", avatar_url: null });
+  server.model.createComment(1, null, "See table 2.", grace);
+  const { Live } = await import("../readme/live.js");
+  const { FollowButtons, Inbox } = await import("../readme/inbox.js");
+  const { Field, Guest } = await import("../readme/mention.js");
+  const container = document.body.appendChild(document.createElement("div"));
+  const root = createRoot(container);
+  await act(async () =>
+    root.render(
+      <QueryClientProvider client={new QueryClient()}>
+        <Live user={{ id: 1 }}>
+          <FollowButtons discussionId={1} />
+          <Inbox />
+          <Field communityId={7} articleId={1} />
+          <Guest communityId={7} />
+        </Live>
+      </QueryClientProvider>,
+    ),
+  );
+  await act(settle);
+  const click = (name: string) =>
+    act(async () => {
+      [...container.querySelectorAll("button")].find((one) => one.textContent === name)?.click();
+      await settle();
+      server.deliver();
+      await settle();
+    });
+  const pressed = () => [...container.querySelectorAll("button[aria-pressed=true]")].map((one) => one.textContent);
+  expect(container.textContent).toContain("New: grace (comment) in Batch effects: See table 2.");
+  expect(container.textContent).toContain("You are reading as a guest, live.");
+  // Whoever began the discussion follows it.
+  expect(pressed()).toEqual(["Follow"]);
+  await click("Mute");
+  expect(pressed()).toEqual(["Mute"]);
+  await click("Mute");
+  expect(pressed()).toEqual(["Follow"]);
+  await click("Mark all as read");
+  expect(container.querySelector("section")?.getAttribute("aria-label")).toBe("Inbox, 0 unread");
+  const field = container.querySelector("textarea") as HTMLTextAreaElement;
+  await act(async () => {
+    Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")?.set?.call(field, "@gr");
+    field.setSelectionRange(3, 3);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  await vi.waitFor(async () => {
+    await act(settle);
+    expect(container.querySelector("[role=option]")?.textContent).toBe("grace");
+  });
+  await act(async () => (container.querySelector("[role=option]") as HTMLElement).click());
+  expect(field.value).toBe("@grace ");
+  await act(async () => root.unmount());
+  await act(settle);
 });

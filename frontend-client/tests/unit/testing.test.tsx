@@ -3,7 +3,15 @@ import { act } from "react";
 import { createRoot } from "react-dom/client";
 import { expect, test } from "vitest";
 import type { Discussion, Event } from "../../src/index.js";
-import { useComments, useDiscussions, useRealtimeStatus, useUnread } from "../../src/react/index.js";
+import {
+  useComments,
+  useDiscussions,
+  useFollow,
+  useNotifications,
+  useRealtimeStatus,
+  useUnread,
+  useWatch,
+} from "../../src/react/index.js";
 import { createTestProvider } from "../../src/testing.js";
 import { settle } from "../support/fake-environment.js";
 import { Model } from "../support/model.js";
@@ -96,6 +104,45 @@ test("createTestProvider has what is unread in the data", async () => {
   expect([thread.comments[0]?.is_unread, unread.totals]).toEqual([false, { discussions: 1, comments: 0 }]);
   expect(calls.filter(({ method }) => method !== "GET")).toEqual([
     { method: "POST", path: "/discussions/1/read", body: { discussion: true, comment_ids: [1] } },
+  ]);
+  await act(async () => root.unmount());
+  await act(settle);
+});
+
+test("createTestProvider has notifications and people to mention, and its events bring others", async () => {
+  const model = new Model();
+  model.createDiscussion("topic", "text", { id: 1, username: "ada", avatar_url: null });
+  model.createComment(1, null, "one", grace);
+  const { Provider, calls, emit } = createTestProvider({
+    notifications: model.notificationPage(null, 10).notifications,
+  });
+  let inbox!: ReturnType<typeof useNotifications>;
+  let follow!: ReturnType<typeof useFollow>;
+  function Page() {
+    inbox = useNotifications();
+    follow = useFollow({ articleId: 1, communityId: 7 });
+    useWatch([7]);
+    return null;
+  }
+  const root = createRoot(document.createElement("div"));
+  await act(async () =>
+    root.render(
+      <Provider>
+        <Page />
+      </Provider>,
+    ),
+  );
+  await act(settle);
+  expect([inbox.unreadCount, inbox.notifications[0]?.excerpt, follow.level]).toEqual([1, "one", "default"]);
+  model.createComment(1, null, "two", grace);
+  await act(async () => emit(model.events.at(-1) as Event));
+  await act(settle);
+  expect([inbox.unreadCount, inbox.notifications[0]?.excerpt]).toEqual([2, "two"]);
+  await act(async () => follow.mute());
+  await act(settle);
+  expect([follow.level, follow.error]).toMatchObject(["default", { code: "not_found" }]);
+  expect(calls.filter(({ method }) => method === "PUT")).toEqual([
+    { method: "PUT", path: "/articles/1/follow", body: { community_id: 7, level: "mute" } },
   ]);
   await act(async () => root.unmount());
   await act(settle);

@@ -1,8 +1,17 @@
 import type { InfiniteData } from "@tanstack/react-query";
 import { expectTypeOf, test } from "vitest";
-import { useComments, useDiscussions, useDiscussionsQueryOptions, type DiscussionItem } from "../../src/react/index.js";
+import {
+  useComments,
+  useDiscussions,
+  useDiscussionsQueryOptions,
+  useFollow,
+  useMention,
+  useNotifications,
+  useWatch,
+  type DiscussionItem,
+} from "../../src/react/index.js";
 import { commentsQuery, discussionsQuery } from "../../src/server.js";
-import type { CommentPage, DiscussionPage } from "../../src/index.js";
+import type { CommentPage, CommunityMember, DiscussionPage, FollowLevel, Notification } from "../../src/index.js";
 
 /** The compiler checks this file, against the lowest and the newest version of TanStack Query. */
 test("no type becomes any", () => {
@@ -14,4 +23,12 @@ test("no type becomes any", () => {
   expectTypeOf(useDiscussions).returns.toHaveProperty("discussions").toEqualTypeOf<DiscussionItem[]>();
   expectTypeOf(useDiscussions).returns.toHaveProperty("fetchMore").not.toBeAny();
   expectTypeOf(useComments).returns.toHaveProperty("refetch").not.toBeAny();
+  expectTypeOf(useFollow).returns.toHaveProperty("level").toEqualTypeOf<FollowLevel | null>();
+  expectTypeOf(useFollow)
+    .parameter(0)
+    .toEqualTypeOf<{ discussionId: number } | { articleId: number; communityId: number }>();
+  expectTypeOf(useNotifications).returns.toHaveProperty("notifications").toEqualTypeOf<Notification[]>();
+  expectTypeOf(useNotifications).returns.toHaveProperty("fetchMore").not.toBeAny();
+  expectTypeOf(useMention).returns.toHaveProperty("candidates").toEqualTypeOf<CommunityMember[]>();
+  expectTypeOf(useWatch).returns.toEqualTypeOf<readonly number[]>();
 });

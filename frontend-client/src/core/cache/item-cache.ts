@@ -41,15 +41,20 @@ function isSameList<T>(a: readonly T[], b: readonly T[]): boolean {
   return a.length === b.length && a.every((item, at) => item === b[at]);
 }
 
-/** The fields that hold a person. */
-const people: readonly string[] = ["author", "resolved_by"];
+/** The fields that hold a person, or several. */
+const people: readonly string[] = ["author", "resolved_by", "mentions"];
 
 function isSame(a: object, b: object): boolean {
   const names = Object.keys(a) as (keyof typeof a)[];
   return (
     names.length === Object.keys(b).length &&
-    names.every((name) => Object.is(a[name], b[name]) || (people.includes(name) && sameAuthor(a[name], b[name])))
+    names.every((name) => Object.is(a[name], b[name]) || (people.includes(name) && samePeople(a[name], b[name])))
   );
+}
+
+function samePeople(a: unknown, b: unknown): boolean {
+  if (!Array.isArray(a) || !Array.isArray(b)) return sameAuthor(a, b);
+  return a.length === b.length && a.every((one, at) => sameAuthor(one, b[at]));
 }
 
 function sameAuthor(a: unknown, b: unknown): boolean {

@@ -4,6 +4,7 @@ import { isApiError, isTransient } from "../api/error.js";
 import { Listeners } from "../callbacks.js";
 import type { Event } from "../generated/api.js";
 import { RealtimeClient, type LogChange, type RealtimeOptions } from "../live/realtime-client.js";
+import { isReadByAll } from "../reducers/visibility.js";
 import { defaultEnvironment, systemTimers, type Timers } from "../live/environment.js";
 import { EventLog } from "../live/log.js";
 import type { RealtimeStatus } from "../live/status.js";
@@ -16,7 +17,7 @@ import { ReadMarks } from "./read-marks.js";
 import { ReadTracker } from "./read-tracker.js";
 import { pageStorage, type KeptStorage } from "./storage.js";
 import { Store } from "./store.js";
-import { CacheSync } from "./sync.js";
+import { CacheSync, isShownToStranger } from "./sync.js";
 
 async function tokenOf(source: TokenSource | undefined, request: TokenRequest): Promise<string | null> {
   return typeof source === "function" ? await source(request) : (source ?? null);
@@ -37,6 +38,12 @@ type Batch = <T>(change: () => T) => T;
 /** Whether a fetch that failed may succeed now that the server answers again. After a limit, the wait goes on. */
 function mayPass(error: Error): boolean {
   return isTransient(error) && !isApiError(error, "rate_limited");
+}
+
+/** `removed`: the user left the community, or was removed. `closed`: they were no member, and it is no longer public. */
+export interface Loss {
+  since: string;
+  reason: "removed" | "closed";
 }
 
 export interface LiveConnectionOptions extends Omit<RealtimeOptions, "config" | "user" | "initialCursor"> {
@@ -60,8 +67,10 @@ export class LiveConnection {
   readonly readTracker: ReadTracker;
   readonly stableKeys: StableKeys = new Map();
   readonly status: Store<RealtimeStatus>;
-  /** Communities that the user left or was removed from while this page was open, and when. */
-  readonly lost = new Store<ReadonlyMap<number, string>>(new Map());
+  /** Communities that the user may not read any more, since when, and why. */
+  readonly lost = new Store<ReadonlyMap<number, Loss>>(new Map());
+  /** Communities whose events come, also of those in which the user is no member. */
+  readonly communities = new Store<ReadonlySet<number>>(new Set());
   /** Whether this tab polls for all tabs of the browser. */
   readonly isLeader = new Store(false);
   readonly timers: Timers;
@@ -71,6 +80,9 @@ export class LiveConnection {
   #latest: ApiConfig;
   #client: RealtimeClient | undefined;
   #sync: CacheSync | undefined;
+  /** By community: how many hooks watch it. */
+  readonly #watchers = new Map<number, number>();
+  #isWatchOpen = false;
   /** The token that the last call used. */
   #lastToken: string | null = null;
 
@@ -94,8 +106,9 @@ export class LiveConnection {
       const log = this.#client?.log;
       return log?.since(log.start ?? 0) ?? [];
     };
+    const head = () => this.#client?.log.head ?? 0;
     const shared = { config: this.config, user: this.user, queryClient, status, pending, drafts, storage };
-    this.outbox = new Outbox({ ...shared, events, onError: this.#onError, timers });
+    this.outbox = new Outbox({ ...shared, events, head, onError: this.#onError, timers });
     const page = options.environment?.page ?? defaultEnvironment().page;
     this.readMarks = new ReadMarks({ ...shared, timers, page, onError: this.#onError });
     this.readTracker = new ReadTracker(this.readMarks, timers, page);
@@ -117,7 +130,8 @@ export class LiveConnection {
       return () => sync.close();
     }
     const initialCursor = () => CacheSync.oldestCursor(queryClient, user);
-    const client = new RealtimeClient({ ...this.options, config: this.config, user, initialCursor });
+    const watch = this.#watched();
+    const client = new RealtimeClient({ ...this.options, config: this.config, user, initialCursor, watch });
     const sync = new CacheSync(queryClient, user, client.log, this.#onError, this.timers);
     this.#client = client;
     this.#sync = sync;
@@ -126,6 +140,11 @@ export class LiveConnection {
       if (status.state === "live") void sync.refetchFailed(mayPass);
     });
     client.onLeader((isLeader) => this.isLeader.set(isLeader));
+    client.onCoverage(({ communities, since }) => {
+      const covered = new Set(communities);
+      this.communities.set(covered);
+      sync.cover(covered, since);
+    });
     client.onChange((change) => this.batch(() => this.#onChange(change, sync)));
     client.start();
     const stopOutbox = this.outbox.start();
@@ -139,10 +158,40 @@ export class LiveConnection {
       stopDrafts();
       client.close();
       this.isLeader.set(false);
+      this.communities.set(new Set());
       sync.close();
       this.#client = undefined;
       this.#sync = undefined;
     };
+  }
+
+  /** Watches communities until the returned function is called. */
+  watch(ids: readonly number[]): () => void {
+    const count = (by: 1 | -1) => {
+      for (const id of ids) this.#watchers.set(id, (this.#watchers.get(id) ?? 0) + by);
+      if (this.#isWatchOpen) return;
+      this.#isWatchOpen = true;
+      // One hook may end and another begin at the same time.
+      queueMicrotask(() => {
+        this.#isWatchOpen = false;
+        this.#client?.watch(this.#watched());
+      });
+    };
+    count(1);
+    return () => count(-1);
+  }
+
+  #watched(): number[] {
+    const open = [...this.#watchers].filter(([, hooks]) => hooks > 0).map(([id]) => id);
+    return [...(this.options.watch ?? []), ...open];
+  }
+
+  /** Whether all events about this article come, and not only those of `only`. */
+  getsAllOf(articleId: number | undefined): boolean {
+    const { only } = this.options;
+    if (!only) return true;
+    if (only.followed || only.types) return false;
+    return !only.article_ids || (articleId !== undefined && only.article_ids.includes(articleId));
   }
 
   /** Connects at once, also after `signed_out`, and repeats failed fetches. */
@@ -166,28 +215,56 @@ export class LiveConnection {
   }
 
   #onChange(change: LogChange, sync: CacheSync): void | Promise<void> {
+    // Before the fold, which leaves nothing of it.
+    const closed = change.events.filter(
+      (event) =>
+        event.type === "community_changed" &&
+        !isReadByAll(event.kind) &&
+        isShownToStranger(this.queryClient, this.user, event.community_id),
+    );
     this.readTracker.around(change.events, () => sync.syncAll());
     this.readMarks.fold(change.events);
     this.pending.fold(change.events);
     // The missed events may have brought memberships back. Everything is fetched again, and the server refuses what is still lost.
     if (change.reset && this.lost.get().size > 0) this.lost.set(new Map());
-    const memberships = change.events.filter((event) => event.type === "membership_changed");
-    if (memberships.length > 0) {
-      const lost = new Map(this.lost.get());
-      for (const event of memberships) {
-        if (event.role === null) lost.set(event.community_id, event.timestamp);
-        else lost.delete(event.community_id);
-      }
-      this.lost.set(lost);
-    }
+    const isNews = this.#noteLosses(change.events, closed, sync);
     this.#tell(change);
-    // With another membership the user may see other things, so fetch everything again.
-    if (!change.reset && memberships.length === 0) return;
+    if (!change.reset && !isNews) return;
     const outdated = change.reset ? this.pending.snapshot().filter(({ state }) => state === "confirmed") : [];
     return sync.refetchAll().then(() => {
       this.pending.remove(...outdated.map(({ key }) => key));
       if (change.reset) this.readMarks.forgetConfirmed();
     });
+  }
+
+  /** Records what the user may not read any more. Returns whether they may see other things now, so that all is fetched again. */
+  #noteLosses(events: readonly Event[], closed: readonly Event[], sync: CacheSync): boolean {
+    const lost = new Map(this.lost.get());
+    const communities = new Set(this.communities.get());
+    let isNews = false;
+    let isOpened = false;
+    for (const event of events) {
+      if (event.type === "membership_changed") {
+        isNews = true;
+        if (event.role === null) lost.set(event.community_id, { since: event.timestamp, reason: "removed" });
+        else lost.delete(event.community_id);
+      } else if (event.type === "community_changed" && isReadByAll(event.kind)) {
+        // The server keeps what is watched, so the events come again.
+        const { community_id, event_id } = event;
+        isOpened ||= !isReadByAll(event.previous_kind);
+        if (lost.get(community_id)?.reason === "closed") isNews = lost.delete(community_id);
+        if (!communities.has(community_id)) sync.cover(communities.add(community_id), event_id);
+      } else if (event.type === "community_changed" && closed.includes(event)) {
+        isNews = true;
+        lost.set(event.community_id, { since: event.timestamp, reason: "closed" });
+        communities.delete(event.community_id);
+      }
+    }
+    if (isNews) this.lost.set(lost);
+    if (communities.size !== this.communities.get().size) this.communities.set(communities);
+    // What was refused until now may be read.
+    if (isOpened && !isNews) void sync.refetchFailed();
+    return isNews;
   }
 
   /** Tells the listeners of each event once, also if a new connection reads events again that an earlier one of this page had. */

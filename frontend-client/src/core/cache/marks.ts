@@ -1,5 +1,6 @@
 import type { CommentTree, Discussion, Unread, ViewerInfo } from "../generated/api.js";
 import { withDiscussion, withoutArticle } from "../reducers/unread-list.js";
+import { isFollowUnknown } from "../reducers/follows.js";
 import { isIn, isUnknown, mapUnread, type ReadStateChanged, type UnreadFields } from "../reducers/unread.js";
 import { countsAsUnread } from "../viewer.js";
 
@@ -75,18 +76,26 @@ export function markedFields<T extends UnreadFields>(item: T, marks: readonly Ma
   return isSame ? item : { ...item, is_unread, unread_count: count, first_unread_comment_id: first };
 }
 
-type LastKnown = Map<number, Pick<UnreadFields, "unread_count" | "first_unread_comment_id">>;
+/** What was last known of a discussion, for when events leave it unknown. */
+export type LastKnown = Map<
+  number,
+  Pick<UnreadFields, "unread_count" | "first_unread_comment_id"> & Pick<Discussion, "is_followed">
+>;
 
-/** A discussion with the user's marks. While its count is unknown, the last known one stands for it. */
+/** A discussion with the user's marks. While something is unknown, what was last known stands for it. */
 export function markedDiscussion(
   one: Discussion,
   marks: readonly Mark[],
   viewer: ViewerInfo | null,
   lastKnown: LastKnown,
 ): Discussion {
-  const { id, unread_count, first_unread_comment_id } = one;
-  if (!isUnknown(one)) lastKnown.set(id, { unread_count, first_unread_comment_id });
-  const known = isUnknown(one) ? { ...one, ...lastKnown.get(id) } : one;
+  const { id } = one;
+  const last = lastKnown.get(id);
+  const { unread_count, first_unread_comment_id } = (isUnknown(one) && last) || one;
+  const { is_followed } = (isFollowUnknown(one) && last) || one;
+  const now = { unread_count, first_unread_comment_id, is_followed };
+  lastKnown.set(id, now);
+  const known = isUnknown(one) || isFollowUnknown(one) ? { ...one, ...now } : one;
   return markedFields(known, marks, countsAsUnread(one, viewer, one.community_id));
 }
 

@@ -23,6 +23,8 @@ export interface OutboxOptions {
   storage: KeptStorage | undefined;
   /** The events that this tab has. */
   events: () => readonly KnownEvent[];
+  /** The newest event that this tab has; 0 before it has any. */
+  head: () => number;
   /** Called with every refusal. */
   onError: (error: Error) => void;
   timers: Timers;
@@ -81,11 +83,16 @@ export class Outbox {
       if (!isApiError(this.options.pending.get(key)?.error, "rate_limited")) end();
   }
 
+  /** The newest event that the page shows. */
+  head(): number {
+    return this.options.head();
+  }
+
   /** Sends an operation, after `holdMs`. A second call with the same key returns the same promise and ends a wait. */
   send(operation: Operation, holdMs = 0): Promise<SendResult> {
     const running = this.#running.get(operation.key);
     if (running) {
-      // One vote follows the other: the newest value is sent when the answer to the last one is there.
+      // One vote or level follows the other: the newest value is sent when the answer to the last one is there.
       if ("value" in operation)
         this.options.pending.change(operation.key, { value: operation.value } as Partial<Operation>);
       this.#waiting.get(operation.key)?.();

@@ -1,5 +1,6 @@
 import type { Author, Comment, CommentTree, Discussion, ViewerInfo } from "../generated/api.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
+import { viewerAfter, withOutcome, type ArticleFollow, type FollowFields } from "../reducers/follows.js";
 import { isMine, mayBeMine, membershipIn } from "../viewer.js";
 import type { Operation, Vote } from "./pending.js";
 
@@ -60,6 +61,8 @@ export function overlayDiscussions(
       if (operation.state === "confirmed") settled.push(operation.key);
     } else created.push(draftDiscussion(operation, viewer));
   }
+  const follows = operations.some(({ kind }) => kind === "follow_discussion" || kind === "follow_article");
+  const viewerThen = operations.reduce(saysOfArticle, viewer);
   const items = discussions.map((discussion) => {
     let shown = {
       ...discussion,
@@ -85,7 +88,10 @@ export function overlayDiscussions(
       }
       if (operation.kind === "vote_discussion" && operation.id === discussion.id)
         shown = overlayVote(shown, operation, settled);
+      if (operation.kind === "follow_discussion" && operation.id === discussion.id)
+        shown = overlayFollow(shown, operation, settled);
     }
+    if (follows) shown = { ...shown, ...withOutcome(shown, viewerThen, discussion.community_id) };
     const mine = isMine(discussion.author, viewer, discussion.community_id);
     return { ...shown, mine, ...(isOwn(mine, keys, discussion) && { is_unread: false }) };
   });
@@ -206,6 +212,46 @@ function overlayVote<T extends Voted>(item: T, operation: Of<Vote["kind"]>, sett
   };
 }
 
+/** The discussion with what the user says about it, until the cache shows it or something later. */
+function overlayFollow<T extends FollowFields>(item: T, operation: Of<"follow_discussion">, settled: string[]): T {
+  const { key, state, value, isTold } = operation;
+  if (state === "confirmed" && (isTold || item.follow_level === value)) {
+    settled.push(key);
+    return item;
+  }
+  return { ...item, follow_level: value };
+}
+
+/** The viewer with what they say about an article. Until the answer only the server knows what holds where they take it back. */
+function saysOfArticle(viewer: ViewerInfo | null, operation: Operation): ViewerInfo | null {
+  if (operation.kind !== "follow_article" || (operation.state === "confirmed" && operation.isTold)) return viewer;
+  const { communityId: community_id, result, value } = operation;
+  const level = value === "default" ? result?.level : value;
+  return level && viewer ? viewerAfter(viewer, { user_id: viewer.user_id, community_id, level }) : viewer;
+}
+
+/** What holds for an article, with what the user says about it. Undefined while it is not known. */
+export function overlayArticle(
+  cached: ArticleFollow | undefined,
+  { id, communityId }: { id: number; communityId: number },
+  operations: readonly Operation[],
+): { follow: ArticleFollow | undefined; settled: string[] } {
+  const settled: string[] = [];
+  let follow = cached;
+  for (const operation of operations) {
+    if (operation.kind !== "follow_article" || operation.id !== id || operation.communityId !== communityId) continue;
+    const { key, state, value, isTold, result } = operation;
+    const said = cached && (cached.is_default ? "default" : cached.level);
+    if (state === "confirmed" && (isTold || said === value)) settled.push(key);
+    else if (result) follow = result;
+    else {
+      const is_followed = value === "default" ? (follow?.is_followed ?? false) : value === "follow";
+      follow = { level: value, is_default: value === "default", is_followed };
+    }
+  }
+  return { follow, settled };
+}
+
 /** Whether an unread item is the viewer's own. The event of a first post comes before the viewer knows the pseudonym. */
 function isOwn(mine: boolean, keys: StableKeys, item: { id: number; is_unread: boolean | null }): boolean {
   return item.is_unread === true && (mine || keys.has(item.id));
@@ -240,6 +286,7 @@ function defined(patch: Of<"update_discussion">["patch"]): Partial<Pick<Discussi
 const tombstone = ({ at, key, state }: Operation) => ({
   text: null,
   author: null,
+  mentions: [],
   is_unread: false,
   deleted_at: new Date(at).toISOString(),
   pending: true,
@@ -263,6 +310,7 @@ function draft(operation: Operation, viewer: ViewerInfo | null, communityId?: nu
     upvotes: 0,
     downvotes: 0,
     own_vote: null,
+    mentions: [],
     is_unread: false,
     key: operation.key,
     pending: operation.state !== "failed",
@@ -283,10 +331,18 @@ function draftComment(operation: Of<"create_comment">, depth: number, viewer: Vi
 }
 
 const unresolved = { is_resolved: false, resolved_at: null, resolved_by: null };
+const ownFollow = { follow_level: "default" as const, has_written: true, is_followed: true };
 const noComments = { comment_count: 0, unread_count: 0, first_unread_comment_id: null, comment_version: 0 };
 
 function draftDiscussion(operation: Of<"create_discussion">, viewer: ViewerInfo | null): DiscussionItem {
   const { articleId: article_id, input, result } = operation;
-  const base = { id: result?.id ?? draftId(operation), article_id, ...input, ...unresolved, ...noComments };
+  const base = {
+    id: result?.id ?? draftId(operation),
+    article_id,
+    ...input,
+    ...unresolved,
+    ...noComments,
+    ...ownFollow,
+  };
   return { ...base, ...draft(operation, viewer, input.community_id), ...(result && { ...result, pending: false }) };
 }

@@ -1,7 +1,7 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { mapChanged } from "../events.js";
 import type { Comment, Discussion } from "../generated/api.js";
-import type { User } from "./keys.js";
+import { keys, type User } from "./keys.js";
 import type { Page } from "./queries.js";
 import { cached, findDiscussion, replacePages } from "./sync.js";
 
@@ -23,6 +23,11 @@ export function learnPseudonym(client: QueryClient, user: User, written: Comment
     const pages = mapChanged(data.pages, (page) => named(page, username, home?.community_id));
     if (pages !== data.pages) replacePages(query, { ...data, pages });
   }
+  // Its event came before the pseudonym was known.
+  if (home)
+    void client.invalidateQueries({
+      queryKey: keys.follows(user, { articleId: home.article_id, communityId: home.community_id }),
+    });
 }
 
 function sharesHome(a: Discussion | undefined, b: Discussion | undefined): boolean {

@@ -10,6 +10,7 @@ import type {
   Votes,
   VoteValue,
 } from "../generated/api.js";
+import type { Follow, FollowLevel } from "../wire.js";
 import { foldTree } from "../reducers/comments.js";
 
 /** What the user saw when they began to change it. */
@@ -53,7 +54,36 @@ export type Operation = {
   | { kind: "update_discussion"; id: number; patch: DiscussionPatch; from?: Version | undefined; result?: Discussion }
   | { kind: "delete_discussion"; id: number }
   | Vote
+  | FollowOperation
+  | ReadOperation
 );
+
+/** What the user says about an article or a discussion. There is one operation for each thing: its `key` is `followKey`. */
+export type FollowOperation = FollowedThing & {
+  value: FollowLevel;
+  /** The newest event that the page had when it was sent first. */
+  after: number;
+  result?: Follow;
+  /** An event after that has told of what was sent. */
+  isTold?: boolean;
+};
+
+export type FollowedThing =
+  { kind: "follow_discussion"; id: number } | { kind: "follow_article"; id: number; communityId: number };
+
+export function followKey(thing: FollowedThing): string {
+  return `${thing.kind}:${thing.id}${thing.kind === "follow_article" ? `:${thing.communityId}` : ""}`;
+}
+
+/** Notifications that the user has read: those of `ids`, and all up to `upTo`. */
+export interface ReadOperation {
+  kind: "read_notifications";
+  ids: readonly number[];
+  upTo: number;
+  /** The newest event that the page had. */
+  after: number;
+  isTold?: boolean;
+}
 
 /** A vote of the user on a comment or discussion. There is one operation for each thing: its `key` is `voteKey`. */
 export type Vote = VotedThing & {
@@ -97,10 +127,8 @@ export class Pending {
   /** Brings comments up to date that the server has and that the cache may not have. */
   fold(events: readonly KnownEvent[]): void {
     const folded = mapChanged(this.#operations, (operation) => {
-      if (operation.kind === "vote_comment" || operation.kind === "vote_discussion")
-        return !operation.isTold && events.some((event) => tells(event, operation))
-          ? { ...operation, isTold: true }
-          : operation;
+      if ("isTold" in operation && operation.isTold) return operation;
+      if (events.some((event) => tells(event, operation))) return { ...operation, isTold: true } as Operation;
       if (operation.kind !== "create_comment" || !operation.result) return operation;
       const result = events.reduce(foldTree, operation.result);
       return result === operation.result ? operation : { ...operation, result };
@@ -118,9 +146,46 @@ export class Pending {
   }
 }
 
-/** Whether the event tells of the vote that the server has confirmed, or of a later one on the same thing. */
-function tells(event: KnownEvent, { kind, id, result }: Vote): boolean {
-  if (event.type !== "own_vote_changed" || !result) return false;
+/** Whether the event tells of what the user has sent, or of something later about the same thing. */
+function tells(event: KnownEvent, operation: Operation): boolean {
+  switch (operation.kind) {
+    case "vote_comment":
+    case "vote_discussion":
+      return event.type === "own_vote_changed" && tellsVote(event, operation);
+    case "follow_article":
+    case "follow_discussion":
+      return event.type === "follow_changed" && event.event_id > operation.after && tellsFollow(event, operation);
+    case "read_notifications":
+      return event.type === "notifications_read" && event.event_id > operation.after && tellsRead(event, operation);
+    default:
+      return false;
+  }
+}
+
+type EventOf<T extends KnownEvent["type"]> = Extract<KnownEvent, { type: T }>;
+
+function tellsVote(event: EventOf<"own_vote_changed">, { kind, id, result }: Vote): boolean {
+  if (!result) return false;
   const isOf = kind === "vote_comment" ? event.comment_id === id : !event.comment_id && event.discussion_id === id;
   return isOf && Date.parse(event.timestamp) >= Date.parse(result.timestamp);
+}
+
+function tellsFollow(event: EventOf<"follow_changed">, operation: FollowOperation): boolean {
+  const isOf =
+    operation.kind === "follow_discussion"
+      ? event.discussion_id === operation.id
+      : event.discussion_id === null &&
+        event.article_id === operation.id &&
+        event.community_id === operation.communityId;
+  return isOf && (event.is_default ? "default" : event.level) === operation.value;
+}
+
+/** An event without ids and without `up_to_id` tells that many were read, and not which. */
+function tellsRead(event: EventOf<"notifications_read">, operation: ReadOperation): boolean {
+  const { ids, up_to_id = null } = event as typeof event & { up_to_id?: number | null };
+  if (ids === null && up_to_id === null) return true;
+  const isRead = (id: number) => id <= (up_to_id ?? 0) || (ids?.includes(id) ?? false);
+  const { upTo } = operation;
+  // An event may name those that were read by an `up_to_id`, of which this page need not know all.
+  return (up_to_id === null || up_to_id >= upTo) && operation.ids.every(isRead) && (upTo === 0 || !!up_to_id || !!ids);
 }

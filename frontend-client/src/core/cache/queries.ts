@@ -6,14 +6,19 @@ import {
   getDiscussion,
   listComments,
   listDiscussions,
+  listFollows,
+  listNotifications,
   listUnread,
   type CommentPage,
   type DiscussionPage,
   type Unread,
 } from "../generated/api.js";
+import { fetchMembers, type CommunityMembers, type Follows, type Notifications } from "../wire.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
+import type { FollowScope } from "../reducers/follows.js";
+import type { NotificationScope } from "../reducers/notifications.js";
 import type { UnreadScope } from "../reducers/unread-list.js";
-import { isFor, keys, normalUser, type User } from "./keys.js";
+import { isFor, keys, normalUser, type MemberScope, type User } from "./keys.js";
 
 export interface QueryContext {
   config: ApiConfig;
@@ -141,15 +146,82 @@ export function discussionQuery(discussionId: number, context: QueryContext): Pa
 }
 
 /** What is unread: the sums, and the newest discussions with something unread. */
-export function unreadQuery({ communityId, articleId }: UnreadScope, { config, user, pageSize = 100 }: QueryContext) {
+export function unreadQuery(
+  { communityId, articleId, followed }: UnreadScope,
+  { config, user, pageSize = 100 }: QueryContext,
+) {
   const scope = {
+    ...(followed && { followed }),
     ...(communityId !== undefined && { community_id: communityId }),
     ...(articleId !== undefined && { article_id: articleId }),
   };
   return {
-    queryKey: keys.unread(user, { communityId, articleId }),
+    queryKey: keys.unread(user, { communityId, articleId, followed }),
     queryFn: ({ signal }: { signal: AbortSignal }): Promise<Unread> =>
       listUnread({ ...scope, limit: pageSize }, callOptions(config, { signal })),
     ...live,
+  };
+}
+
+/** The most pages that are read of what a user follows on one article. */
+const FOLLOW_PAGES = 10;
+
+/** What the user follows of an article: all of it, in one list. */
+export function followsQuery(scope: FollowScope, { config, user }: QueryContext) {
+  const read = (cursor: string | null, signal: AbortSignal) =>
+    listFollows(
+      {
+        article_id: scope.articleId,
+        community_id: scope.communityId,
+        limit: 100,
+        ...(cursor !== null && { cursor }),
+      },
+      callOptions(config, { signal }),
+    );
+  return {
+    queryKey: keys.follows(user, scope),
+    queryFn: async ({ signal }: { signal: AbortSignal }): Promise<Follows> => {
+      let list = await read(null, signal);
+      for (let pages = 1; list.next_cursor !== null && pages < FOLLOW_PAGES; pages += 1) {
+        const next = await read(list.next_cursor, signal);
+        // The pages are as current as the oldest of them.
+        list = { ...next, follows: [...list.follows, ...next.follows], last_event_id: list.last_event_id };
+      }
+      return list;
+    },
+    ...live,
+  };
+}
+
+/** The user's notifications, newest first. */
+export function notificationsQuery(
+  { unread }: NotificationScope,
+  { config, user, pageSize: limit = 20 }: QueryContext,
+) {
+  return {
+    queryKey: keys.notifications(user, { unread }) as readonly unknown[],
+    queryFn: ({ pageParam, signal }: { pageParam: string | null; signal: AbortSignal }): Promise<Notifications> => {
+      const cursor = pageParam === null ? {} : { cursor: pageParam };
+      return listNotifications({ ...(unread && { unread }), ...cursor, limit }, callOptions(config, { signal }));
+    },
+    initialPageParam: null as string | null,
+    getNextPageParam: (page: Notifications) => page.next_cursor,
+    ...live,
+  };
+}
+
+/** Who can be mentioned is fetched again after this. */
+export const MEMBERS_STALE_MS = 60_000;
+
+/** Whom one can mention: those whose handle begins with the prefix, 20 at most. */
+export function membersQuery(scope: MemberScope, prefix: string, { config, user }: QueryContext) {
+  const { communityId, articleId } = scope;
+  const place = articleId === undefined ? {} : { article_id: articleId };
+  return {
+    ...live,
+    queryKey: keys.members(user, scope, prefix),
+    queryFn: ({ signal }: { signal: AbortSignal }): Promise<CommunityMembers> =>
+      fetchMembers(communityId, { ...(prefix !== "" && { prefix }), ...place }, callOptions(config, { signal })),
+    staleTime: MEMBERS_STALE_MS,
   };
 }

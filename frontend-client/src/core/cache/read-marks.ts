@@ -7,10 +7,19 @@ import type { KnownEvent } from "../events.js";
 import * as api from "../generated/api.js";
 import type { PageSignals, Timers } from "../live/environment.js";
 import type { RealtimeStatus } from "../live/status.js";
-import type { UnreadFields } from "../reducers/unread.js";
 import { countsAsUnread } from "../viewer.js";
 import { normalUser, type User } from "./keys.js";
-import { both, EVERYTHING, markedTrees, noMarks, marksAfter, withMark, type Mark, type ReadMark } from "./marks.js";
+import {
+  both,
+  EVERYTHING,
+  markedTrees,
+  noMarks,
+  marksAfter,
+  withMark,
+  type LastKnown,
+  type Mark,
+  type ReadMark,
+} from "./marks.js";
 import { mayHelpLater, retryDelay } from "./retry.js";
 import { callMark, parts } from "./send-mark.js";
 import type { Store } from "./store.js";
@@ -59,8 +68,8 @@ class StoppedError extends Error {}
 export class ReadMarks {
   #marks: ReadonlyMap<number, readonly Mark[]> = new Map();
   #articles: readonly ArticleMark[] = [];
-  /** By discussion: the last count that was known, for when events leave it unknown. */
-  readonly lastKnown = new Map<number, Pick<UnreadFields, "unread_count" | "first_unread_comment_id">>();
+  /** By discussion: what was last known, for when events leave it unknown. */
+  readonly lastKnown: LastKnown = new Map();
   readonly #listeners = new Listeners<void>();
   readonly #unreadListeners = new Listeners<{ discussionId: number; ids: readonly number[] }>();
   readonly #running = new Map<number, Promise<void>>();

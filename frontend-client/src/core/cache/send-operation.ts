@@ -4,9 +4,9 @@ import { callOptions } from "../api/request.js";
 import * as api from "../generated/api.js";
 import { trimmed } from "../text.js";
 import { places } from "./drafts.js";
-import type { Operation, Version } from "./pending.js";
+import type { Operation, ReadOperation, Version } from "./pending.js";
 
-export type SendResult = api.Comment | api.Discussion | api.Votes | void;
+export type SendResult = api.Comment | api.Discussion | api.Votes | api.Follow | void;
 
 /** Makes the API call of an operation. */
 export async function call(operation: Operation, config: ApiConfig): Promise<SendResult> {
@@ -30,6 +30,12 @@ export async function call(operation: Operation, config: ApiConfig): Promise<Sen
       return api.voteOnComment(operation.id, { value: operation.value }, options);
     case "vote_discussion":
       return api.voteOnDiscussion(operation.id, { value: operation.value }, options);
+    case "follow_discussion":
+      return api.followDiscussion(operation.id, { level: operation.value }, options);
+    case "follow_article":
+      return api.followArticle(operation.id, { community_id: operation.communityId, level: operation.value }, options);
+    case "read_notifications":
+      return markNotificationsRead(operation, options);
     case "delete_discussion":
       return gone(api.deleteDiscussion(operation.id, callOptions(config, { keepalive: true })));
   }
@@ -65,6 +71,17 @@ type Texts = { topic?: string | null; text?: string | null };
 function agree(a: Texts, b: Texts, change: Texts): boolean {
   const names = (["topic", "text"] as const).filter((name) => typeof change[name] === "string");
   return names.length > 0 && names.every((name) => trimmed(a[name] ?? "") === trimmed(b[name] ?? ""));
+}
+
+/** The most ids of a request. */
+const MOST_IDS = 100;
+
+/** Marks add up, so one that was sent already does no harm. */
+async function markNotificationsRead({ ids, upTo }: ReadOperation, options: RequestInit): Promise<void> {
+  if (upTo > 0) await api.markNotificationsRead({ up_to_id: upTo }, options);
+  const newer = ids.filter((id) => id > upTo);
+  for (let at = 0; at < newer.length; at += MOST_IDS)
+    await api.markNotificationsRead({ ids: newer.slice(at, at + MOST_IDS) }, options);
 }
 
 /** An item that is already deleted counts as success, because the answer to the first attempt may have been lost. */

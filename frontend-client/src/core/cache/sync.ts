@@ -2,13 +2,27 @@ import type { InfiniteData, Query, QueryClient } from "@tanstack/react-query";
 import { isAbort } from "../api/error.js";
 import { mapChanged, type KnownEvent } from "../events.js";
 import type { CommentPage, Discussion, DiscussionPage, Unread, UnreadDiscussion } from "../generated/api.js";
+import type { Follows, Notifications } from "../wire.js";
 import { systemTimers, type Timers } from "../live/environment.js";
 import type { EventLog } from "../live/log.js";
 import { foldComments } from "../reducers/comments.js";
 import { foldDiscussion, foldDiscussions } from "../reducers/discussions.js";
+import { foldFollows, isFollowUnknown } from "../reducers/follows.js";
+import { foldNotifications, isIncomplete } from "../reducers/notifications.js";
 import { isUnknown } from "../reducers/unread.js";
 import { foldUnread } from "../reducers/unread-list.js";
-import { isFor, keys, normalUser, subjectOf, unreadScopeOf, type Subject, type User } from "./keys.js";
+import { isMine, membershipIn } from "../viewer.js";
+import {
+  followScopeOf,
+  isFor,
+  keys,
+  normalUser,
+  notificationScopeOf,
+  subjectOf,
+  unreadScopeOf,
+  type Subject,
+  type User,
+} from "./keys.js";
 import type { Page } from "./queries.js";
 
 export type CachedPages<P extends Page = Page> = InfiniteData<P, string | null>;
@@ -45,11 +59,13 @@ export class CacheSync {
   readonly #unsubscribe: () => void;
   readonly #user: User;
   /** By pages: the head up to which they are current, and the log's resets at that time. No event is folded twice. */
-  readonly #current = new WeakMap<readonly Page[], { head: number; resets: number }>();
+  readonly #current = new WeakMap<readonly object[], { head: number; resets: number }>();
   /** By query with something unknown: how often it was fetched because of that, and the timer of the next fetch. */
   readonly #unknown = new Map<Query, { fetches: number; timer: unknown }>();
   /** By query: when it was last fetched because something was unknown. */
   readonly #fetchedAt = new WeakMap<Query, number>();
+  /** By community in which the user is no member, and whose events come: the event from which on all of them do. */
+  readonly #watchedSince = new Map<number, number>();
   /** By list of what is unread: the least time between two fetches. */
   readonly #spacings = new WeakMap<Query, number>();
 
@@ -66,7 +82,7 @@ export class CacheSync {
         event.type === "added" || (event.type === "updated" && event.action.type === "success" && !event.action.manual);
       // Hydration over an older snapshot uses `setState`, which has its own action type.
       const hydrated = event.type === "updated" && event.action.type === "setState";
-      if (landed || hydrated) this.#sync(event.query);
+      if (landed || hydrated) this.#sync(event.query, true);
       if (event.type === "removed") this.#isKnown(event.query);
       if (event.type === "updated" && event.action.type === "error") this.#failed(event.query, event.action.error);
     });
@@ -90,8 +106,29 @@ export class CacheSync {
   syncAll(): void {
     for (const [query] of cached(this.client, this.#user)) this.#sync(query);
     // These look into the lists.
-    const queryKey = keys.all(this.#user);
-    for (const query of this.client.getQueryCache().findAll({ queryKey })) this.#syncUnread(query);
+    for (const query of this.client.getQueryCache().findAll({ queryKey: keys.all(this.#user) })) {
+      this.#syncUnread(query);
+      this.#syncFollows(query);
+      this.#syncNotifications(query);
+    }
+  }
+
+  /** From now on the events of these communities come, from `since` on. A list that is older lacks some, so it is fetched again. */
+  cover(communities: ReadonlySet<number>, since: number): void {
+    for (const id of [...this.#watchedSince.keys()]) if (!communities.has(id)) this.#watchedSince.delete(id);
+    const added = [...communities].filter((id) => !this.#watchedSince.has(id));
+    for (const id of added) this.#watchedSince.set(id, since);
+    for (const [query, subject, data] of cached(this.client, this.#user))
+      if (this.#lacksEvents(subject, data, added)) this.#refetchNow(query);
+  }
+
+  /** Whether the user is no member of a community of the list, and the list is from before its events came. */
+  #lacksEvents(subject: Subject, data: CachedPages, among?: readonly number[]): boolean {
+    return communitiesOf(this.client, subject, data).some((id) => {
+      const since = among && !among.includes(id) ? undefined : this.#watchedSince.get(id);
+      if (since === undefined) return false;
+      return data.pages.some((page) => page.last_event_id < since && membershipIn(page.viewer, id) === undefined);
+    });
   }
 
   /** Fetches everything again. The promise settles when the lists on screen have their answers. */
@@ -108,7 +145,8 @@ export class CacheSync {
   }
 
   #failed(query: Query, error: Error): void {
-    const { user } = subjectOf(query.queryKey) ?? unreadScopeOf(query.queryKey) ?? {};
+    const key = query.queryKey;
+    const { user } = subjectOf(key) ?? unreadScopeOf(key) ?? followScopeOf(key) ?? notificationScopeOf(key) ?? {};
     if (user === this.#user && !isCancelled(error)) this.onError(error);
   }
 
@@ -118,10 +156,80 @@ export class CacheSync {
     const { user, scope } = unreadScopeOf(query.queryKey) ?? {};
     if (!list || !scope || user !== this.#user || typeof user !== "number") return;
     const events = this.log.head === undefined ? [] : this.log.since(list.last_event_id);
-    const folded = events && foldUnread(list, scope, events, user, (id) => unreadIn(this.client, user, id));
+    const lookup = (id: number) => unreadIn(this.client, user, id, scope.followed);
+    const folded = events && foldUnread(list, scope, events, user, lookup);
     if (!folded) return this.#refetchLater(query, true);
     this.#isKnown(query);
     if (folded !== list) query.setState({ data: folded });
+  }
+
+  #syncFollows(query: Query): void {
+    const list = query.state.data as Follows | undefined;
+    const { user, scope } = followScopeOf(query.queryKey) ?? {};
+    if (!list || !scope || user !== this.#user || typeof user !== "number" || this.log.head === undefined) return;
+    const events = this.log.since(list.last_event_id);
+    if (!events) return this.#refetchNow(query);
+    const folded = foldFollows(list, scope, events, user, (event) => this.#wrote(event));
+    if (folded.list !== list) query.setState({ data: folded.list });
+    if (!folded.isComplete) this.#refetchNow(query);
+  }
+
+  /** Whether the user wrote it, as far as the cache knows the user's pseudonym. */
+  #wrote({ author, article_id, community_id }: Pick<Discussion, "author" | "article_id" | "community_id">): boolean {
+    if (!author || author.id !== null) return author?.id === this.#user;
+    return cached(this.client, this.#user).some(([, subject, data]) => {
+      const ofArticle =
+        subject.kind === "discussions"
+          ? subject.scope.articleId
+          : findDiscussion(this.client, this.#user, subject.discussionId)?.article_id;
+      return ofArticle === article_id && data.pages.some((page) => isMine(author, page.viewer, community_id));
+    });
+  }
+
+  #syncNotifications(query: Query): void {
+    const data = query.state.data as InfiniteData<Notifications, string | null> | undefined;
+    const { user, scope } = notificationScopeOf(query.queryKey) ?? {};
+    if (!data || !scope || user !== this.#user || typeof user !== "number") return;
+    const since = this.#newEvents(data.pages);
+    if (since === undefined) return;
+    if (!since.events) return this.#refetchNow(query);
+    let folded: readonly Notifications[] = data.pages;
+    let isMissing = false;
+    for (const event of since.events) {
+      const next = foldNotifications(folded, scope, event, user);
+      if (next.kind === "refetch") isMissing = true;
+      else folded = next.value;
+    }
+    const pages = this.#keptCurrent(folded, since.oldest);
+    if (pages !== data.pages) query.setState({ data: { ...data, pages } });
+    if (isMissing) this.#refetchNow(query);
+    else if (pages.some((page) => page.notifications.some(isIncomplete))) this.#refetchLater(query);
+    else this.#isKnown(query);
+  }
+
+  /** The events that are not folded into the pages yet; without `events` if the log lacks some of them. */
+  #newEvents(pages: readonly { last_event_id: number }[]) {
+    const { head, resets } = this.log;
+    if (head === undefined) return undefined;
+    const oldest = Math.min(...pages.map((page) => page.last_event_id));
+    const before = this.#current.get(pages);
+    const since = before?.resets === resets ? Math.max(oldest, before.head) : oldest;
+    return { oldest, events: this.log.since(since) };
+  }
+
+  /** Records that the pages are current. Pages without events get a newer cursor from time to time. */
+  #keptCurrent<P extends { last_event_id: number }>(pages: readonly P[], oldest: number): P[] {
+    const { head = 0, resets } = this.log;
+    const kept =
+      head - oldest > LAG
+        ? pages.map((page) => ({ ...page, last_event_id: Math.max(page.last_event_id, head) }))
+        : (pages as P[]);
+    this.#current.set(kept, { head, resets });
+    return kept;
+  }
+
+  #refetchNow(query: Query): void {
+    void this.client.invalidateQueries({ queryKey: query.queryKey, exact: true }, { cancelRefetch: false });
   }
 
   /** Fetches a list again of which something is unknown: once for all events of that time, and with jitter. */
@@ -155,8 +263,10 @@ export class CacheSync {
     if (unknown) this.#unknown.delete(query);
   }
 
-  #sync(query: Query): void {
+  #sync(query: Query, isNew = false): void {
     if (unreadScopeOf(query.queryKey)) return this.#syncUnread(query);
+    if (followScopeOf(query.queryKey)) return this.#syncFollows(query);
+    if (notificationScopeOf(query.queryKey)) return this.#syncNotifications(query);
     const subject = subjectOf(query.queryKey);
     const data = query.state.data as CachedPages | undefined;
     if (!subject || subject.user !== this.#user || !data) return;
@@ -166,25 +276,17 @@ export class CacheSync {
       return;
     }
     if (!firstData.has(query)) firstData.set(query, data);
-    const { head, resets } = this.log;
-    if (head === undefined) return;
-    const oldest = Math.min(...data.pages.map((page) => page.last_event_id));
-    const before = this.#current.get(data.pages);
-    const since = before?.resets === resets ? Math.max(oldest, before.head) : oldest;
-    const events = this.log.since(since);
-    const pages = events && foldPages(data.pages, subject, events, communityOf(this.client, subject));
-    if (!pages) {
-      void this.client.invalidateQueries({ queryKey: query.queryKey, exact: true }, { cancelRefetch: false });
-      return;
-    }
-    const moved =
-      head - oldest > LAG
-        ? pages.map((page) => ({ ...page, last_event_id: Math.max(page.last_event_id, head) }))
-        : pages;
-    this.#current.set(moved, { head, resets });
+    if (isNew && this.#lacksEvents(subject, data)) return this.#refetchNow(query);
+    const since = this.#newEvents(data.pages);
+    if (since === undefined) return;
+    const community = communityOf(this.client, subject);
+    const pages = since.events && foldPages(data.pages, subject, since.events, community);
+    if (!pages) return this.#refetchNow(query);
+    const moved = this.#keptCurrent(pages, since.oldest);
     if (moved !== data.pages) replacePages(query, { ...data, pages: moved });
     if (subject.kind === "comments") return;
-    if ((moved as DiscussionPage[]).some((page) => page.discussions.some(isUnknown))) this.#refetchLater(query);
+    const isOpen = (one: Discussion) => isUnknown(one) || isFollowUnknown(one);
+    if ((moved as DiscussionPage[]).some((page) => page.discussions.some(isOpen))) this.#refetchLater(query);
     else this.#isKnown(query);
   }
 }
@@ -212,7 +314,7 @@ function foldPages(
   pages: Page[],
   subject: Subject,
   events: readonly KnownEvent[],
-  community?: number,
+  community: number | undefined,
 ): Page[] | undefined {
   if (subject.kind === "discussions") {
     return events.reduce<readonly DiscussionPage[]>(
@@ -239,15 +341,51 @@ function communityOf(client: QueryClient, subject: Subject): number | undefined 
     : undefined;
 }
 
+/** The communities of what a cached list shows. */
+export function communitiesOf(client: QueryClient, subject: Subject, data: CachedPages): number[] {
+  if (subject.kind === "comments") {
+    const one = communityOf(client, subject);
+    return one === undefined ? [] : [one];
+  }
+  const { communityId } = subject.kind === "discussions" ? subject.scope : {};
+  if (communityId !== undefined) return [communityId];
+  const shown = (data.pages as DiscussionPage[]).flatMap((page) => page.discussions.map((one) => one.community_id));
+  return [...new Set(shown)];
+}
+
+/** The article of what a cached list shows, if it is known. */
+export function articleOf(client: QueryClient, queryKey: readonly unknown[]): number | undefined {
+  const subject = subjectOf(queryKey);
+  if (!subject) return undefined;
+  if (subject.kind === "discussions") return subject.scope.articleId;
+  return findDiscussion(client, subject.user, subject.discussionId)?.article_id;
+}
+
+/** Whether a cached list shows something of a community in which the user is no member. */
+export function isShownToStranger(client: QueryClient, user: User, communityId: number): boolean {
+  return cached(client, user).some(
+    ([, subject, data]) =>
+      communitiesOf(client, subject, data).includes(communityId) &&
+      data.pages.every((page) => membershipIn(page.viewer, communityId) === undefined),
+  );
+}
+
 /** A discussion in one of the user's cached lists. */
 export function findDiscussion(client: QueryClient, user: User, discussionId: number): Discussion | undefined {
   return findPageOf(client, user, discussionId)?.discussions[0];
 }
 
-/** What a cached discussion has unread. Null if the viewer is no member, undefined if it is unknown. */
-function unreadIn(client: QueryClient, user: User, discussionId: number): UnreadDiscussion | null | undefined {
+/** What a cached discussion has unread. Null if the viewer is no member or does not follow it, undefined if it is unknown. */
+function unreadIn(
+  client: QueryClient,
+  user: User,
+  discussionId: number,
+  isFollowedOnly = false,
+): UnreadDiscussion | null | undefined {
   const found = findDiscussion(client, user, discussionId);
   if (!found || found.is_unread === undefined || isUnknown(found)) return undefined;
+  if (isFollowedOnly && isFollowUnknown(found)) return undefined;
+  if (isFollowedOnly && !found.is_followed) return null;
   if (found.is_unread === null || found.unread_count === null || found.topic === null) return null;
   const { id, community_id, article_id, topic, is_unread, unread_count, first_unread_comment_id, comment_version } =
     found;

@@ -105,6 +105,8 @@ export interface Comment {
   id: number;
   /** Whether the viewer has not read it yet; null if they are no signed-in member. */
   is_unread: CommentIsUnread;
+  /** Whom the text mentions by `@handle`, members by their names before pseudonyms; nobody in a tombstone. */
+  mentions: Author[];
   own_vote: CommentOwnVote;
   parent_id: CommentParentId;
   /** The text in Markdown; null in a tombstone. */
@@ -177,6 +179,31 @@ Put the replies below the comment that you have, or will have. */
  * A comment with its replies.
  */
 export type CommentTree = Comment & CommentTreeAllOf;
+
+export type CommunityChangedEventType = typeof CommunityChangedEventType[keyof typeof CommunityChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const CommunityChangedEventType = {
+  community_changed: 'community_changed',
+} as const;
+
+/**
+ * The community is of another kind. Who watches one that not everybody may read any more gets no further event of it.
+ */
+export interface CommunityChangedEvent {
+  /** The community. */
+  community_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** Who may read it now. */
+  kind: Kind;
+  /** Who could read it before. */
+  previous_kind: Kind;
+  /** When it changed. */
+  timestamp: string;
+  type: CommunityChangedEventType;
+}
 
 /**
  * The discussion's `comment_version` after it. Absent in events of older releases.
@@ -256,6 +283,19 @@ export type DiscussionEditedAt = string | null;
 
 export type DiscussionFirstUnreadCommentId = number | null;
 
+export type DiscussionFollowLevel = FollowLevel | null;
+
+/**
+ * Whether the viewer wrote in it: the discussion itself, or a comment, deleted ones included; null if they are no signed-in member.
+ */
+export type DiscussionHasWritten = boolean | null;
+
+/**
+ * Whether the viewer follows it: by `follow_level` or, if that is `default`, by the level of its article (`viewer.memberships` of
+lists has it) or, if that is `default` too, by `has_written`. Null if they are no signed-in member.
+ */
+export type DiscussionIsFollowed = boolean | null;
+
 /**
  * Whether the viewer has not read its text yet; null if they are no signed-in member.
  */
@@ -307,12 +347,20 @@ export interface Discussion {
   /** When the author last changed the topic or the text; null if they never did. */
   edited_at: DiscussionEditedAt;
   first_unread_comment_id: DiscussionFirstUnreadCommentId;
+  follow_level: DiscussionFollowLevel;
+  /** Whether the viewer wrote in it: the discussion itself, or a comment, deleted ones included; null if they are no signed-in member. */
+  has_written: DiscussionHasWritten;
   /** The discussion's id. */
   id: number;
+  /** Whether the viewer follows it: by `follow_level` or, if that is `default`, by the level of its article (`viewer.memberships` of
+lists has it) or, if that is `default` too, by `has_written`. Null if they are no signed-in member. */
+  is_followed: DiscussionIsFollowed;
   /** Whether it is resolved. */
   is_resolved: boolean;
   /** Whether the viewer has not read its text yet; null if they are no signed-in member. */
   is_unread: DiscussionIsUnread;
+  /** Whom the text mentions by `@handle`, members by their names before pseudonyms; nobody in a tombstone. */
+  mentions: Author[];
   own_vote: DiscussionOwnVote;
   /** When it was resolved; null while it is not. */
   resolved_at: DiscussionResolvedAt;
@@ -457,7 +505,120 @@ export const ErrorCode = {
 /**
  * A committed change, with its place in the total order. Events carry absolute state, so applying one twice is safe.
  */
-export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent;
+export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent | FollowChangedEvent | NewNotificationEvent | NotificationsReadEvent | NotificationsWithdrawnEvent | CommunityChangedEvent;
+
+/**
+ * The `type` of an event.
+ */
+export type EventType = typeof EventType[keyof typeof EventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const EventType = {
+  new_discussion: 'new_discussion',
+  updated_discussion: 'updated_discussion',
+  deleted_discussion: 'deleted_discussion',
+  new_comment: 'new_comment',
+  updated_comment: 'updated_comment',
+  deleted_comment: 'deleted_comment',
+  author_changed: 'author_changed',
+  votes_changed: 'votes_changed',
+  membership_changed: 'membership_changed',
+  own_vote_changed: 'own_vote_changed',
+  read_state_changed: 'read_state_changed',
+  follow_changed: 'follow_changed',
+  new_notification: 'new_notification',
+  notifications_read: 'notifications_read',
+  notifications_withdrawn: 'notifications_withdrawn',
+  community_changed: 'community_changed',
+} as const;
+
+export type FollowDiscussionId = number | null;
+
+/**
+ * Whether you want to hear of an article in a community, or of a discussion.
+ */
+export interface Follow {
+  /** The article. */
+  article_id: number;
+  /** The community. */
+  community_id: number;
+  discussion_id: FollowDiscussionId;
+  /** Whether you said nothing. */
+  is_default: boolean;
+  /** Whether you follow it. What you said about a discussion counts before what you said about its article, and both before what
+follows from what you did. */
+  is_followed: boolean;
+  /** What you said. If you said nothing, it is `follow` where you wrote in the discussion and did not mute its article, or where you
+submitted the article or administer the community, and `default` otherwise. */
+  level: FollowLevel;
+}
+
+export type FollowChangedEventDiscussionId = number | null;
+
+export type FollowChangedEventType = typeof FollowChangedEventType[keyof typeof FollowChangedEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const FollowChangedEventType = {
+  follow_changed: 'follow_changed',
+} as const;
+
+/**
+ * The user said whether they want to hear of an article or a discussion. Sent to that user only.
+ */
+export interface FollowChangedEvent {
+  /** The article. */
+  article_id: number;
+  /** The community it is in. */
+  community_id: number;
+  discussion_id: FollowChangedEventDiscussionId;
+  /** Its place in the total order. */
+  event_id: number;
+  /** Whether they say nothing. */
+  is_default: boolean;
+  /** Whether they follow it now. */
+  is_followed: boolean;
+  /** What they say now or, if they say nothing, what holds then: see `Follow`. */
+  level: FollowLevel;
+  /** What they said before; `default` for nothing. */
+  previous_level: FollowLevel;
+  /** When it changed. */
+  timestamp: string;
+  type: FollowChangedEventType;
+  /** The user, who is also the only one to be told. */
+  user_id: number;
+}
+
+/**
+ * Whether a user wants to hear of an article or a discussion.
+ */
+export type FollowLevel = typeof FollowLevel[keyof typeof FollowLevel];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const FollowLevel = {
+  follow: 'follow',
+  mute: 'mute',
+  default: 'default',
+} as const;
+
+/**
+ * The cursor of the next page; null on the last one.
+ */
+export type FollowsNextCursor = string | null;
+
+/**
+ * A page of what you follow and what you muted.
+ */
+export interface Follows {
+  /** By community, article and discussion, in ascending order. An article comes before its discussions. */
+  follows: Follow[];
+  /** Everything up to this event is reflected in the page. */
+  last_event_id: number;
+  /** The cursor of the next page; null on the last one. */
+  next_cursor: FollowsNextCursor;
+}
 
 /**
  * A sign of life.
@@ -478,6 +639,7 @@ export const Kind = {
   public: 'public',
   private: 'private',
   hidden: 'hidden',
+  open: 'open',
 } as const;
 
 /**
@@ -523,6 +685,34 @@ export interface MembershipChangedEvent {
   type: MembershipChangedEventType;
   /** The member, who is also the only one to be told. */
   user_id: number;
+}
+
+/**
+ * Somebody who can be mentioned.
+ */
+export interface Mentionable {
+  /** How they are shown. */
+  author: Author;
+  /** What one writes after `@`. */
+  handle: string;
+}
+
+/**
+ * The people who can be mentioned whose handles begin as asked for, by handle.
+ */
+export interface Mentionables {
+  /** 20 people at most. */
+  members: Mentionable[];
+}
+
+/**
+ * Whether to hear of an article.
+ */
+export interface NewArticleFollow {
+  /** The community in which the article is discussed. */
+  community_id: number;
+  /** `default` takes back what was said before. */
+  level: FollowLevel;
 }
 
 export type NewCommentParentId = number | null;
@@ -599,6 +789,8 @@ export interface NewCommentEvent {
   edited_at: NewCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
+  /** Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since. */
+  mentions: Author[];
   parent_id: NewCommentEventParentId;
   /** Its text, in Markdown; null if it was deleted since. */
   text: NewCommentEventText;
@@ -689,6 +881,8 @@ export interface NewDiscussionEvent {
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
+  /** Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since. */
+  mentions: Author[];
   /** When it was resolved; null while it is not. */
   resolved_at: NewDiscussionEventResolvedAt;
   resolved_by: NewDiscussionEventResolvedBy;
@@ -701,6 +895,14 @@ export interface NewDiscussionEvent {
   type: NewDiscussionEventType;
   /** The number of votes up. */
   upvotes: number;
+}
+
+/**
+ * Whether to hear of a discussion.
+ */
+export interface NewDiscussionFollow {
+  /** `default` takes back what was said before. */
+  level: FollowLevel;
 }
 
 export type NewMarksUpToCommentId = number | null;
@@ -719,12 +921,235 @@ export interface NewMarks {
   up_to_comment_id?: NewMarksUpToCommentId;
 }
 
+export type NewNotificationEventCommentId = number | null;
+
+export type NewNotificationEventType = typeof NewNotificationEventType[keyof typeof NewNotificationEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const NewNotificationEventType = {
+  new_notification: 'new_notification',
+} as const;
+
+/**
+ * The user has a new notification. Sent to that user only. Its text is in the list of notifications.
+ */
+export interface NewNotificationEvent {
+  /** The article. */
+  article_id: number;
+  comment_id: NewNotificationEventCommentId;
+  /** The community. */
+  community_id: number;
+  /** The discussion. */
+  discussion_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** Why they are notified. */
+  kind: NotificationKind;
+  /** The notification's id. */
+  notification_id: number;
+  /** When it was written. */
+  timestamp: string;
+  type: NewNotificationEventType;
+  /** The user who is notified, who is also the only one to be told. */
+  user_id: number;
+}
+
+export type NewRegistrationOnly = Only | null;
+
+/**
+ * What the new queue is to get. Without a body it gets everything that its user may see as a member.
+ */
+export interface NewRegistration {
+  only?: NewRegistrationOnly;
+  /**
+   * Public and open communities whose events the queue gets without a membership, 100 at most.
+   * @maxItems 100
+   */
+  watch?: number[];
+}
+
 /**
  * A vote.
  */
 export interface NewVote {
   /** 1 for up, -1 for down, 0 to take the vote back. */
   value: VoteValue;
+}
+
+/**
+ * What a queue is to watch. It replaces what the queue has watched before.
+ */
+export interface NewWatch {
+  /**
+   * Public and open communities whose events the queue gets without a membership, 100 at most. Others are left out.
+   * @maxItems 100
+   */
+  community_ids: number[];
+}
+
+export type NotificationActor = Author | null;
+
+export type NotificationCommentId = number | null;
+
+/**
+ * The first 200 characters of the text, as it was typed; null if the text was removed.
+ */
+export type NotificationExcerpt = string | null;
+
+/**
+ * Why a moderator removed the text; null for the other kinds, and if no reason was given.
+ */
+export type NotificationReason = string | null;
+
+/**
+ * The discussion's topic; null if the discussion is deleted.
+ */
+export type NotificationTopic = string | null;
+
+/**
+ * One thing that concerns the user.
+ */
+export interface Notification {
+  actor: NotificationActor;
+  /** The article. */
+  article_id: number;
+  comment_id: NotificationCommentId;
+  /** The community. */
+  community_id: number;
+  /** When it was written. */
+  created_at: string;
+  /** The discussion. */
+  discussion_id: number;
+  /** The first 200 characters of the text, as it was typed; null if the text was removed. */
+  excerpt: NotificationExcerpt;
+  /** The notification's id. */
+  id: number;
+  /** Whether the user has marked it as read. */
+  is_read: boolean;
+  /** Why the user is notified. */
+  kind: NotificationKind;
+  /** Why a moderator removed the text; null for the other kinds, and if no reason was given. */
+  reason: NotificationReason;
+  /** The discussion's topic; null if the discussion is deleted. */
+  topic: NotificationTopic;
+}
+
+/**
+ * Why a user is notified.
+ */
+export type NotificationKind = typeof NotificationKind[keyof typeof NotificationKind];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const NotificationKind = {
+  mention: 'mention',
+  reply: 'reply',
+  comment: 'comment',
+  discussion: 'discussion',
+  moderation: 'moderation',
+} as const;
+
+/**
+ * The `cursor` of the next page; null on the last page.
+ */
+export type NotificationPageNextCursor = string | null;
+
+/**
+ * A page of the user's notifications, newest first. Those of communities that the user is no member of are left out, and so are those
+of communities that the token is not valid for.
+ */
+export interface NotificationPage {
+  /** The newest event that the answer reflects. Poll from here. */
+  last_event_id: number;
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor: NotificationPageNextCursor;
+  /** The notifications. */
+  notifications: Notification[];
+  /** How many notifications are unread, on all pages. */
+  unread_count: number;
+}
+
+/**
+ * Those that were unread before. Null where there are too many for an event: read the notifications again.
+ */
+export type NotificationsReadEventIds = number[] | null;
+
+export type NotificationsReadEventType = typeof NotificationsReadEventType[keyof typeof NotificationsReadEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const NotificationsReadEventType = {
+  notifications_read: 'notifications_read',
+} as const;
+
+/**
+ * The user marked notifications as read. Sent to that user only.
+ */
+export interface NotificationsReadEvent {
+  /** The community. */
+  community_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** Those that were unread before. Null where there are too many for an event: read the notifications again. */
+  ids: NotificationsReadEventIds;
+  /** When they were marked. */
+  timestamp: string;
+  type: NotificationsReadEventType;
+  /** The user, who is also the only one to be told. */
+  user_id: number;
+}
+
+export type NotificationsWithdrawnEventType = typeof NotificationsWithdrawnEventType[keyof typeof NotificationsWithdrawnEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const NotificationsWithdrawnEventType = {
+  notifications_withdrawn: 'notifications_withdrawn',
+} as const;
+
+/**
+ * Notifications of the user are gone. Sent to that user only.
+ */
+export interface NotificationsWithdrawnEvent {
+  /** The community. */
+  community_id: number;
+  /** Its place in the total order. */
+  event_id: number;
+  /** The notifications. */
+  ids: number[];
+  /** When they were withdrawn. */
+  timestamp: string;
+  type: NotificationsWithdrawnEventType;
+  /** The user, who is also the only one to be told. */
+  user_id: number;
+}
+
+/**
+ * Of the events of articles, only those of these articles, 100 at most.
+ * @maxItems 100
+ */
+export type OnlyArticleIds = number[] | null;
+
+/**
+ * Only events of these types.
+ */
+export type OnlyTypes = EventType[] | null;
+
+/**
+ * The part of the events that a queue wants. What it leaves out is not delivered, and the queue's cursor moves past it. Changes of
+one's memberships always come.
+ */
+export interface Only {
+  /**
+   * Of the events of articles, only those of these articles, 100 at most.
+   * @maxItems 100
+   */
+  article_ids?: OnlyArticleIds;
+  /** Of the events of discussions, only those that one follows. */
+  followed?: boolean;
+  /** Only events of these types. */
+  types?: OnlyTypes;
 }
 
 export type OwnVoteChangedEventCommentId = number | null;
@@ -780,6 +1205,28 @@ export interface PollEvents {
   events: Event[];
   /** Poll on from here. */
   last_event_id: number;
+}
+
+/**
+ * What a queue gets.
+ */
+export interface QueueCommunities {
+  /** The communities whose events the queue gets: those of the user, and those that it watches. */
+  communities: number[];
+}
+
+export type ReadNotificationsUpToId = number | null;
+
+/**
+ * Which notifications are read. It needs at least one of the two.
+ */
+export interface ReadNotifications {
+  /**
+   * Notifications that are read, 100 at most. Ids that are no notifications of the user change nothing.
+   * @maxItems 100
+   */
+  ids?: number[];
+  up_to_id?: ReadNotificationsUpToId;
 }
 
 export type ReadStateChangedEventFirstUnreadCommentId = number | null;
@@ -999,6 +1446,8 @@ export interface UpdatedCommentEvent {
   edited_at: UpdatedCommentEventEditedAt;
   /** Its place in the total order. */
   event_id: number;
+  /** Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since. */
+  mentions: Author[];
   parent_id: UpdatedCommentEventParentId;
   /** Its text, in Markdown; null if it was deleted since. */
   text: UpdatedCommentEventText;
@@ -1069,6 +1518,8 @@ export interface UpdatedDiscussionEvent {
   event_id: number;
   /** Whether its question is settled. */
   is_resolved: boolean;
+  /** Whom its text mentions, members by their names before pseudonyms; nobody if it was deleted since. */
+  mentions: Author[];
   /** When it was resolved; null while it is not. */
   resolved_at: UpdatedDiscussionEventResolvedAt;
   resolved_by: UpdatedDiscussionEventResolvedBy;
@@ -1121,6 +1572,8 @@ export type ViewerMembershipPseudonym = string | null;
 export interface ViewerMembership {
   /** The community. */
   community_id: number;
+  /** What they said about the article here. If they said nothing, it is `follow` where they submitted it or administer the community. */
+  follow_level: FollowLevel;
   /** When they joined. What is older counts as read. */
   joined_at: string;
   /** The user's own pseudonym on this article, if they have one: what is written under it is theirs. */
@@ -1211,6 +1664,18 @@ export type UpdateComment412AllOf = {
 
 export type UpdateComment412 = ErrorBody & UpdateComment412AllOf;
 
+export type ListMentionableParams = {
+/**
+ * The beginning of the handle, without `@`. Upper and lower case are the same.
+ * @maxLength 150
+ */
+prefix?: string;
+/**
+ * The article that the text is about. Leave it out for the members of the community.
+ */
+article_id?: number;
+};
+
 export type UpdateDiscussion412AllOf = {
   current: Discussion;
 };
@@ -1222,6 +1687,44 @@ export type ListCommentsParams = {
  * A comment. The page then has this comment in its middle. It is not allowed beside `cursor`.
  */
 around?: number;
+/**
+ * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
+ */
+cursor?: string;
+/**
+ * The most items to return, 1 to 100.
+ * @minimum 1
+ * @maximum 100
+ */
+limit?: number;
+};
+
+export type ListFollowsParams = {
+/**
+ * Only those of this community.
+ */
+community_id?: number;
+/**
+ * Only those on this article.
+ */
+article_id?: number;
+/**
+ * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
+ */
+cursor?: string;
+/**
+ * The most items to return, 1 to 100.
+ * @minimum 1
+ * @maximum 100
+ */
+limit?: number;
+};
+
+export type ListNotificationsParams = {
+/**
+ * True for those that are unread only.
+ */
+unread?: boolean;
 /**
  * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
  */
@@ -1266,6 +1769,10 @@ community_id?: number;
  * Only those on this article.
  */
 article_id?: number;
+/**
+ * True for only those that you follow.
+ */
+followed?: boolean;
 /**
  * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
  */
@@ -1333,6 +1840,33 @@ export const createDiscussion = async (id: number,
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       newDiscussion,)
+  }
+);}
+
+
+
+/**
+ * Saying the same again changes nothing.
+ * @summary Follow or mute an article in a community
+ */
+export const getFollowArticleUrl = (id: number,) => {
+
+
+  
+
+  return `/articles/${id}/follow`
+}
+
+export const followArticle = async (id: number,
+    newArticleFollow: NewArticleFollow, options?: RequestInit): Promise<Follow> => {
+  
+  return request<Follow>(getFollowArticleUrl(id),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newArticleFollow,)
   }
 );}
 
@@ -1462,6 +1996,40 @@ export const voteOnComment = async (id: number,
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       newVote,)
+  }
+);}
+
+
+
+/**
+ * It is for completion. On an article where people write under pseudonyms, these are the pseudonyms in use there, and no members.
+ * @summary List whom a text may mention
+ */
+export const getListMentionableUrl = (id: number,
+    params?: ListMentionableParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/communities/${id}/members?${stringifiedParams}` : `/communities/${id}/members`
+}
+
+export const listMentionable = async (id: number,
+    params?: ListMentionableParams, options?: RequestInit): Promise<Mentionables> => {
+  
+  return request<Mentionables>(getListMentionableUrl(id,params),
+  {      
+    ...options,
+    method: 'GET'
+    
+    
   }
 );}
 
@@ -1607,6 +2175,33 @@ export const createComment = async (id: number,
 
 
 /**
+ * Saying the same again changes nothing.
+ * @summary Follow or mute a discussion
+ */
+export const getFollowDiscussionUrl = (id: number,) => {
+
+
+  
+
+  return `/discussions/${id}/follow`
+}
+
+export const followDiscussion = async (id: number,
+    newDiscussionFollow: NewDiscussionFollow, options?: RequestInit): Promise<Follow> => {
+  
+  return request<Follow>(getFollowDiscussionUrl(id),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newDiscussionFollow,)
+  }
+);}
+
+
+
+/**
  * Marks add up, in whatever order they come. A mark that is there already makes no event.
  * @summary Mark as read
  */
@@ -1687,6 +2282,38 @@ export const voteOnDiscussion = async (id: number,
 
 
 /**
+ * It has what you said, and what you follow without having said so.
+ * @summary List what you follow and what you muted
+ */
+export const getListFollowsUrl = (params?: ListFollowsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/follows?${stringifiedParams}` : `/follows`
+}
+
+export const listFollows = async (params?: ListFollowsParams, options?: RequestInit): Promise<Follows> => {
+  
+  return request<Follows>(getListFollowsUrl(params),
+  {      
+    ...options,
+    method: 'GET'
+    
+    
+  }
+);}
+
+
+
+/**
  * It stands for an active person: polls alone do not keep a queue.
  * @summary Keep a queue alive
  */
@@ -1707,6 +2334,64 @@ export const heartbeat = async (heartbeat: Heartbeat, options?: RequestInit): Pr
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       heartbeat,)
+  }
+);}
+
+
+
+/**
+ * Listing them marks none as read.
+ * @summary List your notifications, newest first
+ */
+export const getListNotificationsUrl = (params?: ListNotificationsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/notifications?${stringifiedParams}` : `/notifications`
+}
+
+export const listNotifications = async (params?: ListNotificationsParams, options?: RequestInit): Promise<NotificationPage> => {
+  
+  return request<NotificationPage>(getListNotificationsUrl(params),
+  {      
+    ...options,
+    method: 'GET'
+    
+    
+  }
+);}
+
+
+
+/**
+ * Marks add up, in whatever order they come. A mark that is there already makes no event.
+ * @summary Mark notifications as read
+ */
+export const getMarkNotificationsReadUrl = () => {
+
+
+  
+
+  return `/notifications/read`
+}
+
+export const markNotificationsRead = async (readNotifications: ReadNotifications, options?: RequestInit): Promise<void> => {
+  
+  return request<void>(getMarkNotificationsReadUrl(),
+  {      
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      readNotifications,)
   }
 );}
 
@@ -1794,6 +2479,34 @@ export const closeQueueByBeacon = async (queueId: string, options?: RequestInit)
 
 
 /**
+ * The queue gets the events of these public and open communities too. They replace those that it has watched before. When one of them is
+neither public nor open any more, `community_changed` is the last event of it.
+ * @summary Watch communities
+ */
+export const getWatchCommunitiesUrl = (queueId: string,) => {
+
+
+  
+
+  return `/queues/${queueId}/watch`
+}
+
+export const watchCommunities = async (queueId: string,
+    newWatch: NewWatch, options?: RequestInit): Promise<QueueCommunities> => {
+  
+  return request<QueueCommunities>(getWatchCommunitiesUrl(queueId),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newWatch,)
+  }
+);}
+
+
+
+/**
  * A user may hold 32 queues; the one idle longest makes room for a new one.
  * @summary Register for events
  */
@@ -1805,14 +2518,15 @@ export const getRegisterUrl = () => {
   return `/register`
 }
 
-export const register = async ( options?: RequestInit): Promise<Registration> => {
+export const register = async (newRegistration?: NewRegistration, options?: RequestInit): Promise<Registration> => {
   
   return request<Registration>(getRegisterUrl(),
   {      
     ...options,
-    method: 'POST'
-    
-    
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newRegistration,)
   }
 );}
 

@@ -4,7 +4,7 @@ import type { ErrorCode, Event } from "../generated/api.js";
 import { AbortableSleep, Backoff, type BackoffOptions } from "./backoff.js";
 import type { Environment } from "./environment.js";
 import type { EventLog } from "./log.js";
-import { Queue } from "./queue.js";
+import { Queue, type Wanted } from "./queue.js";
 import type { RealtimeStatus } from "./status.js";
 
 /** If the server answers a poll this much too late, the connection is taken to be dead and the poll ends. */
@@ -13,6 +13,8 @@ const POLL_GRACE_MS = 10_000;
 const REGISTER_LIMIT_MS = 30_000;
 /** An empty answer sooner than this means that the server is shutting down. */
 const EARLY_ANSWER_MS = 1_000;
+/** The wait before a change of what is watched is sent again. */
+const WATCH_RETRY_MS = 5_000;
 /** The wait after a refusal that will probably stay, such as that of a user without a community. */
 const REFUSED_MS = 300_000;
 
@@ -34,6 +36,10 @@ export interface LeaderHost {
   readonly heartbeatMs: number | undefined;
   /** The cursor of the oldest cached snapshot. */
   initialCursor(): number | undefined;
+  /** What all tabs want. */
+  wanted(): Wanted;
+  /** The communities whose events come, and the event from which on all of them do. */
+  covers(communities: readonly number[], since: number): void;
   /** Whether a person uses some tab. */
   isActive(): boolean;
   /** Sends the answer to all tabs. The promise settles when this tab has applied it. */
@@ -74,6 +80,8 @@ export class Leader {
   /** How often the queue was gone, and how often a catch-up was required, since the last good answer. */
   readonly #failedPolls = { register: 0, catch_up: 0 };
   #lastContact: number;
+  #watching: { queue: Queue; ends: AbortController } | undefined;
+  #watchTimer: unknown;
 
   constructor(private readonly host: LeaderHost) {
     const { random, timers } = host.environment;
@@ -143,7 +151,39 @@ export class Leader {
     this.#sleep.wake();
   }
 
-  /** Ends the parked poll and tries again, because the network has changed. */
+  /** Sends what the tabs want to watch, if it has changed. A user of no community gets a queue if they watch one. */
+  watchChanged(): void {
+    if (this.#state === "refused") this.#sleep.wake();
+    const queue = this.#queue;
+    if (!queue || this.#watching?.queue === queue) return;
+    const ends = new AbortController();
+    this.#watching = { queue, ends };
+    this.host.environment.timers.clear(this.#watchTimer);
+    void this.#watch(queue, ends.signal).finally(() => {
+      if (this.#watching?.queue === queue) this.#watching = undefined;
+    });
+  }
+
+  async #watch(queue: Queue, signal: AbortSignal): Promise<void> {
+    const { host } = this;
+    for (let ids = host.wanted().watch; !sameIds(queue.watched, ids); ids = host.wanted().watch) {
+      try {
+        const communities = await queue.watch(ids, signal);
+        if (queue !== this.#queue) return;
+        host.covers(communities, host.log.head ?? queue.registration.last_event_id);
+        // The parked poll may not know of them.
+        this.interrupt();
+      } catch (error) {
+        if (signal.aborted) return;
+        // An older server cannot watch, and what it refuses it would refuse again.
+        if (!isTransient(error)) queue.watched = ids;
+        else this.#watchTimer = host.environment.timers.set(() => this.watchChanged(), WATCH_RETRY_MS);
+        return;
+      }
+    }
+  }
+
+  /** Ends the parked poll and tries again, because the network or what is watched has changed. */
   interrupt(): void {
     this.#poll?.abort(new Interrupted());
   }
@@ -156,13 +196,22 @@ export class Leader {
   async #register(signal: AbortSignal): Promise<void> {
     this.#dropQueue();
     const { config, user } = this.host;
-    this.#queue = await this.#limited(REGISTER_LIMIT_MS, signal, (limited) => Queue.open(config, user, limited.signal));
+    const queue = await this.#limited(REGISTER_LIMIT_MS, signal, (limited) =>
+      Queue.open(config, user, this.host.wanted(), limited.signal),
+    );
+    this.#queue = queue;
     this.#contact();
+    this.host.covers(queue.registration.communities, queue.registration.last_event_id);
+    // The tabs may want something else by now.
+    this.watchChanged();
   }
 
   #dropQueue(): void {
     this.#queue?.close();
     this.#queue = undefined;
+    this.#watching?.ends.abort();
+    this.#watching = undefined;
+    this.host.environment.timers.clear(this.#watchTimer);
   }
 
   async #pollOnce(seconds: number, signal: AbortSignal): Promise<LeaderState> {
@@ -182,6 +231,7 @@ export class Leader {
     });
     if (answer.kind === "gone") {
       this.#queue = undefined;
+      this.#dropQueue();
       if (!host.isActive()) return "absent";
       return this.#again("register");
     }
@@ -282,6 +332,10 @@ export class Leader {
     schedule();
     return () => timers.clear(handle);
   }
+}
+
+function sameIds(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((id, at) => id === b[at]);
 }
 
 /** The reason of a poll that `interrupt` ended. */

@@ -7,23 +7,40 @@ import {
   heartbeat,
   poll,
   register,
+  watchCommunities,
   type Event,
   type Registration,
 } from "../generated/api.js";
+import type { Only } from "../wire.js";
 
 export type Answer = { kind: "events"; events: Event[]; head: number } | { kind: "catchup" } | { kind: "gone" };
+
+/** What a queue is to get. */
+export interface Wanted {
+  only?: Only | undefined;
+  /** Communities in which the user is no member. */
+  watch: readonly number[];
+}
 
 /** One registration for events at the server. */
 export class Queue {
   private constructor(
     private readonly config: ApiConfig,
     readonly registration: Registration,
+    /** The communities that the server was asked to watch last. */
+    public watched: readonly number[],
   ) {}
 
   /** Registers, and checks that the queue belongs to `user`: nobody's events may reach another user's page. */
-  static async open(config: ApiConfig, user: string | number, signal: AbortSignal): Promise<Queue> {
+  static async open(
+    config: ApiConfig,
+    user: string | number,
+    { only, watch }: Wanted,
+    signal: AbortSignal,
+  ): Promise<Queue> {
     const options = callOptions(config, { signal });
-    const queue = new Queue(config, await register(options));
+    const wanted = { ...(only && { only }), ...(watch.length > 0 && { watch: [...watch] }) };
+    const queue = new Queue(config, await register(wanted, options), watch);
     if (typeof user !== "number") return queue;
     try {
       const { user: owner } = await getSession(options);
@@ -46,6 +63,15 @@ export class Queue {
       if (isApiError(error, "queue_not_found")) return { kind: "gone" };
       throw error;
     }
+  }
+
+  /** Watches these communities, and no others. Returns all whose events the queue gets now. */
+  async watch(ids: readonly number[], signal: AbortSignal): Promise<readonly number[]> {
+    const { queue_id } = this.registration;
+    const options = callOptions(this.config, { signal });
+    const { communities } = await watchCommunities(queue_id, { community_ids: [...ids] }, options);
+    this.watched = ids;
+    return communities;
   }
 
   async heartbeat(signal: AbortSignal): Promise<void> {

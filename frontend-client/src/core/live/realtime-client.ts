@@ -1,6 +1,7 @@
 import type { ApiConfig } from "../api/config.js";
 import { Listeners, report } from "../callbacks.js";
 import type { Event } from "../generated/api.js";
+import type { Only } from "../wire.js";
 import { Activity } from "./activity.js";
 import type { BackoffOptions } from "./backoff.js";
 import { defaultEnvironment, elapsed, type Environment } from "./environment.js";
@@ -17,6 +18,13 @@ export interface RealtimeOptions {
   user: string | number;
   /** The oldest `last_event_id` of the cached snapshots. The client asks for the events after it. */
   initialCursor?: () => number | undefined;
+  /**
+   * Leaves events out: those of other articles than `article_ids`, of what the user does not follow, or of other types. Tabs share
+   * one poll only if they have the same `only`.
+   */
+  only?: Only;
+  /** Public communities in which the user is no member, to get their events too: 100 at most. `watch` changes it. */
+  watch?: readonly number[];
   /** How long a person counts as active after the last use of a page that is now hidden. Default: 5 minutes. */
   activeWindowMs?: number;
   /** Default: what the server says, which is 60 s. */
@@ -34,6 +42,15 @@ export interface LogChange {
 
 /** If the listener returns a promise, the status stays at `catching_up` until it settles. */
 export type ChangeListener = (change: LogChange) => void | Promise<void>;
+
+/** The communities whose events reach this tab. Of each of them the log has all events from `since` on. */
+export interface Coverage {
+  communities: readonly number[];
+  since: number;
+}
+
+/** The most communities that a queue watches. */
+const MOST_WATCHED = 100;
 
 /** The leader sends a sign of life this often. In a hidden tab a browser may delay it to once a minute. */
 const BEAT_MS = 15_000;
@@ -55,6 +72,12 @@ export class RealtimeClient {
   readonly #changes = new Listeners<LogChange>();
   readonly #statuses = new Listeners<RealtimeStatus>();
   readonly #leaderships = new Listeners<boolean>();
+  readonly #coverages = new Listeners<Coverage>();
+  #coverage: Coverage | undefined;
+  /** What this tab watches. */
+  #watch: readonly number[];
+  /** By other tab: what it watches, and when it last said so. */
+  readonly #watchOfTabs = new Map<string, { ids: readonly number[]; at: number }>();
   #status: RealtimeStatus = { state: "connecting" };
   #run: AbortController | undefined;
   #steal = new AbortController();
@@ -68,6 +91,7 @@ export class RealtimeClient {
   constructor(private readonly options: RealtimeOptions) {
     this.#environment = { ...defaultEnvironment(), ...options.environment };
     this.#lastHeard = this.#environment.timers.now();
+    this.#watch = sortedIds(options.watch ?? []);
     this.#tab = Math.floor(this.#environment.random() * 2 ** 52).toString(36) + this.#lastHeard.toString(36);
   }
 
@@ -93,6 +117,36 @@ export class RealtimeClient {
     return this.#leaderships.add(listener);
   }
 
+  /** Calls the listener when the server says which communities' events it sends. */
+  onCoverage(listener: (coverage: Coverage) => void): () => void {
+    return this.#coverages.add(listener);
+  }
+
+  /** Watches these communities from now on, and no others. */
+  watch(ids: readonly number[]): void {
+    const before = this.#watch;
+    this.#watch = sortedIds(ids);
+    if (String(before) === String(this.#watch)) return;
+    if (this.#leader) this.#leader.watchChanged();
+    else this.#postWatch();
+  }
+
+  #postWatch(): void {
+    this.#tabs?.post({ kind: "watch", tab: this.#tab, ids: [...this.#watch] });
+  }
+
+  /** What all tabs watch. A tab that is closed says nothing any more. */
+  #watchOfAll(): number[] {
+    const { timers } = this.#environment;
+    for (const [tab, { at }] of this.#watchOfTabs) if (elapsed(timers, at) > SILENT_MS) this.#watchOfTabs.delete(tab);
+    return sortedIds([...this.#watch, ...[...this.#watchOfTabs.values()].flatMap(({ ids }) => ids)]);
+  }
+
+  #cover(coverage: Coverage): void {
+    this.#coverage = coverage;
+    this.#coverages.call(coverage);
+  }
+
   /** Starts the client, also again after `signed_out`. Does nothing while the client runs. */
   start(): void {
     if (this.#run) return;
@@ -111,7 +165,7 @@ export class RealtimeClient {
     this.#stop();
     this.#stopListening.forEach((unsubscribe) => unsubscribe());
     this.#stopListening = [];
-    for (const listeners of [this.#changes, this.#statuses, this.#leaderships]) listeners.clear();
+    for (const listeners of [this.#changes, this.#statuses, this.#leaderships, this.#coverages]) listeners.clear();
   }
 
   #listenToPage(): void {
@@ -133,13 +187,15 @@ export class RealtimeClient {
     if (this.#run) return;
     const { locks, openChannel, page, timers } = this.#environment;
     const run = (this.#run = new AbortController());
-    const name = `discussions:${TAB_PROTOCOL}:${this.options.config.baseUrl ?? ""}:${this.options.user}`;
+    const only = this.options.only ? `:${JSON.stringify(this.options.only)}` : "";
+    const name = `discussions:${TAB_PROTOCOL}:${this.options.config.baseUrl ?? ""}:${this.options.user}${only}`;
     // Without locks every tab is a leader. It must not send its events to the others, which get them from their own polls.
     const tabs = new TabChannel(locks && openChannel, name, (message) => this.#receive(message));
     this.#tabs = tabs;
     this.#activity = new Activity(page, timers, this.options.activeWindowMs ?? 5 * 60_000, () => this.#used());
     this.#setStatus({ state: "connecting" });
     tabs.post({ kind: "hello", tab: this.#tab, since: this.log.head ?? this.options.initialCursor?.() ?? null });
+    if (this.#watch.length > 0) this.#postWatch();
     if (tabs.isOpen) this.#heard();
     // A status listener may have stopped the client.
     if (run.signal.aborted) return;
@@ -170,6 +226,11 @@ export class RealtimeClient {
       backoff: options.backoff,
       heartbeatMs: options.heartbeatMs,
       initialCursor: () => options.initialCursor?.(),
+      wanted: () => ({ only: options.only, watch: this.#watchOfAll() }),
+      covers: (communities, since) => {
+        this.#tabs?.post({ kind: "communities", ids: [...communities], since });
+        this.#cover({ communities, since });
+      },
       isActive: () => this.#activity?.isActive() ?? false,
       publish: (answer) => this.#publish(answer),
       status: () => this.#status,
@@ -181,6 +242,7 @@ export class RealtimeClient {
     this.#leader = leader;
     this.#leaderships.call(true);
     this.#environment.timers.clear(this.#silence);
+    this.#watchOfTabs.clear();
     const stopBeats = this.#beat();
     try {
       await leader.run(signal);
@@ -217,6 +279,7 @@ export class RealtimeClient {
     switch (message.kind) {
       case "answer":
       case "status":
+      case "communities":
       case "beat":
         if (!this.#leader) this.#follow(message);
         return;
@@ -228,16 +291,23 @@ export class RealtimeClient {
         this.#activity?.note();
         this.#leader?.wake(message.kind === "active" ? "used" : "present");
         return;
+      case "watch":
+        this.#watchOfTabs.set(message.tab, { ids: message.ids, at: this.#environment.timers.now() });
+        this.#leader?.watchChanged();
+        return;
       case "wake":
         this.#leader?.wake("network");
     }
   }
 
   /** Handles a message of the leader. */
-  #follow(message: Extract<TabMessage, { kind: "answer" | "status" | "beat" }>): void {
+  #follow(message: Extract<TabMessage, { kind: "answer" | "status" | "communities" | "beat" }>): void {
     this.#heard();
     if (message.kind === "beat") {
       if (this.#environment.page.isVisible()) this.#tabs?.post({ kind: "present" });
+      if (this.#watch.length > 0) this.#postWatch();
+    } else if (message.kind === "communities") {
+      this.#cover({ communities: message.ids, since: message.since });
     } else if (message.kind === "status") {
       // A leader that is signed out ends, and the next leader sends its own status.
       if (message.status.state !== "signed_out") this.#setStatus(message.status);
@@ -256,6 +326,10 @@ export class RealtimeClient {
       this.#tabs?.post({ kind: "answer", from, events: events ?? [], head, to: tab });
     }
     this.#tabs?.post({ kind: "status", status: this.#status });
+    if (this.#coverage) {
+      const { communities, since } = this.#coverage;
+      this.#tabs?.post({ kind: "communities", ids: [...communities], since });
+    }
   }
 
   /** Sends a sign of life at once and then regularly. */
@@ -310,4 +384,8 @@ export class RealtimeClient {
     if (this.#leader) this.#tabs?.post({ kind: "status", status });
     this.#statuses.call(status);
   }
+}
+
+function sortedIds(ids: readonly number[]): number[] {
+  return [...new Set(ids)].sort((a, b) => a - b).slice(0, MOST_WATCHED);
 }

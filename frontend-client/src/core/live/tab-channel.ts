@@ -21,6 +21,10 @@ export type TabMessage =
   | { kind: "active" }
   /** A tab is visible. A person may be reading it without a click. */
   | { kind: "present" }
+  /** The communities that a tab watches. Each tab says it when it changes, and at each of the leader's signs of life. */
+  | { kind: "watch"; tab: string; ids: number[] }
+  /** The communities whose events come, and the event from which on all of them do. Only the leader sends it. */
+  | { kind: "communities"; ids: number[]; since: number }
   /** The leader is to try at once: this tab came online, or `reconnect` was called. */
   | { kind: "wake" };
 
@@ -57,6 +61,7 @@ export class TabChannel {
 }
 
 const isCursor = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isIds = (value: unknown) => Array.isArray(value) && value.every(isCursor);
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
 
 /** Other code may post anything on a channel of this name. Such messages are ignored. */
@@ -75,6 +80,10 @@ function isTabMessage(data: unknown): data is TabMessage {
       return isRecord(data["status"]) && typeof data["status"]["state"] === "string";
     case "hello":
       return typeof data["tab"] === "string" && (data["since"] === null || isCursor(data["since"]));
+    case "watch":
+      return typeof data["tab"] === "string" && isIds(data["ids"]);
+    case "communities":
+      return isIds(data["ids"]) && isCursor(data["since"]);
     case "beat":
     case "active":
     case "present":

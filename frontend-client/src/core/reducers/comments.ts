@@ -1,6 +1,7 @@
 import {
   insertAt,
   mapChanged,
+  mentionsAfter,
   renamed,
   replaceAt,
   votesAfter,
@@ -10,6 +11,7 @@ import {
 import type { CommentPage, CommentTree, ViewerInfo } from "../generated/api.js";
 import { ok, refetch, type Folded } from "./fold.js";
 import { isUnreadAtFirst, markedBy, type ReadStateChanged } from "./unread.js";
+import { closesTo, type CommunityChanged } from "./visibility.js";
 
 type CommentEvent = Extract<
   KnownEvent,
@@ -21,7 +23,7 @@ export function concernsComments(
   discussionId: number,
   event: KnownEvent,
   communityId?: number,
-): event is CommentEvent | AuthorChanged | ReadStateChanged {
+): event is CommentEvent | AuthorChanged | ReadStateChanged | CommunityChanged {
   switch (event.type) {
     case "new_comment":
     case "updated_comment":
@@ -33,6 +35,8 @@ export function concernsComments(
       return event.discussion_id === discussionId && event.comment_id !== null;
     case "author_changed":
       return communityId === undefined || communityId === event.community_id;
+    case "community_changed":
+      return communityId === event.community_id;
     default:
       return false;
   }
@@ -55,6 +59,7 @@ export function foldComments(
   if (!concernsComments(discussionId, event, communityId)) return ok(pages);
   if (event.type === "author_changed") return ok(mapChanged(pages, (page) => renameIn(page, event)));
   if (event.type === "read_state_changed") return markIn(pages, event);
+  if (event.type === "community_changed") return ok(mapChanged(pages, (page) => closeIn(page, event)));
   if (event.type === "new_comment") {
     const comment = fromEvent(event, pages[0]?.viewer ?? null);
     if (event.parent_id === null) return ok(insertRoot(pages, comment, event.event_id));
@@ -80,7 +85,7 @@ export function foldTree(tree: CommentTree, event: KnownEvent): CommentTree {
   if (!concernsComments(tree.discussion_id, event)) return tree;
   if (event.type === "author_changed") return renameTree(tree, event);
   // Nobody has a viewer here, so nothing below counts as unread before its page is loaded.
-  if (event.type === "read_state_changed") return tree;
+  if (event.type === "read_state_changed" || event.type === "community_changed") return tree;
   if (event.type !== "new_comment")
     return update([tree], event.comment_id, (comment) => apply(comment, event))?.[0] ?? tree;
   const path = event.parent_id === null ? undefined : pathIn([tree], event.parent_id);
@@ -96,6 +101,13 @@ function renameIn(page: CommentPage, event: AuthorChanged): CommentPage {
   if (event.event_id <= page.last_event_id) return page;
   const comments = mapChanged(page.comments, (tree) => renameTree(tree, event));
   return comments === page.comments ? page : { ...page, comments, last_event_id: event.event_id };
+}
+
+/** The page without comments if its viewer may not read them any more. */
+function closeIn(page: CommentPage, event: CommunityChanged): CommentPage {
+  if (event.event_id <= page.last_event_id || !closesTo(page.viewer, event)) return page;
+  const nothing = { comments: [], previous_cursor: null, next_cursor: null, continues: false };
+  return { ...page, ...nothing, last_event_id: event.event_id };
 }
 
 /** Marks the comments by an event that says which are read. An event with too many ranges does not say it. */
@@ -133,7 +145,7 @@ function merge(trees: readonly CommentTree[], more: readonly CommentTree[]): Com
 }
 
 /** What a tombstone shows. */
-const nothing = { text: null, author: null };
+const nothing = { text: null, author: null, mentions: [] };
 
 /** Nothing is left to read. An older server says nothing of it. */
 const gone = ({ is_unread }: CommentTree) => ({ ...nothing, ...(is_unread && { is_unread: false }) });
@@ -146,7 +158,8 @@ function apply(comment: CommentTree, event: Exclude<CommentEvent, { type: "new_c
       const { text, author } = event;
       // An older server sends no votes.
       const { upvotes = comment.upvotes, downvotes = comment.downvotes, edited_at, timestamp: updated_at } = event;
-      const words = deleted_at === null ? { text, author } : gone(comment);
+      const mentions = mentionsAfter(event, comment.mentions);
+      const words = deleted_at === null ? { text, author, mentions } : gone(comment);
       return { ...comment, ...words, upvotes, downvotes, updated_at, edited_at, deleted_at };
     }
     case "deleted_comment":
@@ -174,7 +187,8 @@ function fromEvent(event: Extract<KnownEvent, { type: "new_comment" }>, viewer: 
   const votes = { upvotes, downvotes, own_vote: 0 as const };
   const times = { created_at: timestamp, updated_at: timestamp, edited_at, deleted_at };
   const is_unread = isUnreadAtFirst(event, viewer);
-  return { id, discussion_id, parent_id, depth, text, author, ...votes, is_unread, ...times, replies: [] };
+  const mentions = mentionsAfter(event, []);
+  return { id, discussion_id, parent_id, depth, text, author, mentions, ...votes, is_unread, ...times, replies: [] };
 }
 
 /** The trees with comment `id` changed, at any depth. Undefined if no tree has it, or only repeats it. */
@@ -286,7 +300,7 @@ function insertBelow(
 ): CommentTree[] {
   if (above === undefined) return insertSorted(trees, comment);
   const at = trees.findIndex((tree) => tree.id === above.id);
-  const tree = trees[at] ?? { ...above, text: null, is_repeated: true, replies: [] };
+  const tree = trees[at] ?? { ...above, text: null, mentions: [], is_repeated: true, replies: [] };
   const next = { ...tree, replies: insertBelow(tree.replies, path, comment) };
   return at < 0 ? insertSorted(trees, next) : replaceAt(trees, at, next);
 }

@@ -1,6 +1,8 @@
-import { insertAt, mapChanged, renamed, replaceAt, votesAfter, type KnownEvent } from "../events.js";
+import { insertAt, mapChanged, mentionsAfter, renamed, replaceAt, votesAfter, type KnownEvent } from "../events.js";
 import type { Discussion, DiscussionPage, ViewerInfo } from "../generated/api.js";
+import { followAfter, followAfterComment, followAtFirst, viewerAfter, type FollowChanged } from "./follows.js";
 import { unreadAfter, unreadAtFirst } from "./unread.js";
+import { closesTo } from "./visibility.js";
 
 /** The discussions that a list shows. */
 export interface DiscussionScope {
@@ -19,13 +21,15 @@ const types = [
   "votes_changed",
   "own_vote_changed",
   "read_state_changed",
+  "follow_changed",
 ] as const;
 type DiscussionEvent = Extract<KnownEvent, { type: (typeof types)[number] }>;
 
 /** Whether the event can change a list of this scope. */
 export function concernsDiscussions(scope: DiscussionScope, event: KnownEvent): boolean {
   if (scope.communityId !== undefined && scope.communityId !== event.community_id) return false;
-  return event.type === "author_changed" || isOfArticle(event, scope.articleId);
+  if (event.type === "author_changed" || event.type === "community_changed") return true;
+  return isOfArticle(event, scope.articleId);
 }
 
 function isOfArticle(event: KnownEvent, articleId: number): event is DiscussionEvent {
@@ -53,8 +57,10 @@ export function foldDiscussions(
       ),
     );
   }
+  if (event.type === "community_changed") return mapChanged(pages, (page) => foldDiscussion(page, event));
   if (!isOfArticle(event, scope.articleId)) return pages;
   const id = event.discussion_id;
+  if (event.type === "follow_changed" && id === null) return mapChanged(pages, (page) => followIn(page, event));
   const at = pages.findIndex((page) => page.discussions.some((discussion) => discussion.id === id));
   if (at < 0) return event.type === "new_discussion" ? insert(pages, event) : pages;
   return patchAt(pages, at, event.event_id, (discussions, viewer) =>
@@ -62,19 +68,35 @@ export function foldDiscussions(
   );
 }
 
+/** The page after its viewer said something about its article. */
+function followIn(page: DiscussionPage, event: FollowChanged): DiscussionPage {
+  if (event.event_id <= page.last_event_id) return page;
+  const viewer = viewerAfter(page.viewer, event);
+  const discussions = mapChanged(page.discussions, (one) => followAfter(one, event, viewer));
+  if (viewer === page.viewer && discussions === page.discussions) return page;
+  return { ...page, viewer, discussions, last_event_id: event.event_id };
+}
+
 /** Folds one event into a discussion that is cached in a page of its own. */
 export function foldDiscussion(page: DiscussionPage, event: KnownEvent): DiscussionPage {
-  return patch(page, event.event_id, (discussions, viewer) =>
-    mapChanged(discussions, (one) => {
+  if (event.type === "follow_changed" && event.discussion_id === null)
+    return page.discussions[0]?.article_id === event.article_id ? followIn(page, event) : page;
+  return patch(page, event.event_id, (discussions, viewer) => {
+    if (event.type === "community_changed") {
+      if (!closesTo(viewer, event)) return discussions;
+      const rest = discussions.filter((one) => one.community_id !== event.community_id);
+      return rest.length === discussions.length ? discussions : rest;
+    }
+    return mapChanged(discussions, (one) => {
       if (event.type === "author_changed") return one.community_id === event.community_id ? renamed(one, event) : one;
       const isOf = isOfArticle(event, one.article_id) && event.discussion_id === one.id;
       return isOf ? applyToDiscussion(one, event, viewer) : one;
-    }),
-  );
+    });
+  });
 }
 
 /** What a tombstone shows. */
-const nothing = { topic: null, text: null, author: null, resolved_by: null };
+const nothing = { topic: null, text: null, author: null, resolved_by: null, mentions: [] };
 
 /** Nothing of its own is left to read. An older server says nothing of it. */
 const gone = ({ is_unread }: Discussion) => ({ ...nothing, ...(is_unread && { is_unread: false }) });
@@ -85,7 +107,8 @@ function applyToDiscussion(discussion: Discussion, event: DiscussionEvent, viewe
       // Either may be newer: the discussion, whose deletion is on its way, or the event, which was redacted.
       const deleted_at = discussion.deleted_at ?? event.deleted_at ?? null;
       const { topic, text, author, resolved_by } = event;
-      const words = deleted_at === null ? { topic, text, author, resolved_by } : gone(discussion);
+      const mentions = mentionsAfter(event, discussion.mentions);
+      const words = deleted_at === null ? { topic, text, author, resolved_by, mentions } : gone(discussion);
       // An older server sends no votes.
       const { upvotes = discussion.upvotes, downvotes = discussion.downvotes } = event;
       const { is_resolved, comment_count, edited_at, resolved_at, timestamp: updated_at } = event;
@@ -94,13 +117,19 @@ function applyToDiscussion(discussion: Discussion, event: DiscussionEvent, viewe
     }
     case "deleted_discussion":
       return { ...discussion, ...gone(discussion), deleted_at: event.timestamp };
-    case "new_comment":
+    case "new_comment": {
+      const { comment_count } = event;
+      const follow = followAfterComment(discussion, event, viewer);
+      return { ...discussion, comment_count, ...unreadAfter(discussion, event, viewer), ...follow };
+    }
     case "deleted_comment":
       return { ...discussion, comment_count: event.comment_count, ...unreadAfter(discussion, event, viewer) };
     case "read_state_changed": {
       const unread = unreadAfter(discussion, event, viewer);
       return unread ? { ...discussion, ...unread } : discussion;
     }
+    case "follow_changed":
+      return followAfter(discussion, event, viewer);
     case "votes_changed":
     case "own_vote_changed":
       return { ...discussion, ...votesAfter(event) };
@@ -144,6 +173,8 @@ function fromEvent(event: NewDiscussion, viewer: ViewerInfo | null): Discussion 
     ...votes,
     ...unread,
     ...times,
+    mentions: mentionsAfter(event, []),
+    ...followAtFirst(event, viewer),
   };
 }
 

@@ -5,6 +5,8 @@ import type { Unread, UnreadDiscussion } from "../generated/api.js";
 export interface UnreadScope {
   communityId?: number | undefined;
   articleId?: number | undefined;
+  /** Only what the user follows. */
+  followed?: boolean | undefined;
 }
 
 /** What is known of a discussion. `undefined` if nothing is, or not its count. Null if nothing of it can be unread for the viewer. */
@@ -17,11 +19,13 @@ const types = [
   "new_comment",
   "deleted_comment",
   "read_state_changed",
+  "follow_changed",
 ] as const;
 type UnreadEvent = Extract<KnownEvent, { type: (typeof types)[number] }>;
 
-function isOfScope(event: KnownEvent, { communityId, articleId }: UnreadScope): event is UnreadEvent {
+function isOfScope(event: KnownEvent, { communityId, articleId, followed }: UnreadScope): event is UnreadEvent {
   if (!(types as readonly string[]).includes(event.type)) return false;
+  if (event.type === "follow_changed" && !followed) return false;
   const { community_id, article_id } = event as UnreadEvent;
   return (communityId ?? community_id) === community_id && (articleId ?? article_id) === article_id;
 }
@@ -45,14 +49,17 @@ export function foldUnread(
   for (const event of events) {
     if (event.event_id <= list.last_event_id) continue;
     head = Math.max(head, event.event_id);
-    if (isOfScope(event, scope)) touched.set(event.discussion_id, [...(touched.get(event.discussion_id) ?? []), event]);
+    if (!isOfScope(event, scope)) continue;
+    // What the user says about an article changes which of its discussions are followed.
+    if (event.discussion_id === null) return undefined;
+    touched.set(event.discussion_id, [...(touched.get(event.discussion_id) ?? []), event]);
   }
   let folded = list;
   for (const [id, ofDiscussion] of touched) {
     const known = lookup(id);
     const next =
       known === undefined
-        ? ofDiscussion.reduce<Unread | undefined>((all, event) => all && foldAlone(all, event, userId), folded)
+        ? ofDiscussion.reduce<Unread | undefined>((all, event) => all && foldAlone(all, id, event, userId), folded)
         : withDiscussion(folded, id, known);
     if (next === undefined) return undefined;
     folded = next;
@@ -63,8 +70,7 @@ export function foldUnread(
 }
 
 /** Folds an event of a discussion that no cached list has. */
-function foldAlone(list: Unread, event: UnreadEvent, userId: number): Unread | undefined {
-  const id = event.discussion_id;
+function foldAlone(list: Unread, id: number, event: UnreadEvent, userId: number): Unread | undefined {
   const listed = list.discussions.find((one) => one.id === id);
   switch (event.type) {
     case "deleted_discussion":
@@ -84,6 +90,10 @@ function foldAlone(list: Unread, event: UnreadEvent, userId: number): Unread | u
       return event.author?.id === userId && !listed ? list : undefined;
     case "deleted_comment":
       return undefined;
+    case "follow_changed":
+      return event.is_followed && !listed
+        ? undefined
+        : withDiscussion(list, id, event.is_followed && listed ? listed : null);
   }
 }
 

@@ -36,12 +36,20 @@ import type {
   Heartbeat,
   ListCommentsParams,
   ListDiscussionsParams,
+  ListFollowsParams,
+  ListMentionableParams,
+  ListNotificationsParams,
   ListUnreadParams,
+  NewArticleFollow,
   NewComment,
   NewDiscussion,
+  NewDiscussionFollow,
   NewMarks,
+  NewRegistration,
   NewVote,
+  NewWatch,
   PollParams,
+  ReadNotifications,
   UnreadFrom,
   UpdateComment412,
   UpdateDiscussion412,
@@ -55,14 +63,20 @@ import {
   deleteComment,
   deleteDiscussion,
   endSession,
+  followArticle,
+  followDiscussion,
   getComment,
   getDiscussion,
   getSession,
   heartbeat,
   listComments,
   listDiscussions,
+  listFollows,
+  listMentionable,
+  listNotifications,
   listUnread,
   markArticleRead,
+  markNotificationsRead,
   markRead,
   markUnread,
   poll,
@@ -71,6 +85,7 @@ import {
   updateDiscussion,
   voteOnComment,
   voteOnDiscussion,
+  watchCommunities,
 } from "../../core/generated/api.js";
 
 
@@ -202,6 +217,55 @@ export const useCreateDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody |
       > => {
 
       const mutationOptions = getCreateDiscussionMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getFollowArticleMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followArticle>>, TError,{id: number;data: NewArticleFollow}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof followArticle>>, TError,{id: number;data: NewArticleFollow}, TContext> => {
+
+const mutationKey = ['followArticle'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof followArticle>>, {id: number;data: NewArticleFollow}> = (props) => {
+          const {id,data} = props ?? {};
+
+          return  followArticle(id,data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type FollowArticleMutationResult = NonNullable<Awaited<ReturnType<typeof followArticle>>>
+    export type FollowArticleMutationBody = NewArticleFollow
+    export type FollowArticleMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Follow or mute an article in a community
+ */
+export const useFollowArticle = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followArticle>>, TError,{id: number;data: NewArticleFollow}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof followArticle>>,
+        TError,
+        {id: number;data: NewArticleFollow},
+        TContext
+      > => {
+
+      const mutationOptions = getFollowArticleMutationOptions(options);
 
       return useMutation(mutationOptions, queryClient);
     }
@@ -476,6 +540,87 @@ export const useVoteOnComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
       return useMutation(mutationOptions, queryClient);
     }
+
+
+
+
+
+export const getListMentionableQueryKey = (id?: number,
+    params?: ListMentionableParams,) => {
+    return [
+    `/communities/${id}/members`, ...(params ? [params]: [])
+    ] as const;
+    }
+
+    
+export const getListMentionableQueryOptions = <TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
+    params?: ListMentionableParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>>, request?: SecondParameter<typeof request>}
+) => {
+
+const {query: queryOptions, request: requestOptions} = options ?? {};
+
+  const queryKey =  queryOptions?.queryKey ?? getListMentionableQueryKey(id,params);
+
+  
+
+    const queryFn: QueryFunction<Awaited<ReturnType<typeof listMentionable>>> = ({ signal }) => listMentionable(id,params, { signal, ...requestOptions });
+
+      
+
+      
+
+   return  { queryKey, queryFn, enabled: !!(id), ...queryOptions} as UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData> & { queryKey: DataTag<QueryKey, TData, TError> }
+}
+
+export type ListMentionableQueryResult = NonNullable<Awaited<ReturnType<typeof listMentionable>>>
+export type ListMentionableQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+
+export function useListMentionable<TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: undefined |  ListMentionableParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>> & Pick<
+        DefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listMentionable>>,
+          TError,
+          Awaited<ReturnType<typeof listMentionable>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListMentionable<TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params?: ListMentionableParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>> & Pick<
+        UndefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listMentionable>>,
+          TError,
+          Awaited<ReturnType<typeof listMentionable>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListMentionable<TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params?: ListMentionableParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+/**
+ * @summary List whom a text may mention
+ */
+
+export function useListMentionable<TData = Awaited<ReturnType<typeof listMentionable>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params?: ListMentionableParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listMentionable>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient 
+ ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
+
+  const queryOptions = getListMentionableQueryOptions(id,params,options)
+
+  const query = useQuery(queryOptions, queryClient) as  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> };
+
+  query.queryKey = queryOptions.queryKey ;
+
+  return query;
+}
 
 
 
@@ -783,6 +928,55 @@ export const useCreateComment = <TError = ErrorBody | ErrorBody | ErrorBody | Er
 
 
 
+export const getFollowDiscussionMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewDiscussionFollow}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewDiscussionFollow}, TContext> => {
+
+const mutationKey = ['followDiscussion'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof followDiscussion>>, {id: number;data: NewDiscussionFollow}> = (props) => {
+          const {id,data} = props ?? {};
+
+          return  followDiscussion(id,data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type FollowDiscussionMutationResult = NonNullable<Awaited<ReturnType<typeof followDiscussion>>>
+    export type FollowDiscussionMutationBody = NewDiscussionFollow
+    export type FollowDiscussionMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Follow or mute a discussion
+ */
+export const useFollowDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof followDiscussion>>, TError,{id: number;data: NewDiscussionFollow}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof followDiscussion>>,
+        TError,
+        {id: number;data: NewDiscussionFollow},
+        TContext
+      > => {
+
+      const mutationOptions = getFollowDiscussionMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
 export const getMarkReadMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markRead>>, TError,{id: number;data: NewMarks}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof markRead>>, TError,{id: number;data: NewMarks}, TContext> => {
@@ -930,6 +1124,81 @@ export const useVoteOnDiscussion = <TError = ErrorBody | ErrorBody | ErrorBody |
 
 
 
+
+export const getListFollowsQueryKey = (params?: ListFollowsParams,) => {
+    return [
+    `/follows`, ...(params ? [params]: [])
+    ] as const;
+    }
+
+    
+export const getListFollowsQueryOptions = <TData = Awaited<ReturnType<typeof listFollows>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(params?: ListFollowsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listFollows>>, TError, TData>>, request?: SecondParameter<typeof request>}
+) => {
+
+const {query: queryOptions, request: requestOptions} = options ?? {};
+
+  const queryKey =  queryOptions?.queryKey ?? getListFollowsQueryKey(params);
+
+  
+
+    const queryFn: QueryFunction<Awaited<ReturnType<typeof listFollows>>> = ({ signal }) => listFollows(params, { signal, ...requestOptions });
+
+      
+
+      
+
+   return  { queryKey, queryFn, ...queryOptions} as UseQueryOptions<Awaited<ReturnType<typeof listFollows>>, TError, TData> & { queryKey: DataTag<QueryKey, TData, TError> }
+}
+
+export type ListFollowsQueryResult = NonNullable<Awaited<ReturnType<typeof listFollows>>>
+export type ListFollowsQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+
+export function useListFollows<TData = Awaited<ReturnType<typeof listFollows>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params: undefined |  ListFollowsParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listFollows>>, TError, TData>> & Pick<
+        DefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listFollows>>,
+          TError,
+          Awaited<ReturnType<typeof listFollows>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListFollows<TData = Awaited<ReturnType<typeof listFollows>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListFollowsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listFollows>>, TError, TData>> & Pick<
+        UndefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listFollows>>,
+          TError,
+          Awaited<ReturnType<typeof listFollows>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListFollows<TData = Awaited<ReturnType<typeof listFollows>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListFollowsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listFollows>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+/**
+ * @summary List what you follow and what you muted
+ */
+
+export function useListFollows<TData = Awaited<ReturnType<typeof listFollows>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListFollowsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listFollows>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient 
+ ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
+
+  const queryOptions = getListFollowsQueryOptions(params,options)
+
+  const query = useQuery(queryOptions, queryClient) as  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> };
+
+  query.queryKey = queryOptions.queryKey ;
+
+  return query;
+}
+
+
+
+
 export const getHeartbeatMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof heartbeat>>, TError,{data: Heartbeat}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof heartbeat>>, TError,{data: Heartbeat}, TContext> => {
@@ -972,6 +1241,130 @@ export const useHeartbeat = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorB
       > => {
 
       const mutationOptions = getHeartbeatMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+
+export const getListNotificationsQueryKey = (params?: ListNotificationsParams,) => {
+    return [
+    `/notifications`, ...(params ? [params]: [])
+    ] as const;
+    }
+
+    
+export const getListNotificationsQueryOptions = <TData = Awaited<ReturnType<typeof listNotifications>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(params?: ListNotificationsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listNotifications>>, TError, TData>>, request?: SecondParameter<typeof request>}
+) => {
+
+const {query: queryOptions, request: requestOptions} = options ?? {};
+
+  const queryKey =  queryOptions?.queryKey ?? getListNotificationsQueryKey(params);
+
+  
+
+    const queryFn: QueryFunction<Awaited<ReturnType<typeof listNotifications>>> = ({ signal }) => listNotifications(params, { signal, ...requestOptions });
+
+      
+
+      
+
+   return  { queryKey, queryFn, ...queryOptions} as UseQueryOptions<Awaited<ReturnType<typeof listNotifications>>, TError, TData> & { queryKey: DataTag<QueryKey, TData, TError> }
+}
+
+export type ListNotificationsQueryResult = NonNullable<Awaited<ReturnType<typeof listNotifications>>>
+export type ListNotificationsQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+
+export function useListNotifications<TData = Awaited<ReturnType<typeof listNotifications>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params: undefined |  ListNotificationsParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listNotifications>>, TError, TData>> & Pick<
+        DefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listNotifications>>,
+          TError,
+          Awaited<ReturnType<typeof listNotifications>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListNotifications<TData = Awaited<ReturnType<typeof listNotifications>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListNotificationsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listNotifications>>, TError, TData>> & Pick<
+        UndefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listNotifications>>,
+          TError,
+          Awaited<ReturnType<typeof listNotifications>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListNotifications<TData = Awaited<ReturnType<typeof listNotifications>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListNotificationsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listNotifications>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+/**
+ * @summary List your notifications, newest first
+ */
+
+export function useListNotifications<TData = Awaited<ReturnType<typeof listNotifications>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ params?: ListNotificationsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listNotifications>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient 
+ ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
+
+  const queryOptions = getListNotificationsQueryOptions(params,options)
+
+  const query = useQuery(queryOptions, queryClient) as  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> };
+
+  query.queryKey = queryOptions.queryKey ;
+
+  return query;
+}
+
+
+
+
+export const getMarkNotificationsReadMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: ReadNotifications}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: ReadNotifications}, TContext> => {
+
+const mutationKey = ['markNotificationsRead'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof markNotificationsRead>>, {data: ReadNotifications}> = (props) => {
+          const {data} = props ?? {};
+
+          return  markNotificationsRead(data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type MarkNotificationsReadMutationResult = NonNullable<Awaited<ReturnType<typeof markNotificationsRead>>>
+    export type MarkNotificationsReadMutationBody = ReadNotifications
+    export type MarkNotificationsReadMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Mark notifications as read
+ */
+export const useMarkNotificationsRead = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof markNotificationsRead>>, TError,{data: ReadNotifications}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof markNotificationsRead>>,
+        TError,
+        {data: ReadNotifications},
+        TContext
+      > => {
+
+      const mutationOptions = getMarkNotificationsReadMutationOptions(options);
 
       return useMutation(mutationOptions, queryClient);
     }
@@ -1152,9 +1545,58 @@ export const useCloseQueueByBeacon = <TError = ErrorBody | ErrorBody | ErrorBody
 
 
 
+export const getWatchCommunitiesMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof watchCommunities>>, TError,{queueId: string;data: NewWatch}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof watchCommunities>>, TError,{queueId: string;data: NewWatch}, TContext> => {
+
+const mutationKey = ['watchCommunities'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof watchCommunities>>, {queueId: string;data: NewWatch}> = (props) => {
+          const {queueId,data} = props ?? {};
+
+          return  watchCommunities(queueId,data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type WatchCommunitiesMutationResult = NonNullable<Awaited<ReturnType<typeof watchCommunities>>>
+    export type WatchCommunitiesMutationBody = NewWatch
+    export type WatchCommunitiesMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Watch communities
+ */
+export const useWatchCommunities = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof watchCommunities>>, TError,{queueId: string;data: NewWatch}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof watchCommunities>>,
+        TError,
+        {queueId: string;data: NewWatch},
+        TContext
+      > => {
+
+      const mutationOptions = getWatchCommunitiesMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
 export const getRegisterMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
-): UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,void, TContext> => {
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext> => {
 
 const mutationKey = ['register'];
 const {mutation: mutationOptions, request: requestOptions} = options ?
@@ -1166,10 +1608,10 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
       
 
 
-      const mutationFn: MutationFunction<Awaited<ReturnType<typeof register>>, void> = () => {
-          
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof register>>, {data: NewRegistration}> = (props) => {
+          const {data} = props ?? {};
 
-          return  register(requestOptions)
+          return  register(data,requestOptions)
         }
 
         
@@ -1178,18 +1620,18 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
   return  { mutationFn, ...mutationOptions }}
 
     export type RegisterMutationResult = NonNullable<Awaited<ReturnType<typeof register>>>
-    
+    export type RegisterMutationBody = NewRegistration
     export type RegisterMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Register for events
  */
 export const useRegister = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
-    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,void, TContext>, request?: SecondParameter<typeof request>}
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof register>>, TError,{data: NewRegistration}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof register>>,
         TError,
-        void,
+        {data: NewRegistration},
         TContext
       > => {
 
