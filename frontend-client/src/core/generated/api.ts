@@ -505,7 +505,7 @@ export const ErrorCode = {
 /**
  * A committed change, with its place in the total order. Events carry absolute state, so applying one twice is safe.
  */
-export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent | FollowChangedEvent | NewNotificationEvent | NotificationsReadEvent | NotificationsWithdrawnEvent | CommunityChangedEvent;
+export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | CommunityChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent | FollowChangedEvent | NewNotificationEvent | NotificationsReadEvent | NotificationsWithdrawnEvent;
 
 /**
  * The `type` of an event.
@@ -522,6 +522,7 @@ export const EventType = {
   updated_comment: 'updated_comment',
   deleted_comment: 'deleted_comment',
   author_changed: 'author_changed',
+  community_changed: 'community_changed',
   votes_changed: 'votes_changed',
   membership_changed: 'membership_changed',
   own_vote_changed: 'own_vote_changed',
@@ -530,7 +531,6 @@ export const EventType = {
   new_notification: 'new_notification',
   notifications_read: 'notifications_read',
   notifications_withdrawn: 'notifications_withdrawn',
-  community_changed: 'community_changed',
 } as const;
 
 export type FollowDiscussionId = number | null;
@@ -1278,7 +1278,7 @@ many ranges for an event: read the comments again. */
  * A registration for events.
  */
 export interface Registration {
-  /** The communities whose events the queue gets. */
+  /** The communities whose events the queue gets: those of the user, and those that it watches. */
   communities: number[];
   /**
    * Send a heartbeat this often while the person is active.
