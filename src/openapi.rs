@@ -254,6 +254,7 @@ fn example_of(property: &str, tag: &str) -> Value {
         "user_id" => json!(9),
         "notification_id" => json!(31),
         "kind" if tag == "new_notification" => json!("reply"),
+        "kind" => json!("private"),
         "ids" => json!([31]),
         "role" => json!("member"),
         "previous_kind" => json!("public"),
