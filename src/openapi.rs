@@ -253,10 +253,10 @@ fn example_of(property: &str, tag: &str) -> Value {
         "value" => json!(1),
         "user_id" => json!(9),
         "notification_id" => json!(31),
-        "kind" => json!("reply"),
+        "kind" if tag == "new_notification" => json!("reply"),
+        "kind" => json!("private"),
         "ids" => json!([31]),
         "role" => json!("member"),
-        "kind" => json!("private"),
         "previous_kind" => json!("public"),
         "timestamp" => json!("2025-08-09T12:34:56Z"),
         // parent_id, previous_role, edited_at, resolved_at and resolved_by. If null does not suit another property, a test fails.

@@ -242,7 +242,7 @@ impl CommentWindow {
         "created_at": "2025-08-09T12:34:56Z", "updated_at": "2025-08-09T12:34:56Z", "edited_at": null, "deleted_at": null,
         "replies": [{
             "id": 457, "discussion_id": 77, "parent_id": 456, "depth": 2, "text": null, "author": null,
-            "upvotes": 0, "downvotes": 0, "own_vote": 0, "is_unread": false,
+            "mentions": [], "upvotes": 0, "downvotes": 0, "own_vote": 0, "is_unread": false,
             "created_at": "2025-08-09T12:35:10Z", "updated_at": "2025-08-09T12:35:10Z", "edited_at": null,
             "deleted_at": "2025-08-09T12:36:00Z", "replies": []
         }]

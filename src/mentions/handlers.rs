@@ -44,7 +44,11 @@ pub(super) async fn members(
 ) -> Result<Json<Mentionables>> {
     let prefix = model::prefix(prefix)?;
     let is_pseudonymous = match article_id {
-        Some(article) => access::placement_to_write(&state.db, &viewer, article, community).await?.is_pseudonymous,
+        Some(article) => {
+            let placement = access::placement_to_write(&state.db, &viewer, article, community).await?;
+            access::require_membership(placement.role)?;
+            placement.is_pseudonymous
+        }
         None => {
             access::community_of_member(&state.db, &viewer, community).await?;
             false

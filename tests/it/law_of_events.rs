@@ -309,12 +309,11 @@ impl Shown {
     /// Works out which discussions of a list are followed.
     fn follow(&mut self) {
         for item in self.items.values_mut() {
-            let is_followed = match [item["follow_level"].as_str().unwrap(), &self.article_level] {
-                ["follow", _] | ["default", "follow"] => true,
-                ["mute", _] | ["default", "mute"] => false,
-                _ => item["has_written"] == true,
+            item["is_followed"] = match [item["follow_level"].as_str().unwrap(), &self.article_level] {
+                ["follow", _] | ["default", "follow"] => json!(true),
+                ["mute", _] | ["default", "mute"] => json!(false),
+                _ => item["has_written"].clone(),
             };
-            item["is_followed"] = json!(is_followed);
         }
     }
 }
@@ -446,6 +445,8 @@ impl Snapshots {
         if kind == "read_state_changed" {
             return self.apply_marks(event);
         }
+        // Nobody knows who wrote what was deleted since. A client reads the discussion again.
+        let writes = |is_own| if event["deleted_at"].is_null() { json!(is_own) } else { Value::Null };
         if kind == "follow_changed" {
             let list = self.lists.get_mut(&(id("article_id").unwrap(), community));
             let Some(list) = list.filter(|list| list.from < event_id) else { return };
@@ -519,7 +520,7 @@ impl Snapshots {
                         set("first_unread_comment_id", &Value::Null);
                         set("comment_version", &json!(0));
                         set("follow_level", &json!("default"));
-                        set("has_written", &json!(is_own));
+                        set("has_written", &writes(is_own));
                     }
                 }
                 "deleted_discussion" => {
@@ -540,8 +541,8 @@ impl Snapshots {
                         _ => None,
                     };
                     count_unread(item, event, counts);
-                    if is_own && kind == "new_comment" {
-                        item["has_written"] = json!(true);
+                    if kind == "new_comment" && item["has_written"] == false {
+                        item["has_written"] = writes(is_own);
                     }
                 }
                 _ => {}
@@ -799,7 +800,15 @@ impl Watcher {
         let (mut lists, mut fresh_lists) = (items(&self.shows.lists), items(&fresh.lists));
         for (key, list) in &mut lists {
             for (id, item) in list {
-                // Where the events do not tell the count, a client reads the discussion again.
+                // Where the events do not tell something, a client reads the discussion again.
+                if item["has_written"].is_null() {
+                    for item in [Some(&mut *item), fresh_lists.get_mut(key).and_then(|list| list.get_mut(id))]
+                        .into_iter()
+                        .flatten()
+                    {
+                        (item["has_written"], item["is_followed"]) = (Value::Null, Value::Null);
+                    }
+                }
                 if item["unread_count"].is_null() {
                     for item in
                         [Some(item), fresh_lists.get_mut(key).and_then(|list| list.get_mut(id))].into_iter().flatten()

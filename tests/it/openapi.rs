@@ -244,7 +244,7 @@ fn every_operation_has_its_security_its_errors_and_an_example() {
             has_example(&document, &body["content"]["application/json"]["schema"], &format!("{of}: its body"));
         }
     }
-    assert_eq!(ids.len(), 28);
+    assert_eq!(ids.len(), 31);
 }
 
 fn has_example(document: &Value, schema: &Value, of: &str) {
@@ -436,6 +436,9 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     check.call(&ada, put.clone(), &format!("/discussions/{}/vote", emmys["id"]), Some(json!({ "value": -1 }))).await;
     let read = Some(json!({ "discussion": true }));
     check.call(&ada, post.clone(), &format!("/discussions/{}/read", emmys["id"]), read).await;
+    // She muted the article above, and would get no notification.
+    let unmuted = json!({ "community_id": community, "level": "default" });
+    ada.put(&format!("/articles/{article}/follow"), unmuted).await.expect(200);
     let adas = json!({ "community_id": community, "topic": "Mine", "text": "Enough?" });
     let adas = check.call(&ada, post.clone(), &list, Some(adas)).await;
     let remark = emmy.comment(&adas, "To be told").await;

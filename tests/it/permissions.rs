@@ -157,11 +157,11 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
         (get("/unread"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
         (
             get(&format!("/communities/{community}/members?prefix=ada")),
-            in_community.write(kind, who).unwrap_or((200, None)),
+            in_community.mark(kind, who).unwrap_or((200, None)),
         ),
         (
             get(&format!("/communities/{community}/members?article_id={article}")),
-            in_community.write(kind, who).unwrap_or((200, None)),
+            in_community.mark(kind, who).unwrap_or((200, None)),
         ),
         (get("/notifications"), (if who == "anonymous" { (401, Some("token_missing")) } else { (200, None) })),
         (

@@ -43,7 +43,7 @@ async fn a_discussion_is_begun_read_changed_resolved_and_deleted() {
         "upvotes": 0, "downvotes": 0, "own_vote": 0,
         "is_unread": false, "unread_count": 0, "first_unread_comment_id": null, "comment_version": 0,
         "follow_level": "default", "has_written": true, "is_followed": true,
-        "author": { "id": ada.user, "username": "ada", "avatar_url": "https://pictures.example/ada.png" },
+        "author": { "id": ada.user, "username": "ada", "avatar_url": "https://pictures.example/ada.png" }, "mentions": [],
         "updated_at": created_at, "edited_at": null, "resolved_at": null, "resolved_by": null, "deleted_at": null,
     });
     assert_eq!(begun, expected);
@@ -113,7 +113,7 @@ async fn a_comment_is_written_read_changed_and_deleted() {
     let written = ada.post(&comments, json!({ "text": " Nice article! ", "parent_id": null })).await.expect(201);
     let expected = json!({
         "id": written["id"], "discussion_id": discussion["id"], "parent_id": null, "depth": 1, "text": "Nice article!",
-        "author": { "id": ada.user, "username": "ada", "avatar_url": null }, "created_at": written["created_at"],
+        "author": { "id": ada.user, "username": "ada", "avatar_url": null }, "mentions": [], "created_at": written["created_at"],
         "upvotes": 0, "downvotes": 0, "own_vote": 0, "is_unread": false, "updated_at": written["created_at"], "edited_at": null,
         "deleted_at": null,
     });
@@ -370,7 +370,7 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
     };
     let state = |resolved_at: &Value, resolved_by: Value| {
         json!({
-            "topic": "Sample size", "text": "What do you think?", "author": author, "is_resolved": resolved_at.is_string(),
+            "topic": "Sample size", "text": "What do you think?", "author": author, "mentions": [], "is_resolved": resolved_at.is_string(),
             "comment_count": 0, "upvotes": 0, "downvotes": 0, "edited_at": null, "resolved_at": resolved_at, "resolved_by": resolved_by
         })
     };
@@ -380,17 +380,17 @@ async fn every_change_makes_one_event_that_says_how_things_are() {
         common(
             "new_comment",
             &comment["created_at"],
-            json!({ "comment_id": comment["id"], "parent_id": null, "depth": 1, "text": "Nice", "author": author, "upvotes": 0, "downvotes": 0, "edited_at": null, "comment_count": 1, "comment_version": 1 }),
+            json!({ "comment_id": comment["id"], "parent_id": null, "depth": 1, "text": "Nice", "author": author, "mentions": [], "upvotes": 0, "downvotes": 0, "edited_at": null, "comment_count": 1, "comment_version": 1 }),
         ),
         common(
             "new_comment",
             &reply["created_at"],
-            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "depth": 2, "text": "Very", "author": author, "upvotes": 0, "downvotes": 0, "edited_at": null, "comment_count": 2, "comment_version": 2 }),
+            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "depth": 2, "text": "Very", "author": author, "mentions": [], "upvotes": 0, "downvotes": 0, "edited_at": null, "comment_count": 2, "comment_version": 2 }),
         ),
         common(
             "updated_comment",
             &edited["updated_at"],
-            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "text": "Rather", "author": author, "upvotes": 0, "downvotes": 0, "edited_at": edited["updated_at"] }),
+            json!({ "comment_id": reply["id"], "parent_id": comment["id"], "text": "Rather", "author": author, "mentions": [], "upvotes": 0, "downvotes": 0, "edited_at": edited["updated_at"] }),
         ),
         common(
             "deleted_comment",
