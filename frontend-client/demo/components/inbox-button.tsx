@@ -30,9 +30,10 @@ export function InboxButton({ articles, link }: { articles: readonly DemoArticle
         Inbox
         {unreadCount > 0 && (
           <>
-            <span className="visually-hidden">, </span>
-            <span className="inbox-count">{unreadCount > 99 ? "99+" : unreadCount}</span>
-            <span className="visually-hidden"> unread</span>
+            <span className="visually-hidden"> {unreadCount} unread</span>
+            <span className="inbox-count" aria-hidden="true">
+              {unreadCount > 99 ? "99+" : unreadCount}
+            </span>
           </>
         )}
       </button>

@@ -21,7 +21,7 @@ afterAll(() => server?.close());
 const inbox = (page: Page) => page.getByRole("button", { name: /^Inbox/ });
 /** Waits until the bar shows so many unread notifications. */
 const counted = (page: Page, count: number) =>
-  page.getByRole("button", { name: count > 0 ? `Inbox, ${count} unread` : "Inbox", exact: true }).waitFor();
+  page.getByRole("button", { name: count > 0 ? `Inbox ${count} unread` : "Inbox", exact: true }).waitFor();
 const item = (page: Page, text: string) =>
   page.locator(".notification", { has: page.getByText(text, { exact: true }) });
 const options = (page: Page) => page.locator(".mention-list [role=option]");
