@@ -180,9 +180,10 @@ export function Composer(props: ComposerProps) {
       )}
       <div className="row">
         <span id={`${id}-hint`} className="hint">
-          Markdown · <kbd>@</kbd> mentions
+          Markdown
           <span className="by-key">
             {" · "}
+            <kbd>@</kbd> mentions{" · "}
             <kbd>Ctrl</kbd> <kbd>Enter</kbd> sends
           </span>
           {draft.isKept && " · draft kept"}

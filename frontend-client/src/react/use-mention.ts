@@ -59,7 +59,8 @@ export function useMention({ communityId, articleId, enabled = true, label = "Pe
     ...membersQuery(scope, asked ?? "", { config, user }),
     enabled: isAsking && asked === query,
   });
-  const candidates = known?.members ?? [];
+  // Nobody mentions themselves.
+  const candidates = known?.members.filter(({ author }) => author.id !== user) ?? [];
   const isOpen = candidates.length > 0;
   const last = candidates.length - 1;
   const active = chosen.query === query ? Math.min(chosen.index, last) : 0;

@@ -208,6 +208,7 @@ test.each([
   await page.locator(".notification").first().waitFor();
   expect(await violations(page)).toEqual([]);
   expect(await fits()).toBe(true);
+  expect(await page.locator("dialog.inbox").evaluate((one) => one.scrollWidth <= one.clientWidth)).toBe(true);
   await page.keyboard.press("Escape");
   await until("the focus is back", async () => (await focused(page)).startsWith("Inbox"));
   await field(page).click();

@@ -27,6 +27,25 @@ test.runIf(folder).each([
     if (name === "phone") await page.getByRole("button", { name: "1 new" }).click();
     await page.waitForTimeout(700);
     await page.screenshot({ path: `${folder}/demo-${name}.png` });
+
+    const say = (text: string) =>
+      fetch(`${server.url}/discussions/1/comments`, {
+        method: "POST",
+        headers,
+        body: JSON.stringify({ text, parent_id: 1 }),
+      });
+    await say("Which variances did you take, those of table 2?");
+    await say("@ada, the script is in the wiki now.");
+    await page.getByRole("button", { name: "Inbox 2 unread" }).click();
+    await page.locator(".notification").nth(1).waitFor();
+    await page.waitForTimeout(700);
+    await page.screenshot({ path: `${folder}/inbox-${name}.png` });
+    await page.keyboard.press("Escape");
+    await page.getByLabel("Write a comment").click();
+    await page.keyboard.type("Thanks, @");
+    await page.locator(".mention-list").waitFor();
+    await page.waitForTimeout(700);
+    await page.screenshot({ path: `${folder}/mention-${name}.png` });
   } finally {
     await one.close();
     await server.close();
