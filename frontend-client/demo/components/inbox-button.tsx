@@ -26,15 +26,16 @@ export function InboxButton({ articles, link }: { articles: readonly DemoArticle
   };
   return (
     <>
-      <button
-        type="button"
-        className="inbox-button"
-        aria-haspopup="dialog"
-        aria-label={unreadCount > 0 ? `Inbox, ${unreadCount} unread` : "Inbox"}
-        onClick={open}
-      >
+      <button type="button" className="inbox-button" aria-haspopup="dialog" onClick={open}>
         Inbox
-        {unreadCount > 0 && <span className="inbox-count">{unreadCount > 99 ? "99+" : unreadCount}</span>}
+        {unreadCount > 0 && (
+          <>
+            <span className="visually-hidden"> {unreadCount} unread</span>
+            <span className="inbox-count" aria-hidden="true">
+              {unreadCount > 99 ? "99+" : unreadCount}
+            </span>
+          </>
+        )}
       </button>
       <dialog ref={dialog} className="inbox" aria-labelledby="inbox-title" onClose={() => setOpen(false)}>
         {isOpen && (

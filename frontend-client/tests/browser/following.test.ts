@@ -21,7 +21,7 @@ afterAll(() => server?.close());
 const inbox = (page: Page) => page.getByRole("button", { name: /^Inbox/ });
 /** Waits until the bar shows so many unread notifications. */
 const counted = (page: Page, count: number) =>
-  page.getByRole("button", { name: count > 0 ? `Inbox, ${count} unread` : "Inbox", exact: true }).waitFor();
+  page.getByRole("button", { name: count > 0 ? `Inbox ${count} unread` : "Inbox", exact: true }).waitFor();
 const item = (page: Page, text: string) =>
   page.locator(".notification", { has: page.getByText(text, { exact: true }) });
 const options = (page: Page) => page.locator(".mention-list [role=option]");
@@ -118,7 +118,7 @@ test("replies and comments come one by one; one or all are marked as read, also 
     .click();
   await counted(page, 1);
   await until("the focus stays in the inbox", async () => (await focused(page)) === "Inbox");
-  await page.getByRole("button", { name: "Mark all as read" }).last().click();
+  await page.locator("dialog.inbox").getByRole("button", { name: "Mark all as read" }).click();
   await counted(page, 0);
   await page.reload();
   await page.locator(".card").first().waitFor();
