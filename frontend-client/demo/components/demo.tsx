@@ -104,7 +104,7 @@ function SignedIn({ directory }: { directory: DemoDirectory }) {
                 ))}
               </select>
             </label>
-            <InboxButton articles={directory.articles} link={navigation.link} />
+            <InboxButton articles={directory.articles} view={view} link={navigation.link} />
             <Shortcuts />
             <Members users={directory.users} communities={article.communities} me={user.id} />
           </div>

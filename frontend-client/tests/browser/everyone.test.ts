@@ -261,7 +261,7 @@ test("at twice the size there is room to read beside the place to write", async 
 test("on a phone the article can be chosen, and the panel fits", async () => {
   const page = await open(await people.enter({ viewport: { width: 390, height: 844 } }), server, `user=${ADA}`);
   await page
-    .getByRole("combobox", { name: "Article" })
+    .getByRole("combobox", { name: /^Article/ })
     .selectOption({ label: "A reproducible pipeline for single-cell atlases" });
   await page.getByRole("heading", { level: 1, name: "A reproducible pipeline" }).waitFor();
   await page.getByRole("link", { name: /Which reference build/ }).waitFor();
