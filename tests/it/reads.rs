@@ -380,8 +380,9 @@ async fn no_comment_is_written_a_minute_after_it_got_its_id() {
     for (seconds, written) in [(70, 0), (50, 1)] {
         let execute = format!(
             "execute comment({}, nextval(pg_get_serial_sequence('comments', 'id')), null, null, 1, {}, null, 'Late',
-                             clock_timestamp() - interval '{seconds} seconds', 'ada', null, {}, 'new_comment', '{{}}')",
-            story.discussion["id"], story.ada.user, story.community
+                             clock_timestamp() - interval '{seconds} seconds', 'ada', null, {}, 'new_comment', '{{}}',
+                             {}, null, null, null, '{{}}')",
+            story.discussion["id"], story.ada.user, story.community, story.article
         );
         assert_eq!(connection.execute(execute.as_str()).await.unwrap().rows_affected(), written, "{seconds} s");
     }

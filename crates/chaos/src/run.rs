@@ -203,6 +203,10 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
         tables.read.insert((row.try_get("user_id")?, row.try_get("discussion_id")?), row.try_get("read")?);
     }
+    let sql = "select id, user_id, is_read from notifications where user_id is not null";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        tables.notifications.insert(row.try_get("id")?, (row.try_get("user_id")?, row.try_get("is_read")?));
+    }
     let sql = "select user_id, community_id, article_id, null::bigint as discussion_id, level from article_follows
                union all
                select f.user_id, d.community_id, d.article_id, d.id, f.level

@@ -13,6 +13,8 @@ pub(crate) struct Contents {
     pub ballots: BTreeMap<Ballot, i64>,
     /// The comments that users have read, as ranges, by user and discussion. Pages leave them out.
     pub read: BTreeMap<(i64, i64), Value>,
+    /// Who has which notification, and whether they have read it. Pages leave them out.
+    pub notifications: BTreeMap<i64, (i64, bool)>,
     /// What users said of articles and discussions, by user, community, article and discussion. Pages leave it out.
     pub follows: BTreeMap<(i64, i64, i64, Option<i64>), String>,
 }
@@ -71,6 +73,31 @@ impl Contents {
         self.apply_to_ballots(event);
         self.apply_to_read(event);
         self.apply_to_follows(event);
+        self.apply_to_notifications(event);
+    }
+
+    fn apply_to_notifications(&mut self, event: &Value) {
+        let ids = || event["ids"].as_array().into_iter().flatten().filter_map(Value::as_i64);
+        match event["type"].as_str().unwrap_or_default() {
+            "new_notification" => {
+                let id = |name: &str| event[name].as_i64().unwrap_or_default();
+                self.notifications.insert(id("notification_id"), (id("user_id"), false));
+            }
+            "notifications_withdrawn" => self.notifications.retain(|id, _| !ids().any(|gone| gone == *id)),
+            // Without the ids there are too many of them for an event.
+            "notifications_read" if event["ids"].is_null() => {
+                let read = self.notifications.values_mut().filter(|(user, _)| event["user_id"] == *user);
+                read.for_each(|(_, is_read)| *is_read = true);
+            }
+            "notifications_read" => {
+                for id in ids() {
+                    if let Some((_, is_read)) = self.notifications.get_mut(&id) {
+                        *is_read = true;
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     fn apply_to_follows(&mut self, event: &Value) {
@@ -257,6 +284,7 @@ impl Page {
             comments: comments.map(|(id, comment)| (*id, comment.clone())).collect(),
             ballots: BTreeMap::new(),
             read: BTreeMap::new(),
+            notifications: BTreeMap::new(),
             follows: BTreeMap::new(),
         };
         self.contents.difference(&expected)

@@ -44,7 +44,9 @@ impl Client {
                 35..45 => self.vote(&places).await,
                 45..50 => self.mark(&discussions, &comments).await,
                 50..53 => self.follow(placement, &discussions).await,
-                53..60 if !comments.is_empty() => {
+                53..57 => self.answer(&places, text).await,
+                57..59 => self.read_notifications().await,
+                59..66 if !comments.is_empty() => {
                     let (_, id) = comments.swap_remove(self.random.random_range(0..comments.len()));
                     self.delete(id).await;
                 }
@@ -109,6 +111,29 @@ impl Client {
             _ => ("read", json!({ "discussion": true })),
         };
         let request = self.request(Method::POST, &format!("/discussions/{discussion}/{call}")).json(&body);
+        self.send("mark", request, PATIENCE).await;
+    }
+
+    /// Comments on a discussion that somebody else began, who is notified.
+    async fn answer(&mut self, places: &[(i64, i64)], text: String) {
+        let discussion = {
+            let things = self.shared.things();
+            let others = things.iter().rev().filter(|thing| {
+                thing.author != self.user && places.iter().any(|(community, _)| *community == thing.community)
+            });
+            let ids: Vec<i64> =
+                others.filter_map(|it| it.path.strip_prefix("/discussions/")?.parse().ok()).take(5).collect();
+            if ids.is_empty() {
+                return;
+            }
+            ids[self.random.random_range(0..ids.len())]
+        };
+        self.comment(discussion, None, text).await;
+    }
+
+    /// Marks all its notifications as read.
+    async fn read_notifications(&mut self) {
+        let request = self.request(Method::POST, "/notifications/read").json(&json!({ "up_to_id": i64::MAX }));
         self.send("mark", request, PATIENCE).await;
     }
 
