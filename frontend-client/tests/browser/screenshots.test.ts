@@ -28,6 +28,7 @@ test.runIf(folder).each([
     await page.waitForTimeout(700);
     await page.screenshot({ path: `${folder}/demo-${name}.png` });
 
+    if (name !== "light") return;
     const say = (text: string) =>
       fetch(`${server.url}/discussions/1/comments`, {
         method: "POST",
@@ -40,12 +41,6 @@ test.runIf(folder).each([
     await page.locator(".notification").nth(1).waitFor();
     await page.waitForTimeout(700);
     await page.screenshot({ path: `${folder}/inbox-${name}.png` });
-    await page.keyboard.press("Escape");
-    await page.getByLabel("Write a comment").click();
-    await page.keyboard.type("Thanks, @");
-    await page.locator(".mention-list").waitFor();
-    await page.waitForTimeout(700);
-    await page.screenshot({ path: `${folder}/mention-${name}.png` });
   } finally {
     await one.close();
     await server.close();
