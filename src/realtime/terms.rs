@@ -31,7 +31,7 @@ pub struct NewRegistration {
 }
 
 /// The part of the events that a queue wants. What it leaves out is not delivered, and the queue's cursor moves past it. Changes of
-/// one's memberships always come.
+/// one's memberships and of who may read a community always come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "followed": true }))]
@@ -113,7 +113,7 @@ impl Only {
 
     /// Whether the queue wants an event for a whole community. `is_followed` says whether its user follows a discussion.
     pub(super) fn wants(&self, subject: &Subject, is_followed: impl FnOnce(DiscussionId) -> bool) -> bool {
-        self.wants_type(subject.event_type)
+        (subject.event_type == Some(EventType::CommunityChanged) || self.wants_type(subject.event_type))
             && (self.article_ids.as_deref().zip(subject.article))
                 .is_none_or(|(ids, article)| ids.binary_search(&article).is_ok())
             && (!self.followed || subject.discussion.is_none_or(is_followed))

@@ -118,9 +118,10 @@ impl Queue {
         }
     }
 
-    /// Notes that the queue wants none of these events. What was noted before is forgotten.
+    /// Notes that the queue wants none of these events. One note is kept of each log.
     pub(super) fn note_unwanted(&mut self, lost: Vec<LostEvents>) {
-        self.unwanted = lost;
+        self.unwanted.retain(|older| lost.iter().all(|newer| newer.community != older.community));
+        self.unwanted.extend(lost);
     }
 
     /// Whether it is known that the queue wants none of these events.

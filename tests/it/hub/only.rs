@@ -335,6 +335,25 @@ proptest! {
     }
 }
 
+/// What is known of one log stays known when another one loses events.
+#[test]
+fn each_log_is_asked_for_once() {
+    let mut model = Model::new(Only { types: Some(vec![EventType::NewComment]), ..Only::default() });
+    model.register(0);
+    let votes = |model: &mut Model, place| {
+        for _ in 0..10 {
+            model.step(Step::Write { place, event_type: 3, writer: 3 });
+            model.feed();
+        }
+    };
+    // The places 0 and 1 are in two communities.
+    for place in [0, 1, 0, 1] {
+        votes(&mut model, place);
+        model.poll(0, false);
+        model.poll(0, false);
+    }
+}
+
 /// One's own marks, which a queue does not want, make nobody catch up.
 #[test]
 fn own_events_that_are_not_wanted_cause_no_catch_up() {

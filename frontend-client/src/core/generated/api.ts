@@ -1138,7 +1138,7 @@ export type OnlyTypes = EventType[] | null;
 
 /**
  * The part of the events that a queue wants. What it leaves out is not delivered, and the queue's cursor moves past it. Changes of
-one's memberships always come.
+one's memberships and of who may read a community always come.
  */
 export interface Only {
   /**
