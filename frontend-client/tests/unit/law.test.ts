@@ -261,7 +261,7 @@ test("the law of events of notifications: the list and the number of unread ones
         expect(foldNotifications(pages, { unread }, event, READER)).toEqual({ kind: "ok", value: pages });
       expect(foldNotifications(pages, { unread }, { ...(events.at(-1) as Event), event_id: 1e9 }, 9).kind).toBe("ok");
     }),
-    { numRuns: 400 },
+    { numRuns: 800 },
   );
   expect(known).toBeGreaterThan(all / 2);
 });

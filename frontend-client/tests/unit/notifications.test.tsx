@@ -159,6 +159,15 @@ test("with the thing the notification goes, and what is edited shows as it is", 
   server.model.deleteDiscussion(1);
   await deliver();
   expect(page.shown.all.notifications.map(({ topic }) => topic)).toEqual([null, null]);
+  // Of a discussion its own notification goes, and that of its comment stays.
+  server.model.createDiscussion("two", "@u1", grace);
+  server.model.createComment(2, null, "@u1, too", grace);
+  await deliver();
+  expect(page.shown.all.notifications.map(({ topic, comment_id }) => [topic, comment_id])[1]).toEqual(["two", null]);
+  server.model.deleteDiscussion(2);
+  await deliver();
+  expect(page.shown.all.notifications.map(({ topic }) => topic)).toEqual([null, null, null]);
+  expect([page.shown.all.notifications[0]?.excerpt, page.shown.all.unreadCount]).toEqual(["@u1, too", 3]);
 });
 
 test("an event without its text counts at once, and the list is read again once for several", async () => {

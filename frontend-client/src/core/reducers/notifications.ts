@@ -63,9 +63,10 @@ export function foldNotifications(
       return ok(without(pages, event.event_id, (one) => isText(one) && one.comment_id === event.comment_id));
     case "deleted_discussion": {
       const isOf = (one: Sent) => one.discussion_id === event.discussion_id;
-      const rest = without(pages, event.event_id, (one) => isText(one) && isOf(one) && one.comment_id === null);
+      const isGone = (one: Sent) => isText(one) && isOf(one) && one.comment_id === null;
       // What is about its comments stays, as they do.
-      return ok(change(rest, event.event_id, (one) => (isOf(one) ? withField(one, "topic", null) : one)));
+      const rest = (one: Sent) => (isOf(one) ? withField(one, "topic", null) : one);
+      return ok(without(pages, event.event_id, isGone, undefined, rest));
     }
     case "updated_discussion":
       return ok(event.topic === null ? pages : change(pages, event.event_id, (one) => retitled(one, event)));
@@ -151,12 +152,14 @@ function without(
   eventId: number,
   isGone: (one: Sent) => boolean,
   unreadCount?: number,
+  /** A change of the others. */
+  rest: (one: Sent) => Sent = (one) => one,
 ): readonly Notifications[] {
   const missing = unreadAmong(pages, eventId, isGone);
   return change(
     pages,
     eventId,
-    (one) => (isGone(one) ? undefined : one),
+    (one) => (isGone(one) ? undefined : rest(one)),
     (page) => unreadCount ?? page.unread_count - missing,
   );
 }
@@ -189,18 +192,23 @@ function withNew(
 ): Folded<readonly Notifications[]> {
   const { event_id: eventId, unread_count } = event as typeof event & Details;
   const made = fromEvent(event);
-  const isThere = pages.some((page) => page.notifications.some((one) => one.id === made.id));
+  const known = pages.flatMap((page) => page.notifications).find((one) => one.id === made.id);
+  const isThere = known !== undefined;
   const isListed = !isThere && !(scope.unread && made.is_read);
   if (unread_count === undefined && !isThere && isBelow(pages, made.id)) return refetch;
   const home = pages.findIndex((page) => {
     const last = page.notifications[page.notifications.length - 1];
     return page.next_cursor === null || (last?.id ?? Infinity) < made.id;
   });
-  const more = isThere || made.is_read ? 0 : 1;
+  // An event that comes again states how it was at first. What was read since comes again too.
+  const more = Number(!made.is_read) - Number(known !== undefined && !known.is_read);
   return ok(
     pages.map((page, at) => {
       if (eventId <= page.last_event_id) return page;
-      const notifications = isListed && at === home ? inserted(page.notifications, made) : page.notifications;
+      const stated = mapChanged(page.notifications, (one) =>
+        one.id === made.id && one.is_read !== made.is_read ? { ...one, is_read: made.is_read } : one,
+      );
+      const notifications = isListed && at === home ? inserted(stated, made) : stated;
       return { ...page, notifications, unread_count: unread_count ?? page.unread_count + more, last_event_id: eventId };
     }),
   );
