@@ -99,16 +99,7 @@ pub(crate) async fn resolve(
             return Ok(ResolvedAuthor { pseudonym_id: Some(row.id), author });
         }
         sqlx::query!(
-            "with given as (
-                 insert into pseudonyms (community_id, article_id, user_id, name) values ($1, $2, $3, $4)
-                 on conflict do nothing
-                 returning user_id, community_id, article_id, name
-             )
-             -- For the nodes, which must know who wrote what to know what they follow. No client gets it.
-             insert into outbox (community_id, type, payload)
-             select 0, 'pseudonym_given', json_build_object(
-                 'type', 'pseudonym_given', 'user_id', user_id, 'community_id', community_id, 'article_id', article_id, 'name', name)
-             from given",
+            "insert into pseudonyms (community_id, article_id, user_id, name) values ($1, $2, $3, $4) on conflict do nothing",
             community as _,
             article as _,
             user as _,

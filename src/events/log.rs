@@ -7,7 +7,7 @@ use super::history::{HistoryId, Position};
 use crate::{
     db::composite,
     events::Subject,
-    ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
+    ids::{CommunityId, EventId, UserId},
 };
 
 composite! {
@@ -125,17 +125,17 @@ pub(crate) async fn subjects(
     through: EventId,
 ) -> Result<Option<Vec<(EventId, Subject)>>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select o.event_id as "event_id?: EventId", o.type as "type?", o.article_id as "article: ArticleId", o.discussion_id as "discussion: DiscussionId",
+        r#"select o.event_id as "event_id?: EventId", o.type as "type?", o.article_id as "article", o.discussion_id as "discussion",
                   case when $1::bigint is null then exists (select from outbox_pruned_users where user_id = $2 and last_event_id > $3)
                        else exists (select from outbox_pruned where community_id = $1 and last_event_id > $3) end as "is_pruned!"
            from (select) one
            left join lateral (
-               (select event_id, type, (payload->>'article_id')::bigint as article_id, (payload->>'discussion_id')::bigint as discussion_id
+               (select event_id, type, payload->>'article_id' as article_id, payload->>'discussion_id' as discussion_id
                 from outbox
                 where community_id = $1 and user_id is null and event_id > $3 and event_id <= $4
                 order by event_id limit $5)
                union all
-               (select event_id, type, (payload->>'article_id')::bigint, (payload->>'discussion_id')::bigint
+               (select event_id, type, payload->>'article_id', payload->>'discussion_id'
                 from outbox
                 where $1::bigint is null and user_id = $2 and event_id > $3 and event_id <= $4
                 order by event_id limit $5)
@@ -152,8 +152,11 @@ pub(crate) async fn subjects(
     if rows.iter().any(|row| row.is_pruned) {
         return Ok(None);
     }
-    let subject =
-        |event_type: &str, article, discussion| Subject { event_type: event_type.parse().ok(), article, discussion };
+    let subject = |event_type: &str, article: Option<String>, discussion: Option<String>| Subject {
+        event_type: event_type.parse().ok(),
+        article: article.and_then(|id| id.parse().ok()),
+        discussion: discussion.and_then(|id| id.parse().ok()),
+    };
     let found =
         rows.into_iter().filter_map(|row| Some((row.event_id?, subject(&row.r#type?, row.article, row.discussion))));
     Ok(Some(found.collect()))

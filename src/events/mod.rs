@@ -153,7 +153,7 @@ pub struct WrittenComment {
 #[strum_discriminants(
     name(EventType),
     doc = "The `type` of an event.",
-    derive(EnumString, IntoStaticStr, Serialize, Deserialize, ToSchema),
+    derive(EnumString, IntoStaticStr, PartialOrd, Ord, Serialize, Deserialize, ToSchema),
     strum(serialize_all = "snake_case"),
     serde(rename_all = "snake_case")
 )]

@@ -66,7 +66,7 @@ pub enum NodeNews {
     Pseudonym(UserId, CommunityId, ArticleId, String),
 }
 
-/// What a row of no community says (migrations 0009, 0013, 0019 and 0022).
+/// What a row of no community says (migrations 0009, 0013, 0021 and 0032).
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {

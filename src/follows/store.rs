@@ -120,8 +120,9 @@ pub(super) async fn get(write: &mut Write, member: UserId, target: Target) -> Re
                 community as _,
                 article as _
             )
-            .fetch_one(write)
-            .await?;
+            .fetch_optional(write)
+            .await?
+            .ok_or(ErrorCode::ArticleNotFound)?;
             Ok((follow(community, article, None, row.said, row.is_implied, row.is_implied), row.now))
         }
         Target::Discussion(discussion) => {
@@ -138,8 +139,9 @@ pub(super) async fn get(write: &mut Write, member: UserId, target: Target) -> Re
                 member as _,
                 discussion as _
             )
-            .fetch_one(write)
-            .await?;
+            .fetch_optional(write)
+            .await?
+            .ok_or(ErrorCode::DiscussionNotFound)?;
             let follow =
                 follow(row.community_id, row.article_id, Some(discussion), row.said, row.is_implied, row.is_followed);
             Ok((follow, row.now))

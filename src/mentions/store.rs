@@ -179,7 +179,7 @@ impl ChangedMentions {
 }
 
 /// Withdraws the notifications of those whom the text of a comment, or of the discussion itself, mentions no more: as many as mentions
-/// are gone, where there are pseudonyms (migration 0020).
+/// are gone, where there are pseudonyms (migration 0023).
 pub(crate) async fn withdraw(
     write: &mut Write,
     discussion: DiscussionId,

@@ -1,5 +1,5 @@
 //! Notifications: each is one thing that concerns one user. They are written in the transaction of their cause ([`store`]), and a
-//! deleted text takes its notifications with it (migration 0020). The user's own tabs are told (`new_notification`,
+//! deleted text takes its notifications with it (migration 0023). The user's own tabs are told (`new_notification`,
 //! `notifications_read`, `notifications_withdrawn`), and nobody else.
 //!
 //! A notification has no text and no name of its own. The list reads both from the text that it is about, and shows nothing of a

@@ -27,7 +27,7 @@ const MAX_IDS_IN_EVENT: usize = 100;
 ///
 /// It leaves out who caused it, who is no member, whose account is not active, who has muted the discussion, and who has a notification
 /// of the text already. Where there are pseudonyms it writes a row of nobody for them, and all ids are in an order by chance, so that
-/// nothing tells who was left out (migration 0020). A recipient's row is held until the commit, so that an account that is deleted at
+/// nothing tells who was left out (migration 0023). A recipient's row is held until the commit, so that an account that is deleted at
 /// this moment is left out and is no error.
 macro_rules! query_notifying {
     ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {

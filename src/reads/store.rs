@@ -276,7 +276,7 @@ pub(super) async fn unread(
                  and ($3::bigint is null or m.community_id = $3) and ($4::bigint is null or d.article_id = $4)
                  and (unread.count > 0
                       or is_unread(d.author_id, d.created_at, d.deleted_at, m.user_id, m.created_at) and r.is_read is not true)
-                 -- As `is_followed` of migration 0019.
+                 -- As `is_followed` of migration 0021.
                  and (not $7 or case coalesce(f.level, af.level) when 'follow' then true when 'mute' then false
                      else d.author_id = m.user_id or m.role = 'admin'
                          or exists (select from comments where author_id = m.user_id and discussion_id = d.id)

@@ -1,6 +1,6 @@
 //! What register, heartbeat, poll and close do.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -149,9 +149,12 @@ pub(crate) async fn watch(
         load_from_registry(&state, &viewer, queue).await?;
     }
     let history = memberships::read(&state.db, viewer.user_id).await?;
+    let terms = state.hub.terms(queue, viewer.user_id, Instant::now()).ok_or(ErrorCode::QueueNotFound)?;
+    let terms = QueueTerms { watch: Arc::clone(&watch), ..terms };
+    // The record comes first: a heartbeat takes over what it says.
+    state.registry.save_watching(queue, &QueueRecord { user_id: viewer.user_id, terms }).await?;
     let terms = state.hub.watch(queue, viewer.user_id, watch, Instant::now()).ok_or(ErrorCode::QueueNotFound)?;
     let communities = communities(&state, &viewer, &history, &terms).await?;
-    state.registry.save_watching(queue, &QueueRecord { user_id: viewer.user_id, terms }).await;
     Ok(Json(QueueCommunities { communities }))
 }
 

@@ -61,12 +61,14 @@ impl Registry {
         })
     }
 
-    /// As [`Self::save`], and makes all nodes that have the queue watch what the record says.
-    pub(crate) async fn save_watching(&self, queue: QueueId, record: &QueueRecord) {
-        let Some(shared) = &self.0 else { return };
-        if let Err(error) = shared.save_watching(queue, record).await {
-            tracing::warn!(cause = %error, "Redis does not answer: only this node knows what a queue watches now");
-        }
+    /// Replaces the queue's record, if there is one, and makes all other nodes that have the queue watch what it says. `unavailable` where
+    /// Redis does not answer: then nothing has changed, or all of it.
+    pub(crate) async fn save_watching(&self, queue: QueueId, record: &QueueRecord) -> Result<()> {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        shared.save_watching(queue, record).await.map_err(|error| {
+            tracing::warn!(cause = %error, "Redis does not answer: cannot change what a queue watches");
+            ErrorCode::Unavailable.into()
+        })
     }
 
     /// The queue's record and how long it has left. `unavailable` where Redis does not answer: the queue may exist.

@@ -32,8 +32,11 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A poll that does not want to wait still gives the feed this moment.
 const FEED_MOMENT: Duration = Duration::from_millis(500);
 
-/// How often one poll looks whether its queue wants what is gone. Events go while it looks, but fewer each time.
-const MOST_TIMES_LOST: usize = 10;
+/// How often one poll reads its user's memberships.
+const MOST_READS: usize = 3;
+/// How many batches of events one poll reads to see whether its queue wants any that the hub has no more. The hub loses events
+/// meanwhile, but fewer each time.
+const MOST_BATCHES: usize = 10;
 
 /// What this node lacks to answer a poll.
 #[derive(Debug)]
@@ -59,11 +62,16 @@ pub(super) async fn slow_path(
     deadline: Instant,
     mut missing: Missing,
 ) -> Result<EncodedBody> {
-    let (mut is_loaded, mut is_read_again, mut times_lost) = (false, false, 0);
+    let (mut is_loaded, mut is_read_again, mut times_read, mut batches_left) = (false, false, 0, MOST_BATCHES);
     loop {
         let early_answer = match missing {
             Missing::Head => wait_for_head(state, request.cursor, deadline).await?,
-            Missing::Memberships => load_memberships(state, &viewer, request.cursor, deadline).await?,
+            // A burst of events came between the read and its use, each time. The client tries again.
+            Missing::Memberships if times_read == MOST_READS => Some(body::empty(request.cursor)),
+            Missing::Memberships => {
+                times_read += 1;
+                load_memberships(state, &viewer, request.cursor, deadline).await?
+            }
             Missing::Session if is_read_again => return Err(ErrorCode::Unavailable.into()),
             Missing::Session => {
                 viewer = state.auth.sessions.read_again(&viewer).await?;
@@ -76,11 +84,7 @@ pub(super) async fn slow_path(
                 is_loaded = true;
                 None
             }
-            Missing::Lost(events) if times_lost < MOST_TIMES_LOST => {
-                times_lost += 1;
-                check_lost(state, &viewer, request.queue, events).await?
-            }
-            Missing::Lost(_) => Some(catchup()),
+            Missing::Lost(events) => check_lost(state, &viewer, request.queue, events, &mut batches_left).await?,
         };
         if let Some(body) = early_answer {
             return Ok(EncodedBody::plain(body));
@@ -149,14 +153,16 @@ async fn read_history(state: &RealtimeState, viewer: &Viewer, terms: &QueueTerms
 }
 
 /// Looks in the database whether the queue wants any of the events that the hub has no more. Returns None where it wants none, and
-/// otherwise the answer, a catch-up. It is a catch-up too where the database has them no more, or where there are too many.
+/// otherwise the answer, a catch-up. It is a catch-up too where the database has them no more, and where there are more than
+/// `batches_left`.
 async fn check_lost(
     state: &RealtimeState,
     viewer: &Viewer,
     queue: QueueId,
     lost: Vec<LostEvents>,
+    batches_left: &mut usize,
 ) -> Result<Option<Bytes>> {
-    let wanted = timeout(DATABASE_TIMEOUT, wants_any(state, viewer, queue, &lost)).await;
+    let wanted = timeout(DATABASE_TIMEOUT, wants_any(state, viewer, queue, &lost, batches_left)).await;
     if wanted.unwrap_or(Ok(true))? {
         return Ok(Some(catchup()));
     }
@@ -164,17 +170,30 @@ async fn check_lost(
     Ok(None)
 }
 
-async fn wants_any(state: &RealtimeState, viewer: &Viewer, queue: QueueId, lost: &[LostEvents]) -> Result<bool> {
+async fn wants_any(
+    state: &RealtimeState,
+    viewer: &Viewer,
+    queue: QueueId,
+    lost: &[LostEvents],
+    batches_left: &mut usize,
+) -> Result<bool> {
     for LostEvents { community, mut after, through } in lost.iter().copied() {
         loop {
+            if *batches_left == 0 {
+                return Ok(true);
+            }
+            *batches_left -= 1;
             let found = log::subjects(&state.db, community, viewer.user_id, after, through).await?;
             let Some(found) = found else { return Ok(true) };
-            let Some((last, _)) = found.last() else { break };
-            after = *last;
+            let is_last = found.len() < log::BATCH as usize;
+            after = found.last().map_or(through, |(last, _)| *last);
             let community = community.unwrap_or(CommunityId::NONE);
             let events: Vec<_> = found.iter().map(|(event_id, subject)| (*event_id, community, *subject)).collect();
             if state.hub.wants_any(queue, &events) {
                 return Ok(true);
+            }
+            if is_last {
+                break;
             }
         }
     }

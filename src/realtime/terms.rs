@@ -14,6 +14,8 @@ use crate::{
 
 /// The most articles that a queue may name.
 const MAX_ARTICLES: usize = 100;
+/// The most types of events that a queue may name, repeated ones included.
+const MAX_TYPES: usize = 100;
 /// The most communities that a queue may watch.
 const MAX_WATCHED: usize = 100;
 
@@ -43,8 +45,9 @@ pub struct Only {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100)]
     pub article_ids: Option<Vec<ArticleId>>,
-    /// Only events of these types.
+    /// Only events of these types, 100 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
     pub types: Option<Vec<EventType>>,
 }
 
@@ -102,11 +105,17 @@ fn check_length(field: &str, length: usize, most: usize) -> Result<()> {
 }
 
 impl Only {
-    /// Sorts the articles, which are then searched for each event.
+    /// Sorts the lists, which are then searched for each event.
     fn validate(mut self) -> Result<Self> {
         if let Some(articles) = &mut self.article_ids {
             check_length("only.article_ids", articles.len(), MAX_ARTICLES)?;
             articles.sort_unstable();
+            articles.dedup();
+        }
+        if let Some(types) = &mut self.types {
+            check_length("only.types", types.len(), MAX_TYPES)?;
+            types.sort_unstable();
+            types.dedup();
         }
         Ok(self)
     }

@@ -338,6 +338,7 @@ async fn what_a_registration_may_not_ask_for() {
     let wrong = [
         (json!({ "only": { "types": ["no_such_type"] } }), 422),
         (json!({ "only": { "article_ids": many } }), 422),
+        (json!({ "only": { "types": vec!["new_comment"; 101] } }), 422),
         (json!({ "only": { "followers": true } }), 422),
         (json!({ "watch": many }), 422),
         (json!([]), 422),

@@ -77,7 +77,10 @@ impl Follows {
                 self.changes.pop_front();
             }
             if is_new {
-                self.said.insert(target, change.said());
+                match change.said() {
+                    FollowLevel::Default => self.said.remove(&target),
+                    level => self.said.insert(target, level),
+                };
             }
         }
         if let Some(change) = event.membership_change().filter(|_| is_new) {
@@ -106,7 +109,10 @@ impl Follows {
 
     /// What they had said when the order came to `event_id`.
     fn said(&self, target: FollowTarget, event_id: EventId) -> FollowLevel {
-        let later = self.changes.iter().find(|(changed, of, _)| *changed > event_id && *of == target);
+        // Most events are newer than all changes.
+        let is_known = self.changes.back().is_none_or(|(changed, _, _)| *changed <= event_id);
+        let mut changes = if is_known { Default::default() } else { self.changes.iter() };
+        let later = changes.find(|(changed, of, _)| *changed > event_id && *of == target);
         let said = later.map(|(_, _, before)| *before).or_else(|| self.said.get(&target).copied());
         said.unwrap_or_default()
     }

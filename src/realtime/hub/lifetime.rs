@@ -16,6 +16,11 @@ impl Hub {
         self.locked(|state| state.usable_queue(queue, user, now).is_some())
     }
 
+    /// The terms of the queue. None where this user has no such queue here.
+    pub fn terms(&self, queue: QueueId, user: UserId, now: Instant) -> Option<QueueTerms> {
+        self.locked(|state| Some(state.usable_queue(queue, user, now)?.terms().clone()))
+    }
+
     /// Restarts the queue's time to live and returns its terms. None where this user has no such queue here.
     pub fn heartbeat(&self, queue: QueueId, user: UserId, now: Instant) -> Option<QueueTerms> {
         self.locked(|state| {

@@ -12,7 +12,7 @@ pub(crate) const ANSWER_EVENTS: usize = 500;
 /// The bytes of events at which an answer ends. An answer with one event may be larger.
 pub(crate) const ANSWER_BYTES: usize = 1 << 20;
 /// The most events that one answer passes over because its queue does not want them.
-pub(crate) const ANSWER_SKIPS: usize = 5_000;
+pub(crate) const ANSWER_SKIPS: usize = 2_000;
 /// The most queues of one user.
 pub(crate) const USER_QUEUES: usize = 32;
 

@@ -118,9 +118,11 @@ impl Queue {
         }
     }
 
-    /// Notes that the queue wants none of these events. One note is kept of each log.
+    /// Notes that the queue wants none of these events. One note is kept of each log, as long as a reader needs it.
     pub(super) fn note_unwanted(&mut self, lost: Vec<LostEvents>) {
-        self.unwanted.retain(|older| lost.iter().all(|newer| newer.community != older.community));
+        let seen = lost.iter().map(|lost| lost.after).min().unwrap_or(EventId::START);
+        self.unwanted
+            .retain(|older| older.through > seen && lost.iter().all(|newer| newer.community != older.community));
         self.unwanted.extend(lost);
     }
 

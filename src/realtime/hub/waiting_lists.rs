@@ -153,7 +153,7 @@ impl WaitingLists {
                 continue;
             }
             if wake(entry.queue) {
-                self.enter(entry.queue);
+                self.stay(community, *entry);
             } else {
                 woken += 1;
             }
@@ -164,6 +164,17 @@ impl WaitingLists {
             entries.clear();
             entries.shrink_to(2 * woken);
             list.entries = entries;
+        }
+    }
+
+    /// Puts a queue that was in the list of a community, which is emptied, into it again.
+    fn stay(&mut self, community: CommunitySlot, entry: Entry) {
+        let listings = self.queues.get_mut(entry.queue.index()).and_then(|queue| queue.communities.as_mut());
+        let listing = listings.and_then(|listings| listings.iter_mut().find(|listing| listing.community == community));
+        if let Some(listing) = listing {
+            let list = &mut self.lists[community.index()];
+            listing.epoch = list.epoch;
+            list.entries.push(entry);
         }
     }
 

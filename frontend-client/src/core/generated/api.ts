@@ -1132,7 +1132,8 @@ export interface NotificationsWithdrawnEvent {
 export type OnlyArticleIds = number[] | null;
 
 /**
- * Only events of these types.
+ * Only events of these types, 100 at most.
+ * @maxItems 100
  */
 export type OnlyTypes = EventType[] | null;
 
@@ -1148,7 +1149,10 @@ export interface Only {
   article_ids?: OnlyArticleIds;
   /** Of the events of discussions, only those that one follows. */
   followed?: boolean;
-  /** Only events of these types. */
+  /**
+   * Only events of these types, 100 at most.
+   * @maxItems 100
+   */
   types?: OnlyTypes;
 }
 

@@ -1,18 +1,4 @@
--- Whom a text mentions by `@handle`: members by their names, and pseudonyms as pseudonyms. Each column is null where there is none, as in
--- most rows, and keeps the order of the text. An account that is deleted is not shown any more.
-
-alter table discussions
-    add column mentioned_users bigint[],
-    add column mentioned_pseudonyms bigint[];
-alter table comments
-    add column mentioned_users bigint[],
-    add column mentioned_pseudonyms bigint[];
--- Where a user is mentioned: for a rename.
-create index discussions_mentioned on discussions using gin (mentioned_users) where mentioned_users is not null;
-create index comments_mentioned on comments using gin (mentioned_users) where mentioned_users is not null;
-
--- Who has a handle, and the handles that begin like one.
-create index users_handle on users (lower(username) text_pattern_ops);
+-- What is shown of those whom a text mentions, and what happens to it at a rename and at a deletion.
 
 -- Whom a text mentions, in the form of authors. Under a pseudonym the name is the pseudonym.
 --

@@ -1,10 +1,5 @@
 -- What members want to hear of: what they said about an article in a community, or about a discussion. Who said nothing has no row.
 
--- Who submitted an article. Django writes it, as the other columns of the directory.
-alter table articles add column submitter_id bigint constraint articles_submitter references users on delete set null;
--- For the foreign key, and for what a user submitted.
-create index articles_submitter on articles (submitter_id) where submitter_id is not null;
-
 create table article_follows (
     user_id      bigint not null references users on delete cascade,
     community_id bigint not null references communities on delete cascade,
@@ -23,11 +18,6 @@ create table discussion_follows (
     primary key (user_id, discussion_id)
 );
 create index discussion_follows_discussion on discussion_follows (discussion_id);
-
--- In which discussions a user wrote.
-create index comments_author_discussion on comments (author_id, discussion_id);
--- It has all that this one was for.
-drop index comments_author;
 
 -- What a user said about a discussion: about the discussion itself or, failing that, about its article. Null for nothing.
 create function said_level(member bigint, discussion bigint, community bigint, article bigint) returns text
@@ -90,4 +80,25 @@ do $$
 begin
     execute format('alter function article_submitted() security definer set search_path = pg_catalog, %I, pg_temp', current_schema());
     revoke execute on function article_submitted() from public;
+end $$;
+
+-- It tells the nodes too by which pseudonym a user writes from now on. They find out by it who wrote a text. A trigger, because programs
+-- of the last release give pseudonyms beside this schema. The transaction that gives one writes a text, and wakes the relay.
+create function pseudonym_given() returns trigger
+language plpgsql as $$
+begin
+    insert into outbox (community_id, type, payload)
+    values (0, 'pseudonym_given', json_build_object(
+        'type', 'pseudonym_given',
+        'user_id', new.user_id,
+        'community_id', new.community_id,
+        'article_id', new.article_id,
+        'name', new.name));
+    return null;
+end $$;
+create trigger pseudonyms_given after insert on pseudonyms for each row execute function pseudonym_given();
+do $$
+begin
+    execute format('alter function pseudonym_given() security definer set search_path = pg_catalog, %I, pg_temp', current_schema());
+    revoke execute on function pseudonym_given() from public;
 end $$;

@@ -21,7 +21,6 @@ create table notifications (
     -- When the job that sends mail took it; null until then.
     emailed_at    timestamptz,
     created_at    timestamptz not null default clock_timestamp(),
-    constraint notifications_comment foreign key (discussion_id, comment_id) references comments (discussion_id, id) on delete cascade,
     constraint notifications_reason check (reason is null or kind = 'moderation')
 );
 -- One text is one notification for a person, and its removal may be another one. It is the index for the withdrawal and for the foreign

@@ -61,6 +61,3 @@ begin
     execute format('alter function community_changed() security definer set search_path = pg_catalog, %I, pg_temp', current_schema());
     revoke execute on function community_changed() from public;
 end $$;
-
--- A node that starts finds the changes of kind here. They are few, and are not pruned.
-create index outbox_community_changed on outbox (community_id, event_id) where type = 'community_changed';
