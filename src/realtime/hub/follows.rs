@@ -42,9 +42,9 @@ pub(super) struct Follows {
 }
 
 impl Follows {
-    /// What was read from the database, and the user's own events that are kept.
-    pub(super) fn new<'a>(read: &FollowHistory, own_events: impl Iterator<Item = &'a OwnEvent>) -> Self {
-        let mut follows = Self {
+    /// What was read from the database. It may be much, so the hub's lock must not be held.
+    pub(super) fn read(read: &FollowHistory) -> Self {
+        Self {
             through: read.head,
             said: read
                 .said
@@ -57,9 +57,12 @@ impl Follows {
             submitted: read.submitted.iter().copied().collect(),
             administered: read.administered.iter().copied().collect(),
             pseudonyms: read.pseudonyms.clone(),
-        };
-        own_events.for_each(|event| follows.apply(event));
-        follows
+        }
+    }
+
+    /// The event after which what was read holds.
+    pub(super) fn through(&self) -> EventId {
+        self.through
     }
 
     pub(super) fn pseudonyms(&self) -> &[PseudonymKey] {

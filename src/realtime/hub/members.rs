@@ -14,7 +14,7 @@ use super::{
 use crate::{
     events::NodeNews,
     ids::{EventId, UserId},
-    realtime::{follows::FollowHistory, memberships::MembershipHistory},
+    realtime::memberships::MembershipHistory,
 };
 
 /// A user and their queues.
@@ -147,10 +147,19 @@ impl Members {
     }
 
     /// Takes what the user follows, unless it is known already. `news` came after it was read.
-    pub(super) fn set_follows<'a>(&mut self, user: UserId, read: &FollowHistory, news: impl Iterator<Item = &'a News>) {
+    pub(super) fn set_follows<'a>(
+        &mut self,
+        user: UserId,
+        follows: &mut Option<Follows>,
+        news: impl Iterator<Item = &'a News>,
+    ) {
         let Some(member) = self.members.get_mut(&user).filter(|member| member.follows.is_none()) else { return };
-        let own_events = member.timeline().into_iter().flat_map(MembershipTimeline::all_own_events);
-        let follows = Follows::new(read, own_events);
+        let Some(mut follows) = follows.take() else { return };
+        member
+            .timeline()
+            .into_iter()
+            .flat_map(MembershipTimeline::all_own_events)
+            .for_each(|event| follows.apply(event));
         self.pseudonyms.extend(follows.pseudonyms().iter().map(|key| (key.clone(), user)));
         member.follows = Some(Box::new(follows));
         news.for_each(|news| self.learn(news));

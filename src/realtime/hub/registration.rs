@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Hub, queues::Queue};
+use super::{Hub, follows::Follows, queues::Queue};
 use crate::{
     ids::{QueueId, UserId},
     realtime::{memberships::MembershipHistory, terms::QueueTerms},
@@ -30,7 +30,8 @@ impl Hub {
 impl RegistrationGuard {
     /// Takes the user's memberships and makes no queue.
     pub fn update_memberships(self, history: &MembershipHistory) {
-        self.hub.locked(|state| state.update_memberships(self.user, history));
+        let mut follows = history.follows.as_ref().map(Follows::read);
+        self.hub.locked(|state| state.update_memberships(self.user, history, &mut follows));
     }
 
     /// Makes the queue, which lives for `ttl` without a heartbeat. A user with too many queues loses the one that was idle
@@ -44,7 +45,8 @@ impl RegistrationGuard {
         now: Instant,
     ) -> Option<QueueId> {
         let queue = Queue::new(queue, self.user, terms.into(), now + ttl);
-        let (replaced, removed) = self.hub.locked(|state| state.create_queue(queue, history))?;
+        let mut follows = history.follows.as_ref().map(Follows::read);
+        let (replaced, removed) = self.hub.locked(|state| state.create_queue(queue, history, &mut follows))?;
         if let Some(removed) = removed {
             removed.answer();
         }

@@ -13,7 +13,7 @@ use super::{
     community_log::CommunityLog,
     ended_sessions::EndedSessions,
     event_logs::EventLogs,
-    follows::{News, RecentNews},
+    follows::{Follows, News, RecentNews},
     limits::{Limits, Start, Stats, USER_QUEUES},
     lost::LostEvents,
     members::{Member, Members},
@@ -242,7 +242,12 @@ impl HubState {
     }
 
     /// Takes what was read from the database of a user's memberships and follows, if it is of the same history.
-    pub(super) fn update_memberships(&mut self, user: UserId, history: &MembershipHistory) {
+    pub(super) fn update_memberships(
+        &mut self,
+        user: UserId,
+        history: &MembershipHistory,
+        follows: &mut Option<Follows>,
+    ) {
         if history.id != self.history {
             return;
         }
@@ -252,10 +257,10 @@ impl HubState {
             self.renew_lists(&slots);
         }
         // Where the news since then are gone, the next poll reads it anew.
-        if let Some(read) = &history.follows
-            && let Some(news) = self.news.after(read.head)
+        if let Some(read) = follows.as_ref().map(Follows::through)
+            && let Some(news) = self.news.after(read)
         {
-            self.members.set_follows(user, read, news);
+            self.members.set_follows(user, follows, news);
         }
     }
 
@@ -270,8 +275,9 @@ impl HubState {
         &mut self,
         queue: Queue,
         history: &MembershipHistory,
+        follows: &mut Option<Follows>,
     ) -> Option<(QueueId, Option<RemovedQueue>)> {
-        self.update_memberships(queue.user(), history);
+        self.update_memberships(queue.user(), history, follows);
         let member = self.members.get_mut(queue.user())?;
         // Where the account has ended since, there will be no such queue, and its first poll says why.
         let has_ended = history.id == self.history && member.has_ended_after(history.head);
