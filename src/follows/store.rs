@@ -194,13 +194,28 @@ pub(super) async fn list(
                select community_id, role from memberships
                where user_id = $1 and ($2::bigint[] is null or community_id = any($2)) and ($3::bigint is null or community_id = $3)
            ), articles_of_member as (
-               select community_id, article_id from article_follows where user_id = $1
+               -- Each part has what the page may need of it: an admin's community may have very many articles.
+               (select f.community_id, f.article_id
+                from article_follows f join member using (community_id)
+                where f.user_id = $1 and ($4::bigint is null or f.article_id = $4)
+                  and (f.community_id, f.article_id) >= ($5::bigint, $6::bigint)
+                order by f.community_id, f.article_id limit $8::bigint + 2)
                union
-               select ca.community_id, ca.article_id
-               from articles a join community_articles ca on ca.article_id = a.id where a.submitter_id = $1
+               (select ca.community_id, ca.article_id
+                from articles a join community_articles ca on ca.article_id = a.id join member using (community_id)
+                where a.submitter_id = $1 and ($4::bigint is null or ca.article_id = $4)
+                  and (ca.community_id, ca.article_id) >= ($5, $6)
+                order by ca.community_id, ca.article_id limit $8 + 2)
                union
-               select ca.community_id, ca.article_id
-               from member join community_articles ca on ca.community_id = member.community_id where member.role = 'admin'
+               select member.community_id, ca.article_id
+               from member
+               cross join lateral (
+                   select article_id from community_articles
+                   where community_id = member.community_id and ($4::bigint is null or article_id = $4)
+                     and (community_id, article_id) >= ($5, $6)
+                   order by community_id, article_id limit $8 + 2
+               ) ca
+               where member.role = 'admin'
            ), discussions_of_member as (
                select discussion_id as id from discussion_follows where user_id = $1
                union

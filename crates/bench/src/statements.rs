@@ -12,7 +12,7 @@ pub(crate) const READER: u32 = 1_500_000_000;
 pub(crate) struct Scripts {
     /// The list of discussions, with the statement of its handler.
     pub(crate) list: String,
-    /// Everything that is unread for [`READER`], with the statement of its handler.
+    /// Everything that is unread for [`READER`] of what they follow, with the statement of its handler.
     pub(crate) unread: String,
     /// A new comment, with the two statements of its handler.
     pub(crate) comment: String,
@@ -34,7 +34,7 @@ impl Scripts {
         let queries = queries(root)?;
 
         let list = queries.statement("with placements as (", &["2", "2", ":user", "null", "null", "20", "1048576"])?;
-        let unread = ["null", "null", "null", "null", "20"];
+        let unread = ["null", "null", "null", "null", "20", "true"];
         let unread = queries.statement("with unread as materialized", &[&[":user"][..], &unread].concat())?;
         // This statement reserves the comment's id, and the second one uses it.
         let access = "nextval(pg_get_serial_sequence('comments', 'id'))";
@@ -56,6 +56,11 @@ impl Scripts {
             "2",
             "'new_comment'",
             &quoted_payload,
+            "2",
+            "null",
+            "null",
+            "null",
+            "'{}'",
         ];
         let insert = queries.statement("insert into comments (", &insert)?;
         let five = format!(
