@@ -217,6 +217,7 @@ async fn anyone_signed_in_writes_in_an_open_community() {
     let elsewhere = app.community("private").await;
     let grace = app.client(app.user("grace").await);
     let others = author.discussion(article, community, "Sample size").await;
+    app.settled().await;
     let mut queue = author.register().await;
 
     let discussion = grace.discussion(article, community, "Power").await;
