@@ -28,7 +28,7 @@ pub use self::{
     notification::{NewNotification, NotificationKind, NotificationsRead, NotificationsWithdrawn},
     read_state::{ReadState, ReadStateChange},
     redaction::Content,
-    sequenced::{Audience, NodeNews, SequencedEvent},
+    sequenced::{Audience, NodeMessage, SequencedEvent},
     subject::{Subject, Writer},
     vote_value::VoteValue,
 };

@@ -50,7 +50,7 @@ pub enum Audience {
         ended: Vec<SessionTag>,
     },
     /// No client. It tells the nodes what a user follows by.
-    Nodes(NodeNews),
+    Nodes(NodeMessage),
     /// No client. It tells the nodes of which kind a new community is, or that one is gone.
     CommunityKind(CommunityId, KindChange),
     /// Nobody. It only has a number in the order.
@@ -59,7 +59,7 @@ pub enum Audience {
 
 /// What nodes must know of a user, to know what they follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeNews {
+pub enum NodeMessage {
     /// They submitted an article.
     Submitted(UserId, ArticleId),
     /// They write on an article of a community by this pseudonym from now on.
@@ -85,10 +85,10 @@ impl OutboxRow {
                 Ok(ForNodes::AccountChanged { user_id }) => Audience::Account(user_id),
                 Ok(ForNodes::SessionsEnded { user_id, sessions }) => Audience::Sessions { user_id, ended: sessions },
                 Ok(ForNodes::ArticleSubmitted { user_id, article_id }) => {
-                    Audience::Nodes(NodeNews::Submitted(user_id, article_id))
+                    Audience::Nodes(NodeMessage::Submitted(user_id, article_id))
                 }
                 Ok(ForNodes::PseudonymGiven { user_id, community_id, article_id, name }) => {
-                    Audience::Nodes(NodeNews::Pseudonym(user_id, community_id, article_id, name))
+                    Audience::Nodes(NodeMessage::Pseudonym(user_id, community_id, article_id, name))
                 }
                 Ok(ForNodes::CommunityKind { community_id, kind }) => {
                     Audience::CommunityKind(community_id, KindChange::to(kind.as_deref()))

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::own_log::{OWN_EVENTS, OwnEvent};
 use crate::{
     directory::Role,
-    events::{FollowLevel, NodeNews, SequencedEvent, Writer},
+    events::{FollowLevel, NodeMessage, SequencedEvent, Writer},
     ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
     realtime::follows::FollowHistory,
 };
@@ -96,15 +96,15 @@ impl Follows {
     }
 
     /// Takes what all nodes are told of the user.
-    pub(super) fn learn(&mut self, news: &News) {
-        match news {
-            News::Wrote(_, discussion) => {
+    pub(super) fn learn(&mut self, fact: &FollowFact) {
+        match fact {
+            FollowFact::Wrote(_, discussion) => {
                 self.written.insert(*discussion);
             }
-            News::Told(NodeNews::Submitted(_, article)) => {
+            FollowFact::Told(NodeMessage::Submitted(_, article)) => {
                 self.submitted.insert(*article);
             }
-            News::Told(NodeNews::Pseudonym(_, community, article, name)) => {
+            FollowFact::Told(NodeMessage::Pseudonym(_, community, article, name)) => {
                 self.pseudonyms.push((*community, *article, name.clone()));
             }
         }
@@ -154,59 +154,59 @@ fn target(community: CommunityId, article: ArticleId, discussion: Option<Discuss
 
 /// What an event tells nodes about what somebody follows.
 #[derive(Clone, Debug)]
-pub(super) enum News {
+pub(super) enum FollowFact {
     Wrote(Writer, DiscussionId),
-    Told(NodeNews),
+    Told(NodeMessage),
 }
 
-impl News {
+impl FollowFact {
     pub(super) fn of(event: &SequencedEvent) -> Option<Self> {
-        if let crate::events::Audience::Nodes(news) = &event.audience {
-            return Some(Self::Told(news.clone()));
+        if let crate::events::Audience::Nodes(message) = &event.audience {
+            return Some(Self::Told(message.clone()));
         }
         Some(Self::Wrote(event.writer.clone()?, event.subject.discussion?))
     }
 }
 
-/// How many news are kept.
-const RECENT_NEWS: usize = 1_024;
+/// How many facts are kept.
+const RECENT_FACTS: usize = 1_024;
 
-/// The newest news. What a user follows is read from the database while events go on, and these close the gap.
+/// The newest facts. What a user follows is read from the database while events go on, and these close the gap.
 #[derive(Debug, Default)]
-pub(super) struct RecentNews {
-    news: VecDeque<(EventId, News)>,
-    /// The newest event whose news are gone.
+pub(super) struct RecentFacts {
+    facts: VecDeque<(EventId, FollowFact)>,
+    /// The newest event whose fact is gone.
     gone_through: EventId,
 }
 
-impl RecentNews {
+impl RecentFacts {
     /// None yet, after `head`.
     pub(super) fn starting_at(head: EventId) -> Self {
         Self { gone_through: head, ..Self::default() }
     }
 
-    pub(super) fn add(&mut self, event_id: EventId, news: News) {
-        self.news.push_back((event_id, news));
-        if self.news.len() > RECENT_NEWS
-            && let Some((event_id, _)) = self.news.pop_front()
+    pub(super) fn add(&mut self, event_id: EventId, fact: FollowFact) {
+        self.facts.push_back((event_id, fact));
+        if self.facts.len() > RECENT_FACTS
+            && let Some((event_id, _)) = self.facts.pop_front()
         {
             self.gone_through = event_id;
         }
     }
 
-    /// The news after `event_id`. None where some are gone.
-    pub(super) fn after(&self, event_id: EventId) -> Option<impl Iterator<Item = &News>> {
-        let start = self.news.partition_point(|(at, _)| *at <= event_id);
-        (event_id >= self.gone_through).then(|| self.news.range(start..).map(|(_, news)| news))
+    /// The facts after `event_id`. None where some are gone.
+    pub(super) fn after(&self, event_id: EventId) -> Option<impl Iterator<Item = &FollowFact>> {
+        let start = self.facts.partition_point(|(at, _)| *at <= event_id);
+        (event_id >= self.gone_through).then(|| self.facts.range(start..).map(|(_, fact)| fact))
     }
 }
 
-/// Whose news these are, as far as the news themselves say.
-impl News {
+/// Whom this fact is about, as far as it says so itself.
+impl FollowFact {
     pub(super) fn user(&self) -> Result<UserId, PseudonymKey> {
         match self {
             Self::Wrote(Writer::User(user), _)
-            | Self::Told(NodeNews::Submitted(user, _) | NodeNews::Pseudonym(user, ..)) => Ok(*user),
+            | Self::Told(NodeMessage::Submitted(user, _) | NodeMessage::Pseudonym(user, ..)) => Ok(*user),
             Self::Wrote(Writer::Pseudonym(community, article, name), _) => Err((*community, *article, name.clone())),
         }
     }

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::{
-    follows::{Follows, News, PseudonymKey},
+    follows::{FollowFact, Follows, PseudonymKey},
     own_log::OwnEvent,
     queues::QueueSlot,
     timeline::MembershipTimeline,
     visibilities::Visibilities,
 };
 use crate::{
-    events::NodeNews,
+    events::NodeMessage,
     ids::{EventId, UserId},
     realtime::memberships::MembershipHistory,
 };
@@ -146,12 +146,12 @@ impl Members {
         self.members.get_mut(&user).map(|member| &mut **member)
     }
 
-    /// Takes what the user follows, unless it is known already. `news` came after it was read.
+    /// Takes what the user follows, unless it is known already. `facts` came after it was read.
     pub(super) fn set_follows<'a>(
         &mut self,
         user: UserId,
         follows: &mut Option<Follows>,
-        news: impl Iterator<Item = &'a News>,
+        facts: impl Iterator<Item = &'a FollowFact>,
     ) {
         let Some(member) = self.members.get_mut(&user).filter(|member| member.follows.is_none()) else { return };
         let Some(mut follows) = follows.take() else { return };
@@ -162,16 +162,16 @@ impl Members {
             .for_each(|event| follows.apply(event));
         self.pseudonyms.extend(follows.pseudonyms().iter().map(|key| (key.clone(), user)));
         member.follows = Some(Box::new(follows));
-        news.for_each(|news| self.learn(news));
+        facts.for_each(|fact| self.learn(fact));
     }
 
     /// Takes what an event tells about what somebody follows.
-    pub(super) fn learn(&mut self, news: &News) {
-        let user = news.user().or_else(|pseudonym| self.pseudonyms.get(&pseudonym).copied().ok_or(pseudonym));
+    pub(super) fn learn(&mut self, fact: &FollowFact) {
+        let user = fact.user().or_else(|pseudonym| self.pseudonyms.get(&pseudonym).copied().ok_or(pseudonym));
         let Ok(user) = user else { return };
         let Some(follows) = self.members.get_mut(&user).and_then(|member| member.follows.as_mut()) else { return };
-        follows.learn(news);
-        if let News::Told(NodeNews::Pseudonym(_, community, article, name)) = news {
+        follows.learn(fact);
+        if let FollowFact::Told(NodeMessage::Pseudonym(_, community, article, name)) = fact {
             self.pseudonyms.insert((*community, *article, name.clone()), user);
         }
     }

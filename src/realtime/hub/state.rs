@@ -13,7 +13,7 @@ use super::{
     community_log::CommunityLog,
     ended_sessions::EndedSessions,
     event_logs::EventLogs,
-    follows::{Follows, News, RecentNews},
+    follows::{FollowFact, Follows, RecentFacts},
     limits::{Limits, Start, Stats, USER_QUEUES},
     lost::LostEvents,
     members::{Member, Members},
@@ -49,7 +49,7 @@ pub(super) struct HubState {
     visibilities: Visibilities,
     watchers: Watchers,
     /// What concerns what users follow.
-    news: RecentNews,
+    facts: RecentFacts,
     ended_sessions: EndedSessions,
     /// How many polls were parked so far. Each gets its number.
     parked_polls: u64,
@@ -96,7 +96,7 @@ impl HubState {
         self.visibilities = Visibilities::starting_at(&start.kinds);
         self.members.forget_history();
         self.ended_sessions = EndedSessions::starting_at(self.logs.head());
-        self.news = RecentNews::starting_at(self.logs.head());
+        self.facts = RecentFacts::starting_at(self.logs.head());
         self.lists.clear();
         self.queues.iter_mut().filter_map(Queue::unpark).map(ParkedEntry::into_sender).collect()
     }
@@ -108,9 +108,9 @@ impl HubState {
         }
         let mut appended = Appended::default();
         // First of all: who writes in a discussion follows it from this event on.
-        if let Some(news) = News::of(event) {
-            self.members.learn(&news);
-            self.news.add(event.event_id, news);
+        if let Some(fact) = FollowFact::of(event) {
+            self.members.learn(&fact);
+            self.facts.add(event.event_id, fact);
         }
         match event.audience {
             Audience::Community => {
@@ -256,11 +256,11 @@ impl HubState {
             let slots = member.queues().to_vec();
             self.renew_lists(&slots);
         }
-        // Where the news since then are gone, the next poll reads it anew.
+        // Where the facts since then are gone, the next poll reads it anew.
         if let Some(read) = follows.as_ref().map(Follows::through)
-            && let Some(news) = self.news.after(read)
+            && let Some(facts) = self.facts.after(read)
         {
-            self.members.set_follows(user, follows, news);
+            self.members.set_follows(user, follows, facts);
         }
     }
 
