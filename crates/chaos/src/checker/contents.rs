@@ -1,6 +1,6 @@
 //! The discussions and comments that a client shows, folded from lists and events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -25,6 +25,8 @@ pub(crate) struct Discussion {
     pub community: i64,
     pub topic: Option<String>,
     pub text: Option<String>,
+    /// The users whom the text mentions.
+    pub mentions: BTreeSet<i64>,
     pub is_resolved: bool,
     pub comment_count: i64,
     pub votes: Votes,
@@ -35,6 +37,8 @@ pub(crate) struct Discussion {
 pub(crate) struct Comment {
     pub discussion: i64,
     pub text: Option<String>,
+    /// The users whom the text mentions.
+    pub mentions: BTreeSet<i64>,
     pub votes: Votes,
 }
 
@@ -63,6 +67,11 @@ pub(crate) struct Ballot {
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
+}
+
+/// The ids of the users whom an event or an entry of a list mentions.
+fn mentions(value: &Value) -> BTreeSet<i64> {
+    value["mentions"].as_array().into_iter().flatten().filter_map(|author| author["id"].as_i64()).collect()
 }
 
 impl Contents {
@@ -142,6 +151,7 @@ impl Contents {
             "deleted_discussion" => {
                 let discussion = self.discussions.entry(id).or_default();
                 (discussion.topic, discussion.text) = (None, None);
+                discussion.mentions.clear();
             }
             "new_comment" | "deleted_comment" => {
                 if let Some(discussion) = self.discussions.get_mut(&id) {
@@ -164,7 +174,9 @@ impl Contents {
         let text = match event["type"].as_str().unwrap_or_default() {
             "new_comment" | "updated_comment" => text(&event["text"]),
             "deleted_comment" => {
-                self.comments.entry(id).or_insert(Comment { discussion, ..Comment::default() }).text = None;
+                let comment = self.comments.entry(id).or_insert(Comment { discussion, ..Comment::default() });
+                comment.text = None;
+                comment.mentions.clear();
                 return;
             }
             "votes_changed" => {
@@ -174,7 +186,8 @@ impl Contents {
             }
             _ => return,
         };
-        self.comments.insert(id, Comment { discussion, text, votes: Votes::from_json(event) });
+        let (mentions, votes) = (mentions(event), Votes::from_json(event));
+        self.comments.insert(id, Comment { discussion, text, mentions, votes });
     }
 
     /// The first difference, in words.
@@ -201,6 +214,7 @@ impl Discussion {
             community: value["community_id"].as_i64().unwrap_or_default(),
             topic: text(&value["topic"]),
             text: text(&value["text"]),
+            mentions: mentions(value),
             is_resolved: value["is_resolved"] == true,
             comment_count: value["comment_count"].as_i64().unwrap_or(-1),
             votes: Votes::from_json(value),
@@ -244,7 +258,8 @@ impl Page {
             let id = tree["id"].as_i64().unwrap_or_default();
             // An earlier page has what this one repeats.
             if tree["is_repeated"] != true {
-                let comment = Comment { discussion, text: text(&tree["text"]), votes: Votes::from_json(tree) };
+                let (text, mentions, votes) = (text(&tree["text"]), mentions(tree), Votes::from_json(tree));
+                let comment = Comment { discussion, text, mentions, votes };
                 self.contents.comments.insert(id, comment);
             }
             trees.extend(tree["replies"].as_array().into_iter().flatten());

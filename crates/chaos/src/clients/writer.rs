@@ -8,7 +8,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::{Client, Outcome, PATIENCE, Thing, directory::join};
+use super::{
+    Client, Outcome, PATIENCE, Thing,
+    directory::{RESIDENTS, join, resident},
+};
 use crate::checker::Write;
 
 impl Client {
@@ -28,7 +31,10 @@ impl Client {
                 discussions.clear();
                 comments.clear();
             }
-            let text = format!("{} of {}", number, self.name);
+            let mut text = format!("{} of {}", number, self.name);
+            if self.random.random_bool(0.2) {
+                text += &format!(" @{}", resident(self.random.random_range(0..RESIDENTS)));
+            }
             let placement = places[self.random.random_range(0..places.len())];
             match self.random.random_range(0..100) {
                 _ if discussions.is_empty() => discussions.extend(self.discuss(placement, text).await),
@@ -208,6 +214,21 @@ impl Client {
     pub(super) fn wrote(&self, mark: String, thing: Option<String>, is_acknowledged: bool) {
         let acknowledged = is_acknowledged.then(Utc::now);
         self.shared.seen().writes.push(Write { mark, thing, acknowledged });
+    }
+
+    /// Changes the kind of a community by plain SQL, as Django does. The outbox shows the result.
+    pub(super) async fn turn(mut self, community: i64) {
+        loop {
+            let pause = Duration::from_millis(self.random.random_range(1_000..5_000));
+            if timeout(pause, self.shared.quiet.cancelled()).await.is_ok() {
+                return;
+            }
+            let kind = ["public", "private", "open", "hidden"][self.random.random_range(0..4)];
+            let turn = sqlx::query("update communities set kind = $1 where id = $2").bind(kind).bind(community);
+            if turn.execute(&self.shared.pool).await.is_err() {
+                self.back_off().await;
+            }
+        }
     }
 
     /// Joins, leaves and changes roles by plain SQL, as Django does. The outbox shows the result.
