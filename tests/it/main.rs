@@ -44,6 +44,7 @@ mod plans;
 mod poll_heads;
 mod poll_rules;
 mod postgres;
+mod proxies;
 mod readme;
 mod reads;
 mod redaction;
