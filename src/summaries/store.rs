@@ -106,7 +106,9 @@ pub(super) async fn revisions(
     let found = query_revision!(
         r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
                   ca.article_id is not null as "is_placed!",
-                  exists (select from summaries s where s.community_id = c.id and s.article_id = ca.article_id and s.text is not null) as "is_there!",
+                  case when may_read(c.kind, m.role, $3, v.is_active) then exists (
+                      select from summaries s
+                      where s.community_id = c.id and s.article_id = ca.article_id and s.author_id is not null) end as "is_there",
                   case when may_read(c.kind, m.role, $3, v.is_active) then array(select "#,
         r#" from (
                            -- The size of a text is known without reading it.
@@ -152,7 +154,7 @@ pub(super) async fn revisions(
         viewer_is_active: found.viewer_is_active,
     };
     access.may_read_placement(viewer, found.is_placed)?;
-    let rows = found.revisions.filter(|_| found.is_there).ok_or(ErrorCode::SummaryNotFound)?;
+    let rows = found.revisions.filter(|_| found.is_there == Some(true)).ok_or(ErrorCode::SummaryNotFound)?;
     let mut revisions: Vec<SummaryRevision> = rows.into_iter().map(SummaryRevision::from).collect();
     let fitting = page::fitting(revisions.iter(), limit as usize, PAGE_BYTES, |one| [one.text.as_str()]);
     let has_more = revisions.len() > fitting;
