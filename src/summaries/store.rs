@@ -181,20 +181,27 @@ pub(super) async fn lock_or_begin(
 }
 
 /// Locks the summary until the commit and reads it. None if there is no text.
+///
+/// Two statements, because a statement that waits for a row reads the others as they were before: the author of a text that was written
+/// meanwhile would be missing.
 async fn lock(write: &mut Write, article: ArticleId, community: CommunityId) -> Result<Option<Summary>> {
-    let found = query_summary!(
-        "select case when s.text is not null then ",
-        r#" end as "summary: SummaryRow"
-           from summaries s
-           left join users u on u.id = s.author_id
-           where s.community_id = $1 and s.article_id = $2
-           for update of s"#,
+    let locked = sqlx::query!(
+        "select from summaries where community_id = $1 and article_id = $2 for no key update",
         community as _,
         article as _
-    )
-    .fetch_optional(write)
-    .await?;
-    Ok(found.and_then(|found| found.summary).map(Summary::from))
+    );
+    if locked.fetch_optional(&mut *write).await?.is_none() {
+        return Ok(None);
+    }
+    let found = query_summary!(
+        "select ",
+        r#" as "summary!: SummaryRow"
+           from summaries s join users u on u.id = s.author_id
+           where s.community_id = $1 and s.article_id = $2"#,
+        community as _,
+        article as _
+    );
+    Ok(found.fetch_optional(write).await?.map(|found| found.summary.into()))
 }
 
 /// Writes a text in place of that of a summary that [`lock_or_begin`] has locked. The text before becomes a revision.
