@@ -656,6 +656,7 @@ async fn no_answer_reveals_the_user_behind_a_pseudonym() {
     others[0].delete(&summary).await.expect(204);
     pseudonymous(&app, article, community, true).await;
     ada.put(&summary, json!({ "text": "Once more" })).await.expect(200);
+    pseudonymous(&app, article, community, false).await;
 
     ada.delete(&comment_path).await.expect(204);
     ada.delete(&path).await.expect(204);
