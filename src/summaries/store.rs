@@ -119,11 +119,12 @@ pub(super) async fn revisions(
                                select s.revision, s.text, s.author_id, s.pseudonym_id, s.updated_at as created_at
                                from summaries s
                                where s.community_id = c.id and s.article_id = ca.article_id and s.text is not null
-                                 and ($5::bigint is null or s.revision < $5)
+                                 and s.revision < coalesce($5::bigint, 9223372036854775807)
                                union all
                                (select e.revision, e.text, e.author_id, e.pseudonym_id, e.created_at
                                 from summary_revisions e
-                                where e.community_id = c.id and e.article_id = ca.article_id and ($5::bigint is null or e.revision < $5)
+                                where e.community_id = c.id and e.article_id = ca.article_id
+                                  and e.revision < coalesce($5::bigint, 9223372036854775807)
                                 order by e.revision desc limit $6::bigint + 1)
                                order by revision desc limit $6::bigint + 1
                            ) all_texts
