@@ -16,7 +16,7 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// Creates four communities with an article each, and three kinds of users. Residents are permanently in two communities and
-    /// write there. Wanderers are permanently in one and sometimes in the others. The nomad is sometimes in one, and otherwise in
+    /// write there, and administer the first of the two. Wanderers are permanently in one and sometimes in the others. The nomad is sometimes in one, and otherwise in
     /// none.
     pub(crate) async fn create(pool: &PgPool) -> Result<Self> {
         let mut communities = Vec::new();
@@ -33,8 +33,8 @@ impl Directory {
         for index in 0..6 {
             let home = vec![communities[index % 4], communities[(index + 1 + index / 4) % 4]];
             let user = user(pool, &format!("resident {index}")).await?;
-            for (community, _) in &home {
-                join(pool, user, *community, "member").await?;
+            for ((community, _), role) in home.iter().zip(["admin", "member"]) {
+                join(pool, user, *community, role).await?;
             }
             directory.residents.push((user, home));
         }
