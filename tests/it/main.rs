@@ -60,6 +60,7 @@ mod signals;
 mod slow_readers;
 mod strangers;
 mod stream_bounds;
+mod summaries;
 mod tokens;
 mod votes;
 mod watching;

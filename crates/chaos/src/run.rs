@@ -219,5 +219,12 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
         let key = (user, community, row.try_get("article_id")?, row.try_get("discussion_id")?);
         tables.follows.insert(key, row.try_get("level")?);
     }
+    for row in sqlx::query("select community_id, article_id, revision, text from summaries")
+        .fetch_all(&mut *connection)
+        .await?
+    {
+        let key = (row.try_get("community_id")?, row.try_get("article_id")?);
+        tables.summaries.insert(key, (row.try_get("revision")?, row.try_get("text")?));
+    }
     Ok(Truth { order, failovers, tables })
 }

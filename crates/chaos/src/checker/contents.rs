@@ -17,6 +17,8 @@ pub(crate) struct Contents {
     pub notifications: BTreeMap<i64, (i64, bool)>,
     /// What users said of articles and discussions, by user, community, article and discussion. Pages leave it out.
     pub follows: BTreeMap<(i64, i64, i64, Option<i64>), String>,
+    /// The number of the last change and the text of each summary, by community and article. Pages leave them out.
+    pub summaries: BTreeMap<(i64, i64), (i64, Option<String>)>,
 }
 
 /// A discussion. Topic and text are None in a tombstone.
@@ -83,6 +85,14 @@ impl Contents {
         self.apply_to_read(event);
         self.apply_to_follows(event);
         self.apply_to_notifications(event);
+        self.apply_to_summaries(event);
+    }
+
+    fn apply_to_summaries(&mut self, event: &Value) {
+        if event["type"] == "updated_summary" {
+            let id = |name: &str| event[name].as_i64().unwrap_or_default();
+            self.summaries.insert((id("community_id"), id("article_id")), (id("revision"), text(&event["text"])));
+        }
     }
 
     fn apply_to_notifications(&mut self, event: &Value) {
@@ -301,6 +311,7 @@ impl Page {
             read: BTreeMap::new(),
             notifications: BTreeMap::new(),
             follows: BTreeMap::new(),
+            summaries: BTreeMap::new(),
         };
         self.contents.difference(&expected)
     }

@@ -23,7 +23,7 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// Creates five communities with an article each, and four kinds of users. Residents are permanently in two communities and
-    /// write there, two of them also in the turning one. Watchers are in none. Wanderers are permanently in one and sometimes in the others. The nomad is sometimes in one, and otherwise in
+    /// write there, and administer the first of the two; two of them also write in the turning one. Watchers are in none. Wanderers are permanently in one and sometimes in the others. The nomad is sometimes in one, and otherwise in
     /// none.
     pub(crate) async fn create(pool: &PgPool) -> Result<Self> {
         let mut communities = Vec::new();
@@ -48,8 +48,8 @@ impl Directory {
             let mut home = vec![communities[index % 4], communities[(index + 1 + index / 4) % 4]];
             home.extend((index < 2).then_some(turning));
             let user = user(pool, &resident(index)).await?;
-            for (community, _) in &home {
-                join(pool, user, *community, "member").await?;
+            for ((community, _), role) in home.iter().zip(["admin", "member", "member"]) {
+                join(pool, user, *community, role).await?;
             }
             directory.residents.push((user, home));
         }

@@ -48,7 +48,8 @@ impl Client {
                     self.edit("comment", id, text).await;
                 }
                 35..45 => self.vote(&places).await,
-                45..50 => self.mark(&discussions, &comments).await,
+                45..48 => self.mark(&discussions, &comments).await,
+                48..50 => self.summarize(places[0], text).await,
                 50..53 => self.follow(placement, &discussions).await,
                 53..57 => self.answer(&places, text).await,
                 57..59 => self.read_notifications().await,
@@ -141,6 +142,17 @@ impl Client {
     async fn read_notifications(&mut self) {
         let request = self.request(Method::POST, "/notifications/read").json(&json!({ "up_to_id": i64::MAX }));
         self.send("mark", request, PATIENCE).await;
+    }
+
+    /// Writes or deletes the summary of a place that it administers, as others do. The row and the events show the result.
+    async fn summarize(&mut self, (community, article): (i64, i64), text: String) {
+        let path = format!("/articles/{article}/summary?community_id={community}");
+        let request = if self.random.random_bool(0.7) {
+            self.request(Method::PUT, &path).json(&json!({ "text": text }))
+        } else {
+            self.request(Method::DELETE, &path)
+        };
+        self.send("summary", request, PATIENCE).await;
     }
 
     /// Says what it thinks of an article, or of a discussion in which it has written.
