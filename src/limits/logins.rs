@@ -1,0 +1,27 @@
+//! The limit on log-ins by the name of the user. The body has the name, so no layer can check it.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::{LOGINS, limiter::Limiter, refused};
+use crate::error::Result;
+
+/// How often somebody may log in by a name, whether or not a user has it.
+pub(crate) struct NameLimit {
+    limiter: Limiter<u64>,
+    /// Nobody outside can choose names that count as one.
+    hasher: RandomState,
+}
+
+impl NameLimit {
+    /// `per_minute` 0 is no limit.
+    pub(crate) fn new(per_minute: u32) -> Self {
+        Self { limiter: Limiter::new(per_minute), hasher: RandomState::new() }
+    }
+
+    /// Counts a log-in. The case of the name makes no difference, as that of an e-mail address makes none.
+    pub(crate) fn check(&self, name: &str) -> Result<()> {
+        self.limiter.check(&self.hasher.hash_one(name.to_lowercase())).map_err(|wait| {
+            refused(LOGINS, wait, format!("a user may log in {} times a minute", self.limiter.per_minute()))
+        })
+    }
+}
