@@ -12,7 +12,7 @@
 use std::str::FromStr;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac};
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -54,10 +54,11 @@ impl RefreshToken {
     }
 
     fn successor(&self, salt: &str) -> Self {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
-        mac.update(b"the next refresh token");
-        mac.update(salt.as_bytes());
-        Self { handle: self.handle, secret: mac.finalize().into_bytes().into() }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        let tag = hmac::sign(&key, format!("the next refresh token {salt}").as_bytes());
+        let mut secret = [0; SECRET_BYTES];
+        secret.copy_from_slice(tag.as_ref());
+        Self { handle: self.handle, secret }
     }
 }
 

@@ -60,7 +60,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let app = TestApp::start().await;
+        let app = TestApp::start_with(|config| config.login.password_login = true).await;
         let community = app.community("public").await;
         let article = app.article(&[community]).await;
         let ada = app.with_role("ada", community, "admin").await;
@@ -99,6 +99,9 @@ impl World {
                 json!({ "community_id": self.community, "level": "follow" }),
             ),
             (Method::POST, "/notifications/read".to_owned(), json!({ "ids": [1] })),
+            (Method::POST, "/auth/login".to_owned(), json!({ "username": "ada", "password": "wrong" })),
+            (Method::POST, "/auth/refresh".to_owned(), json!({ "refresh": "nonsense" })),
+            (Method::POST, "/auth/logout".to_owned(), json!({ "refresh": "nonsense" })),
             (Method::POST, "/heartbeat".to_owned(), json!({ "queue_id": self.queue.id })),
             (Method::PUT, format!("/queues/{}/watch", self.queue.id), json!({ "community_ids": [self.community] })),
         ]

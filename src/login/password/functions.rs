@@ -1,8 +1,9 @@
 //! The functions that hash passwords, all by crates of others.
 
+use std::num::NonZeroU32;
+
 use argon2::{Algorithm, Argon2, Params, Version};
-use sha1::Sha1;
-use sha2::Sha256;
+use ring::pbkdf2::{self, PBKDF2_HMAC_SHA1, PBKDF2_HMAC_SHA256};
 
 /// A kind of Argon2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +32,21 @@ impl Argon2Cost {
     }
 }
 
+fn derive<const N: usize>(algorithm: pbkdf2::Algorithm, password: &[u8], salt: &[u8], rounds: u32) -> [u8; N] {
+    let mut hash = [0; N];
+    let rounds = NonZeroU32::new(rounds).unwrap_or(NonZeroU32::MIN);
+    pbkdf2::derive(algorithm, rounds, salt, password, &mut hash);
+    hash
+}
+
 /// The functions. A test counts how often each is called.
 pub(super) trait Functions {
     fn pbkdf2_sha256(&self, password: &[u8], salt: &[u8], rounds: u32) -> [u8; 32] {
-        pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, rounds)
+        derive(PBKDF2_HMAC_SHA256, password, salt, rounds)
     }
 
     fn pbkdf2_sha1(&self, password: &[u8], salt: &[u8], rounds: u32) -> [u8; 20] {
-        pbkdf2::pbkdf2_hmac_array::<Sha1, 20>(password, salt, rounds)
+        derive(PBKDF2_HMAC_SHA1, password, salt, rounds)
     }
 
     /// None if Argon2 does not take these parameters.

@@ -45,3 +45,22 @@ impl Workers {
         checking.await.map_err(ApiError::internal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_in_that_finds_no_thread_in_time_is_told_to_come_again() {
+        let workers = Workers::new(1);
+        let busy = Arc::clone(&workers.free);
+        let all = u32::try_from(busy.available_permits()).unwrap();
+        assert!((1..=64).contains(&all), "{all}");
+        let busy = busy.acquire_many_owned(all).await.unwrap();
+        let refused = workers.check(&"a password".into(), None, false).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Unavailable);
+        drop(busy);
+        assert_eq!(workers.check(&"a password".into(), None, false).await.unwrap(), None);
+        assert_eq!(workers.free.available_permits(), all as usize, "the threads are free again");
+    }
+}
