@@ -29,7 +29,9 @@ create index sessions_login on sessions (login_id) where login_id is not null;
 create function logins_ended() returns trigger
 language plpgsql as $$
 begin
-    if tg_table_name = 'credentials' then
+    if tg_op = 'TRUNCATE' then
+        delete from logins;
+    elsif tg_table_name = 'credentials' then
         if tg_op = 'DELETE' or old.updated_at <> new.updated_at or old.user_id <> new.user_id then
             delete from logins l where l.user_id = old.user_id;
         end if;
@@ -40,6 +42,8 @@ begin
 end $$;
 create trigger credentials_logins_ended after update or delete on credentials
     for each row execute function logins_ended();
+create trigger credentials_truncated before truncate on credentials
+    for each statement execute function logins_ended();
 -- Triggers fire in the order of their names. This one comes before users_account_ended, which deletes sessions: whoever ends a log-in
 -- locks the log-in first and its sessions then. So the end of an account cannot meet a log-out in a deadlock.
 create trigger users_access_ended after update on users

@@ -266,6 +266,10 @@ async fn tables_that_are_emptied_leave_no_log_in() {
     let ada = user(&app, "ada").await;
     let (token, access) = begin(&app, "ada").await;
     app.bearer(ada, access).session_cookie().await;
+    app.sql("create table kept as select * from credentials; truncate credentials; insert into credentials select * from kept").await;
+    refresh_is_refused(&app, &token).await;
+    let (token, access) = begin(&app, "ada").await;
+    app.bearer(ada, access).session_cookie().await;
     app.sql("truncate users cascade").await;
     refresh_is_refused(&app, &token).await;
     assert_eq!(logins(&app).await, 0);

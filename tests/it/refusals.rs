@@ -10,7 +10,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::app::{Answer, Client, Queue, TestApp};
+use crate::{
+    app::{Answer, Client, Queue, TestApp},
+    login,
+};
 
 /// Every code in the document.
 static CODES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
@@ -56,6 +59,8 @@ struct World {
     comment: i64,
     voted: [Value; 2],
     queue: Queue,
+    /// The refresh token of somebody who has logged in by password.
+    refresh: Value,
 }
 
 impl World {
@@ -73,7 +78,9 @@ impl World {
         let discussion = discussion["id"].as_i64().unwrap();
         app.settled().await;
         let queue = ada.register().await;
-        Self { app, ada, community, article, discussion, comment, voted, queue }
+        login::user(&app, "emil").await;
+        let refresh = login::log_in(&app, "emil", login::PASSWORD).await.expect(200)["refresh"].clone();
+        Self { app, ada, community, article, discussion, comment, voted, queue, refresh }
     }
 
     /// Every operation with a body: method, path and a valid body.
@@ -99,9 +106,9 @@ impl World {
                 json!({ "community_id": self.community, "level": "follow" }),
             ),
             (Method::POST, "/notifications/read".to_owned(), json!({ "ids": [1] })),
-            (Method::POST, "/auth/login".to_owned(), json!({ "username": "ada", "password": "wrong" })),
-            (Method::POST, "/auth/refresh".to_owned(), json!({ "refresh": "nonsense" })),
-            (Method::POST, "/auth/logout".to_owned(), json!({ "refresh": "nonsense" })),
+            (Method::POST, "/auth/login".to_owned(), json!({ "username": "emil", "password": login::PASSWORD })),
+            (Method::POST, "/auth/refresh".to_owned(), json!({ "refresh": self.refresh })),
+            (Method::POST, "/auth/logout".to_owned(), json!({ "refresh": self.refresh })),
             (Method::POST, "/heartbeat".to_owned(), json!({ "queue_id": self.queue.id })),
             (Method::PUT, format!("/queues/{}/watch", self.queue.id), json!({ "community_ids": [self.community] })),
         ]
