@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::{LOGINS, limiter::Limiter, refused};
+use super::{LOGINS, REFUSAL_DELAY, limiter::Limiter, refused};
 use crate::error::Result;
 
 /// How often somebody may log in by a name, whether or not a user has it.
@@ -18,10 +18,11 @@ impl NameLimit {
         Self { limiter: Limiter::new(per_minute), hasher: RandomState::new() }
     }
 
-    /// Counts a log-in. The case of the name makes no difference, as that of an e-mail address makes none.
-    pub(crate) fn check(&self, name: &str) -> Result<()> {
-        self.limiter.check(&self.hasher.hash_one(name.to_lowercase())).map_err(|wait| {
-            refused(LOGINS, wait, format!("a user may log in {} times a minute", self.limiter.per_minute()))
-        })
+    /// Counts a log-in. A refusal comes after [`REFUSAL_DELAY`]. The case of the name makes no difference, as that of an e-mail
+    /// address makes none.
+    pub(crate) async fn check(&self, name: &str) -> Result<()> {
+        let Err(wait) = self.limiter.check(&self.hasher.hash_one(name.to_lowercase())) else { return Ok(()) };
+        tokio::time::sleep(REFUSAL_DELAY).await;
+        Err(refused(LOGINS, wait, format!("a user may log in {} times a minute", self.limiter.per_minute())))
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn log_in(
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Json<Tokens>> {
     let (name, password) = credentials.validate()?;
-    state.limit.check(&name)?;
+    state.limit.check(&name).await?;
     for _ in 0..ATTEMPTS {
         let account = store::find_account(&state.db, &name).await?;
         let stored = account.as_ref().and_then(|account| account.password.clone());
