@@ -9,6 +9,7 @@ use discussions::{
     auth::jwt,
     config::{Config, LogFormat, SigningConfig},
     db,
+    django::import,
     events::history,
     ids::{CommunityId, UserId},
     router, telemetry,
@@ -41,6 +42,8 @@ enum Command {
     Migrate(Database),
     /// Continue the numbering from a new base, after an older state of the database was restored. Clients load their pages again
     Leap(Database),
+    /// Bring Django's discussions in, and all that they refer to. Safe to repeat
+    ImportDjango(Box<import::Options>),
     /// Fill an empty database with a small demo
     #[cfg(feature = "demo")]
     Seed(Database),
@@ -112,6 +115,10 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
         Command::Leap(database) => {
             telemetry::log(cli.log_format);
             leap(&connect(&database).await?).await
+        }
+        Command::ImportDjango(options) => {
+            telemetry::log(cli.log_format);
+            import::run(&options).await
         }
         #[cfg(feature = "demo")]
         Command::Seed(database) => {
