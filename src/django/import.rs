@@ -4,9 +4,9 @@ use std::{path::PathBuf, str::FromStr, time::Instant};
 
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
-use super::{merge, mirror, report, source::Source, staging};
+use super::{merge, mirror, report::Report, source::Source, staging};
 use crate::{db, events};
 
 /// The key of the advisory lock of an import. Advisory locks are per database.
@@ -41,8 +41,11 @@ pub struct Options {
 /// Imports and prints the report. An error means that the import has not finished. It can be run again.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let from = PgConnectOptions::from_str(options.from.expose_secret()).context("--from")?;
-    let to = PgConnectOptions::from_str(options.database_url.expose_secret()).context("DATABASE_URL")?;
+    // Slow statements are no news here.
+    let from = PgConnectOptions::from_str(options.from.expose_secret()).context("--from")?.disable_statement_logging();
+    let to = PgConnectOptions::from_str(options.database_url.expose_secret())
+        .context("DATABASE_URL")?
+        .disable_statement_logging();
     // It may be a wrong address, so look there before anything changes here.
     let mut source = Source::open(&from).await?;
     db::migrate(&to).await.context("cannot migrate the database at DATABASE_URL")?;
@@ -50,16 +53,10 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     mirror::install(&mut target).await?;
     let staged = staging::stage(&mut target, &mut source, options).await?;
     source.close().await?;
-    let mut times = staged.times;
-    times.extend(merge::merge_all(&mut target, options.batch_size).await?);
+    let merged = merge::merge_all(&mut target, options.batch_size).await?;
     let leapt_to = leap(&mut target).await?;
-    let report = report::Report {
-        counts: staged.counts,
-        changed: staged.changed,
-        times,
-        seconds: begun.elapsed().as_secs_f64(),
-        leapt_to,
-    };
+    let seconds = begun.elapsed().as_secs_f64();
+    let report = Report::new(&mut target, staged, merged, seconds, leapt_to).await?;
     report.print(&mut target).await?;
     if let Some(path) = &options.report {
         report.write(&mut target, path).await.with_context(|| format!("cannot write {}", path.display()))?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use futures_util::TryStreamExt;
 use sqlx::{Connection, PgConnection};
 
@@ -39,6 +39,7 @@ pub(super) async fn stage(target: &mut PgConnection, source: &mut Source, option
         staged.counts.insert(table.name, i64::try_from(rows)?);
         staged.times.push(step.end());
     }
+    check_site(&mut transaction).await?;
     check_ids(&mut transaction).await?;
     let mut step = Step::new("compare with the last import", None);
     // The address of a picture is made of both.
@@ -141,6 +142,21 @@ async fn check_ids(target: &mut PgConnection) -> anyhow::Result<()> {
             problems.join(", ")
         );
     }
+    Ok(())
+}
+
+/// Refuses to go on if this is another site than the one that was imported before. When a user joined never changes.
+async fn check_site(target: &mut PgConnection) -> anyhow::Result<()> {
+    let (known, others): (i64, i64) = sqlx::query_as(
+        "select count(*), count(*) filter (where m.date_joined <> s.date_joined)
+         from django.users m join staged_users s on s.id = m.id",
+    )
+    .fetch_one(target)
+    .await?;
+    ensure!(
+        others * 2 <= known,
+        "this is not the site that was imported before: {others} of {known} users joined at another time. Nothing was changed"
+    );
     Ok(())
 }
 
