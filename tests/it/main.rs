@@ -14,6 +14,8 @@ mod database;
 mod delivery;
 mod differential;
 mod directory;
+mod django;
+mod django_again;
 mod edits;
 mod ending;
 mod fast_path;
