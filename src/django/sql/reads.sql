@@ -121,7 +121,11 @@ begin
           select d.id, k.id, d.community_id, k.author_id, k.created_at
           from django.comments m join comments k on k.id = m.id join discussions d on d.id = k.discussion_id where m.is_unseen) new
       on new.community_id = n.community_id and new.author_id <> n.user_id and new.created_at > n.counts_from
-    where not n.is_new
+    where not n.is_new and not exists (
+        select from django.flags f
+        where f.user_id = n.user_id and f.flag_type = 'unread' and not f.is_gone
+          and f.entity_type = case when new.comment_id is null then 'discussion' else 'comment' end
+          and f.entity_id = coalesce(new.comment_id, new.discussion_id))
     group by n.user_id, new.discussion_id
     on conflict (user_id, discussion_id) do update
         set is_read = r.is_read or excluded.is_read, comments = r.comments + excluded.comments,
