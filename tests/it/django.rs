@@ -271,7 +271,7 @@ async fn what_was_imported_is_read_with_a_token_of_django() {
         comments["comments"][0]["own_vote"]
     ]);
     assert_eq!(votes, json!([1, 1, -1]));
-    assert_eq!(cedar.get("/follows").await.expect(200)["articles"].as_array().unwrap().len(), 1);
+    assert_eq!(cedar.get("/follows").await.expect(200)["follows"].as_array().unwrap().len(), 1);
     let summary = cedar.get("/articles/1/summary?community_id=1").await.expect(200);
     assert_eq!((&summary["text"], &summary["revision"]), (&json!("The drift is that of the baseline."), &json!(1)));
 

@@ -159,7 +159,13 @@ async fn an_import_that_is_killed_ten_times_ends_in_the_same_database() {
         // A new database, until an import into it ends before it is killed.
         site.target = Arc::new(TestDatabase::create().await);
         loop {
-            let mut import = site.command(&small_batches).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+            let mut import = site
+                .command(&small_batches)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
             // The moment is what this is about, so it is by chance.
             let moment = usual.mul_f64(rand::rng().random_range(0.02..0.4));
             match tokio::time::timeout(moment, import.wait()).await {
