@@ -86,6 +86,7 @@ error_codes! {
     MethodNotAllowed,      METHOD_NOT_ALLOWED,      [],                    "this address does not take that method";
     DiscussionDeleted,     CONFLICT,                [Write],               "the discussion is deleted";
     CommentDeleted,        CONFLICT,                [Write],               "the comment is deleted";
+    PlaceRemoved,          CONFLICT,                [Write],               "the article or its community was removed: nothing is written there any more";
     ChangedMeanwhile,      PRECONDITION_FAILED,     [],                    "it was changed meanwhile: look at `current`";
     BodyTooLarge,          PAYLOAD_TOO_LARGE,       [Write],               "the body is over the limit of 256 KiB";
     UnsupportedMediaType,  UNSUPPORTED_MEDIA_TYPE,  [Write],               "send the body with Content-Type: application/json";

@@ -49,6 +49,7 @@ mod reads;
 mod redaction;
 mod redis;
 mod refusals;
+mod removed_places;
 mod renames;
 mod rest;
 mod restart;
