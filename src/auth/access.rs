@@ -11,8 +11,9 @@ mod rows;
 use sqlx::PgExecutor;
 
 pub(crate) use self::rows::{
-    CommentingAccess, comment_to_delete, comment_to_write, community_of_member, discussion_to_comment_in,
-    discussion_to_delete, discussion_to_mark, discussion_to_write, placement_to_mark, placement_to_write,
+    CommentingAccess, PlacementAccess, comment_to_delete, comment_to_write, community_of_member,
+    discussion_to_comment_in, discussion_to_delete, discussion_to_mark, discussion_to_write, placement_to_mark,
+    placement_to_write,
 };
 use super::viewer::Viewer;
 use crate::{

@@ -50,6 +50,7 @@ impl Place {
         let discussion = |at: usize| format!("/discussions/{}", self.discussions[at]["id"]);
         let comment = |at: usize| format!("/comments/{}", self.comments[at]["id"]);
         let new = json!({ "community_id": self.community, "topic": "New", "text": "New" });
+        let summary = format!("/articles/{}/summary?community_id={}", self.article, self.community);
         vec![
             (Method::POST, format!("/articles/{}/discussions", self.article), new),
             (Method::PATCH, discussion(0), json!({ "text": "Changed" })),
@@ -64,6 +65,8 @@ impl Place {
             (Method::PATCH, discussion(1), json!({ "is_resolved": true })),
             (Method::PUT, format!("{}/vote", discussion(1)), json!({ "value": 1 })),
             (Method::PUT, format!("{}/vote", comment(1)), json!({ "value": -1 })),
+            (Method::PUT, summary.clone(), json!({ "text": "New" })),
+            (Method::DELETE, summary, json!({})),
             (Method::DELETE, discussion(1), json!({})),
             (Method::DELETE, comment(1), json!({})),
         ]
