@@ -84,12 +84,13 @@ begin
     if to_regclass('credentials') is not null then
         delete from credentials where user_id in (
             select id from django.users where id = any(ids) and (is_gone or password = '' or password like '!%'));
-        -- Here a log-in may have replaced the hash of the same password since. So it is replaced only if Django's has changed.
-        insert into credentials (user_id, email, password)
-        select m.id, m.email, m.password from django.users m
+        -- Here a log-in may have replaced the hash of the same password since. So it is replaced only if Django's has changed. Tokens that
+        -- Django gave stay valid, hence the old `updated_at`.
+        insert into credentials (user_id, email, password, updated_at)
+        select m.id, m.email, m.password, m.date_joined from django.users m
         where m.id = any(ids) and not m.is_gone and m.password <> '' and m.password not like '!%'
         on conflict (user_id) do update
-            set email = excluded.email, updated_at = clock_timestamp(),
+            set email = excluded.email,
                 password = case when exists (select from django.users u where u.id = credentials.user_id and u.merged_password = u.password)
                                 then credentials.password else excluded.password end
             where (credentials.email, credentials.password) is distinct from (excluded.email, excluded.password);

@@ -39,7 +39,9 @@ create table if not exists django.memberships (
     community_id bigint not null,
     user_id      bigint not null,
     is_pending   boolean not null default true,
-    is_gone      boolean not null default false
+    is_gone      boolean not null default false,
+    -- It is new, and what the user has read there is not merged yet.
+    is_unseen    boolean not null default true
 );
 -- The rows of communities_community_admins, _moderators and _reviewers. Each of the three counts its own ids.
 create table if not exists django.roles (
@@ -128,6 +130,8 @@ create table if not exists django.subscriptions (
     article_id   bigint not null,
     community_id bigint not null,
     user_id      bigint not null,
+    -- It was merged as a follow.
+    is_followed  boolean not null default false,
     is_pending   boolean not null default true,
     is_gone      boolean not null default false
 );
@@ -203,7 +207,16 @@ create table if not exists django.refusals (
     detail text not null default '',
     primary key (kind, id)
 );
--- Users whose read state is to be merged.
+-- Users whose read state is to be merged, and the newest things of Django meanwhile.
 create table if not exists django.read_work (
     user_id bigint primary key
 );
+create table if not exists django.newest_things (
+    discussion_id bigint primary key,
+    community_id  bigint not null,
+    -- Null for no comment.
+    comment_id    bigint,
+    created_at    timestamptz not null
+);
+create index if not exists newest_things_community on django.newest_things (community_id, created_at);
+create index if not exists memberships_unseen on django.memberships (user_id) where is_unseen;
