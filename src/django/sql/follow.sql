@@ -147,8 +147,9 @@ end $$;
 -- The trigger on each of Django's tables. Its arguments are the mirror and the role.
 create or replace function django.follow() returns trigger
 language plpgsql security definer
--- Django does not wait long for locks of ours.
+-- Django does not wait long for locks of ours, and gets no notices of ours.
 set lock_timeout = '2s'
+set client_min_messages = 'warning'
 as $$
 declare
     of_mirror constant text := tg_argv[0];
@@ -202,13 +203,19 @@ begin
     for t in select g.tgrelid::regclass as of_table from pg_trigger g where g.tgfoid = 'django.refuse_write()'::regprocedure loop
         execute format('drop trigger django_writes on %s', t.of_table);
     end loop;
-    delete from django.settings where name = 'writer';
+    if django.setting('writer') = 'django' then
+        delete from django.settings where name = 'writer';
+        -- This server gives ids again.
+        perform django.move_sequences();
+    end if;
     return followed;
 end $$;
 
 -- Begins to follow. Django's writes wait meanwhile, so nothing falls between what the mirror takes in here and what the triggers bring.
 create or replace function django.begin_following(with_discussions boolean) returns void
-language plpgsql as $$
+language plpgsql
+set client_min_messages = 'warning'
+as $$
 declare
     t   record;
     ids bigint[];
@@ -217,6 +224,7 @@ begin
         execute format('lock table public.%I in share row exclusive mode', t.source);
     end loop;
     perform django.unfollow();
+    perform django.move_sequences();
     if with_discussions then
         insert into django.settings (name, value) values ('writer', 'django');
         for t in select unnest('{discussions,comments,discussion_votes,comment_votes,summaries}'::text[]) as ours loop
