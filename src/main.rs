@@ -9,7 +9,7 @@ use discussions::{
     auth::jwt,
     config::{Config, LogFormat, SigningConfig},
     db,
-    django::views,
+    django::{import, views},
     events::history,
     ids::{CommunityId, UserId},
     router, telemetry,
@@ -42,6 +42,8 @@ enum Command {
     Migrate(Database),
     /// Continue the numbering from a new base, after an older state of the database was restored. Clients load their pages again
     Leap(Database),
+    /// Bring Django's discussions in, and all that they refer to. Safe to repeat
+    ImportDjango(Box<import::Options>),
     /// Make views for Django's pages that count and list discussions, where Django and this server share a database
     DjangoViews(DjangoViews),
     /// Fill an empty database with a small demo
@@ -127,6 +129,13 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
         Command::Leap(database) => {
             telemetry::log(cli.log_format);
             leap(&connect(&database).await?).await
+        }
+        Command::ImportDjango(options) => {
+            telemetry::log(cli.log_format);
+            match import::run(&options).await? {
+                Some(code) => std::process::exit(code),
+                None => Ok(()),
+            }
         }
         Command::DjangoViews(args) => {
             telemetry::log(cli.log_format);

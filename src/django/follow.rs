@@ -4,9 +4,34 @@
 //! whoever began the following, whatever role Django has. Django's statement succeeds even if ours fails: the row stays pending then,
 //! and `django.failures` has the reason (sql/follow.sql).
 
+use std::io::Write;
+
 use anyhow::{Context, ensure};
 use serde::Serialize;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
+
+use super::mirror;
+use crate::db;
+
+/// What to do about following.
+#[derive(Debug, Default, clap::Args)]
+pub struct Options {
+    /// Follow Django's own tables after the import, by triggers. For where Django and this server share a database
+    #[arg(long, conflicts_with_all = ["unfollow", "status"])]
+    pub follow: bool,
+    /// Follow the discussions too: Django writes them, and this server reads them and tells of them
+    #[arg(long, requires = "follow")]
+    pub with_discussions: bool,
+    /// Stop following, and import nothing
+    #[arg(long, conflicts_with = "status")]
+    pub unfollow: bool,
+    /// Say what is followed and what is behind, and import nothing. Exit status 0 if all is in step, 1 if not, 2 if nothing is followed
+    #[arg(long)]
+    pub status: bool,
+    /// Say it as JSON
+    #[arg(long, requires = "status")]
+    pub json: bool,
+}
 
 /// How far one of Django's tables is followed.
 #[derive(Debug, Serialize, sqlx::FromRow)]
@@ -58,11 +83,11 @@ pub struct Following {
 ///
 /// Django's writes wait until the end of it. An error if they cannot be held up soon, or if this database does not have Django's tables.
 pub async fn begin(connection: &mut PgConnection, with_discussions: bool) -> anyhow::Result<()> {
+    has_django(connection).await?;
+    mirror::install(connection).await?;
     let mut transaction = connection.begin().await?;
-    has_django(&mut transaction).await?;
     // Waiting for a lock holds up all who come after. So this gives up where something long is running.
     transaction.execute("set local lock_timeout = '10s'").await?;
-    install(&mut transaction).await?;
     ensure!(
         sqlx::query_scalar::<_, bool>("select django.open_community() is not null")
             .fetch_one(&mut *transaction)
@@ -127,6 +152,71 @@ pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> 
     Ok(following)
 }
 
+/// Stops following if the options say so, or prints the status. Returns the exit status, if it is another one than that of success.
+pub(super) async fn report_or_end(connection: &mut PgConnection, options: &Options) -> anyhow::Result<Option<i32>> {
+    let mut out = std::io::stdout();
+    if options.unfollow {
+        let tables = end(connection).await?;
+        match tables.as_slice() {
+            [] => writeln!(out, "Nothing was followed.")?,
+            tables => writeln!(out, "Not followed any more: {}", tables.join(", "))?,
+        }
+        return Ok(None);
+    }
+    let following = status(connection).await?;
+    if options.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&following)?)?;
+    } else {
+        print(&following, &mut out)?;
+    }
+    Ok(match (following.is_following, following.is_in_step) {
+        (false, _) => Some(2),
+        (true, false) => Some(1),
+        (true, true) => None,
+    })
+}
+
+fn print(following: &Following, out: &mut impl Write) -> std::io::Result<()> {
+    if !following.is_following {
+        return writeln!(out, "Nothing is followed.");
+    }
+    writeln!(out, "{:<34} {:>8} {:>8} {:>8} {:>8}", "", "followed", "pending", "behind", "failed")?;
+    for table in
+        following.tables.iter().filter(|table| table.is_followed || !table.is_content || following.with_discussions)
+    {
+        let followed = if table.is_followed { "yes" } else { "no" };
+        writeln!(
+            out,
+            "{:<34} {followed:>8} {:>8} {:>8} {:>8}",
+            table.source, table.pending, table.behind, table.failures
+        )?;
+    }
+    for failure in &following.failures {
+        writeln!(out, "failed at {}: {} {}: {}", failure.at.to_rfc3339(), failure.kind, failure.id, failure.reason)?;
+    }
+    let writer = if following.with_discussions { "Django" } else { "this server" };
+    writeln!(out, "Discussions are written by {writer}.")?;
+    let state = if following.is_in_step {
+        "All is in step."
+    } else {
+        "Not in step: run it again with --follow, or look at the failures."
+    };
+    writeln!(out, "{state}")
+}
+
+/// An error if `source`, which is Django's database, is not the one at `target`.
+pub(super) async fn check_same_database(source: &mut PgConnection, target: &PgConnectOptions) -> anyhow::Result<()> {
+    const IDENTITY: &str = "select system_identifier::text || ' ' || d.oid::text from pg_control_system(), pg_database d where d.datname = current_database()";
+    let mut target = db::connect(target).await.context("cannot reach PostgreSQL at DATABASE_URL")?;
+    let ours: String = sqlx::query_scalar(IDENTITY).fetch_one(&mut target).await?;
+    let djangos: String = sqlx::query_scalar(IDENTITY).fetch_one(source).await?;
+    ensure!(ours == djangos, "{NEEDS_ONE_DATABASE}");
+    Ok(())
+}
+
+const NEEDS_ONE_DATABASE: &str = "Following needs Django's tables and ours in one database: where they are in two, run \
+    discussions import-django again whenever ours is to catch up";
+
 async fn has_django(connection: &mut PgConnection) -> anyhow::Result<()> {
     let missing: Option<String> = sqlx::query_scalar(
         "select string_agg(name, ', ') from unnest(array['user', 'communities_community', 'communities_membership',
@@ -137,8 +227,7 @@ async fn has_django(connection: &mut PgConnection) -> anyhow::Result<()> {
     .await?;
     ensure!(
         missing.is_none(),
-        "the database at DATABASE_URL has no table {} in its schema public. Following needs Django's tables and ours in one database: \
-         where they are in two, run discussions import-django again whenever ours is to catch up",
+        "the database at DATABASE_URL has no table {} in its schema public. {NEEDS_ONE_DATABASE}",
         missing.unwrap_or_default()
     );
     Ok(())
@@ -147,24 +236,4 @@ async fn has_django(connection: &mut PgConnection) -> anyhow::Result<()> {
 async fn is_installed(connection: &mut PgConnection) -> anyhow::Result<bool> {
     let installed = sqlx::query_scalar("select to_regprocedure('django.unfollow(boolean)') is not null");
     Ok(installed.fetch_one(connection).await?)
-}
-
-/// Makes the mirror and the functions, or brings them up to date.
-pub async fn install(connection: &mut PgConnection) -> anyhow::Result<()> {
-    // Much of it is there already, and PostgreSQL would say so.
-    connection.execute("set local client_min_messages = 'warning'").await?;
-    for part in [
-        include_str!("sql/mirror.sql"),
-        include_str!("sql/texts.sql"),
-        include_str!("sql/directory.sql"),
-        include_str!("sql/content.sql"),
-        include_str!("sql/reactions.sql"),
-        include_str!("sql/reads.sql"),
-        include_str!("sql/follow.sql"),
-        include_str!("sql/tell.sql"),
-        include_str!("sql/security.sql"),
-    ] {
-        connection.execute(sqlx::raw_sql(part)).await.context("cannot make the mirror of Django's tables")?;
-    }
-    Ok(())
 }

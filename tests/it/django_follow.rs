@@ -1,6 +1,9 @@
 //! Following Django's own tables: what Django's SQL does to them reaches ours, and the polls, in Django's transaction.
 
-use discussions::django::follow::{self, Following};
+use discussions::django::{
+    follow::{self, Following},
+    import,
+};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
@@ -16,13 +19,21 @@ pub(crate) async fn imported() -> TestApp {
 
 /// Imports what Django's tables in the same database have.
 pub(crate) async fn imported_from(app: TestApp) -> TestApp {
-    let mut connection = connect(&app).await;
-    follow::install(&mut connection).await.unwrap();
-    connection.execute("select django.make_open_community('SciCommons', 'scicommons')").await.unwrap();
-    follow::begin(&mut connection, true).await.unwrap();
-    follow::end(&mut connection).await.unwrap();
+    import::run(&options(&app, &[])).await.unwrap();
     app.settled().await;
     app
+}
+
+/// The options of `discussions import-django`, on the application's database.
+pub(crate) fn options(app: &TestApp, more: &[&str]) -> import::Options {
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: import::Options,
+    }
+    let url = app.database.url.as_str();
+    let from = if more.contains(&"--from") { [].as_slice() } else { &["--from", url] };
+    <Cli as clap::Parser>::parse_from(["import-django", "--database-url", url].iter().chain(from).chain(more)).options
 }
 
 /// [`imported`], and Django's directory is followed.
@@ -106,16 +117,29 @@ async fn names_pictures_roles_kinds_articles_and_places_follow() {
          delete from communities_community_admins where id = 2",
     )
     .await;
-    assert_eq!(number(&app, "select count(*) from users where username = 'anew' and avatar_url like '%anew.png'").await, 1);
+    assert_eq!(
+        number(&app, "select count(*) from users where username = 'anew' and avatar_url like '%anew.png'").await,
+        1
+    );
     let roles: Vec<(i64, String)> =
         sqlx::query_as("select user_id, role from memberships where community_id = 2 and user_id in (1, 5) order by 1")
             .fetch_all(&app.pool)
             .await
             .unwrap();
     assert_eq!(roles, [(1, "member".to_owned()), (5, "admin".to_owned())]);
-    assert_eq!(number(&app, "select count(*) from communities where id = 2 and kind = 'hidden' and name = 'Quiet Lab'").await, 1);
+    assert_eq!(
+        number(&app, "select count(*) from communities where id = 2 and kind = 'hidden' and name = 'Quiet Lab'").await,
+        1
+    );
     assert_eq!(number(&app, "select count(*) from articles where title in ('Another title', 'New')").await, 2);
-    assert_eq!(number(&app, "select count(*) from community_articles where community_id = 2 and article_id = 2 and is_pseudonymous").await, 1);
+    assert_eq!(
+        number(
+            &app,
+            "select count(*) from community_articles where community_id = 2 and article_id = 2 and is_pseudonymous"
+        )
+        .await,
+        1
+    );
     app.client(5).discussion(70, 2, "On the new article").await;
     app.settled().await;
     let events = queue.now().await;
@@ -158,17 +182,28 @@ async fn a_community_that_django_deletes_is_closed_here_and_keeps_what_was_writt
     let poll = queue.park(&app).await;
     for id in [1, 2] {
         app.sql(&DELETE_COMMUNITY.replace("{id}", &id.to_string())).await;
-        assert_eq!(number(&app, &format!("select count(*) from communities where id = {id} and removed_at is not null")).await, 1);
+        assert_eq!(
+            number(&app, &format!("select count(*) from communities where id = {id} and removed_at is not null")).await,
+            1
+        );
         assert_eq!(number(&app, &format!("select count(*) from memberships where community_id = {id}")).await, 0);
         assert_eq!(
-            number(&app, &format!("select count(*) from community_articles where community_id = {id} and removed_at is null")).await,
+            number(
+                &app,
+                &format!("select count(*) from community_articles where community_id = {id} and removed_at is null")
+            )
+            .await,
             0
         );
     }
     let answer = poll.await.unwrap().expect(200);
     assert_eq!(answer["events"][0]["type"], "membership_changed");
     assert_eq!(number(&app, "select count(*) from discussions").await, written);
-    assert_eq!(number(&app, "select count(*) from discussions where deleted_at is not null").await, 1, "as it was before");
+    assert_eq!(
+        number(&app, "select count(*) from discussions where deleted_at is not null").await,
+        1,
+        "as it was before"
+    );
     admin.post("/discussions/1/comments", json!({ "text": "Too late" })).await.refused(409, "place_removed");
     assert_eq!(admin.get("/discussions/1").await.expect(200)["topic"], "A public question");
     of_private.get("/discussions/2").await.refused(403, "not_a_member");
@@ -203,7 +238,10 @@ async fn a_user_and_an_article_that_django_deletes_stay_for_what_was_written() {
          commit",
     )
     .await;
-    let gone = sqlx::query("select username, avatar_url, is_active from users where id = 3").fetch_one(&app.pool).await.unwrap();
+    let gone = sqlx::query("select username, avatar_url, is_active from users where id = 3")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
     assert_eq!(gone.get::<&str, _>("username"), "deleted-3");
     assert_eq!((gone.get::<Option<&str>, _>("avatar_url"), gone.get::<bool, _>("is_active")), (None, false));
     assert_eq!(number(&app, "select count(*) from memberships where user_id = 3").await, 0);
@@ -283,7 +321,11 @@ async fn djangos_statement_succeeds_whatever_fails_here_and_is_made_up_for() {
     app.sql("alter table memberships rename to memberships_away").await;
     app.sql(ENDS_MEMBERSHIP).await;
     app.sql("alter table memberships_away rename to memberships").await;
-    assert_eq!(number(&app, "select count(*) from communities_membership where user_id = 5").await, 0, "Django has its way");
+    assert_eq!(
+        number(&app, "select count(*) from communities_membership where user_id = 5").await,
+        0,
+        "Django has its way"
+    );
     assert_eq!(number(&app, "select count(*) from memberships where user_id = 5").await, 1);
     let behind = status(&app).await;
     assert!(behind.is_following && !behind.is_in_step);
@@ -302,7 +344,7 @@ async fn djangos_statement_succeeds_whatever_fails_here_and_is_made_up_for() {
     // Nothing of ours works at all.
     app.sql("drop function django.follow_rows(text, text, text, bigint[]); drop function django.copy(text, text, text, bigint[])").await;
     app.sql("update \"user\" set username = 'anew' where id = 2").await;
-    app.sql("drop table django.failures").await;
+    app.sql("drop table django.failures; delete from django.settings where name = 'version'").await;
     app.sql("update \"user\" set username = 'anewer' where id = 2; truncate communities_membership").await;
     assert_eq!(number(&app, "select count(*) from users where username like 'anew%'").await, 0);
     // Following anew mends it.
@@ -377,10 +419,36 @@ async fn without_djangos_tables_it_says_what_to_do() {
     let app = TestApp::start().await;
     let mut connection = connect(&app).await;
     let refused = follow::begin(&mut connection, false).await.unwrap_err().to_string();
-    assert!(refused.contains("communities_membership") && refused.contains("run discussions import-django again"), "{refused}");
+    assert!(
+        refused.contains("communities_membership") && refused.contains("run discussions import-django again"),
+        "{refused}"
+    );
     assert!(!follow::status(&mut connection).await.unwrap().is_following);
     app.sql(include_str!("django/source.sql")).await;
     let refused = follow::begin(&mut connection, false).await.unwrap_err().to_string();
     assert!(refused.contains("run discussions import-django first"), "{refused}");
 }
 
+#[tokio::test]
+async fn an_import_while_following_keeps_what_the_triggers_brought() {
+    let app = imported().await;
+    assert_eq!(import::run(&options(&app, &["--follow"])).await.unwrap(), None);
+    // The mirror is newer than any snapshot that an import takes: as if Django had changed it since.
+    app.sql("update django.users set username = 'newer' where id = 2; select django.merge_users(array[2])").await;
+    import::run(&options(&app, &[])).await.unwrap();
+    assert_eq!(number(&app, "select count(*) from users where username = 'newer'").await, 1);
+    assert_eq!(import::run(&options(&app, &["--status"])).await.unwrap(), Some(1), "it is not what Django has");
+    assert_eq!(import::run(&options(&app, &["--follow", "--with-discussions"])).await.unwrap(), None);
+    assert_eq!(number(&app, "select count(*) from users where username = 'newer'").await, 0);
+    assert_eq!(import::run(&options(&app, &["--status", "--json"])).await.unwrap(), None);
+    assert_eq!(import::run(&options(&app, &["--unfollow"])).await.unwrap(), None);
+    assert_eq!(import::run(&options(&app, &["--status"])).await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn two_databases_cannot_be_followed() {
+    let (app, other) = (imported().await, TestApp::start().await);
+    let refused = import::run(&options(&other, &["--from", &app.database.url, "--follow"])).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("in one database"), "{refused}");
+}

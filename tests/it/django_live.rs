@@ -49,35 +49,52 @@ async fn what_django_writes_arrives_at_a_parked_poll_and_in_the_lists() {
     app.sql(&comment(1, 1, 2, None, "By Django")).await;
     let answer = poll.await.unwrap().expect(200);
     let event = &answer["events"][0];
-    assert_eq!((&event["type"], &event["text"], &event["depth"]), (&json!("new_comment"), &json!("By Django"), &json!(1)));
+    assert_eq!(
+        (&event["type"], &event["text"], &event["depth"]),
+        (&json!("new_comment"), &json!("By Django"), &json!(1))
+    );
     queue.cursor = answer["last_event_id"].as_i64().unwrap();
 
     app.sql("update articles_discussioncomment set content = 'By Django, changed', updated_at = now() + interval '1 minute' where content = 'By Django'")
         .await;
     app.sql(&discussion(1, 1, 4, "Begun at Django", false)).await;
     app.sql("update articles_discussion set is_resolved = true, updated_at = now() + interval '1 minute' where topic = 'Begun at Django'").await;
-    let id: i64 = sqlx::query_scalar("select id from articles_discussion where topic = 'Begun at Django'").fetch_one(&app.pool).await.unwrap();
+    let id: i64 = sqlx::query_scalar("select id from articles_discussion where topic = 'Begun at Django'")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
     app.sql(&format!("insert into articles_reaction (object_id, vote, created_at, content_type_id, user_id) values ({id}, 1, now(), 8, 2)")).await;
     app.sql("update articles_discussionsummary set content = 'Anew', updated_at = now() where id = 1").await;
     let events = queue.events(5).await;
-    assert_eq!(types(&events), ["updated_comment", "new_discussion", "updated_discussion", "votes_changed", "updated_summary"]);
+    assert_eq!(
+        types(&events),
+        ["updated_comment", "new_discussion", "updated_discussion", "votes_changed", "updated_summary"]
+    );
     let list = member.get("/articles/1/discussions?community_id=1").await.expect(200);
     let first = &list["discussions"][0];
     assert_eq!((&first["id"], &first["is_resolved"], &first["upvotes"]), (&json!(id), &json!(true), &json!(1)));
     let state = &events[2];
-    for (of_event, of_list) in [("topic", "topic"), ("text", "text"), ("author", "author"), ("timestamp", "updated_at"), ("resolved_at", "resolved_at")] {
+    for (of_event, of_list) in [
+        ("topic", "topic"),
+        ("text", "text"),
+        ("author", "author"),
+        ("timestamp", "updated_at"),
+        ("resolved_at", "resolved_at"),
+    ] {
         assert_eq!(normal(&state[of_event]), normal(&first[of_list]), "{of_event}");
     }
     assert_eq!(member.get("/articles/1/summary?community_id=1").await.expect(200)["text"], "Anew");
 
     // It goes as Django lets it go: by a mark, by a flag, or at all.
     app.sql("update articles_discussioncomment set is_deleted = true where content = 'By Django, changed'").await;
-    app.sql(&format!("update articles_discussion set topic = '[deleted]', content = '[deleted]' where id = {id}")).await;
+    app.sql(&format!("update articles_discussion set topic = '[deleted]', content = '[deleted]' where id = {id}"))
+        .await;
     app.sql("delete from articles_discussioncomment where id = 23").await;
     let events = queue.events(2).await;
     assert_eq!(types(&events), ["deleted_comment", "deleted_discussion"]);
     assert_eq!(member.get(&format!("/discussions/{id}")).await.expect(200)["text"], Value::Null);
-    let stays: Option<String> = sqlx::query_scalar("select text from comments where id = 23").fetch_one(&app.pool).await.unwrap();
+    let stays: Option<String> =
+        sqlx::query_scalar("select text from comments where id = 23").fetch_one(&app.pool).await.unwrap();
     assert_eq!(stays.as_deref(), Some(""), "a tombstone");
     assert!(status(&app).await.is_in_step);
 }
@@ -103,7 +120,8 @@ async fn transactions_whose_commits_swap_arrive_whole_and_in_order() {
     // In one discussion the second waits for the first.
     let mut a = first.begin().await.unwrap();
     a.execute(comment(1, 1, 2, None, "a3").as_str()).await.unwrap();
-    let waiting = tokio::spawn(async move { second.execute(comment(1, 1, 4, None, "b2").as_str()).await.map(|_| second) });
+    let waiting =
+        tokio::spawn(async move { second.execute(comment(1, 1, 4, None, "b2").as_str()).await.map(|_| second) });
     let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%b2%' and pid <> pg_backend_pid())";
     let is_waiting = async { while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&app.pool).await.unwrap() {} };
     tokio::time::timeout(PATIENCE, is_waiting).await.expect("the second waits for the first");
@@ -115,7 +133,10 @@ async fn transactions_whose_commits_swap_arrive_whole_and_in_order() {
     let counts: Vec<i64> = events.iter().map(|event| event["comment_count"].as_i64().unwrap()).collect();
     assert_eq!([counts[1], counts[2]], [counts[0] + 1, counts[0] + 2]);
     let shown = app.client(3).get("/discussions/1").await.expect(200);
-    assert_eq!((&shown["comment_count"], &shown["comment_version"]), (&events[2]["comment_count"], &events[2]["comment_version"]));
+    assert_eq!(
+        (&shown["comment_count"], &shown["comment_version"]),
+        (&events[2]["comment_count"], &events[2]["comment_version"])
+    );
     assert!(status(&app).await.is_in_step);
 }
 
@@ -203,7 +224,9 @@ fn statement(rng: &mut StdRng, step: usize) -> String {
     let (discussions, people) = ([1, 2, 12, 13, 15, 16], [1, 2, 4, 5]);
     let d = *discussions.choose(rng).unwrap();
     let u = *people.choose(rng).unwrap();
-    let text = ["Plain", "Quotes \" and \\ and {}", "Two\nlines\tand a tab", "Ünïcödé 🦀 \u{2028}", "''; --"].choose(rng).unwrap();
+    let text = ["Plain", "Quotes \" and \\ and {}", "Two\nlines\tand a tab", "Ünïcödé 🦀 \u{2028}", "''; --"]
+        .choose(rng)
+        .unwrap();
     let later = format!("now() + interval '{step} minutes'");
     let any = "order by random() limit 1";
     match rng.random_range(0..10) {
@@ -249,13 +272,26 @@ async fn the_events_are_those_that_this_program_would_have_written() {
             if !payload.as_object().unwrap().contains_key("community_id") || kind == "pseudonym_given" {
                 continue;
             }
-            let change: Change = serde_json::from_value(payload.clone()).unwrap_or_else(|error| panic!("{error}: {payload}"));
-            assert_eq!((change.kind(), change.community_id().get(), change.user_id().map(|user| user.get())), (kind.as_str(), community, user));
+            let change: Change =
+                serde_json::from_value(payload.clone()).unwrap_or_else(|error| panic!("{error}: {payload}"));
+            assert_eq!(
+                (change.kind(), change.community_id().get(), change.user_id().map(|user| user.get())),
+                (kind.as_str(), community, user)
+            );
             assert_eq!(normal(&serde_json::to_value(&change).unwrap()), normal(&payload), "{sql}");
             seen.insert(kind);
         }
     }
-    let all = ["deleted_comment", "new_comment", "new_discussion", "own_vote_changed", "updated_comment", "updated_discussion", "updated_summary", "votes_changed"];
+    let all = [
+        "deleted_comment",
+        "new_comment",
+        "new_discussion",
+        "own_vote_changed",
+        "updated_comment",
+        "updated_discussion",
+        "updated_summary",
+        "votes_changed",
+    ];
     assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), all);
     let following = status(&app).await;
     assert!(following.is_in_step, "{:?}", following.failures);

@@ -82,8 +82,8 @@ const GOOD_ROWS_ALONE: &str = "
 async fn answers(connection: &mut PgConnection) -> Vec<Value> {
     let mut answers = Vec::new();
     for query in QUERIES {
-        let rows = sqlx::query_scalar(&format!("select coalesce(json_agg(q), '[]') from ({query}) q"));
-        answers.push(rows.fetch_one(&mut *connection).await.unwrap());
+        let rows = format!("select coalesce(json_agg(q), '[]') from ({query}) q");
+        answers.push(sqlx::query_scalar(&rows).fetch_one(&mut *connection).await.unwrap());
     }
     answers
 }
@@ -177,11 +177,26 @@ async fn writing_to_the_views_says_why_not() {
     .await
     .unwrap();
     let own = |sql: &'static str| sqlx::query_scalar::<_, i16>(sql).bind(id);
-    assert_eq!(own("select vote from public.articles_reaction where id = $1").fetch_one(&mut connection).await.unwrap(), 1);
-    connection.execute("update articles_reaction set vote = -1 where content_type_id = 7 and user_id = 4").await.unwrap();
-    assert_eq!(own("select vote from public.articles_reaction where id = $1").fetch_one(&mut connection).await.unwrap(), -1);
+    assert_eq!(
+        own("select vote from public.articles_reaction where id = $1").fetch_one(&mut connection).await.unwrap(),
+        1
+    );
+    connection
+        .execute("update articles_reaction set vote = -1 where content_type_id = 7 and user_id = 4")
+        .await
+        .unwrap();
+    assert_eq!(
+        own("select vote from public.articles_reaction where id = $1").fetch_one(&mut connection).await.unwrap(),
+        -1
+    );
     connection.execute("delete from articles_reaction where content_type_id = 7 and user_id = 4").await.unwrap();
-    assert!(own("select vote from public.articles_reaction where id = $1").fetch_optional(&mut connection).await.unwrap().is_none());
+    assert!(
+        own("select vote from public.articles_reaction where id = $1")
+            .fetch_optional(&mut connection)
+            .await
+            .unwrap()
+            .is_none()
+    );
     connection
         .execute("insert into articles_userflag (flag_type, entity_type, entity_id, created_at, user_id) values ('pinned', 'discussion', 2, now(), 1)")
         .await
@@ -236,10 +251,11 @@ async fn the_views_are_made_again_and_the_way_back_leaves_nothing() {
     assert!(!without.iter().any(|name| name.contains("leftovers")), "{without:?}");
     // Django's own tables are as they were, for the same search_path.
     let mut django = django(&app).await;
-    let topic: String = sqlx::query_scalar("update articles_discussion set topic = 'Back' where id = 1 returning topic")
-        .fetch_one(&mut django)
-        .await
-        .unwrap();
+    let topic: String =
+        sqlx::query_scalar("update articles_discussion set topic = 'Back' where id = 1 returning topic")
+            .fetch_one(&mut django)
+            .await
+            .unwrap();
     assert_eq!(topic, "Back");
     let refused = views::drop(&mut connection, "public").await.unwrap_err().to_string();
     assert!(refused.contains("that this command has not made"), "{refused}");

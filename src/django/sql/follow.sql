@@ -243,6 +243,16 @@ begin
     end loop;
 end $$;
 
+-- The mirrors that the triggers keep.
+create or replace function django.followed_mirrors() returns setof text
+language sql stable as $$
+    select s.mirror from django.sources() s
+    group by s.mirror
+    having bool_and((select count(*) = 2 from pg_trigger g
+                     where g.tgrelid = to_regclass(format('public.%I', s.source)) and g.tgenabled in ('O', 'A')
+                       and g.tgname in ('discussions_follow', 'discussions_follow_truncate')))
+$$;
+
 -- How far each table is followed: whether its triggers are there and at work, rows that are pending, rows in which the mirror is not what
 -- Django has, and failures.
 create or replace function django.following()

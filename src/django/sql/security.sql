@@ -5,7 +5,7 @@ declare
     called text;
 begin
     for called in
-        select p.oid::regprocedure from pg_proc p where p.pronamespace = 'django'::regnamespace
+        select p.oid::regprocedure from pg_proc p where p.pronamespace = 'django'::regnamespace and p.provolatile <> 'i'
     loop
         execute format('alter function %s set search_path = pg_catalog, %I, pg_temp', called, current_schema());
         execute format('revoke execute on function %s from public', called);
