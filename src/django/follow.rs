@@ -15,7 +15,7 @@ use crate::db;
 
 /// What to do about following.
 #[derive(Debug, Default, clap::Args)]
-pub struct Options {
+pub struct FollowOptions {
     /// Follow Django's own tables after the import, by triggers. For where Django and this server share a database
     #[arg(long, conflicts_with_all = ["unfollow", "status"])]
     pub follow: bool,
@@ -153,7 +153,7 @@ pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> 
 }
 
 /// Stops following if the options say so, or prints the status. Returns the exit status, if it is another one than that of success.
-pub(super) async fn report_or_end(connection: &mut PgConnection, options: &Options) -> anyhow::Result<Option<i32>> {
+pub(super) async fn report_or_end(connection: &mut PgConnection, options: &FollowOptions) -> anyhow::Result<Option<i32>> {
     let mut out = std::io::stdout();
     if options.unfollow {
         let tables = end(connection).await?;

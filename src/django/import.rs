@@ -39,7 +39,7 @@ pub struct Options {
     pub open_slug: String,
     /// Whether to follow Django afterwards.
     #[command(flatten)]
-    pub following: follow::Options,
+    pub following: follow::FollowOptions,
 }
 
 /// Imports and prints the report, or does what the options say of following instead. Returns the exit status, if it is another one than
