@@ -153,7 +153,10 @@ pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> 
 }
 
 /// Stops following if the options say so, or prints the status. Returns the exit status, if it is another one than that of success.
-pub(super) async fn report_or_end(connection: &mut PgConnection, options: &FollowOptions) -> anyhow::Result<Option<i32>> {
+pub(super) async fn report_or_end(
+    connection: &mut PgConnection,
+    options: &FollowOptions,
+) -> anyhow::Result<Option<i32>> {
     let mut out = std::io::stdout();
     if options.unfollow {
         let tables = end(connection).await?;

@@ -4,9 +4,9 @@ use std::{path::PathBuf, str::FromStr, time::Instant};
 
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
-use super::{follow, merge, mirror, report, source::Source, staging};
+use super::{follow, merge, mirror, report::Report, source::Source, staging};
 use crate::{db, events};
 
 /// The key of the advisory lock of an import. Advisory locks are per database.
@@ -45,13 +45,16 @@ pub struct Options {
 /// Imports and prints the report, or does what the options say of following instead. Returns the exit status, if it is another one than
 /// that of success. An error means that the import has not finished. It can be run again.
 pub async fn run(options: &Options) -> anyhow::Result<Option<i32>> {
-    let to = PgConnectOptions::from_str(options.database_url.expose_secret()).context("DATABASE_URL")?;
+    // Slow statements are no news here.
+    let to = PgConnectOptions::from_str(options.database_url.expose_secret())
+        .context("DATABASE_URL")?
+        .disable_statement_logging();
     if options.following.status || options.following.unfollow {
         let mut target = db::connect(&to).await.context("cannot reach PostgreSQL at DATABASE_URL")?;
         return follow::report_or_end(&mut target, &options.following).await;
     }
     let from = options.from.as_ref().unwrap_or(&options.database_url);
-    let from = PgConnectOptions::from_str(from.expose_secret()).context("--from")?;
+    let from = PgConnectOptions::from_str(from.expose_secret()).context("--from")?.disable_statement_logging();
     import(options, &from, &to).await?;
     if options.following.follow {
         let mut target = db::connect(&to).await.context("cannot reach PostgreSQL at DATABASE_URL")?;
@@ -73,16 +76,10 @@ async fn import(options: &Options, from: &PgConnectOptions, to: &PgConnectOption
     mirror::install(&mut target).await?;
     let staged = staging::stage(&mut target, &mut source, options).await?;
     source.close().await?;
-    let mut times = staged.times;
-    times.extend(merge::merge_all(&mut target, options.batch_size).await?);
+    let merged = merge::merge_all(&mut target, options.batch_size).await?;
     let leapt_to = leap(&mut target).await?;
-    let report = report::Report {
-        counts: staged.counts,
-        changed: staged.changed,
-        times,
-        seconds: begun.elapsed().as_secs_f64(),
-        leapt_to,
-    };
+    let seconds = begun.elapsed().as_secs_f64();
+    let report = Report::new(&mut target, staged, merged, seconds, leapt_to).await?;
     report.print(&mut target).await?;
     if let Some(path) = &options.report {
         report.write(&mut target, path).await.with_context(|| format!("cannot write {}", path.display()))?;

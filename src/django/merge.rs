@@ -9,8 +9,8 @@ use super::{
 
 /// How often a batch is tried if the server's own writes get in its way.
 const TRIES: u32 = 10;
-/// How many flags a user has, for the size of a batch of users.
-const FLAGS_OF_A_USER: i64 = 100;
+/// A user counts as so many rows, for the size of a batch of users: most have some flags.
+const ROWS_OF_A_USER: i64 = 10;
 
 /// A kind of rows that is merged by itself.
 struct Kind {
@@ -41,7 +41,7 @@ fn kinds(batch_size: i64) -> Vec<Kind> {
                 next: "select user_id as id from django.read_work order by user_id limit $1".to_owned(),
                 merge: "select django.merge_reads($1)".to_owned(),
                 count: "select count(*) from django.read_work".to_owned(),
-                batch: (batch_size / FLAGS_OF_A_USER).max(1),
+                batch: (batch_size / ROWS_OF_A_USER).max(1),
             }),
             name => kinds.push(Kind {
                 name: name.to_owned(),

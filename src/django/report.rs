@@ -11,16 +11,20 @@ use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, Row};
 
-use super::progress::StepTime;
+use super::{progress::StepTime, staging::Staged};
 
 /// What an import found and did.
 pub(super) struct Report {
-    pub(super) counts: BTreeMap<&'static str, i64>,
-    pub(super) changed: BTreeMap<&'static str, u64>,
-    pub(super) times: Vec<StepTime>,
-    pub(super) seconds: f64,
+    staged: Staged,
+    /// How long the merges took.
+    merged: Vec<StepTime>,
+    seconds: f64,
     /// The new base of events, if there was a leap.
-    pub(super) leapt_to: Option<i64>,
+    leapt_to: Option<i64>,
+    /// What there is here, by table.
+    here: Vec<(&'static str, i64)>,
+    repaired: BTreeMap<String, i64>,
+    refused: BTreeMap<String, i64>,
 }
 
 /// What there is of each table here, as far as Django knows it.
@@ -84,24 +88,38 @@ const REFUSALS: &str = "select json_build_object('kind', kind, 'id', id, 'reason
     from django.refusals order by kind, id";
 
 impl Report {
+    /// A report of what was done. It counts what there is now.
+    pub(super) async fn new(
+        db: &mut PgConnection,
+        staged: Staged,
+        merged: Vec<StepTime>,
+        seconds: f64,
+        leapt_to: Option<i64>,
+    ) -> Result<Self, sqlx::Error> {
+        let mut here = Vec::new();
+        for (kind, sql) in HERE {
+            here.push((kind, sqlx::query_scalar(sql).fetch_one(&mut *db).await?));
+        }
+        let (repaired, refused) = (by_kind(db, "repairs").await?, by_kind(db, "refusals").await?);
+        Ok(Self { staged, merged, seconds, leapt_to, here, repaired, refused })
+    }
+
     /// Prints the table.
     pub(super) async fn print(&self, db: &mut PgConnection) -> anyhow::Result<()> {
-        let repaired = by_kind(db, "repairs").await?;
-        let refused = by_kind(db, "refusals").await?;
         let mut out = std::io::stdout();
         writeln!(
             out,
             "{:<20} {:>10} {:>10} {:>10} {:>10} {:>10}",
             "", "at Django", "here", "changed", "repaired", "refused"
         )?;
-        for (kind, here) in here(db).await? {
+        for (kind, here) in &self.here {
             writeln!(
                 out,
                 "{kind:<20} {:>10} {here:>10} {:>10} {:>10} {:>10}",
-                self.counts.get(kind).copied().unwrap_or(0),
-                self.changed.get(kind).copied().unwrap_or(0),
-                repaired.get(kind).copied().unwrap_or(0),
-                refused.get(kind).copied().unwrap_or(0),
+                self.staged.counts.get(*kind).copied().unwrap_or(0),
+                self.staged.changed.get(*kind).copied().unwrap_or(0),
+                self.repaired.get(*kind).copied().unwrap_or(0),
+                self.refused.get(*kind).copied().unwrap_or(0),
             )?;
         }
         for (title, table, column) in [("repaired", "repairs", "repair"), ("refused", "refusals", "reason")] {
@@ -124,24 +142,23 @@ impl Report {
 
     /// Writes the JSON. The lists may be long, so they pass through row by row.
     pub(super) async fn write(&self, db: &mut PgConnection, path: &Path) -> anyhow::Result<()> {
-        let (repaired, refused) = (by_kind(db, "repairs").await?, by_kind(db, "refusals").await?);
         let mut kinds = serde_json::Map::new();
-        for (kind, here) in here(db).await? {
+        for (kind, here) in &self.here {
             kinds.insert(
-                kind.to_owned(),
+                (*kind).to_owned(),
                 json!({
-                    "django": self.counts.get(kind),
+                    "django": self.staged.counts.get(*kind),
                     "here": here,
-                    "changed": self.changed.get(kind),
-                    "repaired": repaired.get(kind).unwrap_or(&0),
-                    "refused": refused.get(kind).unwrap_or(&0),
+                    "changed": self.staged.changed.get(*kind),
+                    "repaired": self.repaired.get(*kind).unwrap_or(&0),
+                    "refused": self.refused.get(*kind).unwrap_or(&0),
                 }),
             );
         }
         let head: [(&str, Value); 4] = [
             ("seconds", json!(self.seconds)),
             ("leapt_to", json!(self.leapt_to)),
-            ("steps", json!(self.times)),
+            ("steps", json!(self.staged.times.iter().chain(&self.merged).collect::<Vec<_>>())),
             ("kinds", Value::Object(kinds)),
         ];
         let mut file = BufWriter::new(File::create(path)?);
@@ -166,14 +183,6 @@ async fn write_list(db: &mut PgConnection, file: &mut impl Write, name: &str, sq
         separator = ",\n";
     }
     Ok(write!(file, "]")?)
-}
-
-async fn here(db: &mut PgConnection) -> Result<Vec<(&'static str, i64)>, sqlx::Error> {
-    let mut counts = Vec::new();
-    for (kind, sql) in HERE {
-        counts.push((kind, sqlx::query_scalar(sql).fetch_one(&mut *db).await?));
-    }
-    Ok(counts)
 }
 
 /// The number of rows in a list, by table of the mirror.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use futures_util::TryStreamExt;
 use sqlx::{Connection, PgConnection};
 
@@ -37,7 +37,7 @@ pub(super) async fn stage(target: &mut PgConnection, source: &mut Source, option
         sqlx::query_scalar("select django.followed_mirrors()").fetch_all(&mut *transaction).await?;
     let (followed, tables): (Vec<&Table>, Vec<&Table>) =
         TABLES.iter().partition(|table| followed.iter().any(|name| name == table.name));
-    for table in followed {
+    for table in &followed {
         let count = format!("select count(*) from django.{} where not is_gone", table.name);
         staged.counts.insert(table.name, sqlx::query_scalar(&count).fetch_one(&mut *transaction).await?);
     }
@@ -47,6 +47,9 @@ pub(super) async fn stage(target: &mut PgConnection, source: &mut Source, option
         let rows = rows.with_context(|| format!("cannot copy Django's {}", table.name))?;
         staged.counts.insert(table.name, i64::try_from(rows)?);
         staged.times.push(step.end());
+    }
+    if followed.is_empty() {
+        check_site(&mut transaction).await?;
     }
     check_ids(&mut transaction, &tables).await?;
     let mut step = Step::new("compare with the last import", None);
@@ -150,6 +153,21 @@ async fn check_ids(target: &mut PgConnection, tables: &[&Table]) -> anyhow::Resu
             problems.join(", ")
         );
     }
+    Ok(())
+}
+
+/// Refuses to go on if this is another site than the one that was imported before. When a user joined never changes.
+async fn check_site(target: &mut PgConnection) -> anyhow::Result<()> {
+    let (known, others): (i64, i64) = sqlx::query_as(
+        "select count(*), count(*) filter (where m.date_joined <> s.date_joined)
+         from django.users m join staged_users s on s.id = m.id",
+    )
+    .fetch_one(target)
+    .await?;
+    ensure!(
+        others * 2 <= known,
+        "this is not the site that was imported before: {others} of {known} users joined at another time. Nothing was changed"
+    );
     Ok(())
 }
 

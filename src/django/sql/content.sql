@@ -273,11 +273,23 @@ begin
         select c.id, c.parent_id from above b join django.comments c on c.id = b.parent_id and c.is_pending
     )
     select array_agg(id order by id) into ids from above;
+    -- One that hangs elsewhere now takes along what hangs below it.
+    with recursive below as (
+        select m.id from django.comments m
+        join comments k on k.id = m.id
+        cross join lateral django.comment_position(m.id) p
+        where m.id = any(ids) and (k.discussion_id, k.root_id, k.parent_id) is distinct from (m.discussion_id, p.root_id, p.parent_id)
+        union
+        select m.id from below b join django.comments m on m.parent_id = b.id
+    )
+    select array(select unnest(ids) union select id from below order by 1) into ids;
     perform django.forget('comments', ids);
     -- The order of locks is that of whoever writes a comment. The lock keeps the number of comments right.
     select array_agg(d.id) into threads
     from (select d.id from discussions d
-          where d.id in (select c.discussion_id from django.comments c where c.id = any(ids))
+          where d.id in (select c.discussion_id from django.comments c where c.id = any(ids)
+                         union all
+                         select k.discussion_id from comments k where k.id = any(ids))
           order by d.id for no key update) d;
     perform django.make_authors(array_agg(m.author_id)) from django.comments m where m.id = any(ids);
     perform django.make_pseudonyms(array_agg(d.community_id), array_agg(d.article_id), array_agg(m.author_id))
@@ -296,13 +308,15 @@ begin
     left join pseudonyms s on m.is_pseudonymous and s.community_id = d.community_id and s.article_id = d.article_id and s.user_id = m.author_id
     order by m.id
     on conflict (id) do update
-        set author_id = excluded.author_id, pseudonym_id = excluded.pseudonym_id, text = excluded.text,
+        set discussion_id = excluded.discussion_id, root_id = excluded.root_id, parent_id = excluded.parent_id, depth = excluded.depth,
+            author_id = excluded.author_id, pseudonym_id = excluded.pseudonym_id, text = excluded.text,
             deleted_at = case when excluded.deleted_at is not null then coalesce(k.deleted_at, excluded.deleted_at) end,
             updated_at = greatest(excluded.updated_at, k.updated_at + interval '1 microsecond'),
             mentioned_users = case when k.text = excluded.text then k.mentioned_users end,
             mentioned_pseudonyms = case when k.text = excluded.text then k.mentioned_pseudonyms end
-        where (k.author_id, k.pseudonym_id, k.text, k.deleted_at is null)
-              is distinct from (excluded.author_id, excluded.pseudonym_id, excluded.text, excluded.deleted_at is null);
+        where (k.discussion_id, k.root_id, k.parent_id, k.author_id, k.pseudonym_id, k.text, k.deleted_at is null)
+              is distinct from (excluded.discussion_id, excluded.root_id, excluded.parent_id, excluded.author_id, excluded.pseudonym_id,
+                                excluded.text, excluded.deleted_at is null);
     update discussions d set comment_count = counted.live
     from (select t.id, count(k.id) as live
           from unnest(threads) as t (id) left join comments k on k.discussion_id = t.id and k.deleted_at is null

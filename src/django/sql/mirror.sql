@@ -143,7 +143,9 @@ create table if not exists django.flags (
     user_id     bigint,
     is_pending  boolean not null default true,
     is_gone     boolean not null default false
-);
+)
+-- There are many. No index has `is_pending`, and there is room in each page, so that merging one writes no index.
+with (fillfactor = 50);
 create table if not exists django.summaries (
     id                   bigint primary key,
     content              text not null,
@@ -168,7 +170,6 @@ create index if not exists discussions_pending on django.discussions (id) where 
 create index if not exists comments_pending on django.comments (id) where is_pending;
 create index if not exists votes_pending on django.votes (id) where is_pending;
 create index if not exists subscriptions_pending on django.subscriptions (id) where is_pending;
-create index if not exists flags_pending on django.flags (user_id, id) where is_pending;
 create index if not exists summaries_pending on django.summaries (id) where is_pending;
 -- What belongs together, for merging.
 create index if not exists users_username on django.users (username);
@@ -186,7 +187,6 @@ create index if not exists comments_parent on django.comments (parent_id) where 
 create index if not exists comments_unseen on django.comments (id) where is_unseen;
 create index if not exists votes_object on django.votes (target, object_id, user_id);
 create index if not exists subscriptions_owner on django.subscriptions (user_id, community_id, article_id);
-create index if not exists flags_entity on django.flags (entity_type, entity_id);
 create index if not exists flags_user on django.flags (user_id);
 create index if not exists summaries_place on django.summaries (community_article_id);
 

@@ -88,9 +88,9 @@ begin
         select case when seen.is_new
                     then greatest(m.created_at, (select max(n.created_at) from django.newest_things n where n.community_id = m.community_id))
                     else m.created_at end as at) start
-    left join lateral (
-        select min(c.created_at) as at from changed_flags c
-        where c.user_id = m.user_id and c.community_id = m.community_id and not c.is_gone) flagged on true
+    left join (
+        select c.user_id, c.community_id, min(c.created_at) as at from changed_flags c where not c.is_gone group by 1, 2
+    ) flagged on flagged.user_id = m.user_id and flagged.community_id = m.community_id
     where m.user_id = any(of_users);
     update memberships m set created_at = n.counts_from
     from merged_members n
