@@ -254,7 +254,8 @@ fn statement(rng: &mut StdRng, step: usize) -> String {
 #[tokio::test]
 async fn the_events_are_those_that_this_program_would_have_written() {
     let app = live().await;
-    let mut last: i64 = sqlx::query_scalar("select max(id) from outbox").fetch_one(&app.pool).await.unwrap();
+    let mut last: i64 =
+        sqlx::query_scalar("select coalesce(max(id), 0) from outbox").fetch_one(&app.pool).await.unwrap();
     let first = last;
     let mut rng = StdRng::seed_from_u64(14);
     let mut seen = std::collections::BTreeSet::new();

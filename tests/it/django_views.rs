@@ -125,7 +125,7 @@ async fn djangos_queries_read_the_same_from_the_views() {
     // They show what this server writes.
     let discussion = app.client(2).discussion(1, 1, "After the move").await;
     let comment = app.client(3).comment(&discussion, "Nice").await;
-    app.client(2).delete(&format!("/comments/{}", comment["id"])).await.refused(403, "not_author");
+    app.client(1).delete(&format!("/comments/{}", comment["id"])).await.refused(403, "not_author");
     app.client(3).put(&format!("/discussions/{}/vote", discussion["id"]), json!({ "value": 1 })).await.expect(200);
     app.client(3).delete(&format!("/comments/{}", comment["id"])).await.expect(204);
     let shown: (String, String, bool, i64, i64) = sqlx::query_as(
