@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use super::{CommunityAccess, Purpose, Removal, require_membership};
 use crate::{
     auth::viewer::Viewer,
-    authors::{Author, Identity, store::ResolvedAuthor},
+    authors::{Author, Identity, Pseudonym, store::ResolvedAuthor},
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
     ids::{ArticleId, CommentId, CommunityId, DiscussionId, PseudonymId, UserId},
@@ -209,7 +209,7 @@ pub(crate) async fn discussion_to_comment_in(
                   c.kind as "kind: Visibility", m.role as "role?: Role",
                   c.removed_at is not null as "community_is_removed!", ca.removed_at is not null as "article_is_removed!",
                   u.is_active as "viewer_is_active?", clock_timestamp() as "now!",
-                  u.username as "username?", u.avatar_url, p.id as "pseudonym_id?: PseudonymId", p.name as "pseudonym?",
+                  u.username as "username?", u.avatar_url, p.id as "pseudonym_id?: PseudonymId", p.name as "pseudonym?", p.avatar_url as "pseudonym_avatar_url?",
                   case when m.role is not null or c.kind = 'open' then nextval(pg_get_serial_sequence('comments', 'id')) end as "comment_id: CommentId"
            from discussions d
            join communities c on c.id = d.community_id
@@ -235,7 +235,8 @@ pub(crate) async fn discussion_to_comment_in(
     let removal = Removal { of_community: row.community_is_removed, of_article: row.article_is_removed };
     let role = access.may(Purpose::Write, removal, viewer, ErrorCode::DiscussionNotFound)?;
     let (username, avatar_url) = (row.username.ok_or(ErrorCode::TokenInvalid)?, row.avatar_url);
-    let identity = Identity { user_id: viewer.user_id, username, avatar_url, pseudonym: row.pseudonym };
+    let pseudonym = row.pseudonym.map(|name| Pseudonym { name, avatar_url: row.pseudonym_avatar_url });
+    let identity = Identity { user_id: viewer.user_id, username, avatar_url, pseudonym };
     let is_resolved = !row.is_pseudonymous || identity.pseudonym.is_some();
     Ok(CommentingAccess {
         community_id: row.community_id,

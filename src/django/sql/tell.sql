@@ -11,7 +11,7 @@ declare
     found json;
 begin
     if of_pseudonym is not null then
-        select json_build_object('id', null, 'username', p.name, 'avatar_url', to_jsonb(p) ->> 'avatar_url') into found
+        select json_build_object('id', null, 'username', p.name, 'avatar_url', p.avatar_url) into found
         from pseudonyms p where p.id = of_pseudonym;
     else
         select json_build_object('id', u.id, 'username', u.username, 'avatar_url', u.avatar_url) into found
@@ -26,8 +26,7 @@ begin
     perform from users u where u.id = any(people) order by u.id for share;
     return (select coalesce(json_agg(case
                 when s.pseudonym is null then json_build_object('id', s.id, 'username', s.username, 'avatar_url', s.avatar_url)
-                else json_build_object('id', null, 'username', s.pseudonym, 'avatar_url',
-                                       (select to_jsonb(p) ->> 'avatar_url' from pseudonyms p where p.id = any(names) and p.name = s.pseudonym))
+                else json_build_object('id', null, 'username', s.pseudonym, 'avatar_url', s.avatar_url)
             end), '[]')
             from shown_mentions(people, names) s);
 end $$;
