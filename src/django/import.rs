@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
-use super::{merge, mirror, report::Report, source::Source, staging};
+use super::{follow, merge, mirror, report::Report, source::Source, staging};
 use crate::{db, events};
 
 /// The key of the advisory lock of an import. Advisory locks are per database.
@@ -15,9 +15,10 @@ const LOCK: i64 = 0x64_6a_61_6e_67_6f;
 /// What to import, and how.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Django's PostgreSQL, as postgres://user:password@host:port/database. It is only read
-    #[arg(long, env = "DJANGO_DATABASE_URL", hide_env_values = true)]
-    pub from: SecretString,
+    /// Django's PostgreSQL, as postgres://user:password@host:port/database. It is only read. Leave it out where it is that of
+    /// DATABASE_URL
+    #[arg(long, env = "DJANGO_DATABASE_URL", hide_env_values = true, required_unless_present_any = ["follow", "unfollow", "status"])]
+    pub from: Option<SecretString>,
     /// PostgreSQL, as postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: SecretString,
@@ -36,20 +37,42 @@ pub struct Options {
     /// Its slug
     #[arg(long, default_value = "scicommons")]
     pub open_slug: String,
+    /// Whether to follow Django afterwards.
+    #[command(flatten)]
+    pub following: follow::FollowOptions,
 }
 
-/// Imports and prints the report. An error means that the import has not finished. It can be run again.
-pub async fn run(options: &Options) -> anyhow::Result<()> {
-    let begun = Instant::now();
+/// Imports and prints the report, or does what the options say of following instead. Returns the exit status, if it is another one than
+/// that of success. An error means that the import has not finished. It can be run again.
+pub async fn run(options: &Options) -> anyhow::Result<Option<i32>> {
     // Slow statements are no news here.
-    let from = PgConnectOptions::from_str(options.from.expose_secret()).context("--from")?.disable_statement_logging();
     let to = PgConnectOptions::from_str(options.database_url.expose_secret())
         .context("DATABASE_URL")?
         .disable_statement_logging();
+    if options.following.status || options.following.unfollow {
+        let mut target = db::connect(&to).await.context("cannot reach PostgreSQL at DATABASE_URL")?;
+        return follow::report_or_end(&mut target, &options.following).await;
+    }
+    let from = options.from.as_ref().unwrap_or(&options.database_url);
+    let from = PgConnectOptions::from_str(from.expose_secret()).context("--from")?.disable_statement_logging();
+    import(options, &from, &to).await?;
+    if options.following.follow {
+        let mut target = db::connect(&to).await.context("cannot reach PostgreSQL at DATABASE_URL")?;
+        follow::begin(&mut target, options.following.with_discussions).await?;
+        return follow::report_or_end(&mut target, &options.following).await;
+    }
+    Ok(None)
+}
+
+async fn import(options: &Options, from: &PgConnectOptions, to: &PgConnectOptions) -> anyhow::Result<()> {
+    let begun = Instant::now();
     // It may be a wrong address, so look there before anything changes here.
-    let mut source = Source::open(&from).await?;
-    db::migrate(&to).await.context("cannot migrate the database at DATABASE_URL")?;
-    let mut target = connect(&to).await?;
+    let mut source = Source::open(from).await?;
+    if options.following.follow {
+        follow::check_same_database(&mut source.connection, to).await?;
+    }
+    db::migrate(to).await.context("cannot migrate the database at DATABASE_URL")?;
+    let mut target = connect(to).await?;
     mirror::install(&mut target).await?;
     let staged = staging::stage(&mut target, &mut source, options).await?;
     source.close().await?;

@@ -5,13 +5,15 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
 /// The SQL of the mirror. The order matters: functions use those before them, and the last file is about all of them.
-const SQL: [&str; 7] = [
+const SQL: [&str; 9] = [
     include_str!("sql/mirror.sql"),
     include_str!("sql/texts.sql"),
     include_str!("sql/directory.sql"),
     include_str!("sql/content.sql"),
     include_str!("sql/reactions.sql"),
     include_str!("sql/reads.sql"),
+    include_str!("sql/follow.sql"),
+    include_str!("sql/tell.sql"),
     include_str!("sql/security.sql"),
 ];
 
