@@ -158,6 +158,26 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_a_summary_without_text_is_its_deletion() {
+        let event = |text: &str, more: &str| {
+            format!(
+                r#"{{"type":"updated_summary","community_id":4,"article_id":7,"text":{text},"author":{{"id":1}},"timestamp":"t"{more}}}"#
+            )
+        };
+        let deletion = event("null", "");
+        let expected = json!({ "type": "updated_summary", "community_id": 4, "article_id": 7, "text": null, "author": null,
+            "timestamp": "t", "deleted_at": "t" });
+        assert_eq!(redacted(&event("\"a\"", ""), &deletion), Some(expected));
+        let elsewhere = event("\"a\"", "").replace(":7", ":8");
+        assert_eq!(redacted(&elsewhere, &deletion), None);
+        // A deletion shows nothing, and neither does what is redacted already.
+        for other in [deletion.clone(), event("null", r#","deleted_at":"s""#)] {
+            assert_eq!(redacted(&other, &deletion), None, "{other}");
+        }
+        assert_eq!(Content::of(&event("null", r#","deleted_at":"s""#).into()), Content::Other);
+    }
+
+    #[test]
     fn a_deletion_redacts_the_events_of_its_thing_alone() {
         // Comments stay readable when their discussion is deleted.
         assert_eq!(redacted(r#"{"type":"new_comment","comment_id":6,"discussion_id":5,"text":"a"}"#, DISCUSSION), None);

@@ -106,7 +106,9 @@ pub(super) async fn revisions(
     let found = query_revision!(
         r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
                   ca.article_id is not null as "is_placed!",
-                  exists (select from summaries s where s.community_id = c.id and s.article_id = ca.article_id and s.text is not null) as "is_there!",
+                  case when may_read(c.kind, m.role, $3, v.is_active) then exists (
+                      select from summaries s
+                      where s.community_id = c.id and s.article_id = ca.article_id and s.author_id is not null) end as "is_there",
                   case when may_read(c.kind, m.role, $3, v.is_active) then array(select "#,
         r#" from (
                            -- The size of a text is known without reading it.
@@ -117,11 +119,12 @@ pub(super) async fn revisions(
                                select s.revision, s.text, s.author_id, s.pseudonym_id, s.updated_at as created_at
                                from summaries s
                                where s.community_id = c.id and s.article_id = ca.article_id and s.text is not null
-                                 and ($5::bigint is null or s.revision < $5)
+                                 and s.revision < coalesce($5::bigint, 9223372036854775807)
                                union all
                                (select e.revision, e.text, e.author_id, e.pseudonym_id, e.created_at
                                 from summary_revisions e
-                                where e.community_id = c.id and e.article_id = ca.article_id and ($5::bigint is null or e.revision < $5)
+                                where e.community_id = c.id and e.article_id = ca.article_id
+                                  and e.revision < coalesce($5::bigint, 9223372036854775807)
                                 order by e.revision desc limit $6::bigint + 1)
                                order by revision desc limit $6::bigint + 1
                            ) all_texts
@@ -152,7 +155,7 @@ pub(super) async fn revisions(
         viewer_is_active: found.viewer_is_active,
     };
     access.may_read_placement(viewer, found.is_placed)?;
-    let rows = found.revisions.filter(|_| found.is_there).ok_or(ErrorCode::SummaryNotFound)?;
+    let rows = found.revisions.filter(|_| found.is_there == Some(true)).ok_or(ErrorCode::SummaryNotFound)?;
     let mut revisions: Vec<SummaryRevision> = rows.into_iter().map(SummaryRevision::from).collect();
     let fitting = page::fitting(revisions.iter(), limit as usize, PAGE_BYTES, |one| [one.text.as_str()]);
     let has_more = revisions.len() > fitting;
@@ -179,20 +182,27 @@ pub(super) async fn lock_or_begin(
 }
 
 /// Locks the summary until the commit and reads it. None if there is no text.
+///
+/// Two statements, because a statement that waits for a row reads the others as they were before: the author of a text that was written
+/// meanwhile would be missing.
 async fn lock(write: &mut Write, article: ArticleId, community: CommunityId) -> Result<Option<Summary>> {
-    let found = query_summary!(
-        "select case when s.text is not null then ",
-        r#" end as "summary: SummaryRow"
-           from summaries s
-           left join users u on u.id = s.author_id
-           where s.community_id = $1 and s.article_id = $2
-           for update of s"#,
+    let locked = sqlx::query!(
+        "select from summaries where community_id = $1 and article_id = $2 for no key update",
         community as _,
         article as _
-    )
-    .fetch_optional(write)
-    .await?;
-    Ok(found.and_then(|found| found.summary).map(Summary::from))
+    );
+    if locked.fetch_optional(&mut *write).await?.is_none() {
+        return Ok(None);
+    }
+    let found = query_summary!(
+        "select ",
+        r#" as "summary!: SummaryRow"
+           from summaries s join users u on u.id = s.author_id
+           where s.community_id = $1 and s.article_id = $2"#,
+        community as _,
+        article as _
+    );
+    Ok(found.fetch_optional(write).await?.map(|found| found.summary.into()))
 }
 
 /// Writes a text in place of that of a summary that [`lock_or_begin`] has locked. The text before becomes a revision.
