@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 
-use super::mirror;
+use super::{mirror, views};
 use crate::db;
 
 /// What to do about following.
@@ -84,6 +84,10 @@ pub struct Following {
 /// Django's writes wait until the end of it. An error if they cannot be held up soon, or if this database does not have Django's tables.
 pub async fn begin(connection: &mut PgConnection, with_discussions: bool) -> anyhow::Result<()> {
     has_django(connection).await?;
+    ensure!(
+        !with_discussions || !views::exist(connection).await?,
+        "Django reads the discussions in views, and cannot write there: run discussions django-views --drop first"
+    );
     mirror::install(connection).await?;
     let mut transaction = connection.begin().await?;
     // Waiting for a lock holds up all who come after. So this gives up where something long is running.

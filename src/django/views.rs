@@ -7,6 +7,8 @@
 use anyhow::{Context, bail, ensure};
 use sqlx::{Connection, PgConnection};
 
+use super::mirror;
+
 /// Makes the views in a new schema, in one transaction. Views that are there are made again. Returns their names.
 ///
 /// An error if Django's tables are not in this database, or if the schema is of somebody else.
@@ -17,6 +19,10 @@ pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result
             .fetch_one(&mut *transaction)
             .await?,
         "this database has no table public.articles_discussion: the views need Django's tables beside ours"
+    );
+    ensure!(
+        mirror::setting(&mut transaction, "writer").await?.as_deref() != Some("django"),
+        "Django writes the discussions, which it cannot do in views: run discussions import-django --follow first"
     );
     drop_schema(&mut transaction, schema).await?;
     let ours: String = sqlx::query_scalar("select current_schema()").fetch_one(&mut *transaction).await?;
@@ -42,6 +48,14 @@ pub async fn drop(connection: &mut PgConnection, schema: &str) -> anyhow::Result
     let has_dropped = drop_schema(&mut transaction, schema).await?;
     transaction.commit().await?;
     Ok(has_dropped)
+}
+
+/// Whether there are views, in whatever schema.
+pub(super) async fn exist(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from pg_namespace where obj_description(oid, 'pg_namespace') = $1)")
+        .bind(MARK)
+        .fetch_one(connection)
+        .await
 }
 
 /// What the schema's comment says, so that no schema of others is dropped.
