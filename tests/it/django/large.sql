@@ -19,13 +19,13 @@ select 1000 + i, case when i % 97 = 0 then ' ' else 'Comment ' || i end,
        timestamptz '2025-08-10 08:00Z' + i * interval '1 minute', timestamptz '2025-08-10 08:00Z' + (i + i % 2) * interval '1 minute',
        100 + i % 59, d.id, case when i % 31 = 0 and i > 0 then 999 + i when i / 150 % 5 > 0 then 850 + i end,
        d.community_id, d.is_pseudonymous, i % 41 = 0
-from generate_series(0, 2999) i join articles_discussion d on d.id = 1000 + i % 150;
+from generate_series(0, 1499) i join articles_discussion d on d.id = 1000 + i % 150;
 insert into articles_reaction (id, object_id, vote, created_at, content_type_id, user_id)
-select 100 + i, 1000 + i, case when i % 3 = 0 then -1 else 1 end, '2025-09-01 08:00Z', 9, 100 + i % 60 from generate_series(0, 2999) i;
+select 100 + i, 1000 + i, case when i % 3 = 0 then -1 else 1 end, '2025-09-01 08:00Z', 9, 100 + i % 60 from generate_series(0, 1499) i;
 insert into articles_discussionsubscription (id, subscribed_at, is_active, article_id, community_id, community_article_id, user_id)
 select 100 + i, '2025-09-02 08:00Z', i % 3 > 0, 1 + i % 2, 1 + i % 2, 1 + i % 2, 100 + i from generate_series(0, 59) i;
 insert into articles_userflag (id, flag_type, entity_type, entity_id, created_at, user_id)
 select 100 + i, 'unread', case when i % 10 = 0 then 'discussion' else 'comment' end,
        case when i % 10 = 0 then 1000 + i % 150 else 1000 + i end, '2025-09-03 08:00Z', 100 + i * 7 % 60
-from generate_series(0, 2999) i
+from generate_series(0, 1499) i
 on conflict do nothing;
