@@ -9,7 +9,8 @@ use sqlx::{Connection, PgConnection};
 
 use super::mirror;
 
-/// Makes the views in a new schema, in one transaction. Views that are there are made again. Returns their names.
+/// Makes the views in a new schema, in one transaction. Views that are there are made again. Returns their names. From now on imports
+/// leave alone what people write, because they write it here.
 ///
 /// An error if Django's tables are not in this database, or if the schema is of somebody else.
 pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result<Vec<String>> {
@@ -38,6 +39,9 @@ pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result
         .bind(schema)
         .fetch_all(&mut *transaction)
         .await?;
+    if has_mirror(&mut transaction).await? {
+        mirror::set(&mut transaction, "writer", "server").await?;
+    }
     transaction.commit().await?;
     Ok(views)
 }
@@ -46,8 +50,16 @@ pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result
 pub async fn drop(connection: &mut PgConnection, schema: &str) -> anyhow::Result<bool> {
     let mut transaction = connection.begin().await?;
     let has_dropped = drop_schema(&mut transaction, schema).await?;
+    if has_dropped && has_mirror(&mut transaction).await? {
+        let writer = "delete from django.settings where name = 'writer' and value = 'server'";
+        sqlx::query(writer).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     Ok(has_dropped)
+}
+
+async fn has_mirror(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select to_regclass('django.settings') is not null").fetch_one(connection).await
 }
 
 /// Whether there are views, in whatever schema.

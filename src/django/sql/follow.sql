@@ -285,7 +285,7 @@ begin
     perform django.unfollow();
     perform django.move_sequences();
     if with_discussions then
-        insert into django.settings (name, value) values ('writer', 'django');
+        insert into django.settings (name, value) values ('writer', 'django') on conflict (name) do update set value = excluded.value;
         for t in select unnest('{discussions,comments,discussion_votes,comment_votes,summaries}'::text[]) as ours loop
             execute format('create trigger django_writes before insert or update or delete on %I for each statement execute function django.refuse_write()', t.ours);
         end loop;
