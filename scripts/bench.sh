@@ -2,7 +2,7 @@
 # `make bench`: measures the figures of docs/performance.md and writes them there. This script prepares the packages, a private
 # PostgreSQL that syncs to disk as in production, and the release build. crates/bench measures.
 #
-#   bench.sh [STAGE...]     fanout delivery requests unread relay hub connections nodes; by default all
+#   bench.sh [STAGE...]     fanout delivery requests member relay hub connections nodes; by default all
 #
 #   BENCH_REPEATS=3         how often each stage is measured; the median counts
 #   BENCH_POLLS="1000 5000 19900"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make lint`: checks everything that can be checked without running the program. Tools that are not part of the Rust toolchain
-# are built once, into .data/tools. They are built without optimisation, since they run only briefly.
+# are built once, into .data/tools. They are built without optimisation and debug information, since they run only briefly.
 #
 #   lint.sh [STAGE]...     rust, docs, dependencies or client; by default all
 set -euo pipefail
@@ -11,7 +11,7 @@ cd "$ROOT"
 tool() {
     local name=$1 version=$2
     [[ $("$ROOT/.data/tools/bin/$name" --version 2>/dev/null) == *"$version"* ]] ||
-        env -u RUSTFLAGS cargo install --quiet --locked --debug --root "$ROOT/.data/tools" --version "$version" "$name" ||
+        env -u RUSTFLAGS CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root "$ROOT/.data/tools" --version "$version" "$name" ||
         die "$name $version could not be built"
 }
 

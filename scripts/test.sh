@@ -64,6 +64,8 @@ logged() {
 }
 
 test_rust() {
+    # The tests mostly wait: for a process to start, for an event, for a time limit. So there may be more of them than cores.
+    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
     logged "$work/rust.log" cargo test --locked --workspace || die "Rust tests failed"
     # There are two implementations of polls. Both must pass these tests.
     logged "$work/hyper.log" env DIRECT_POLLS=false cargo test --locked --workspace --test it -- poll_rules:: delivery:: invariants:: ||

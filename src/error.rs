@@ -83,6 +83,7 @@ error_codes! {
     CommunityNotFound,     NOT_FOUND,               [],                    "there is no such community";
     DiscussionNotFound,    NOT_FOUND,               [],                    "there is no such discussion";
     CommentNotFound,       NOT_FOUND,               [],                    "there is no such comment";
+    SummaryNotFound,       NOT_FOUND,               [],                    "there is no summary here";
     QueueNotFound,         NOT_FOUND,               [Poll],                "there is no such queue: register again";
     UserNotFound,          NOT_FOUND,               [],                    "there is no such user";
     MethodNotAllowed,      METHOD_NOT_ALLOWED,      [],                    "this address does not take that method";
@@ -205,11 +206,12 @@ impl From<sqlx::Error> for ApiError {
                 Some("comments_parent" | "comments_root_in_discussion") => {
                     return ErrorCode::ParentNotFound.into();
                 }
-                Some("discussions_place") => return ErrorCode::ArticleNotFound.into(),
+                Some("discussions_place" | "summaries_place") => return ErrorCode::ArticleNotFound.into(),
                 // The token is valid, but its user is not in the directory (any more).
                 Some(
                     "discussions_author_id_fkey"
                     | "comments_author_id_fkey"
+                    | "summaries_author_id_fkey"
                     | "idempotency_keys_user_id_fkey"
                     | "read_states_user_id_fkey",
                 ) => {

@@ -40,7 +40,8 @@ pub mod router; // all routes, and the layers around them
 pub mod serve; // connections and shutdown
 pub mod state; // what handlers share
 mod static_files; // the files of STATIC_DIR
+mod summaries; // what admins say of an article's discussions
 pub mod telemetry; // logs and metrics
 mod text; // validation of topics and texts
-mod version; // versions of discussions and comments, and conditions on them
+mod version; // versions of discussions, comments and summaries, and conditions on them
 pub mod votes; // votes on discussions and comments

@@ -124,6 +124,7 @@ fn refusals(call: Call) -> Responses {
         (name = "follows", description = "What members want to hear of"),
         (name = "notifications", description = "What concerns one user"),
         (name = "mentions", description = "Whom a text may mention"),
+        (name = "summaries", description = "What admins say of an article's discussions"),
         (name = "realtime", description = "Register, poll, heartbeat"),
         (name = "login", description = "Log-in by password, where Django issues no tokens any more"),
         (name = "session", description = "Browser sessions in place of bearer tokens"),
@@ -224,6 +225,7 @@ fn name_events(schemas: &mut Map<String, Value>) {
     for part in [
         "DiscussionState",
         "CommentState",
+        "SummaryState",
         "WrittenComment",
         "MembershipChange",
         "ReadState",
@@ -272,7 +274,8 @@ fn example_of(property: &str, tag: &str) -> Value {
         "ids" => json!([31]),
         "role" => json!("member"),
         "previous_kind" => json!("public"),
-        "timestamp" => json!("2025-08-09T12:34:56Z"),
+        "revision" => json!(3),
+        "timestamp" | "created_at" | "updated_at" => json!("2025-08-09T12:34:56Z"),
         // parent_id, previous_role, edited_at, resolved_at and resolved_by. If null does not suit another property, a test fails.
         _ => Value::Null,
     }

@@ -38,7 +38,7 @@ use crate::{
     request_id::{self, REQUEST_ID},
     state::AppState,
     static_files::{self, StaticFiles},
-    votes,
+    summaries, votes,
 };
 
 /// The largest body of a request, in bytes.
@@ -64,7 +64,8 @@ fn documented() -> Documented {
         .merge(reads::routes())
         .merge(follows::routes())
         .merge(notifications::routes())
-        .merge(mentions::routes());
+        .merge(mentions::routes())
+        .merge(summaries::routes());
     let (features, mut document) = features.split_for_parts();
     let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
     let (logins, of_logins) = login::routes().split_for_parts();
@@ -152,11 +153,12 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::IF_MATCH,
+            header::IF_NONE_MATCH,
             HeaderName::from_static("idempotency-key"),
         ])
         .expose_headers([REQUEST_ID, header::RETRY_AFTER, header::ETAG])

@@ -1,4 +1,4 @@
-//! The version of a discussion or comment, and the conditions that a change of it may name.
+//! The version of a discussion, comment or summary, and the conditions that a change of it may name.
 //!
 //! The version is `updated_at`: it moves with every change. Clients get it in the body, and as an entity tag in the header
 //! `ETag`. A change may say which version its client has read, by `If-Match` or by `if_updated_at`. If the thing has another
@@ -70,6 +70,27 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
+/// The header `If-None-Match`, by which a write can say that it must be the first. 400 if it is anything but `*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfNoneMatch {
+    /// The request does not have it.
+    Absent,
+    /// It is `*`: nothing may be there yet.
+    Anything,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        match parts.headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes().trim_ascii()) {
+            None => Ok(Self::Absent),
+            Some(b"*") => Ok(Self::Anything),
+            Some(_) => Err(ApiError::invalid_parameter("If-None-Match", "is not *")),
+        }
+    }
+}
+
 /// Parses `*`, or entity tags with commas between them. Weak ones are left out, because they never match (RFC 9110, 13.1.1).
 fn parse(value: &[u8]) -> Option<IfMatch> {
     let mut rest = value.trim_ascii();
@@ -108,6 +129,11 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
+    /// Whether it allows only some versions.
+    pub(crate) fn names_a_version(&self) -> bool {
+        self.if_updated_at.is_some() || self.if_match != IfMatch::Any
+    }
+
     /// Checks that `current` has an expected version. The refusal shows `current`. Call it while the row is locked.
     pub(crate) fn check(&self, current: &(impl Versioned + Serialize)) -> Result<()> {
         let Some(version) = current.version() else { return Ok(()) };

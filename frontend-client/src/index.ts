@@ -29,6 +29,7 @@ export { concernsDiscussions, foldDiscussions, type DiscussionScope } from "./co
 export { commentTrees, concernsComments, foldComments } from "./core/reducers/comments.js";
 export { foldFollows, type ArticleFollow, type FollowScope } from "./core/reducers/follows.js";
 export { foldNotifications, type NotificationScope } from "./core/reducers/notifications.js";
+export { foldSummary, type SummaryScope, type SummarySnapshot } from "./core/reducers/summary.js";
 export { handleOf, mentionAt, type MentionAt } from "./core/mentions.js";
 export type { AuthorChanged, KnownEvent } from "./core/events.js";
 export type { Folded } from "./core/reducers/fold.js";

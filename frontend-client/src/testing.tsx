@@ -3,7 +3,15 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { normalUser, type User } from "./core/cache/keys.js";
 import type { LiveConnectionOptions } from "./core/cache/live-connection.js";
-import type { CommentTree, Discussion, Event, Unread, ViewerInfo } from "./core/generated/api.js";
+import type {
+  CommentTree,
+  Discussion,
+  Event,
+  Summary,
+  Unread,
+  ViewerInfo,
+  ViewerMembership,
+} from "./core/generated/api.js";
 import { matching } from "./core/mentions.js";
 import { withDiscussion } from "./core/reducers/unread-list.js";
 import type { CommunityMember, Notification } from "./core/wire.js";
@@ -21,6 +29,9 @@ export interface TestData {
   user?: User;
   discussions?: readonly Discussion[];
   comments?: readonly CommentTree[];
+  summaries?: readonly Summary[];
+  /** The user's role in every community of the data. Default: member. */
+  role?: ViewerMembership["role"];
   /** The user's notifications, newest first. */
   notifications?: readonly Notification[];
   /** Whom the user can mention. */
@@ -46,6 +57,8 @@ export function createTestProvider({
   user = 1,
   discussions = [],
   comments = [],
+  summaries = [],
+  role = "member",
   notifications = [],
   members = [],
   answer,
@@ -54,7 +67,7 @@ export function createTestProvider({
   const calls: TestCall[] = [];
   const events: Event[] = [];
   const parked = new Set<() => void>();
-  const viewer = viewerOf(user, discussions);
+  const viewer = viewerOf(user, role, [...discussions, ...summaries]);
 
   const read = (url: URL): unknown => {
     const [, first, name, second] = url.pathname.split("/");
@@ -64,6 +77,8 @@ export function createTestProvider({
     const inList = (one: Discussion) =>
       one.article_id === id && (community === null || one.community_id === Number(community));
     if (first === "articles" && second === "discussions") return { ...page, discussions: discussions.filter(inList) };
+    if (first === "articles" && second === "summary")
+      return summaries.find((one) => one.article_id === id && one.community_id === Number(community));
     if (first === "unread") {
       const article = url.searchParams.get("article_id");
       const isOf = (one: Discussion) =>
@@ -151,16 +166,20 @@ function unreadOf(discussions: readonly Discussion[]): Unread {
 }
 
 /** A member of every community of the data. */
-function viewerOf(user: User, discussions: readonly Discussion[]): ViewerInfo | null {
+function viewerOf(
+  user: User,
+  role: ViewerMembership["role"],
+  data: readonly Pick<Discussion, "community_id">[],
+): ViewerInfo | null {
   const user_id = normalUser(user);
   if (typeof user_id !== "number") return null;
   const joined_at = new Date(0).toISOString();
-  const communities = new Set(discussions.map((one) => one.community_id));
+  const communities = new Set(data.map((one) => one.community_id));
   return {
     user_id,
     memberships: [...communities].map((community_id) => ({
       community_id,
-      role: "member",
+      role,
       pseudonym: null,
       joined_at,
       follow_level: "default",

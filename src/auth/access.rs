@@ -43,6 +43,16 @@ impl CommunityAccess {
         }
     }
 
+    /// Checks that the viewer may read what is about an article in this community. `is_placed` says whether the article is there.
+    pub(crate) fn may_read_placement(&self, viewer: Option<&Viewer>, is_placed: bool) -> Result<()> {
+        match (is_placed, self.visibility) {
+            (true, _) => self.may_read(viewer, ErrorCode::CommunityNotFound),
+            // The answer must not tell whether the article is in a hidden community.
+            (false, Visibility::Hidden) => Err(ErrorCode::CommunityNotFound.into()),
+            (false, _) => Err(ErrorCode::ArticleNotFound.into()),
+        }
+    }
+
     /// Checks that the viewer may write, and returns their role, which is None for a non-member in an open community. `missing` is the
     /// refusal for a non-member of a hidden community.
     pub(crate) fn may_write(&self, viewer: &Viewer, missing: ErrorCode) -> Result<Option<Role>> {

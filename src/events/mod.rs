@@ -144,10 +144,36 @@ pub struct WrittenComment {
     pub depth: i16,
 }
 
+/// The summary of the discussions on an article in a community, as it is after the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SummaryState {
+    /// The community.
+    pub community_id: CommunityId,
+    /// The article.
+    pub article_id: ArticleId,
+    /// The text, in Markdown; null if the summary is deleted by this change, or was since.
+    #[schema(required)]
+    pub text: Option<String>,
+    /// Who wrote the text; null where there is none.
+    #[schema(required)]
+    pub author: Option<Author>,
+    /// The number of this change of the summary. It grows with every change.
+    pub revision: i64,
+    /// When the first text was written, or the first after a deletion.
+    pub created_at: DateTime<Utc>,
+    /// When the text was written or deleted.
+    pub updated_at: DateTime<Utc>,
+    /// When the change was made.
+    pub timestamp: DateTime<Utc>,
+    /// When it was deleted. Absent unless it was deleted after this change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
 /// A change without its place in the order: what a handler appends to the outbox.
 ///
 /// Every event says what is, not what is added: applying one twice, or one that a snapshot already shows, changes nothing. When a
-/// discussion or comment is deleted, its older events are redacted ([`redaction`]).
+/// discussion, comment or summary is deleted, its older events are redacted ([`redaction`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, EnumDiscriminants)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[strum_discriminants(
@@ -207,6 +233,8 @@ pub enum Change {
         /// When it was deleted.
         timestamp: DateTime<Utc>,
     },
+    /// The summary of the discussions on an article was written, changed or deleted.
+    UpdatedSummary(SummaryState),
     /// A person has another name or picture: wherever this community shows the author of this id, they are now shown like
     /// this. It is sent where they wrote under their own name, and says nothing of pseudonyms.
     AuthorChanged {
@@ -319,6 +347,7 @@ impl Change {
             | Self::CommunityChanged { community_id, .. }
             | Self::VotesChanged { community_id, .. }
             | Self::OwnVoteChanged { community_id, .. } => *community_id,
+            Self::UpdatedSummary(summary) => summary.community_id,
             Self::MembershipChanged(change) => change.community_id,
             Self::ReadStateChanged(change) => change.community_id,
             Self::FollowChanged(change) => change.community_id,
@@ -344,6 +373,7 @@ impl Change {
             | Self::NewComment { .. }
             | Self::UpdatedComment(_)
             | Self::DeletedComment { .. }
+            | Self::UpdatedSummary(_)
             | Self::AuthorChanged { .. }
             | Self::CommunityChanged { .. }
             | Self::VotesChanged { .. } => None,

@@ -1,12 +1,13 @@
 //! The outbox: events written in the transaction of their change (I1).
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Change, WrittenComment};
 use crate::{
     db::Write,
     error::{ApiError, Result},
-    ids::{ArticleId, CommunityId, UserId},
+    ids::{ArticleId, CommunityId, QueueId, UserId},
 };
 
 impl Write {
@@ -44,6 +45,21 @@ impl Write {
             &users as _,
             &kinds,
             &payloads
+        )
+        .execute(self)
+        .await?;
+        Ok(())
+    }
+
+    /// Tells all nodes which communities a queue watches after this place in the order. The next call for the same queue waits until this
+    /// transaction has ended.
+    pub(crate) async fn announce_watch(&mut self, queue: QueueId, communities: &[CommunityId]) -> Result<()> {
+        let says = json!({ "type": "queue_watches", "queue_id": queue, "community_ids": communities });
+        sqlx::query!(
+            "with turn as materialized (select pg_advisory_xact_lock(hashtextextended($1, 0)))
+             insert into outbox (community_id, type, payload) select 0, 'queue_watches', $2::text::json from turn",
+            queue.to_string(),
+            says.to_string()
         )
         .execute(self)
         .await?;
@@ -91,7 +107,7 @@ impl UncountedChange {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::{authors::Author, events::CommentState};

@@ -98,8 +98,9 @@ impl Publisher {
         } else {
             self.refill(redis).await?;
         }
-        // A text cannot hide the mark of a deletion. It may have it too, which costs a needless look.
-        match rows.iter().any(|row| row.payload.contains("\"deleted_")) {
+        // A text cannot hide the mark of a deletion. It may have it too, and a summary has one type of event. That costs a needless look.
+        let marks = ["\"deleted_", "\"updated_summary\""];
+        match rows.iter().any(|row| marks.iter().any(|mark| row.payload.contains(mark))) {
             true => self.redact(redis).await,
             false => Ok(()),
         }

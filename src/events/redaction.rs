@@ -1,7 +1,7 @@
-//! Redaction: when a discussion or comment is deleted, its older events lose topic, text and people, and say when it was
+//! Redaction: when a discussion, comment or summary is deleted, its older events lose topic, text and people, and say when it was
 //! deleted. They stay events, because replies depend on them.
 //!
-//! The outbox does it in the transaction that numbers the deletion (migration 0011). A node does it when the deletion arrives in
+//! The outbox does it in the transaction that numbers the deletion (migrations 0011 and 0034). A node does it when the deletion arrives in
 //! its hub. Both change an event in the same way.
 
 use std::ops::Range;
@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 
 use super::{KindChange, subject::Outline};
-use crate::ids::{CommentId, DiscussionId};
+use crate::ids::{ArticleId, CommentId, CommunityId, DiscussionId};
 
 /// What a deletion deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +19,14 @@ pub enum Thing {
     Discussion(DiscussionId),
     /// A comment.
     Comment(CommentId),
+    /// The summary of an article in a community.
+    Summary(CommunityId, ArticleId),
 }
 
 /// What an event means to a node that keeps events: it may be redacted, redact others, or change who may read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Content {
-    /// It shows a discussion or a comment.
+    /// It shows a discussion, a comment or a summary.
     Shows(Shown),
     /// It deletes one.
     Deletes(Deletion),
@@ -35,7 +37,7 @@ pub enum Content {
     Other,
 }
 
-/// Which discussion or comment an event shows, and where in its JSON.
+/// Which discussion, comment or summary an event shows, and where in its JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     thing: Thing,
@@ -43,7 +45,7 @@ pub struct Shown {
     hidden: [Range<u32>; 5],
 }
 
-/// The deletion of a discussion or a comment.
+/// The deletion of a discussion, a comment or a summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
     thing: Thing,
@@ -63,9 +65,15 @@ impl Content {
             "community_changed" => return KindChange::of(json).map(Self::ChangesKind),
             "new_discussion" | "updated_discussion" | "deleted_discussion" => Thing::Discussion(outline.discussion_id?),
             "new_comment" | "updated_comment" | "deleted_comment" => Thing::Comment(outline.comment_id?),
+            "updated_summary" => Thing::Summary(outline.community_id?, outline.article_id?),
             _ => return None,
         };
-        if outline.kind.starts_with("deleted_") {
+        // It is redacted already, and shows nothing. A summary that is deleted twice must not be redacted twice.
+        if outline.deleted_at.is_some() {
+            return None;
+        }
+        let deletes_summary = matches!(thing, Thing::Summary(..)) && outline.text.is_none();
+        if outline.kind.starts_with("deleted_") || deletes_summary {
             let deleted_at = json.slice_ref(outline.timestamp?.get().as_bytes());
             return Some(Self::Deletes(Deletion { thing, deleted_at }));
         }
@@ -75,7 +83,7 @@ impl Content {
         Some(Self::Shows(Shown { thing, hidden }))
     }
 
-    /// The discussion or comment that the event shows.
+    /// The discussion, comment or summary that the event shows.
     pub(crate) fn shown(&self) -> Option<&Shown> {
         match self {
             Self::Shows(shown) => Some(shown),
@@ -147,6 +155,26 @@ mod tests {
         let expected = json!({ "discussion_id": 5, "author": null, "topic": null, "is_resolved": true, "resolved_by": null,
             "text": null, "type": "updated_discussion", "deleted_at": "2026-01-01T00:00:00Z" });
         assert_eq!(redacted(event, DISCUSSION), Some(expected));
+    }
+
+    #[test]
+    fn an_event_of_a_summary_without_text_is_its_deletion() {
+        let event = |text: &str, more: &str| {
+            format!(
+                r#"{{"type":"updated_summary","community_id":4,"article_id":7,"text":{text},"author":{{"id":1}},"timestamp":"t"{more}}}"#
+            )
+        };
+        let deletion = event("null", "");
+        let expected = json!({ "type": "updated_summary", "community_id": 4, "article_id": 7, "text": null, "author": null,
+            "timestamp": "t", "deleted_at": "t" });
+        assert_eq!(redacted(&event("\"a\"", ""), &deletion), Some(expected));
+        let elsewhere = event("\"a\"", "").replace(":7", ":8");
+        assert_eq!(redacted(&elsewhere, &deletion), None);
+        // A deletion shows nothing, and neither does what is redacted already.
+        for other in [deletion.clone(), event("null", r#","deleted_at":"s""#)] {
+            assert_eq!(redacted(&other, &deletion), None, "{other}");
+        }
+        assert_eq!(Content::of(&event("null", r#","deleted_at":"s""#).into()), Content::Other);
     }
 
     #[test]

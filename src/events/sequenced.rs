@@ -1,5 +1,7 @@
 //! Events as the feed hands them to the hub: who gets them, and their JSON, ready to be sent.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use super::{
     Change, Content, KindChange, MembershipChange, OutboxRow,
     subject::{Outline, Subject, Writer},
 };
-use crate::ids::{ArticleId, CommunityId, EventId, SessionTag, UserId};
+use crate::ids::{ArticleId, CommunityId, EventId, QueueId, SessionTag, UserId};
 
 /// An event on its way from the feed to the hub. The hub does not parse its JSON.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub enum Audience {
     },
     /// No client. It tells the nodes what a user follows by.
     Nodes(NodeMessage),
+    /// No client. It tells the nodes which communities this queue watches from now on, and no others.
+    Watch(QueueId, Arc<[CommunityId]>),
     /// No client. It tells the nodes of which kind a new community is, or that one is gone.
     CommunityKind(CommunityId, KindChange),
     /// Nobody. It only has a number in the order.
@@ -66,7 +70,7 @@ pub enum NodeMessage {
     Pseudonym(UserId, CommunityId, ArticleId, String),
 }
 
-/// What a row of no community says (migrations 0009, 0013, 0021 and 0032).
+/// What a row of no community says (migrations 0009, 0013, 0021 and 0032, and [`Write::announce_watch`](crate::db::Write)).
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ForNodes {
@@ -75,6 +79,7 @@ enum ForNodes {
     ArticleSubmitted { user_id: UserId, article_id: ArticleId },
     CommunityKind { community_id: CommunityId, kind: Option<String> },
     PseudonymGiven { user_id: UserId, community_id: CommunityId, article_id: ArticleId, name: String },
+    QueueWatches { queue_id: QueueId, community_ids: Arc<[CommunityId]> },
 }
 
 impl OutboxRow {
@@ -93,6 +98,7 @@ impl OutboxRow {
                 Ok(ForNodes::CommunityKind { community_id, kind }) => {
                     Audience::CommunityKind(community_id, KindChange::to(kind.as_deref()))
                 }
+                Ok(ForNodes::QueueWatches { queue_id, community_ids }) => Audience::Watch(queue_id, community_ids),
                 // A later release wrote it. This one does not know what it means.
                 Err(_) => Audience::Nobody,
             },

@@ -6,9 +6,9 @@
 //! Redis refuses an entry id that is not above the last. So writing a row again is harmless, and the stream may skip events but
 //! never reorders them. It may lose everything: readers fill gaps from Postgres, and the publisher refills the stream.
 //!
-//! A second, small stream tells the nodes which queues were closed, and which watch other communities now.
+//! A second, small stream tells the nodes which queues were closed.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::DateTime;
 use redis::{
@@ -20,13 +20,13 @@ use redis::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{OutboxRow, history::HistoryId};
-use crate::ids::{CommunityId, EventId, QueueId, UserId};
+use crate::ids::{EventId, QueueId, UserId};
 
 /// About how many events the stream keeps. A node that is further behind reads Postgres.
 pub(crate) const STREAM_EVENTS: usize = 10_000;
 /// The bytes of payloads that are sent in one round trip. One payload may be larger.
 const REQUEST_BYTES: usize = 1 << 20;
-/// About how many entries on queues are kept.
+/// About how many closed queues are kept.
 const CLOSED_QUEUES: usize = 1_000;
 /// A read waits this long for a new entry before it is repeated. So a dead Redis is noticed even if no events come.
 const BLOCK: Duration = Duration::from_millis(500);
@@ -147,8 +147,6 @@ pub(crate) struct StreamBatch {
     pub(crate) rows: Vec<OutboxRow>,
     /// Queues that were closed at another node.
     pub(crate) closed: Vec<QueueId>,
-    /// Queues that watch these communities now, by a call to another node.
-    pub(crate) watching: Vec<(QueueId, Arc<[CommunityId]>)>,
 }
 
 /// A connection that reads the streams.
@@ -293,18 +291,8 @@ impl EventStream {
 
     /// Adds the command that tells all nodes that a queue is closed.
     pub(crate) fn publish_closed(&self, pipe: &mut redis::Pipeline, queue: QueueId) {
-        self.add_news(pipe).arg("q").arg(queue.to_string()).ignore();
-    }
-
-    /// Adds the command that tells all nodes what a queue watches. Nodes of older releases pass over it.
-    pub(crate) fn publish_watching(&self, pipe: &mut redis::Pipeline, queue: QueueId, communities: &[CommunityId]) {
-        let communities = serde_json::to_string(communities).expect("numbers serialise");
-        self.add_news(pipe).arg("w").arg(queue.to_string()).arg("c").arg(communities).ignore();
-    }
-
-    /// Begins the command that adds an entry to the small stream.
-    fn add_news<'a>(&self, pipe: &'a mut redis::Pipeline) -> &'a mut redis::Pipeline {
-        pipe.cmd("XADD").arg(&self.closed).arg("MAXLEN").arg("~").arg(CLOSED_QUEUES).arg("*")
+        let add = pipe.cmd("XADD").arg(&self.closed).arg("MAXLEN").arg("~").arg(CLOSED_QUEUES).arg("*");
+        add.arg("q").arg(queue.to_string()).ignore();
     }
 }
 
@@ -344,11 +332,6 @@ impl StreamReader {
             } else {
                 let queues = stream.ids.iter().filter_map(|entry| entry.get::<String>("q")?.parse().ok());
                 batch.closed = queues.collect();
-                let watching = stream.ids.iter().filter_map(|entry| {
-                    let communities: Vec<CommunityId> = serde_json::from_str(&entry.get::<String>("c")?).ok()?;
-                    Some((entry.get::<String>("w")?.parse().ok()?, communities.into()))
-                });
-                batch.watching = watching.collect();
                 if let Some(entry) = stream.ids.last() {
                     self.closed.clone_from(&entry.id);
                 }

@@ -50,6 +50,8 @@ pub(super) struct Outline<'a> {
     pub(super) resolved_by: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) timestamp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) deleted_at: Option<&'a RawValue>,
 }
 
 impl<'a> Outline<'a> {

@@ -195,9 +195,6 @@ impl Feed {
                     for queue in batch.closed {
                         self.hub.closed_elsewhere(queue);
                     }
-                    for (queue, communities) in batch.watching {
-                        self.hub.watched_elsewhere(queue, communities);
-                    }
                     // The hub may have leapt during the read.
                     if *reader.history() == self.hub.history() {
                         self.append(batch.rows).await?;

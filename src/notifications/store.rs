@@ -250,6 +250,40 @@ pub(super) async fn mark_read(write: &mut Write, viewer: &Viewer, marks: &ReadNo
     Ok(changes.collect())
 }
 
+/// Marks as read what the member was notified of in these discussions of one community and has read there. Returns the events for their
+/// tabs: none if nothing has changed.
+pub(crate) async fn mark_read_texts(
+    write: &mut Write,
+    member: UserId,
+    discussions: &[DiscussionId],
+) -> Result<Vec<Change>> {
+    let rows = sqlx::query!(
+        r#"with marked as (
+               select n.id
+               from notifications n
+               join read_states r on r.user_id = n.user_id and r.discussion_id = n.discussion_id
+               where n.user_id = $1 and not n.is_read and n.discussion_id = any($2)
+                 and case when n.comment_id is null then r.is_read else r.comments @> n.comment_id end
+               -- Everyone locks them in this order, so no two tabs wait for each other.
+               order by n.id
+               for no key update of n
+           )
+           update notifications n set is_read = true from marked where n.id = marked.id
+           returning n.id as "id: NotificationId", n.community_id as "community_id: CommunityId", clock_timestamp() as "timestamp!""#,
+        member as _,
+        discussions as _
+    )
+    .fetch_all(write)
+    .await?;
+    let events = rows.chunks(MAX_IDS_IN_EVENT).map(|rows| {
+        let mut ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        ids.sort_unstable();
+        let (community_id, timestamp) = (rows[0].community_id, rows[0].timestamp);
+        Change::NotificationsRead(NotificationsRead { user_id: member, community_id, ids: Some(ids), timestamp })
+    });
+    Ok(events.collect())
+}
+
 impl From<NotificationRow> for Notification {
     fn from(row: NotificationRow) -> Self {
         Self {

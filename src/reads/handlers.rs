@@ -12,8 +12,10 @@ use crate::{
     auth::{Viewer, access},
     db::Write,
     error::{ErrorCode, Result},
+    events::Change,
     extract::{JsonBody, PathId, Query},
     ids::{ArticleId, CommunityId, DiscussionId, UserId},
+    notifications,
     openapi::{ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -21,7 +23,8 @@ use crate::{
 
 /// Mark as read
 ///
-/// Marks add up, in whatever order they come. A mark that is there already makes no event.
+/// Marks add up, in whatever order they come. A mark that is there already makes no event. What you were notified of and have read now
+/// is marked as read among your notifications too.
 #[utoipa::path(post, path = "/discussions/{id}/read", tag = "reads", operation_id = "markRead",
     params(("id" = i64, Path, description = "The discussion's id")),
     request_body = NewMarks, security(("bearer" = []), ("session" = [])),
@@ -36,7 +39,8 @@ pub(super) async fn mark_read(
     access::require_membership(access::discussion_to_write(&state.db, &viewer, id).await?.role)?;
     let mut write = state.db.write();
     let changed = store::mark_read(&mut write, viewer.user_id, id, &marks).await?;
-    finish(write, viewer.user_id, changed).await
+    let notified = notifications::store::mark_read_texts(&mut write, viewer.user_id, &changed).await?;
+    finish(write, viewer.user_id, changed, notified).await
 }
 
 /// Mark as unread
@@ -53,7 +57,7 @@ pub(super) async fn mark_unread(
     access::require_membership(access::discussion_to_write(&state.db, &viewer, id).await?.role)?;
     let mut write = state.db.write();
     let changed = store::mark_unread(&mut write, viewer.user_id, id, from_comment_id).await?;
-    finish(write, viewer.user_id, changed).await
+    finish(write, viewer.user_id, changed, Vec::new()).await
 }
 
 /// Mark everything on an article as read
@@ -70,18 +74,24 @@ pub(super) async fn mark_article_read(
     access::require_membership(access::placement_to_write(&state.db, &viewer, article, community_id).await?.role)?;
     let mut write = state.db.write();
     let changed = store::mark_article_read(&mut write, viewer.user_id, article, community_id).await?;
-    finish(write, viewer.user_id, changed).await
+    let notified = notifications::store::mark_read_texts(&mut write, viewer.user_id, &changed).await?;
+    finish(write, viewer.user_id, changed, notified).await
 }
 
-/// Tells the member's tabs what is unread now in the discussions whose marks have changed. If they are no member any more, nothing is
-/// changed.
-async fn finish(mut write: Write, member: UserId, changed: Vec<DiscussionId>) -> Result<StatusCode> {
+/// Tells the member's tabs what is unread now in the discussions whose marks have changed, and what they were `notified` of and have read
+/// with it. If they are no member any more, nothing is changed.
+async fn finish(
+    mut write: Write,
+    member: UserId,
+    changed: Vec<DiscussionId>,
+    notified: Vec<Change>,
+) -> Result<StatusCode> {
     if !changed.is_empty() {
         let changes = store::refresh(&mut write, member, &changed).await?;
         if changes.len() < changed.len() {
             return Err(ErrorCode::NotAMember.into());
         }
-        write.emit_all(&changes).await?;
+        write.emit_all(&[changes, notified].concat()).await?;
         write.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)

@@ -1,6 +1,6 @@
 //! What register, heartbeat, poll and close do.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json,
@@ -124,8 +124,8 @@ pub(crate) async fn heartbeat(
     if let Some(saved) = state.registry.save(queue, &record).await
         && saved.terms.watch != record.terms.watch
     {
-        // This node has missed the news of a call to another node.
-        state.hub.watched_elsewhere(queue, saved.terms.watch);
+        // A call has changed it, and this node has yet to come to that place in the order, or has leapt over it.
+        state.hub.set_watch(queue, &saved.terms.watch);
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -150,11 +150,14 @@ pub(crate) async fn watch(
     }
     let history = memberships::read(&state.db, viewer.user_id).await?;
     let terms = state.hub.terms(queue, viewer.user_id, Instant::now()).ok_or(ErrorCode::QueueNotFound)?;
-    let terms = QueueTerms { watch: Arc::clone(&watch), ..terms };
-    // The record comes first: a heartbeat takes over what it says.
-    state.registry.save_watching(queue, &QueueRecord { user_id: viewer.user_id, terms }).await?;
-    let terms = state.hub.watch(queue, viewer.user_id, watch, Instant::now()).ok_or(ErrorCode::QueueNotFound)?;
-    let communities = communities(&state, &viewer, &history, &terms).await?;
+    let record = QueueRecord { user_id: viewer.user_id, terms: QueueTerms { watch, ..terms } };
+    // It takes effect at its place in the order, so no node can pass an event that comes after this call's answer. Whoever loads the
+    // queue after that place finds the record, which comes before the commit. Two calls for one queue take turns.
+    let mut write = state.db.write();
+    write.announce_watch(queue, &record.terms.watch).await?;
+    state.registry.replace(queue, &record).await?;
+    write.commit().await?;
+    let communities = communities(&state, &viewer, &history, &record.terms).await?;
     Ok(Json(QueueCommunities { communities }))
 }
 

@@ -127,6 +127,7 @@ fn own_event(row: OutboxRow) -> Option<OwnEvent> {
         | Audience::Account(_)
         | Audience::Sessions { .. }
         | Audience::Nodes(_)
+        | Audience::Watch(..)
         | Audience::CommunityKind(..)
         | Audience::Nobody => None,
     }

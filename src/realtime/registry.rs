@@ -61,11 +61,10 @@ impl Registry {
         })
     }
 
-    /// Replaces the queue's record, if there is one, and makes all other nodes that have the queue watch what it says. `unavailable` where
-    /// Redis does not answer: then nothing has changed, or all of it.
-    pub(crate) async fn save_watching(&self, queue: QueueId, record: &QueueRecord) -> Result<()> {
+    /// Replaces the queue's record, if there is one. `unavailable` where Redis does not answer: it may have changed.
+    pub(crate) async fn replace(&self, queue: QueueId, record: &QueueRecord) -> Result<()> {
         let Some(shared) = &self.0 else { return Ok(()) };
-        shared.save_watching(queue, record).await.map_err(|error| {
+        shared.replace(queue, record).await.map_err(|error| {
             tracing::warn!(cause = %error, "Redis does not answer: cannot change what a queue watches");
             ErrorCode::Unavailable.into()
         })
@@ -142,12 +141,10 @@ impl Shared {
         Ok(saved.and_then(|json| serde_json::from_str(&json).ok()))
     }
 
-    async fn save_watching(&self, queue: QueueId, record: &QueueRecord) -> RedisResult<()> {
+    async fn replace(&self, queue: QueueId, record: &QueueRecord) -> RedisResult<()> {
         let json = serde_json::to_string(record).expect("numbers and names serialise");
-        // In one transaction, so that the last record and the last entry of the stream are of the same call.
         let mut pipe = redis::pipe();
-        pipe.atomic().cmd("SET").arg(self.key(queue)).arg(json).arg("XX").arg("KEEPTTL").ignore();
-        self.stream.publish_watching(&mut pipe, queue, &record.terms.watch);
+        pipe.cmd("SET").arg(self.key(queue)).arg(json).arg("XX").arg("KEEPTTL").ignore();
         self.redis.query(pipe).await
     }
 

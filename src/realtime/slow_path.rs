@@ -214,5 +214,9 @@ pub(super) async fn load_from_registry(state: &RealtimeState, viewer: &Viewer, q
     if let Some(replaced) = replaced {
         state.registry.remove(replaced, viewer.user_id).await;
     }
+    // A call may have changed what it watches between the read of the record and the making of the queue.
+    if let Some((record, _)) = state.registry.find(queue).await? {
+        state.hub.set_watch(queue, &record.terms.watch);
+    }
     Ok(())
 }

@@ -268,11 +268,16 @@ impl Answer {
 impl Client {
     /// A user with a bearer token, at a server that this process did not start.
     pub(crate) fn at(addr: SocketAddr, user: UserId) -> Self {
+        Self::below(addr, "", user)
+    }
+
+    /// The same, with all paths below `prefix`, as a proxy may have it.
+    pub(crate) fn below(addr: SocketAddr, prefix: &str, user: UserId) -> Self {
         let token = jwt::mint(SECRET, user.into(), None, 3600).unwrap();
         Self {
             user,
             token: Some(token),
-            base: format!("http://{addr}"),
+            base: format!("http://{addr}{prefix}"),
             http: reqwest::Client::builder().timeout(4 * PATIENCE).build().unwrap(),
             polls: reqwest::Client::builder().timeout(4 * PATIENCE).build().unwrap(),
         }

@@ -494,7 +494,10 @@ async fn only_allowed_origins_get_cors_headers() {
                 .request(Method::OPTIONS, path)
                 .header(header::ORIGIN, origin)
                 .header(header::ACCESS_CONTROL_REQUEST_METHOD, "PATCH")
-                .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type,idempotency-key");
+                .header(
+                    header::ACCESS_CONTROL_REQUEST_HEADERS,
+                    "authorization,content-type,idempotency-key,if-match,if-none-match",
+                );
             let preflight = anyone.send(preflight).await;
             let plain = anyone.send(anyone.request(Method::GET, path).header(header::ORIGIN, origin)).await;
             assert_eq!(preflight.status, 200);
@@ -508,11 +511,11 @@ async fn only_allowed_origins_get_cors_headers() {
             }
             assert_eq!(preflight.headers[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
             let methods = preflight.headers[header::ACCESS_CONTROL_ALLOW_METHODS].to_str().unwrap();
-            for method in ["GET", "POST", "PATCH", "DELETE"] {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
                 assert!(methods.contains(method), "{methods}");
             }
             let headers = preflight.headers[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
-            for name in ["authorization", "content-type", "idempotency-key"] {
+            for name in ["authorization", "content-type", "idempotency-key", "if-match", "if-none-match"] {
                 assert!(headers.contains(name), "{headers}");
             }
         }

@@ -4,6 +4,7 @@
 //! The tests measure no time. They put traps into the tables: a row or a text that is read fails the statement.
 
 use discussions::auth::jwt;
+use serde_json::json;
 
 use crate::app::{Client, SECRET, TestApp};
 
@@ -53,6 +54,7 @@ struct World {
     list: String,
     discussion: String,
     comment: String,
+    summary: String,
 }
 
 impl World {
@@ -64,6 +66,8 @@ impl World {
         let member = app.member("ada", community).await;
         let discussion = member.discussion(article, community, "Sample size").await;
         let comment = member.comment(&discussion, "Nice").await;
+        let summary = format!("/articles/{article}/summary?community_id={community}");
+        app.with_role("marie", community, "admin").await.put(&summary, json!({ "text": "In short" })).await.expect(200);
         let ended = app.member("emmy", community).await;
         app.sql(&format!("update users set is_active = false where id = {}", ended.user)).await;
         let narrow = app.narrow_client(member.user, &[elsewhere]);
@@ -79,6 +83,7 @@ impl World {
             list: format!("/articles/{article}/discussions"),
             discussion: format!("/discussions/{}", discussion["id"]),
             comment: format!("/comments/{}", comment["id"]),
+            summary,
             app,
         }
     }
@@ -117,6 +122,12 @@ async fn no_row_is_read_for_who_may_not_read_it() {
         }
         untrap(&world.app, "discussions").await;
 
+        trap(&world.app, "summaries", false).await;
+        for path in [&world.summary, &world.summary.replace("summary", "summary/revisions")] {
+            world.check(path, everyone).await;
+        }
+        untrap(&world.app, "summaries").await;
+
         // A single thing says itself where it is. Nothing else of it is read.
         for (table, path) in [("discussions", &world.discussion), ("comments", &world.comment)] {
             trap(&world.app, table, false).await;
@@ -141,7 +152,7 @@ async fn no_author_is_read_for_who_may_not_read_the_text() {
         )
         .await;
         let comments = format!("{}/comments", world.discussion);
-        for path in [&world.list, &world.discussion, &comments, &world.comment] {
+        for path in [&world.list, &world.discussion, &comments, &world.comment, &world.summary] {
             world.check(path, false).await;
         }
     }

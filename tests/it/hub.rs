@@ -83,8 +83,8 @@ impl TestHub {
         self.0.heartbeat(queue, user.into(), now)
     }
 
-    fn watch(&self, queue: QueueId, user: UserId, communities: &[CommunityId], now: Instant) -> Option<QueueTerms> {
-        self.0.watch(queue, user.into(), watched(communities), now)
+    fn set_watch(&self, queue: QueueId, communities: &[CommunityId]) {
+        self.0.set_watch(queue, &watched(communities));
     }
 
     fn close(&self, queue: QueueId, user: UserId) -> bool {

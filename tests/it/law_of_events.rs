@@ -32,6 +32,8 @@ enum Step {
     ReadArticle { user: usize, placement: usize },
     FollowArticle { user: usize, placement: usize, level: usize },
     FollowDiscussion { user: usize, discussion: usize, level: usize },
+    Summarize { user: usize, placement: usize, text: usize },
+    DeleteSummary { user: usize, placement: usize },
     Join { user: usize, community: usize, role: usize },
     Leave { user: usize, community: usize },
     Rename { user: usize, number: usize },
@@ -69,6 +71,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|((user, placement), level)| Step::FollowArticle { user, placement, level }),
         4 => (by(), 0..LEVELS.len())
             .prop_map(|((user, discussion), level)| Step::FollowDiscussion { user, discussion, level }),
+        5 => (by(), 0..3_usize)
+            .prop_map(|((user, placement), text)| Step::Summarize { user, placement, text }),
+        2 => by().prop_map(|(user, placement)| Step::DeleteSummary { user, placement }),
         4 => (0..USERS, community.clone(), 0..ROLES.len())
             .prop_map(|(user, community, role)| Step::Join { user, community, role }),
         2 => (0..USERS, community).prop_map(|(user, community)| Step::Leave { user, community }),
@@ -138,6 +143,11 @@ impl World {
         }
         let user = which % USERS;
         format!("{text}, @real-name-{user}-0, @real-name-{user}-1, @Real-Name-{user}")
+    }
+
+    fn summary(&self, placement: usize) -> String {
+        let (article, community) = self.placements[placement % self.placements.len()];
+        format!("/articles/{article}/summary?community_id={community}")
     }
 
     /// Takes the step if its user may. Returns a watcher if the step begins one.
@@ -230,6 +240,11 @@ impl World {
                 let body = json!({ "level": LEVELS[level] });
                 self.users[user].put(&format!("{}/follow", path("discussions", &found)), body).await
             }
+            Step::Summarize { user, placement, text } => {
+                let body = json!({ "text": format!("In short {text}") });
+                self.users[user].put(&self.summary(placement), body).await
+            }
+            Step::DeleteSummary { user, placement } => self.users[user].delete(&self.summary(placement)).await,
             Step::Join { user, community, role } => {
                 self.app.join(self.users[user].user, self.communities[community], ROLES[role]).await;
                 return None;
@@ -326,6 +341,8 @@ struct Snapshots {
     lists: BTreeMap<(ArticleId, CommunityId), Shown>,
     /// The comments of each discussion, flat.
     trees: BTreeMap<i64, Shown>,
+    /// The summary of each list, null for none. An answer names no event: its revision says which events are newer.
+    summaries: BTreeMap<(ArticleId, CommunityId), Value>,
 }
 
 impl Snapshots {
@@ -354,6 +371,10 @@ impl Snapshots {
                     self.trees.insert(*discussion, shown);
                 }
             }
+            let summary = client.get(&format!("/articles/{article}/summary?community_id={community}")).await;
+            assert!(matches!(summary.status, 200 | 401 | 403 | 404), "{}", summary.body);
+            let shown = if summary.status == 200 { summary.body } else { Value::Null };
+            self.summaries.insert((*article, community), shown);
             let from = list["last_event_id"].as_i64().unwrap();
             self.lists.insert((*article, community), Shown { community, from, items, joined_at, article_level });
         }
@@ -362,6 +383,7 @@ impl Snapshots {
     fn forget(&mut self, community: CommunityId) {
         self.lists.retain(|_, list| list.community != community);
         self.trees.retain(|_, tree| tree.community != community);
+        self.summaries.retain(|(_, of), _| *of != community);
     }
 
     /// Whether the user has written what the event shows.
@@ -417,6 +439,12 @@ impl Snapshots {
         let (event_id, kind) = (id("event_id").unwrap(), event["type"].as_str().unwrap());
         if kind == "author_changed" {
             let community = id("community_id").unwrap();
+            for ((_, of), summary) in &mut self.summaries {
+                if *of == community && summary.get("author").is_some_and(|person| person["id"] == event["author"]["id"])
+                {
+                    summary["author"] = event["author"].clone();
+                }
+            }
             for shown in self.lists.values_mut().chain(self.trees.values_mut()) {
                 if shown.community == community && shown.from < event_id {
                     for item in shown.items.values_mut() {
@@ -431,6 +459,17 @@ impl Snapshots {
                             }
                         }
                     }
+                }
+            }
+            return;
+        }
+        if kind == "updated_summary" {
+            let key = (id("article_id").unwrap(), id("community_id").unwrap());
+            let Some(shown) = self.summaries.get_mut(&key) else { return };
+            if shown["revision"].as_i64() < id("revision") {
+                *shown = event.clone();
+                for name in ["event_id", "type", "timestamp", "deleted_at"] {
+                    shown.as_object_mut().unwrap().remove(name);
                 }
             }
             return;
@@ -782,6 +821,22 @@ impl Watcher {
             (deleted("deleted_comment", "comment_id"), deleted("deleted_discussion", "discussion_id"));
         for event in &self.events {
             let is_deleted = match event["type"].as_str().unwrap() {
+                "updated_summary" => {
+                    let place = |event: &Value| (id(event, "article_id"), id(event, "community_id"));
+                    let deletes = |later: &&Value| {
+                        later["type"] == "updated_summary"
+                            && place(later) == place(event)
+                            && later["text"].is_null()
+                            && later["deleted_at"].is_null()
+                    };
+                    if deletes(&event) {
+                        continue;
+                    }
+                    self.events
+                        .iter()
+                        .filter(deletes)
+                        .any(|later| later["event_id"].as_i64() > event["event_id"].as_i64())
+                }
                 "new_comment" | "updated_comment" => comments.contains(&id(event, "comment_id")),
                 "new_discussion" | "updated_discussion" => discussions.contains(&id(event, "discussion_id")),
                 _ => continue,
@@ -820,6 +875,12 @@ impl Watcher {
             }
         }
         assert_eq!(lists, fresh_lists);
+        let summaries = |of: &Self| -> BTreeMap<_, Value> {
+            let live = of.shows.summaries.iter().filter(|(_, summary)| !summary["text"].is_null());
+            live.map(|(key, summary)| (*key, summary.clone())).collect()
+        };
+        fresh.summaries.retain(|_, summary| !summary.is_null());
+        assert_eq!(summaries(self), fresh.summaries);
         let trees = |shown: &BTreeMap<i64, Shown>| -> BTreeMap<_, _> {
             shown.iter().map(|(key, shown)| (*key, shown.items.clone())).collect()
         };

@@ -235,6 +235,39 @@ async fn marks_come_to_the_same_in_any_order_and_however_often() {
 }
 
 #[tokio::test]
+async fn who_reads_a_text_needs_no_notification_of_it() {
+    let story = Story::new("private").await;
+    let Story { app, community, article, ada, grace, .. } = &story;
+    let discussion = ada.discussion(*article, *community, "Sample size").await;
+    let mut comments = Vec::new();
+    for text in ["one", "two", "three"] {
+        comments.push(grace.comment(&discussion, text).await);
+    }
+    app.settled().await;
+    let mut queue = story.queue(ada).await;
+    let unread = |page: Vec<Value>| {
+        let left = page.into_iter().filter(|notification| notification["is_read"] == false);
+        left.map(|notification| notification["comment_id"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    let id = |index: usize| comments[index]["id"].as_i64().unwrap();
+    assert_eq!(unread(list(ada).await.0), [id(2), id(1), id(0)]);
+    let path = format!("/discussions/{}/read", discussion["id"]);
+    ada.post(&path, json!({ "comment_ids": [id(1)] })).await.expect(204);
+    assert_eq!(unread(list(ada).await.0), [id(2), id(0)]);
+    let events = queue.events(2).await;
+    assert_eq!(types(&events), ["read_state_changed", "notifications_read"]);
+    assert_eq!(events[1]["ids"].as_array().unwrap().len(), 1);
+    // A repetition changes nothing and tells nothing. What is marked as unread stays among what was notified.
+    ada.post(&path, json!({ "comment_ids": [id(1)] })).await.expect(204);
+    ada.post(&format!("/discussions/{}/unread", discussion["id"]), json!({})).await.expect(204);
+    assert_eq!(types(&queue.events(1).await), ["read_state_changed"]);
+    assert_eq!(unread(list(ada).await.0), [id(2), id(0)]);
+    ada.post(&format!("/articles/{article}/read"), json!({ "community_id": community })).await.expect(204);
+    assert_eq!(unread(list(ada).await.0), [0_i64; 0]);
+    assert_eq!(types(&queue.events(2).await), ["read_state_changed", "notifications_read"]);
+}
+
+#[tokio::test]
 async fn too_many_marks_for_an_event_are_told_without_their_ids() {
     let story = Story::new("public").await;
     let Story { app, ada, grace, discussion, .. } = &story;

@@ -247,7 +247,7 @@ fn every_operation_has_its_security_its_errors_and_an_example() {
             has_example(&document, &body["content"]["application/json"]["schema"], &format!("{of}: its body"));
         }
     }
-    assert_eq!(ids.len(), 34);
+    assert_eq!(ids.len(), 38);
 }
 
 fn has_example(document: &Value, schema: &Value, of: &str) {
@@ -272,6 +272,7 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         "new_comment",
         "updated_comment",
         "deleted_comment",
+        "updated_summary",
         "author_changed",
         "community_changed",
         "votes_changed",
@@ -294,7 +295,8 @@ fn the_union_of_events_is_told_apart_by_its_type() {
         let optional: Vec<_> =
             schema["properties"].as_object().unwrap().keys().filter(|name| !required.contains(&json!(name))).collect();
         let shows_a_thing =
-            ["new_discussion", "updated_discussion", "new_comment", "updated_comment"].contains(&tag.as_str());
+            ["new_discussion", "updated_discussion", "new_comment", "updated_comment", "updated_summary"]
+                .contains(&tag.as_str());
         let of_older_releases = ["new_comment", "deleted_comment"].contains(&tag.as_str()).then_some("comment_version");
         let absent: Vec<_> = of_older_releases.into_iter().chain(shows_a_thing.then_some("deleted_at")).collect();
         assert_eq!(optional, absent, "{tag}");
@@ -419,6 +421,24 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
         for path in [&reply, &comments] {
             check.call(&ada, get.clone(), path, None).await;
         }
+        let summary = format!("/articles/{article}/summary?community_id={community}");
+        let revisions = format!("/articles/{article}/summary/revisions?community_id={community}");
+        for client in [&ada, &emmy, &outsider, &anyone] {
+            for text in ["In short", "In fewer words", ""] {
+                check.call(client, put.clone(), &summary, Some(json!({ "text": text }))).await;
+            }
+            let outdated = json!({ "text": "Quite", "if_updated_at": read });
+            check.call(client, put.clone(), &summary, Some(outdated)).await;
+            for path in [&summary, &revisions, &format!("{revisions}&limit=1"), &format!("{revisions}&limit=0")] {
+                check.call(client, get.clone(), path, None).await;
+            }
+        }
+        for client in [&emmy, &anyone, &outsider, &ada] {
+            check.call(client, delete.clone(), &summary, None).await;
+        }
+        for path in [&summary, &revisions] {
+            check.call(&ada, get.clone(), path, None).await;
+        }
         check.call(&ada, delete.clone(), &path, None).await;
         for path in [&list, &path] {
             check.call(&ada, get.clone(), path, None).await;
@@ -455,7 +475,7 @@ async fn every_answer_and_every_event_is_as_the_document_says() {
     let answer = check.call(&ada, get.clone(), &poll(&queue["last_event_id"], 0), None).await;
     let events = answer["events"].as_array().unwrap();
     let types: BTreeSet<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(types.len(), 14, "{types:?}");
+    assert_eq!(types.len(), 15, "{types:?}");
     for event in events {
         let name: String =
             event["type"].as_str().unwrap().split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();

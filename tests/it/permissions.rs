@@ -97,7 +97,16 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
 
     let get = |path: &str| (Method::GET, path.to_owned(), Value::Null);
     let new = json!({ "community_id": community, "topic": "Power", "text": "Enough?" });
+    let summary = format!("/articles/{article}/summary?community_id={community}");
+    let of_admins = |done| if administers { (done, None) } else { (403, Some("not_allowed")) };
     let calls = [
+        (get(&summary), in_community.read(kind, who)),
+        (get(&format!("/articles/{article}/summary/revisions?community_id={community}")), in_community.read(kind, who)),
+        (
+            (Method::PUT, summary.clone(), json!({ "text": "In short" })),
+            in_community.write(kind, who).unwrap_or(of_admins(200)),
+        ),
+        ((Method::DELETE, summary, Value::Null), in_community.write(kind, who).unwrap_or(of_admins(204))),
         (get(&list), in_list.read(kind, who)),
         (get(&format!("{list}?community_id={community}")), in_community.read(kind, who)),
         (get(&of_discussion), at_discussion.read(kind, who)),
@@ -188,10 +197,15 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
 
 async fn matrix(kind: &str) {
     let fixture = Fixture::of_kind(kind).await;
+    let Fixture { app, community, article, .. } = &fixture;
+    let summary = format!("/articles/{article}/summary?community_id={community}");
+    let summarist = app.with_role("summarist", *community, "admin").await;
+    summarist.put(&summary, json!({ "text": "To begin with" })).await.expect(200);
     for who in EVERYBODY {
         calls(&fixture, kind, who).await;
     }
-    // The refused calls have changed nothing.
+    // The refused calls have changed nothing. The admin's have.
+    assert_eq!(summarist.put(&summary, json!({ "text": "Again" })).await.expect(200)["revision"], 4);
     let seen = fixture.author.get(&format!("/articles/{}/discussions?limit=100", fixture.article)).await.expect(200);
     let writers = if kind == "open" { 5 } else { 4 };
     assert_eq!(seen["discussions"].as_array().unwrap().len(), EVERYBODY.len() + writers);
@@ -358,6 +372,21 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
             [1; 2],
             [*community, unknown].map(|id| json!({ "community_id": id, "level": "mute" })),
         ),
+        (Method::GET, "/articles/1/summary?community_id={}", [*community, unknown], [Value::Null, Value::Null]),
+        (
+            Method::GET,
+            "/articles/1/summary/revisions?community_id={}",
+            [*community, unknown],
+            [Value::Null, Value::Null],
+        ),
+        (
+            Method::PUT,
+            "/articles/1/summary?community_id={}",
+            [*community, unknown],
+            [(); 2].map(|()| json!({ "text": "Mine" })),
+        ),
+        (Method::DELETE, "/articles/1/summary?community_id={}", [*community, unknown], [Value::Null, Value::Null]),
+        (Method::GET, "/articles/{}/summary?community_id=2", [*article, unknown], [Value::Null, Value::Null]),
         (Method::GET, "/communities/{}/members", [*community, unknown], [Value::Null, Value::Null]),
         (Method::GET, "/communities/{}/members?article_id=1", [*community, unknown], [Value::Null, Value::Null]),
     ]
@@ -386,6 +415,11 @@ async fn hidden_things_answer_exactly_like_unknown_ones() {
         (Method::DELETE, "/comments/{}", comment, twice(Value::Null)),
     ];
     assert_eq!((*article, open), (1, 2), "the addresses above name them");
+    let admin = app.with_role("emmy", *community, "admin").await;
+    admin
+        .put(&format!("/articles/1/summary?community_id={community}"), json!({ "text": "In short" }))
+        .await
+        .expect(200);
     let outsider = app.member("grace", open).await;
     for (method, path, ids, bodies) in calls.chain(more) {
         for client in [&outsider, &app.anonymous()] {
@@ -457,10 +491,16 @@ async fn a_narrow_token_narrows() {
         let code = if status == 404 { "community_not_found" } else { code };
         let new = json!({ "community_id": communities[other], "topic": "No", "text": "No" });
         narrow.post(&list, new).await.refused(status, code);
+        let summary = format!("/articles/{article}/summary?community_id={}", communities[other]);
+        narrow.get(&summary).await.refused(status, code);
+        narrow.put(&summary, json!({ "text": "No" })).await.refused(status, code);
+        narrow.delete(&summary).await.refused(status, code);
     }
     let public = format!("/discussions/{}", discussions[3]["id"]);
     narrow.get(&public).await.expect(200);
     narrow.patch(&public, json!({ "topic": "No" })).await.refused(403, "not_a_member");
+    let summary = format!("/articles/{article}/summary?community_id={}", communities[3]);
+    narrow.put(&summary, json!({ "text": "No" })).await.refused(403, "not_a_member");
     narrow.comment(&discussions[0], "Here I may").await;
 
     app.settled().await;
@@ -564,6 +604,12 @@ async fn no_answer_reveals_the_user_behind_a_pseudonym() {
     let comment = ada.comment(&discussion, "Nice").await;
     let reply = ada.reply(&comment, "Very").await;
     assert_eq!((&comment["author"], &reply["author"]), (&discussion["author"], &discussion["author"]));
+    app.join(ada.user, community, "admin").await;
+    let summary = format!("/articles/{article}/summary?community_id={community}");
+    let revisions = format!("/articles/{article}/summary/revisions?community_id={community}");
+    let written = ada.put(&summary, json!({ "text": "In short" })).await.expect(200);
+    assert_eq!(written["author"], discussion["author"]);
+    ada.put(&summary, json!({ "text": "In fewer words" })).await.expect(200);
     let list = format!("/articles/{article}/discussions");
     let path = format!("/discussions/{}", discussion["id"]);
     let comment_path = format!("/comments/{}", comment["id"]);
@@ -577,6 +623,8 @@ async fn no_answer_reveals_the_user_behind_a_pseudonym() {
             let page = overheard.get(other, &format!("{path}/comments")).await;
             assert_eq!(page["comments"][0]["replies"][0]["author"], discussion["author"]);
             overheard.get(other, &comment_path).await;
+            assert_eq!(overheard.get(other, &summary).await["author"], discussion["author"]);
+            overheard.get(other, &revisions).await;
             if other.token.is_some() {
                 overheard.get(other, "/notifications").await;
             }
@@ -607,6 +655,15 @@ async fn no_answer_reveals_the_user_behind_a_pseudonym() {
     let edited = ada.patch(&path, json!({ "topic": "Sample size" })).await.expect(200);
     assert_eq!(edited["resolved_by"], discussion["author"]);
     listen(&mut overheard, &discussion["author"]).await;
+
+    // Somebody else writes the summary under their own name. Her texts stay under her pseudonym.
+    let by_grace = others[0].put(&summary, json!({ "text": "In other words" })).await.expect(200);
+    assert_eq!(by_grace["author"]["username"], "grace");
+    assert_eq!(overheard.get(&others[1], &revisions).await["revisions"][1]["author"], discussion["author"]);
+    others[0].delete(&summary).await.expect(204);
+    pseudonymous(&app, article, community, true).await;
+    ada.put(&summary, json!({ "text": "Once more" })).await.expect(200);
+    pseudonymous(&app, article, community, false).await;
 
     ada.delete(&comment_path).await.expect(204);
     ada.delete(&path).await.expect(204);

@@ -86,10 +86,15 @@ async fn contract(redis: Option<TestRedis>) {
     ada.patch(&format!("/comments/{}", comment["id"]), json!({ "text": format!("edited {SECRET}") })).await.expect(200);
     grace.reply(&comment, "a reply").await;
     ada.patch(&format!("/discussions/{}", discussion["id"]), json!({ "is_resolved": true })).await.expect(200);
+    let summary = format!("/articles/{article}/summary?community_id={community}");
+    a.join(ada.user, community, "admin").await;
+    for text in ["a first", "a second"] {
+        ada.put(&summary, json!({ "text": format!("{text} {SECRET}") })).await.expect(200);
+    }
     a.settled().await;
     b.settled().await;
     let written = after(&b.client(grace.user), start).await;
-    assert_eq!(written.iter().filter(|event| event.to_string().contains(SECRET)).count(), 4, "{written:?}");
+    assert_eq!(written.iter().filter(|event| event.to_string().contains(SECRET)).count(), 6, "{written:?}");
     assert!(!rows_with_secret(&a).await.is_empty());
     if let Some(redis) = &redis {
         stream_with_secret(redis, &a, true).await;
@@ -98,23 +103,27 @@ async fn contract(redis: Option<TestRedis>) {
     // One deletion at each node.
     ada.delete(&format!("/comments/{}", comment["id"])).await.expect(204);
     b.client(ada.user).delete(&format!("/discussions/{}", discussion["id"])).await.expect(204);
+    a.client(ada.user).delete(&summary).await.expect(204);
     a.settled().await;
     b.settled().await;
     let c = TestApp::on(a.database.clone(), &set).await;
     let deletions = after(&grace, written.last().unwrap()["event_id"].as_i64().unwrap()).await;
-    assert_eq!(types(&deletions), ["deleted_comment", "deleted_discussion"]);
+    assert_eq!(types(&deletions), ["deleted_comment", "deleted_discussion", "updated_summary"]);
     for node in [&a, &b, &c] {
         let events = after(&node.client(grace.user), start).await;
-        assert_eq!(events.len(), written.len() + 2);
+        assert_eq!(events.len(), written.len() + 3);
         assert_eq!(events[written.len()..], deletions);
         for (event, before) in events.iter().zip(&written) {
             let mut expected = before.clone();
-            let deletion = if event["type"].as_str().unwrap().ends_with("comment") { 0 } else { 1 };
+            let things = ["comment", "discussion", "summary"];
+            let deletion = things.iter().position(|thing| event["type"].as_str().unwrap().ends_with(thing)).unwrap();
             if before.to_string().contains(SECRET) {
                 for name in ["topic", "text", "author", "resolved_by"] {
                     expected.as_object_mut().unwrap().entry(name).and_modify(|value| *value = Value::Null);
                 }
-                expected["mentions"] = json!([]);
+                if deletion < 2 {
+                    expected["mentions"] = json!([]);
+                }
                 expected["deleted_at"] = deletions[deletion]["timestamp"].clone();
             }
             assert_eq!(*event, expected);
@@ -171,17 +180,82 @@ async fn every_publisher_removes_what_another_left_in_the_stream() {
     tokio::time::timeout(PATIENCE, removing).await.expect("the comment's event is removed, and no other");
 }
 
+/// A summary may be written again after its deletion, and deleted again.
+#[tokio::test]
+async fn each_deletion_of_a_summary_redacts_what_it_deleted_and_nothing_else() {
+    let app = TestApp::start().await;
+    let community = app.community("private").await;
+    let articles = [app.article(&[community]).await, app.article(&[community]).await];
+    let ada = app.with_role("ada", community, "admin").await;
+    let start = app.settled().await;
+    let summary = |article| format!("/articles/{article}/summary?community_id={community}");
+    for text in ["one", "two"] {
+        for article in articles {
+            ada.put(&summary(article), json!({ "text": format!("{text} {SECRET}") })).await.expect(200);
+        }
+        ada.delete(&summary(articles[0])).await.expect(204);
+    }
+    ada.put(&summary(articles[0]), json!({ "text": "three" })).await.expect(200);
+    app.settled().await;
+    let shown = |events: Vec<Value>| -> Vec<Value> {
+        let of_first = events.iter().filter(|event| event["article_id"] == articles[0]);
+        of_first
+            .map(|event| json!([event["revision"], event["text"], event["deleted_at"], event["author"]["username"]]))
+            .collect()
+    };
+    let events = after(&ada, start).await;
+    assert_eq!(
+        events.iter().filter(|event| event.to_string().contains(SECRET)).count(),
+        2,
+        "those of the other article"
+    );
+    let deleted_at: Vec<_> = events
+        .iter()
+        .filter(|event| event["text"].is_null() && event["deleted_at"].is_null())
+        .map(|event| &event["timestamp"])
+        .collect();
+    let expected = [
+        json!([1, null, deleted_at[0], null]),
+        json!([2, null, null, null]),
+        json!([3, null, deleted_at[1], null]),
+        json!([4, null, null, null]),
+        json!([5, "three", null, "ada"]),
+    ];
+    assert_eq!(shown(events.clone()), expected);
+    // A node that starts reads what the outbox has redacted, with the deletions after it.
+    let fresh = TestApp::on(app.database.clone(), |_| {}).await;
+    assert_eq!(shown(after(&fresh.client(ada.user), start).await), expected);
+    let twice = "select count(*) from outbox where payload::text like '%deleted_at%deleted_at%'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(twice).fetch_one(&app.pool).await.unwrap(), 0);
+    for node in [&app, &fresh] {
+        let queue = Queue { cursor: start, ..node.client(ada.user).register().await };
+        let poll = format!("/poll?queue_id={}&last_event_id={start}&timeout=0", queue.id);
+        let text = node.client(ada.user).request(Method::GET, &poll).send().await.unwrap().text().await.unwrap();
+        assert_eq!(text.matches("deleted_at").count(), 2, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn edits_and_deletions_at_once_leave_no_text() {
     let app = TestApp::start().await;
     let community = app.community("private").await;
     let article = app.article(&[community]).await;
-    let ada = app.member("ada", community).await;
+    let ada = app.with_role("ada", community, "admin").await;
     let start = app.settled().await;
     for _ in 0..5 {
         let discussion = ada.discussion(article, community, SECRET).await;
         let comment = ada.comment(&discussion, SECRET).await;
         let mut requests = tokio::task::JoinSet::new();
+        for number in 0..5 {
+            let (ada, path) = (ada.clone(), format!("/articles/{article}/summary?community_id={community}"));
+            requests.spawn(async move {
+                if number == 2 {
+                    ada.delete(&path).await.expect(204);
+                } else {
+                    ada.put(&path, json!({ "text": format!("{SECRET} {number}") })).await.expect(200);
+                }
+            });
+        }
         for (path, field) in [("comments", "text"), ("discussions", "topic")] {
             let id = if path == "comments" { &comment["id"] } else { &discussion["id"] };
             let path = format!("/{path}/{id}");
@@ -201,6 +275,7 @@ async fn edits_and_deletions_at_once_leave_no_text() {
             done.unwrap();
         }
     }
+    ada.delete(&format!("/articles/{article}/summary?community_id={community}")).await.expect(204);
     app.settled().await;
     assert_eq!(rows_with_secret(&app).await, Vec::<String>::new());
     let events = after(&ada, start).await;

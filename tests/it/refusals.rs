@@ -105,6 +105,11 @@ impl World {
                 format!("/articles/{}/follow", self.article),
                 json!({ "community_id": self.community, "level": "follow" }),
             ),
+            (
+                Method::PUT,
+                format!("/articles/{}/summary?community_id={}", self.article, self.community),
+                json!({ "text": "In short" }),
+            ),
             (Method::POST, "/notifications/read".to_owned(), json!({ "ids": [1] })),
             (Method::POST, "/auth/login".to_owned(), json!({ "username": "emil", "password": login::PASSWORD })),
             (Method::POST, "/auth/refresh".to_owned(), json!({ "refresh": self.refresh })),
@@ -282,7 +287,15 @@ async fn ids_that_cannot_be_or_are_not_there() {
         (Method::PUT, "/discussions/{}/follow", "discussion_not_found"),
         (Method::PUT, "/articles/{}/follow", "article_not_found"),
         (Method::GET, "/communities/{}/members", "community_not_found"),
+        (Method::GET, "/articles/{}/summary?community_id=1", "article_not_found"),
+        (Method::PUT, "/articles/{}/summary?community_id=1", "article_not_found"),
+        (Method::DELETE, "/articles/{}/summary?community_id=1", "article_not_found"),
+        (Method::GET, "/articles/{}/summary/revisions?community_id=1", "article_not_found"),
+        (Method::GET, "/articles/1/summary?community_id={}", "community_not_found"),
+        (Method::PUT, "/articles/1/summary?community_id={}", "community_not_found"),
+        (Method::DELETE, "/articles/1/summary?community_id={}", "community_not_found"),
     ];
+    assert_eq!((world.article, world.community), (1, 1), "the addresses above name them");
     for (method, template, code) in paths {
         let body = match (&method, template) {
             (&Method::POST, "/articles/{}/discussions") => {
@@ -290,7 +303,7 @@ async fn ids_that_cannot_be_or_are_not_there() {
             }
             (_, "/discussions/{}/follow") => json!({ "level": "follow" }),
             (_, "/articles/{}/follow") => json!({ "community_id": world.community, "level": "follow" }),
-            (&Method::PUT, _) => json!({ "value": 1 }),
+            (&Method::PUT, "/discussions/{}/vote" | "/comments/{}/vote") => json!({ "value": 1 }),
             (_, "/discussions/{}/read") => json!({ "discussion": true }),
             (_, "/discussions/{}/unread") => json!({}),
             (_, "/articles/{}/read") => json!({ "community_id": world.community }),
@@ -404,6 +417,13 @@ async fn queries_that_cannot_be() {
         ["community_id=", "community_id=x", "community_id=9223372036854775808", "community_id=1&community_id=1"]
     {
         paths.extend([format!("{list}?{query}"), format!("/unread?{query}")]);
+    }
+    let summary = format!("/articles/{}/summary", world.article);
+    for query in ["", "community_id=", "community_id=x", "community_id=1.5", "community_id=1&community_id=1"] {
+        paths.extend([format!("{summary}?{query}"), format!("{summary}/revisions?{query}")]);
+    }
+    for query in ["limit=0", "limit=101", "cursor=0", "cursor=x", "cursor=9223372036854775808"] {
+        paths.push(format!("{summary}/revisions?community_id={}&{query}", world.community));
     }
     for query in ["article_id=x", "limit=0", "limit=101", "cursor=0", "cursor=x"] {
         paths.push(format!("/unread?{query}"));
@@ -535,6 +555,8 @@ async fn methods_that_an_address_does_not_take() {
         (format!("/articles/{article}/read"), "POST"),
         (format!("/discussions/{discussion}/follow"), "PUT"),
         (format!("/articles/{article}/follow"), "PUT"),
+        (format!("/articles/{article}/summary"), "GET,HEAD,PUT,DELETE"),
+        (format!("/articles/{article}/summary/revisions"), "GET,HEAD"),
         ("/follows".to_owned(), "GET,HEAD"),
         ("/unread".to_owned(), "GET,HEAD"),
         ("/notifications".to_owned(), "GET,HEAD"),

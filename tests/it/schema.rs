@@ -67,6 +67,11 @@ impl World {
         for client in [&self.ada, &self.grace] {
             shown.push(client.get(&format!("/articles/{}/discussions", self.article)).await.expect(200));
             shown.push(client.get("/session").await.expect(200));
+            for what in ["summary", "summary/revisions"] {
+                let answer =
+                    client.get(&format!("/articles/{}/{what}?community_id={}", self.article, self.hidden)).await;
+                shown.push(json!([answer.status, answer.body]));
+            }
             for (what, id) in &self.ids {
                 let answer = client.get(&format!("/{what}/{id}")).await;
                 shown.push(json!([answer.status, answer.body]));
@@ -88,12 +93,18 @@ impl World {
             let body = if *what == "comments" { json!({ "text": new }) } else { json!({ "topic": new }) };
             self.ada.patch(&format!("/{what}/{id}"), body).await.expect(200);
         }
+        let summary = format!("/articles/{}/summary?community_id={}", self.article, self.hidden);
+        for text in ["First", "Second"] {
+            self.ada.put(&summary, json!({ "text": format!("{text} of {}", queue.id) })).await.expect(200);
+        }
+        self.ada.delete(&summary).await.expect(204);
+        self.ada.put(&summary, json!({ "text": "In short" })).await.expect(200);
         let discussion = self.ada.discussion(self.article, self.hidden, "New").await;
         let comment = self.grace.comment(&discussion, "New").await;
         self.ada.delete(&format!("/comments/{}", comment["id"])).await.expect(204);
         self.ada.delete(&format!("/discussions/{}", discussion["id"])).await.expect(204);
         app.settled().await;
-        queue.events(6).await
+        queue.events(10).await
     }
 }
 
@@ -159,7 +170,7 @@ async fn a_program_that_is_older_than_the_schema_starts() {
     sqlx::query(newer).bind(9_999_i64).execute(&app.pool).await.unwrap();
     let app = TestApp::on(app.stop().await, |_| {}).await;
     let world = World::new(&app).await;
-    assert_eq!(world.shown().await.len(), 16);
+    assert_eq!(world.shown().await.len(), 20);
 
     // A missing migration in between means that the schema is of another program.
     sqlx::query(newer).bind(0_i64).execute(&app.pool).await.unwrap();

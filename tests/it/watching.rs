@@ -288,9 +288,9 @@ async fn a_queue_may_watch_others_later() {
     let parked = Queue { cursor: head, ..there.clone() }.park(&other).await;
     story.write("watched").await;
     assert_eq!(parked.await.unwrap().expect(200)["events"][0]["topic"], "watched");
-    // A node that has missed the news learns it by the next heartbeat, and tells nobody what it knew before.
+    // A node that has leapt over the change learns it by the next heartbeat.
     let id = queue.id.parse().unwrap();
-    other.state.realtime.hub.watched_elsewhere(id, [].into());
+    other.state.realtime.hub.set_watch(id, &[].into());
     assert_eq!(of(&there, story.watched, head).await, Vec::<String>::new());
     there.heartbeat().await.expect(204);
     assert_eq!(of(&there, story.watched, head).await, ["watched"]);
@@ -300,6 +300,8 @@ async fn a_queue_may_watch_others_later() {
     // What is watched replaces what was watched before.
     let answer = there.client.put(&path, json!({ "community_ids": [] })).await.expect(200);
     assert_eq!(answer["communities"], json!([story.common]));
+    story.app.settled().await;
+    other.settled().await;
     assert_eq!(of(&there, story.watched, head).await, Vec::<String>::new());
 
     // It is refused as every other call of a queue is.
@@ -309,6 +311,36 @@ async fn a_queue_may_watch_others_later() {
     story.grace.put("/queues/none/watch", body).await.refused(404, "queue_not_found");
     story.grace.put(&path, json!({ "community_ids": vec![1; 101] })).await.refused(422, "invalid_fields");
     story.grace.put(&path, json!({})).await.refused(422, "invalid_fields");
+}
+
+/// What comes after the answer of the call is delivered at every node, even if a node hears nothing more from Redis.
+#[tokio::test]
+async fn a_watch_takes_effect_at_its_place_in_the_order() {
+    let mut redis = TestRedis::start().await;
+    let set = |config: &mut discussions::config::Config| {
+        config.redis_url = Some(redis.url().as_str().into());
+        config.redis_prefix.clone_from(&redis.prefix);
+    };
+    let story = Story::begin(TestApp::start_with(set).await, "public").await;
+    let other = TestApp::on(story.app.database.clone(), set).await;
+    let queue = story.grace.register().await;
+    let mut there = Queue { client: other.client(story.grace.user), ..queue.clone() };
+    assert!(there.now().await.is_empty());
+
+    let path = format!("/queues/{}/watch", queue.id);
+    for turn in 0..3 {
+        let watched: &[CommunityId] = if turn % 2 == 0 { &[story.watched] } else { &[] };
+        story.grace.put(&path, json!({ "community_ids": watched })).await.expect(200);
+        if turn == 2 {
+            redis.kill();
+        }
+        let written = story.write("after the answer").await;
+        let mut topics = Vec::new();
+        while there.cursor < written {
+            topics.extend(there.poll(0.2).await.iter().map(|event| event["event_id"].as_i64()));
+        }
+        assert_eq!(topics, if watched.is_empty() { vec![] } else { vec![Some(written)] }, "turn {turn}");
+    }
 }
 
 #[tokio::test]

@@ -69,6 +69,10 @@ pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
         insert into discussions (id, community_id, article_id, author_id, topic, text) overriding system value
             select 1000000000 + n, 2, 2, 1, 'Topic ' || n, repeat('Some words of a discussion. ', 10)
             from generate_series(0, 199) n;
+        -- Their writer is in 50 communities.
+        insert into communities (id, name, slug, kind)
+            select n, 'Other ' || n, 'other-' || n, 'private' from generate_series(3, 50) n;
+        insert into memberships (user_id, community_id, role) select 1, n, 'member' from generate_series(3, 50) n;
         -- The comments to come are read: what is unread is measured by itself.
         insert into read_states (user_id, discussion_id, is_read, comments)
             select 1, 1000000000 + n, true, '{{[1,9007199254740992)}}' from generate_series(0, 199) n;

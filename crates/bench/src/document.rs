@@ -30,11 +30,11 @@ pub(crate) fn figures(bench: &Bench, figures: &Figures) -> anyhow::Result<String
     if let Some(goals) = goals_table(bench, figures) {
         text += &goals;
     }
-    let Figures { fan_out, delivery, requests, unread, relay, hub, connections, nodes } = figures;
+    let Figures { fan_out, delivery, requests, member, relay, hub, connections, nodes } = figures;
     let tables = [
         fan_out.as_ref().map(|it| fanout::table(bench, it)),
         requests.as_ref().map(requests::table),
-        unread.as_ref().map(crate::unread::table),
+        member.as_ref().map(crate::member::table),
         delivery.as_ref().map(crate::delivery::table),
         relay.as_ref().map(|it| relay::table(bench, it)),
         connections.as_ref().map(growth::connections_table),
@@ -74,7 +74,7 @@ fn goals_table(bench: &Bench, figures: &Figures) -> Option<String> {
         fan_out: Some(fan_out),
         delivery: Some(delivery),
         requests: Some(requests),
-        unread: Some(unread),
+        member: Some(member),
         relay: Some(relay),
         hub: Some(hub),
         connections: Some(connections),
@@ -134,10 +134,7 @@ fn goals_table(bench: &Bench, figures: &Figures) -> Option<String> {
             each(&of_five),
             each(&of_two)
         ),
-        format!(
-            "unread for a member with 500 articles and 100,000 comments | <= 10 ms | {} ms",
-            unread.milliseconds.show(1)
-        ),
+        format!("unread for a member with 500 articles and 100,000 comments | <= 10 ms | {} ms", member.unread.show(1)),
         format!(
             "relay: events a second; most rows waiting at {} a second offered | >= 10,000; not growing | {}; {}, at the end {}",
             relay::OFFERED,
@@ -171,7 +168,7 @@ impl Stage {
             Self::Fanout => "fanout",
             Self::Delivery => "delivery",
             Self::Requests => "requests",
-            Self::Unread => "unread",
+            Self::Member => "member",
             Self::Relay => "relay",
             Self::Hub => "hub",
             Self::Connections => "connections",

@@ -9,13 +9,13 @@ mod delivery;
 mod document;
 mod fanout;
 mod growth;
+mod member;
 mod nodes;
 mod peers;
 mod relay;
 mod requests;
 mod samples;
 mod statements;
-mod unread;
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -38,8 +38,8 @@ enum Stage {
     Delivery,
     /// Requests a second, compared with pgbench
     Requests,
-    /// What is unread for a member
-    Unread,
+    /// What is a member's own: unread things, notifications, follows
+    Member,
     /// The relay with a backlog, and with a steady rate of new rows
     Relay,
     /// The hub's operations alone
@@ -135,7 +135,7 @@ struct Figures {
     fan_out: Option<fanout::FanOut>,
     delivery: Option<delivery::Delivery>,
     requests: Option<requests::Requests>,
-    unread: Option<unread::Unread>,
+    member: Option<member::Member>,
     relay: Option<relay::Relay>,
     hub: Option<growth::Printed>,
     connections: Option<growth::Printed>,
@@ -187,7 +187,7 @@ impl Bench {
                 Stage::Fanout => figures.fan_out = Some(fanout::measure(self)?),
                 Stage::Delivery => figures.delivery = Some(delivery::measure(self)?),
                 Stage::Requests => figures.requests = Some(requests::measure(self)?),
-                Stage::Unread => figures.unread = Some(unread::measure(self)?),
+                Stage::Member => figures.member = Some(member::measure(self)?),
                 Stage::Relay => figures.relay = Some(relay::measure(self)?),
                 Stage::Hub => figures.hub = Some(growth::measure(self, "hub")?),
                 Stage::Connections => figures.connections = Some(growth::measure(self, "connections")?),

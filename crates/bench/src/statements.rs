@@ -5,15 +5,23 @@ use std::{fs, path::Path};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-/// Who reads what is unread, see `unread::seed`. The ids of what they read begin here too.
+/// The member of many communities, see `member::seed`. The ids of what they read begin here too.
 pub(crate) const READER: u32 = 1_500_000_000;
 
 /// pgbench's scripts.
 pub(crate) struct Scripts {
     /// The list of discussions, with the statement of its handler.
     pub(crate) list: String,
+    /// The same for nobody: without read states, votes and follows.
+    pub(crate) list_of_guest: String,
     /// Everything that is unread for [`READER`] of what they follow, with the statement of its handler.
     pub(crate) unread: String,
+    /// Their newest notifications.
+    pub(crate) notifications: String,
+    /// What they follow.
+    pub(crate) follows: String,
+    /// Whom they may mention, of many whose names begin alike.
+    pub(crate) completion: String,
     /// A new comment, with the two statements of its handler.
     pub(crate) comment: String,
     /// A new comment in a plain transaction of five statements, one round trip each.
@@ -33,7 +41,14 @@ impl Scripts {
         let set_both = "\\set user 1\n\\set discussion 1000000000 + random(0, 199)";
         let queries = queries(root)?;
 
-        let list = queries.statement("with placements as (", &["2", "2", ":user", "null", "null", "20", "1048576"])?;
+        let list = |user| queries.statement("with placements as (", &["2", "2", user, "null", "null", "20", "1048576"]);
+        let (list, list_of_guest) = (list(":user")?, list("null")?);
+        let notifications = ["null", "false", "null", "20"];
+        let notifications =
+            queries.statement("left(case when n.comment_id", &[&[":user"][..], &notifications].concat())?;
+        let follows = ["null", "null", "null", "0", "0", "0", "20"];
+        let follows = queries.statement("articles_of_member as", &[&[":user"][..], &follows].concat())?;
+        let completion = queries.statement("with few as materialized", &[":user", "'bench-1'", "20", "1000"])?;
         let unread = ["null", "null", "null", "null", "20", "true"];
         let unread = queries.statement("with unread as materialized", &[&[":user"][..], &unread].concat())?;
         // This statement reserves the comment's id, and the second one uses it.
@@ -72,9 +87,14 @@ impl Scripts {
             insert into outbox (community_id, type, payload) values (2, 'new_comment', '{payload}');
             commit;"
         );
+        let of_reader = |statement: &str| format!("\\set user {READER}\n{statement};\n");
         Ok(Self {
             list: format!("{set_user}\n{list};\n"),
-            unread: format!("\\set user {READER}\n{unread};\n"),
+            list_of_guest: format!("{list_of_guest};\n"),
+            unread: of_reader(&unread),
+            notifications: of_reader(&notifications),
+            follows: of_reader(&follows),
+            completion: of_reader(&completion),
             comment: format!("{set_both}\n{access} \\gset\n{insert};\n"),
             five: format!("{set_both}\n{five}\n"),
         })
@@ -128,8 +148,18 @@ mod tests {
     #[test]
     fn the_handlers_statements_are_there_with_these_parameters() {
         let scripts = Scripts::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))).unwrap();
-        for script in [scripts.list, scripts.unread, scripts.comment, scripts.five] {
-            assert!(!script.contains('$'), "{script}");
+        for script in [
+            scripts.list,
+            scripts.list_of_guest,
+            scripts.unread,
+            scripts.notifications,
+            scripts.follows,
+            scripts.completion,
+            scripts.comment,
+            scripts.five,
+        ] {
+            let is_parameter = |rest: &str| rest.starts_with(|next: char| next.is_ascii_digit());
+            assert!(!script.split('$').skip(1).any(is_parameter), "{script}");
         }
     }
 

@@ -158,6 +158,7 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
     let mut tables = Contents::default();
     // The sums come from the votes themselves, and not from the columns that every answer shows.
     let sql = "select id, community_id, topic, text, is_resolved, comment_count, deleted_at is null as live,
+                      coalesce(mentioned_users, '{}') as mentions,
                       (select count(*) from discussion_votes v where v.discussion_id = d.id and v.value = 1) as up,
                       (select count(*) from discussion_votes v where v.discussion_id = d.id and v.value = -1) as down
                from discussions d";
@@ -167,13 +168,14 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
             community: row.try_get("community_id")?,
             topic: live.then_some(row.try_get("topic")?),
             text: live.then_some(row.try_get("text")?),
+            mentions: row.try_get::<Vec<i64>, _>("mentions")?.into_iter().collect(),
             is_resolved: row.try_get("is_resolved")?,
             comment_count: row.try_get("comment_count")?,
             votes: Votes { up: row.try_get("up")?, down: row.try_get("down")? },
         };
         tables.discussions.insert(row.try_get("id")?, discussion);
     }
-    let sql = "select id, discussion_id, text, deleted_at is null as live,
+    let sql = "select id, discussion_id, text, deleted_at is null as live, coalesce(mentioned_users, '{}') as mentions,
                       (select count(*) from comment_votes v where v.comment_id = k.id and v.value = 1) as up,
                       (select count(*) from comment_votes v where v.comment_id = k.id and v.value = -1) as down
                from comments k";
@@ -182,6 +184,7 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
         let comment = Comment {
             discussion: row.try_get("discussion_id")?,
             text: live.then_some(row.try_get("text")?),
+            mentions: row.try_get::<Vec<i64>, _>("mentions")?.into_iter().collect(),
             votes: Votes { up: row.try_get("up")?, down: row.try_get("down")? },
         };
         tables.comments.insert(row.try_get("id")?, comment);
@@ -215,6 +218,13 @@ async fn truth(cluster: &mut Cluster) -> Result<Truth> {
         let (user, community) = (row.try_get("user_id")?, row.try_get("community_id")?);
         let key = (user, community, row.try_get("article_id")?, row.try_get("discussion_id")?);
         tables.follows.insert(key, row.try_get("level")?);
+    }
+    for row in sqlx::query("select community_id, article_id, revision, text from summaries")
+        .fetch_all(&mut *connection)
+        .await?
+    {
+        let key = (row.try_get("community_id")?, row.try_get("article_id")?);
+        tables.summaries.insert(key, (row.try_get("revision")?, row.try_get("text")?));
     }
     Ok(Truth { order, failovers, tables })
 }

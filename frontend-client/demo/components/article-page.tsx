@@ -28,6 +28,7 @@ const load = (): Promise<typeof import("./detail")> =>
 /** Fetched beside the data, which takes longer. */
 const detail = load();
 const NewDiscussion = lazy(() => detail.then((one) => ({ default: one.NewDiscussion })));
+const Summary = lazy(() => detail.then((one) => ({ default: one.Summary })));
 const Thread = lazy(() => detail.then((one) => ({ default: one.Thread })));
 
 export interface ArticlePageProps extends Navigation {
@@ -101,6 +102,13 @@ export function ArticlePage({ article: listed, user, view, go, link }: ArticlePa
   const isMember = (id: number) => viewer?.memberships.some((one) => one.community_id === id) ?? false;
   const own = article.communities.filter(({ id }) => isMember(id));
   const [first, ...others] = article.communities.filter(({ id, kind }) => isMember(id) || kind === "open");
+  /** The communities whose summaries the user may read, of those that are shown. */
+  const readable = list.isPending
+    ? []
+    : article.communities.filter(
+        ({ id, kind }) =>
+          (communityId === undefined || id === communityId) && (isMember(id) || kind === "public" || kind === "open"),
+      );
   const isGuest = list.discussions.some((one) => !isMember(one.community_id));
   const newButton = useRef<HTMLAnchorElement>(null);
   const title = useRef<HTMLHeadingElement>(null);
@@ -141,6 +149,17 @@ export function ArticlePage({ article: listed, user, view, go, link }: ArticlePa
       <ArticleHeader article={article} communityId={communityId} own={own} link={link} />
       <div className="columns">
         <section className="overview" aria-labelledby="overview-title">
+          <Suspense fallback={null}>
+            {readable.map((community) => (
+              <Summary
+                key={community.id}
+                articleId={article.id}
+                community={community}
+                named={readable.length > 1}
+                signature={signature(community.id)}
+              />
+            ))}
+          </Suspense>
           <div className="row">
             <h2 id="overview-title" ref={title} tabIndex={-1}>
               Discussions

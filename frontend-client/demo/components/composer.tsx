@@ -7,6 +7,7 @@ import {
   limits,
   type Comment,
   type Discussion,
+  type Summary,
 } from "@scicommons/discussions-client";
 import { useDraft, useMention, type Version } from "@scicommons/discussions-client/react";
 import { useEffect, useId, useRef, useState, type FormEvent, type KeyboardEvent, type ReactNode } from "react";
@@ -64,7 +65,7 @@ export function Composer(props: ComposerProps) {
   const [preview, setPreview] = useState(false);
   const [error, setError] = useState<string>();
   /** What somebody else has made of the text meanwhile. */
-  const [theirs, setTheirs] = useState<Comment | Discussion>();
+  const [theirs, setTheirs] = useState<Comment | Discussion | Summary>();
   const textPlace = usePlace();
   const mention = useMention({
     communityId: textPlace?.communityId ?? 0,
@@ -182,8 +183,13 @@ export function Composer(props: ComposerProps) {
         <span id={`${id}-hint`} className="hint">
           Markdown
           <span className="by-key">
+            {textPlace && (
+              <>
+                {" · "}
+                <kbd>@</kbd> mentions
+              </>
+            )}
             {" · "}
-            <kbd>@</kbd> mentions{" · "}
             <kbd>Ctrl</kbd> <kbd>Enter</kbd> sends
           </span>
           {draft.isKept && " · draft kept"}

@@ -1,11 +1,11 @@
 "use client";
-import type { Comment, Discussion } from "@scicommons/discussions-client";
+import type { Comment, Discussion, Summary } from "@scicommons/discussions-client";
 import { useEffect, useId } from "react";
 import { announce } from "../lib/announce";
 
 export interface ConflictProps {
   /** What somebody else has made of the text that the user edits. */
-  current: Comment | Discussion;
+  current: Comment | Discussion | Summary;
   /** Whether the user's own text cannot be saved, as it is empty or too long. */
   disabled: boolean;
   onOverwrite: () => void;

@@ -1,3 +1,4 @@
-/** What is beside the list. Its code has the renderer of texts, which is most of the page's, so it comes on its own. */
+/** What is beside the list, and the summary above it. Its code has the renderer of texts, which is most of the page's, so it comes on its own. */
 export { NewDiscussion } from "./new-discussion";
+export { Summary } from "./summary";
 export { Thread } from "./thread";

@@ -14,6 +14,8 @@ export type { User } from "../core/cache/keys.js";
 export { useReadTracking, type ObserveRead, type UseReadTrackingOptions } from "./use-read-tracking.js";
 export { useUnread, type UseUnreadOptions } from "./use-unread.js";
 export { useFollow, type Followable, type FollowState, type UseFollowOptions } from "./use-follow.js";
+export { useSummary, type SaveSummaryOptions, type UseSummaryOptions } from "./use-summary.js";
+export type { SummaryItem } from "../core/cache/summary.js";
 export { useNotifications, type UseNotificationsOptions } from "./use-notifications.js";
 export type { NotificationsToRead } from "../core/cache/notifications.js";
 export { useMention, type UseMentionOptions } from "./use-mention.js";

@@ -6,11 +6,14 @@ import {
   createDiscussion,
   deleteComment,
   deleteDiscussion,
+  deleteSummary,
   foldComments,
   foldDiscussions,
   foldNotifications,
+  foldSummary,
   followArticle,
   followDiscussion,
+  getSummary,
   isApiError,
   listComments,
   listDiscussions,
@@ -19,6 +22,7 @@ import {
   markNotificationsRead,
   markRead,
   markUnread,
+  putSummary,
   RealtimeClient,
   updateComment,
   updateDiscussion,
@@ -27,6 +31,7 @@ import {
   type CommentTree,
   type DiscussionPage,
   type Event,
+  type SummarySnapshot,
 } from "../../src/index.js";
 import { isFollowUnknown } from "../../src/core/reducers/follows.js";
 import { isIncomplete, unreadCountOf } from "../../src/core/reducers/notifications.js";
@@ -48,7 +53,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 const action = fc.record({
-  kind: fc.nat({ max: 14 }),
+  kind: fc.nat({ max: 17 }),
   who: fc.nat({ max: 2 }),
   pick: fc.nat(),
   text: fc.string({ minLength: 1, maxLength: 12 }),
@@ -86,6 +91,8 @@ async function perform(discussion: number, { kind, who, pick, text: words }: Act
   else if (kind === 11) await allowRefusal(markArticleRead(ARTICLE, { community_id: community }, as));
   else if (kind === 12) await allowRefusal(followDiscussion(discussion, { level }, as));
   else if (kind === 13) await allowRefusal(followArticle(ARTICLE, { community_id: community, level }, as));
+  else if (kind === 14) await allowRefusal(deleteSummary(ARTICLE, { community_id: community }, as));
+  else if (kind < 17) await allowRefusal(putSummary(ARTICLE, { text: words }, { community_id: community }, as));
   else {
     const { notifications } = await listNotifications({ limit: 5 }, as);
     const one = notifications[pick % Math.max(1, notifications.length)]?.id ?? 1;
@@ -131,6 +138,9 @@ test.each([
         let inbox: readonly Awaited<ReturnType<typeof listNotifications>>[] = [
           await listNotifications({ limit: 100 }, as),
         ];
+        const readSummary = () => getSummary(ARTICLE, { community_id: community }, as).catch(() => null);
+        const viewer = discussions[0]?.viewer ?? null;
+        let summary: SummarySnapshot = { summary: await readSummary(), viewer, last_event_id: 0 };
         const start = Math.min(...[discussions, comments, inbox].map(([page]) => page?.last_event_id ?? 0));
         const { events, client } = await follow(reader, ADA, start);
         // Some changes happen at the same time.
@@ -148,11 +158,13 @@ test.each([
         );
         const freshList = await listDiscussions(ARTICLE, list, as);
         const freshComments = await listComments(id, { limit: 100 }, as);
+        const freshSummary = await readSummary();
         const freshInbox = await listNotifications({ limit: 100 }, as);
         client.close();
 
         for (const event of events) {
           discussions = foldDiscussions(discussions, scope, event);
+          summary = foldSummary(summary, scope, event);
           const folded = foldComments(comments, id, event);
           if (folded.kind === "refetch") throw new Error(`a refetch for ${JSON.stringify(event)}`);
           comments = folded.value;
@@ -168,6 +180,7 @@ test.each([
           ),
         );
         expect(unreadCountOf(inbox)).toBe(freshInbox.unread_count);
+        expect(summary.summary).toEqual(freshSummary);
         const shown = discussions.flatMap((page) => page.discussions).slice(0, freshList.discussions.length);
         // Some events leave a count unknown, or what is followed.
         const expected = freshList.discussions.map((one, at) => ({

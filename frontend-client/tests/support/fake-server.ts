@@ -213,6 +213,21 @@ export class FakeServer {
         const { topic, text } = body as unknown as NewDiscussion;
         return made(structuredClone(this.model.createDiscussion(topic, text, this.me)), 201);
       }
+      case "GET articles/summary":
+        return this.model.summary ? made(this.model.summary) : coded(404, "summary_not_found");
+      case "PUT articles/summary": {
+        const current = this.model.summary;
+        const { text, if_updated_at: read } = body as { text?: string; if_updated_at?: string };
+        if (!viewer?.memberships.some(({ role }) => role === "admin")) return coded(403, "not_allowed");
+        if (!current && read !== undefined) return coded(404, "summary_not_found");
+        const isRefused = headers.get("if-none-match") === "*" || (read !== undefined && read !== current?.updated_at);
+        if (current && isRefused)
+          return Response.json({ code: "changed_meanwhile", message: "it was changed", current }, { status: 412 });
+        return made(this.model.writeSummary(text?.trim() ?? "", { ...this.me, id: viewer.user_id }));
+      }
+      case "DELETE articles/summary":
+        this.model.deleteSummary();
+        return done();
       case "GET discussions":
         return made(found && this.model.shown(found, viewer));
       case "PATCH discussions":

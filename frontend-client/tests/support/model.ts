@@ -13,6 +13,8 @@ import type {
   Kind,
   Notification,
   Notifications,
+  Summary,
+  SummarySnapshot,
   Unread,
   ViewerInfo,
   VoteValue,
@@ -68,6 +70,9 @@ export class Model {
   /** Whether events of notifications say as little as they may. */
   isTerse = false;
   readonly notifications: Notification[] = [];
+  /** The article's summary; null if there is none. */
+  summary: Summary | null = null;
+  #revision = 0;
   /** By id: the last name that somebody wrote under. */
   readonly #people = new Map<number, Author>();
   /** What the reader said about the discussion with this id; 0 for the article. */
@@ -106,6 +111,7 @@ export class Model {
     const renamed = (one: Author) => (one.id !== null && one.id === author.id ? author : one);
     for (const item of [...this.discussions, ...this.comments]) item.mentions = item.mentions.map(renamed);
     for (const one of this.notifications) one.actor &&= renamed(one.actor);
+    if (this.summary) this.summary = { ...this.summary, author: renamed(this.summary.author) };
     for (const item of [...this.discussions, ...this.comments]) {
       if (item.author && item.author.id !== null && item.author.id === author.id) item.author = author;
       if ("resolved_by" in item && item.resolved_by && item.resolved_by.id === author.id) item.resolved_by = author;
@@ -268,6 +274,32 @@ export class Model {
     );
     this.#withdraw((one) => one.comment_id === id);
     return true;
+  }
+
+  /** Writes the article's summary. */
+  writeSummary(text: string, author: Author): Summary {
+    if (this.summary?.text === text) return this.summary;
+    const time = this.#tick();
+    const place = { community_id: COMMUNITY, article_id: ARTICLE };
+    const times = { created_at: this.summary?.created_at ?? time, updated_at: time };
+    this.summary = { ...place, text, author, revision: (this.#revision += 1), ...times };
+    this.#emit({ type: "updated_summary", ...this.summary }, time);
+    return this.summary;
+  }
+
+  deleteSummary(): void {
+    const { summary } = this;
+    if (!summary) return;
+    const time = this.#tick();
+    this.summary = null;
+    const nothing = { text: null, author: null };
+    this.#redact(nothing, time, (event) => event.type === "updated_summary" && event.text !== null);
+    const revision = (this.#revision += 1);
+    this.#emit({ type: "updated_summary", ...summary, ...nothing, revision, updated_at: time }, time);
+  }
+
+  summarySnapshot(viewer: ViewerInfo | null = this.reader): SummarySnapshot {
+    return { summary: this.summary, viewer: this.#toldOf(viewer), last_event_id: this.head };
   }
 
   /** What the reader says about a discussion; without an id, about the article. Returns what holds then. */

@@ -8,6 +8,7 @@ import {
   commentTrees,
   foldComments,
   foldDiscussions,
+  foldSummary,
   type Author,
   type CommentPage,
   type CommentTree,
@@ -15,6 +16,7 @@ import {
   type DiscussionPage,
   type Event,
   type Notifications,
+  type SummarySnapshot,
 } from "../../src/index.js";
 import { ARTICLE, COMMUNITY, Model, READER } from "../support/model.js";
 
@@ -23,7 +25,7 @@ vi.setConfig({ testTimeout: 30_000 });
 
 /** Random numbers choose among the discussions and comments that exist at the time, so every history is valid. */
 const action = fc.record({
-  kind: fc.nat({ max: 20 }),
+  kind: fc.nat({ max: 23 }),
   a: fc.nat(),
   b: fc.nat(),
   text: fc.string({ minLength: 1, maxLength: 8 }),
@@ -59,7 +61,9 @@ function perform(
   } else if (kind === 17) model.follow(discussion, levels[b % 3] ?? "follow");
   else if (kind === 18) model.follow(null, levels[b % 3] ?? "follow");
   else if (kind === 19) model.readNotifications({ ids: [1 + (a % 9), 1 + (b % 9)] });
-  else model.readNotifications({ up_to_id: b % 12 });
+  else if (kind === 20) model.readNotifications({ up_to_id: b % 12 });
+  else if (kind < 23) model.writeSummary(text, author);
+  else model.deleteSummary();
 }
 
 const history = fc.array(action, { minLength: 1, maxLength: 40 });
@@ -209,6 +213,64 @@ test("what is followed is known after every event, under one's name and under a 
     }),
     { numRuns: 200 },
   );
+});
+
+test("the law of events of a summary, even if events come twice, late or redacted, and under another name", () => {
+  const options = fc.record({ late: fc.nat(), ahead: fc.nat({ max: 5 }), behind: fc.nat() });
+  const only = fc.record({
+    kind: fc.integer({ min: 20, max: 23 }),
+    a: fc.nat(),
+    b: fc.nat(),
+    text: fc.string({ minLength: 1 }),
+  });
+  const changes = fc.array(only, { maxLength: 12 });
+  const place = { articleId: ARTICLE, communityId: COMMUNITY };
+  fc.assert(
+    fc.property(changes, changes, options, (before, after, { late, ahead, behind }) => {
+      const model = new Model();
+      before.forEach((one) => perform(model, one));
+      const since = model.head;
+      const early = Math.max(0, since - ahead);
+      const start: SummarySnapshot = { ...model.summarySnapshot(), last_event_id: early };
+      for (const [at, one] of after.entries()) {
+        if (at === 4) model.changeAuthor({ id: 1 + (late % 3), username: "renamed", avatar_url: null });
+        perform(model, one);
+      }
+      const all = model.events.map((event, at) =>
+        (behind >> (at % 30)) % 2 ? event : (model.unredacted[at] ?? event),
+      );
+      const events = all.slice(early);
+      const delivered = [
+        ...events.slice(0, late % (events.length + 1)),
+        ...events,
+        ...all.slice(late % (model.head + 1)),
+      ];
+      const folded = delivered.reduce((one, event) => foldSummary(one, place, event), start);
+      // The model writes under the old name after a rename, as nobody does.
+      const isRenamed = after.length > 4;
+      if (!isRenamed) expect(folded.summary).toEqual(model.summary);
+      expect(folded.summary?.revision).toBe(model.summary?.revision);
+      expect(folded.summary?.text).toBe(model.summary?.text);
+      const elsewhere = { articleId: ARTICLE + 1, communityId: COMMUNITY };
+      const others: SummarySnapshot = { ...start, summary: null };
+      expect(events.reduce((one, event) => foldSummary(one, elsewhere, event), others)).toBe(others);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("a rename and the end of access change a summary", () => {
+  const model = new Model();
+  const place = { articleId: ARTICLE, communityId: COMMUNITY };
+  model.writeSummary("text", { id: 2, username: "grace", avatar_url: null });
+  const read = { ...model.summarySnapshot(), viewer: { user_id: 9, memberships: [] } };
+  model.changeAuthor({ id: 2, username: "hopper", avatar_url: null });
+  model.changeKind("private", "public");
+  const [renamed, closed] = model.events.slice(-2) as [Event, Event];
+  const after = foldSummary(read, place, renamed);
+  expect(after.summary).toEqual(model.summary);
+  expect(foldSummary(after, place, closed).summary).toBe(null);
+  expect(foldSummary(model.summarySnapshot(model.reader), place, { ...closed, event_id: 1e9 }).summary).not.toBe(null);
 });
 
 test("the law of events of notifications: the list and the number of unread ones, however little the events say", () => {

@@ -9,6 +9,7 @@ import {
   useFollow,
   useNotifications,
   useRealtimeStatus,
+  useSummary,
   useUnread,
   useWatch,
 } from "../../src/react/index.js";
@@ -146,4 +147,37 @@ test("createTestProvider has notifications and people to mention, and its events
   ]);
   await act(async () => root.unmount());
   await act(settle);
+});
+
+test("an application tests its component of a summary, as an admin", async () => {
+  const model = new Model();
+  const summary = model.writeSummary("In short", grace);
+  const { Provider, calls, emit } = createTestProvider({
+    summaries: [summary],
+    role: "admin",
+    answer: ({ method, body }) =>
+      method === "PUT" ? { ...summary, text: (body as { text: string }).text, revision: 2 } : undefined,
+  });
+  let one!: ReturnType<typeof useSummary>;
+  function Page() {
+    one = useSummary(1, 7);
+    return null;
+  }
+  const root = createRoot(document.createElement("div"));
+  await act(async () =>
+    root.render(
+      <Provider>
+        <Page />
+      </Provider>,
+    ),
+  );
+  await act(settle);
+  expect([one.text, one.canEdit, one.isLive]).toEqual(["In short", true, true]);
+  await act(async () => void (await one.save("In fewer words")));
+  expect(calls.at(-1)?.path).toBe("/articles/1/summary?community_id=7");
+  expect([one.text, one.summary?.pending]).toEqual(["In fewer words", false]);
+  await act(async () => emit({ ...(model.events[0] as Event), ...{ text: null, author: null, revision: 3 } } as Event));
+  await act(settle);
+  expect([one.text, one.summary]).toEqual([null, null]);
+  await act(async () => root.unmount());
 });

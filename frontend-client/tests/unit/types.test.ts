@@ -7,8 +7,10 @@ import {
   useFollow,
   useMention,
   useNotifications,
+  useSummary,
   useWatch,
   type DiscussionItem,
+  type SummaryItem,
 } from "../../src/react/index.js";
 import { commentsQuery, discussionsQuery } from "../../src/server.js";
 import type { CommentPage, CommunityMember, DiscussionPage, FollowLevel, Notification } from "../../src/index.js";
@@ -30,5 +32,7 @@ test("no type becomes any", () => {
   expectTypeOf(useNotifications).returns.toHaveProperty("notifications").toEqualTypeOf<Notification[]>();
   expectTypeOf(useNotifications).returns.toHaveProperty("fetchMore").not.toBeAny();
   expectTypeOf(useMention).returns.toHaveProperty("candidates").toEqualTypeOf<CommunityMember[]>();
+  expectTypeOf(useSummary).returns.toHaveProperty("summary").toEqualTypeOf<SummaryItem | null | undefined>();
+  expectTypeOf(useSummary).returns.toHaveProperty("refetch").not.toBeAny();
   expectTypeOf(useWatch).returns.toEqualTypeOf<readonly number[]>();
 });

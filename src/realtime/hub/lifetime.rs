@@ -30,28 +30,10 @@ impl Hub {
         })
     }
 
-    /// Makes the queue watch these communities and no others, and returns its terms. None where this user has no such queue here. A parked
-    /// poll is answered with an empty list, because there may be more events after its cursor now.
-    pub fn watch(
-        &self,
-        queue: QueueId,
-        user: UserId,
-        communities: Arc<[CommunityId]>,
-        now: Instant,
-    ) -> Option<QueueTerms> {
-        let (terms, parked) = self.locked(|state| {
-            state.usable_queue(queue, user, now)?;
-            state.set_watch(queue, communities)
-        })?;
-        parked.into_iter().for_each(ParkedEntry::release);
-        Some(terms)
-    }
-
-    /// Takes what a queue watches by a call to another node.
-    pub fn watched_elsewhere(&self, queue: QueueId, communities: Arc<[CommunityId]>) {
-        if let Some((_, parked)) = self.locked(|state| state.set_watch(queue, communities)) {
-            parked.into_iter().for_each(ParkedEntry::release);
-        }
+    /// Makes the queue, if it is here, watch these communities and no others. A parked poll is answered with an empty list, because there
+    /// may be more events after its cursor now.
+    pub fn set_watch(&self, queue: QueueId, communities: &Arc<[CommunityId]>) {
+        self.locked(|state| state.set_watch(queue, communities)).into_iter().for_each(ParkedEntry::release);
     }
 
     /// Deletes a queue and tells its parked poll. False where this user has no such queue here.

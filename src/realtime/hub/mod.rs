@@ -143,6 +143,9 @@ impl Hub {
         for sender in appended.signed_out {
             answer(sender, ParkedOutcome::SessionEnded);
         }
+        if let Some(parked) = appended.released {
+            parked.release();
+        }
         let count = appended.woken.len();
         if count > 0 {
             let body = SharedBody::from(body::events([&event.json].into_iter(), event.event_id));

@@ -65,6 +65,8 @@ pub(super) struct Appended {
     pub(super) gone: Vec<RemovedQueue>,
     /// Their sessions have ended.
     pub(super) signed_out: Vec<AnswerSender>,
+    /// Its queue watches other communities now.
+    pub(super) released: Option<ParkedEntry>,
 }
 
 /// A queue that was removed, whose parked poll has no answer yet.
@@ -143,6 +145,10 @@ impl HubState {
             Audience::CommunityKind(community, change) => {
                 self.logs.skip();
                 self.set_kind(community, event.event_id, change);
+            }
+            Audience::Watch(queue, ref communities) => {
+                self.logs.skip();
+                appended.released = self.set_watch(queue, communities);
             }
             Audience::Nodes(_) | Audience::Nobody => self.logs.skip(),
         }

@@ -143,6 +143,7 @@ impl Model {
                 Audience::Account(_)
                 | Audience::Sessions { .. }
                 | Audience::Nodes(_)
+                | Audience::Watch(..)
                 | Audience::CommunityKind(..)
                 | Audience::Nobody => false,
             }

@@ -1,6 +1,6 @@
 //! The discussions and comments that a client shows, folded from lists and events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -17,6 +17,8 @@ pub(crate) struct Contents {
     pub notifications: BTreeMap<i64, (i64, bool)>,
     /// What users said of articles and discussions, by user, community, article and discussion. Pages leave it out.
     pub follows: BTreeMap<(i64, i64, i64, Option<i64>), String>,
+    /// The number of the last change and the text of each summary, by community and article. Pages leave them out.
+    pub summaries: BTreeMap<(i64, i64), (i64, Option<String>)>,
 }
 
 /// A discussion. Topic and text are None in a tombstone.
@@ -25,6 +27,8 @@ pub(crate) struct Discussion {
     pub community: i64,
     pub topic: Option<String>,
     pub text: Option<String>,
+    /// The users whom the text mentions.
+    pub mentions: BTreeSet<i64>,
     pub is_resolved: bool,
     pub comment_count: i64,
     pub votes: Votes,
@@ -35,6 +39,8 @@ pub(crate) struct Discussion {
 pub(crate) struct Comment {
     pub discussion: i64,
     pub text: Option<String>,
+    /// The users whom the text mentions.
+    pub mentions: BTreeSet<i64>,
     pub votes: Votes,
 }
 
@@ -65,6 +71,11 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
+/// The ids of the users whom an event or an entry of a list mentions.
+fn mentions(value: &Value) -> BTreeSet<i64> {
+    value["mentions"].as_array().into_iter().flatten().filter_map(|author| author["id"].as_i64()).collect()
+}
+
 impl Contents {
     /// Applies an event, or an event's payload from the outbox. Unknown types change nothing.
     pub(crate) fn apply(&mut self, event: &Value) {
@@ -74,6 +85,14 @@ impl Contents {
         self.apply_to_read(event);
         self.apply_to_follows(event);
         self.apply_to_notifications(event);
+        self.apply_to_summaries(event);
+    }
+
+    fn apply_to_summaries(&mut self, event: &Value) {
+        if event["type"] == "updated_summary" {
+            let id = |name: &str| event[name].as_i64().unwrap_or_default();
+            self.summaries.insert((id("community_id"), id("article_id")), (id("revision"), text(&event["text"])));
+        }
     }
 
     fn apply_to_notifications(&mut self, event: &Value) {
@@ -142,6 +161,7 @@ impl Contents {
             "deleted_discussion" => {
                 let discussion = self.discussions.entry(id).or_default();
                 (discussion.topic, discussion.text) = (None, None);
+                discussion.mentions.clear();
             }
             "new_comment" | "deleted_comment" => {
                 if let Some(discussion) = self.discussions.get_mut(&id) {
@@ -164,7 +184,9 @@ impl Contents {
         let text = match event["type"].as_str().unwrap_or_default() {
             "new_comment" | "updated_comment" => text(&event["text"]),
             "deleted_comment" => {
-                self.comments.entry(id).or_insert(Comment { discussion, ..Comment::default() }).text = None;
+                let comment = self.comments.entry(id).or_insert(Comment { discussion, ..Comment::default() });
+                comment.text = None;
+                comment.mentions.clear();
                 return;
             }
             "votes_changed" => {
@@ -174,7 +196,8 @@ impl Contents {
             }
             _ => return,
         };
-        self.comments.insert(id, Comment { discussion, text, votes: Votes::from_json(event) });
+        let (mentions, votes) = (mentions(event), Votes::from_json(event));
+        self.comments.insert(id, Comment { discussion, text, mentions, votes });
     }
 
     /// The first difference, in words.
@@ -201,6 +224,7 @@ impl Discussion {
             community: value["community_id"].as_i64().unwrap_or_default(),
             topic: text(&value["topic"]),
             text: text(&value["text"]),
+            mentions: mentions(value),
             is_resolved: value["is_resolved"] == true,
             comment_count: value["comment_count"].as_i64().unwrap_or(-1),
             votes: Votes::from_json(value),
@@ -244,7 +268,8 @@ impl Page {
             let id = tree["id"].as_i64().unwrap_or_default();
             // An earlier page has what this one repeats.
             if tree["is_repeated"] != true {
-                let comment = Comment { discussion, text: text(&tree["text"]), votes: Votes::from_json(tree) };
+                let (text, mentions, votes) = (text(&tree["text"]), mentions(tree), Votes::from_json(tree));
+                let comment = Comment { discussion, text, mentions, votes };
                 self.contents.comments.insert(id, comment);
             }
             trees.extend(tree["replies"].as_array().into_iter().flatten());
@@ -286,6 +311,7 @@ impl Page {
             read: BTreeMap::new(),
             notifications: BTreeMap::new(),
             follows: BTreeMap::new(),
+            summaries: BTreeMap::new(),
         };
         self.contents.difference(&expected)
     }

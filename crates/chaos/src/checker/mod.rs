@@ -77,6 +77,8 @@ pub(crate) struct History {
     pub user: i64,
     /// The communities of its token; None for all.
     pub scope: Option<Vec<i64>>,
+    /// The communities that it watches without being a member.
+    pub watch: Vec<i64>,
     /// A new path begins after each `catchup_required`.
     pub paths: Vec<Path>,
     /// Its page at the end.
@@ -110,7 +112,7 @@ pub(crate) struct Verdict {
     pub repeated: usize,
     /// Events that came after a later one, or after the cursor had passed them.
     pub out_of_order: usize,
-    /// Events that a client got although it was no member at their position, or that never happened.
+    /// Events that a client got although it was no member at their position and could not watch them, or that never happened.
     pub leaked: usize,
     /// Events that differ from the committed ones. A redaction is no difference.
     pub altered: usize,

@@ -96,6 +96,7 @@ pub(super) fn check_rows(truth: &Truth, verdict: &mut Verdict) {
     compare("vote", &folded.ballots, &tables.ballots, verdict);
     compare("notification", &folded.notifications, &tables.notifications, verdict);
     compare("what was said about following, by user and place:", &folded.follows, &tables.follows, verdict);
+    compare("the summary, by community and article:", &folded.summaries, &tables.summaries, verdict);
     compare("what was read, by user and discussion:", &folded.read, &tables.read, verdict);
 }
 

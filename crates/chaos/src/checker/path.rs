@@ -36,16 +36,16 @@ struct Era<'a> {
     by_id: HashMap<i64, &'a Event>,
     /// By thing: the event that deletes it.
     deletions: HashMap<String, &'a Event>,
-    /// The events that the client may get, each with the end of the membership in which it happened.
+    /// The events that the client may get, each with the end of the stay in which it happened.
     visible: BTreeMap<i64, Option<Leave>>,
 }
 
-/// The end of a membership.
+/// The end of a stay: of a membership, or of a time in which anyone could read a community that the client watches.
 #[derive(Clone, Copy)]
 struct Leave {
     event_id: i64,
     at: DateTime<Utc>,
-    /// When the client became a member again; None if it did not.
+    /// When the client's next stay began; None if there was none.
     back: Option<DateTime<Utc>>,
 }
 
@@ -57,39 +57,39 @@ impl<'a> Era<'a> {
         let deletions =
             order.iter().filter(is_deletion).filter_map(|event| Some((thing(&event.content)?, event))).collect();
         let allowed = |community| history.scope.as_ref().is_none_or(|scope| scope.contains(&community));
-        // By community: the events since the client joined.
-        let mut stays: HashMap<i64, Vec<i64>> = HashMap::new();
-        let mut left: HashMap<i64, Vec<i64>> = HashMap::new();
-        let mut visible: BTreeMap<i64, Option<Leave>> = BTreeMap::new();
+        let mut stays = Stays::default();
         for event in order {
             let (id, community) = (event.event_id, event.community);
             match event.user {
                 Some(user) if user == history.user && event.content["type"] == "membership_changed" => {
                     if event.content["role"].is_null() {
-                        let stay = stays.remove(&community).unwrap_or_default();
-                        for earlier in &stay {
-                            visible.insert(*earlier, Some(Leave { event_id: id, at: event.written_at, back: None }));
-                        }
-                        left.insert(community, stay);
+                        stays.end(community, event);
                     } else {
-                        for earlier in left.remove(&community).unwrap_or_default() {
-                            let leave = visible.get_mut(&earlier).and_then(Option::as_mut);
-                            leave.expect("it was noted when the client left").back = Some(event.written_at);
-                        }
-                        stays.entry(community).or_default();
+                        stays.begin(community, event);
                     }
                 }
                 Some(user) if user != history.user => continue,
-                // The client's own events of a community come as the events of all its members do.
-                Some(_) | None => match stays.get_mut(&community) {
-                    Some(stay) => stay.push(id),
-                    None => continue,
-                },
+                Some(_) | None => {
+                    let watched = turned(event).filter(|(community, _)| history.watch.contains(community));
+                    if let Some((community, true)) = watched {
+                        stays.begin(community, event);
+                    }
+                    // The client's own events of a community come as the events of all its members do.
+                    match stays.events.get_mut(&community) {
+                        Some(stay) => stay.push(id),
+                        None => continue,
+                    }
+                    if let Some((community, false)) = watched {
+                        stays.end(community, event);
+                    }
+                }
             }
             if allowed(community) {
-                visible.insert(id, None);
+                // Also the event that ends a stay: it comes to who was there until then.
+                stays.visible.insert(id, None);
             }
         }
+        let mut visible = stays.visible;
         visible.retain(|id, _| by_id.get(id).is_some_and(|event| allowed(event.community)));
         Self { by_id, deletions, visible }
     }
@@ -101,6 +101,44 @@ impl<'a> Era<'a> {
         let is_away = leave.is_some_and(|leave| leave.event_id <= *to && leave.back.is_none_or(|back| back > *at));
         self.by_id.get(&id).copied().filter(|_| !is_away)
     }
+}
+
+/// The stays of a client along the order.
+#[derive(Default)]
+struct Stays {
+    /// By community: the events since the stay began.
+    events: HashMap<i64, Vec<i64>>,
+    /// By community: the events of the last stay, which has ended.
+    ended: HashMap<i64, Vec<i64>>,
+    visible: BTreeMap<i64, Option<Leave>>,
+}
+
+impl Stays {
+    fn begin(&mut self, community: i64, event: &Event) {
+        for earlier in self.ended.remove(&community).unwrap_or_default() {
+            if let Some(leave) = self.visible.get_mut(&earlier).and_then(Option::as_mut) {
+                leave.back = Some(event.written_at);
+            }
+        }
+        self.events.entry(community).or_default();
+    }
+
+    fn end(&mut self, community: i64, event: &Event) {
+        let stay = self.events.remove(&community).unwrap_or_default();
+        let leave = Leave { event_id: event.event_id, at: event.written_at, back: None };
+        self.visible.extend(stay.iter().map(|earlier| (*earlier, Some(leave))));
+        self.ended.insert(community, stay);
+    }
+}
+
+/// The community whose kind the event says, and whether anyone may read it from then on.
+fn turned(event: &Event) -> Option<(i64, bool)> {
+    let content = &event.content;
+    if !matches!(content["type"].as_str()?, "community_kind" | "community_changed") {
+        return None;
+    }
+    let is_readable = content["kind"].as_str().is_some_and(|kind| matches!(kind, "public" | "open"));
+    Some((content["community_id"].as_i64()?, is_readable))
 }
 
 fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict: &mut Verdict) {
@@ -174,7 +212,7 @@ fn same(delivered: &Value, committed: &Value, deletion: Option<&Value>) -> bool 
 }
 
 /// The fields that a redaction changes.
-const HIDDEN: [&str; 4] = ["topic", "text", "author", "deleted_at"];
+const HIDDEN: [&str; 5] = ["topic", "text", "author", "mentions", "deleted_at"];
 
 /// Whether the event, if it is redacted, says no more than when the thing was deleted.
 fn is_tombstone(event: &Value, deletion: Option<&Value>) -> bool {

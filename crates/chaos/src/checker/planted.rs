@@ -425,3 +425,31 @@ fn a_failover_without_a_leap_is_caught_and_so_is_a_jump_that_is_no_leap() {
     truth.failovers[0].numbered.insert(0, order()[7].clone());
     assert_eq!(check(&truth, &[], &[]).order, 1);
 }
+
+/// User 7 watches community 1, which anyone may read up to event 3 and from event 5 on.
+#[test]
+fn a_watcher_gets_what_anyone_may_read() {
+    let turn = |id, community, name, kind| event(id, community, None, json!({ "type": name, "kind": kind }));
+    let mut new = turn(1, 1, "community_kind", "public");
+    new.community = 0;
+    let discussion = event(2, 1, None, json!({ "type": "new_discussion", "discussion_id": 1, "text": "text 2" }));
+    let order = vec![
+        new,
+        discussion,
+        turn(3, 1, "community_changed", "private"),
+        comment(4, 1),
+        turn(5, 1, "community_changed", "open"),
+        comment(6, 1),
+    ];
+    let verdict = |ids: &[i64]| {
+        let mut answers: Vec<Answer> = ids.iter().map(|id| answer(&order, &[*id], *id)).collect();
+        answers.push(answer(&order, &[], 6));
+        let paths = vec![Path { start: 1, answers, caught_up: None }];
+        check(&truth(&order), &[], &[History { watch: vec![1], ..client(paths) }])
+    };
+    assert!(verdict(&[2, 3, 5, 6]).is_clean(), "{:?}", verdict(&[2, 3, 5, 6]).examples);
+    assert_eq!(verdict(&[2, 3, 4, 5, 6]).leaked, 1);
+    for lost in [&[2, 5, 6][..], &[2, 3, 6], &[2, 3, 5]] {
+        assert_eq!(verdict(lost).lost, 1, "{lost:?}");
+    }
+}

@@ -146,6 +146,14 @@ impl Clients {
             poller(format!("{name}, device 1"), *user, None, home)?;
             poller(format!("{name}, device 2"), *user, None, home)?;
         }
+        for (index, user) in directory.watchers.iter().enumerate() {
+            let name = format!("watcher {index}");
+            let client = Client::new(&shared, &name, *user, None)?;
+            let watch = vec![directory.communities[0].0, directory.turning];
+            let history = History { name, user: *user, watch, ..History::default() };
+            pollers.spawn(Poller::new(client, history, Some(directory.communities[0])).run());
+        }
+        writers.spawn(Client::new(&shared, "turner", directory.watchers[0], None)?.turn(directory.turning));
         Ok(Self { shared, writers, pollers, residents: directory.residents.clone(), bursts: 0 })
     }
 

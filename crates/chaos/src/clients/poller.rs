@@ -89,7 +89,7 @@ impl Poller {
 
     /// Registers, and continues from its cursor.
     async fn register(&mut self) {
-        let request = self.client.request(Method::POST, "/register");
+        let request = self.client.request(Method::POST, "/register").json(&json!({ "watch": self.history.watch }));
         match self.client.send("register", request, PATIENCE).await {
             Outcome::Answer(200, answer) => {
                 self.client.shared.seen().registers += 1;

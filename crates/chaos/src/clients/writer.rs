@@ -8,7 +8,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::{Client, Outcome, PATIENCE, Thing, directory::join};
+use super::{
+    Client, Outcome, PATIENCE, Thing,
+    directory::{RESIDENTS, join, resident},
+};
 use crate::checker::Write;
 
 impl Client {
@@ -28,7 +31,10 @@ impl Client {
                 discussions.clear();
                 comments.clear();
             }
-            let text = format!("{} of {}", number, self.name);
+            let mut text = format!("{} of {}", number, self.name);
+            if self.random.random_bool(0.2) {
+                text += &format!(" @{}", resident(self.random.random_range(0..RESIDENTS)));
+            }
             let placement = places[self.random.random_range(0..places.len())];
             match self.random.random_range(0..100) {
                 _ if discussions.is_empty() => discussions.extend(self.discuss(placement, text).await),
@@ -42,7 +48,8 @@ impl Client {
                     self.edit("comment", id, text).await;
                 }
                 35..45 => self.vote(&places).await,
-                45..50 => self.mark(&discussions, &comments).await,
+                45..48 => self.mark(&discussions, &comments).await,
+                48..50 => self.summarize(places[0], text).await,
                 50..53 => self.follow(placement, &discussions).await,
                 53..57 => self.answer(&places, text).await,
                 57..59 => self.read_notifications().await,
@@ -137,6 +144,17 @@ impl Client {
         self.send("mark", request, PATIENCE).await;
     }
 
+    /// Writes or deletes the summary of a place that it administers, as others do. The row and the events show the result.
+    async fn summarize(&mut self, (community, article): (i64, i64), text: String) {
+        let path = format!("/articles/{article}/summary?community_id={community}");
+        let request = if self.random.random_bool(0.7) {
+            self.request(Method::PUT, &path).json(&json!({ "text": text }))
+        } else {
+            self.request(Method::DELETE, &path)
+        };
+        self.send("summary", request, PATIENCE).await;
+    }
+
     /// Says what it thinks of an article, or of a discussion in which it has written.
     async fn follow(&mut self, (community, article): (i64, i64), discussions: &[i64]) {
         let level = ["follow", "mute", "default"][self.random.random_range(0..3)];
@@ -208,6 +226,21 @@ impl Client {
     pub(super) fn wrote(&self, mark: String, thing: Option<String>, is_acknowledged: bool) {
         let acknowledged = is_acknowledged.then(Utc::now);
         self.shared.seen().writes.push(Write { mark, thing, acknowledged });
+    }
+
+    /// Changes the kind of a community by plain SQL, as Django does. The outbox shows the result.
+    pub(super) async fn turn(mut self, community: i64) {
+        loop {
+            let pause = Duration::from_millis(self.random.random_range(1_000..5_000));
+            if timeout(pause, self.shared.quiet.cancelled()).await.is_ok() {
+                return;
+            }
+            let kind = ["public", "private", "open", "hidden"][self.random.random_range(0..4)];
+            let turn = sqlx::query("update communities set kind = $1 where id = $2").bind(kind).bind(community);
+            if turn.execute(&self.shared.pool).await.is_err() {
+                self.back_off().await;
+            }
+        }
     }
 
     /// Joins, leaves and changes roles by plain SQL, as Django does. The outbox shows the result.

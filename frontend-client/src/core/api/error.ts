@@ -1,4 +1,4 @@
-import type { Comment, Discussion, ErrorCode } from "../generated/api.js";
+import type { Comment, Discussion, ErrorCode, Summary } from "../generated/api.js";
 
 /** An error answer of the server. Compare `code`; `message` is for people and may change. */
 export class ApiError extends Error {
@@ -12,7 +12,7 @@ export class ApiError extends Error {
     readonly fields: Readonly<Record<string, string>> = {},
     readonly retryAfterMs: number | undefined = undefined,
     /** With `changed_meanwhile`: what the thing to change is now. */
-    readonly current: Comment | Discussion | undefined = undefined,
+    readonly current: Comment | Discussion | Summary | undefined = undefined,
   ) {
     super(message);
   }

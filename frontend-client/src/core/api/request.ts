@@ -1,4 +1,4 @@
-import type { Comment, Discussion, ErrorBody } from "../generated/api.js";
+import type { Comment, Discussion, ErrorBody, Summary } from "../generated/api.js";
 import { apiConfig, type ApiConfig } from "./config.js";
 import { ApiError } from "./error.js";
 import { CallToken } from "./token.js";
@@ -61,7 +61,7 @@ function timeLimit(signal: AbortSignal | undefined, ms: number | undefined) {
 
 async function toError(response: Response): Promise<ApiError> {
   const body = (await response.json().catch(() => null)) as
-    (Partial<ErrorBody> & { current?: Comment | Discussion }) | null;
+    (Partial<ErrorBody> & { current?: Comment | Discussion | Summary }) | null;
   const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
   return new ApiError(
     response.status,

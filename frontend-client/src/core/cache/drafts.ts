@@ -21,6 +21,7 @@ export const places = {
   reply: (commentId: number) => `reply:${commentId}`,
   editComment: (commentId: number) => `edit-comment:${commentId}`,
   editDiscussion: (discussionId: number) => `edit-discussion:${discussionId}`,
+  summary: (articleId: number, communityId: number) => `summary:${articleId}:${communityId}`,
 };
 
 /** One user's drafts. All tabs of the browser share them, and they survive reloads. */

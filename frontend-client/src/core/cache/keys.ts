@@ -2,6 +2,7 @@ import type { ViewerInfo } from "../generated/api.js";
 import type { DiscussionScope } from "../reducers/discussions.js";
 import type { FollowScope } from "../reducers/follows.js";
 import type { NotificationScope } from "../reducers/notifications.js";
+import type { SummaryScope } from "../reducers/summary.js";
 import type { UnreadScope } from "../reducers/unread-list.js";
 
 /** Every key contains the user, so that a page never shows what only the previous user may see. */
@@ -43,6 +44,8 @@ export const keys = {
     [root, normalUser(user), "follows", articleId, communityId] as const,
   notifications: (user: User, { unread }: NotificationScope) =>
     [root, normalUser(user), "notifications", unread ? "unread" : "all"] as const,
+  summary: (user: User, { articleId, communityId }: SummaryScope) =>
+    [root, normalUser(user), "summary", articleId, communityId] as const,
   /** Whom one can mention. */
   members: (user: User, { articleId, communityId }: MemberScope, prefix: string) =>
     [root, normalUser(user), "members", communityId, articleId ?? null, prefix] as const,
@@ -80,6 +83,12 @@ export function followScopeOf(key: readonly unknown[]): { user: User; scope: Fol
 export function notificationScopeOf(key: readonly unknown[]): { user: User; scope: NotificationScope } | undefined {
   const [first, user, kind, which] = key as [unknown, User, unknown, unknown];
   return first === root && kind === "notifications" ? { user, scope: { unread: which === "unread" } } : undefined;
+}
+
+/** The scope of a summary, if the key is of one. */
+export function summaryScopeOf(key: readonly unknown[]): { user: User; scope: SummaryScope } | undefined {
+  const [first, user, kind, articleId, communityId] = key as [unknown, User, unknown, number, number];
+  return first === root && kind === "summary" ? { user, scope: { articleId, communityId } } : undefined;
 }
 
 /** The data that a key of this package stands for. */

@@ -162,7 +162,7 @@ export class Outbox {
     const { drafts } = this.options;
     const { place, text, topic = "" } = editedText(operation) ?? {};
     if (place === undefined || text === undefined || drafts.get(place)) return;
-    drafts.set(place, { text, topic }, "from" in operation ? operation.from : undefined);
+    drafts.set(place, { text, topic }, ("from" in operation && operation.from) || undefined);
   }
 
   #wait(key: string, ms: number): Promise<void> {

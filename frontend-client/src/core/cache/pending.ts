@@ -7,11 +7,13 @@ import type {
   DiscussionPatch,
   NewComment,
   NewDiscussion,
+  Summary,
   Votes,
   VoteValue,
 } from "../generated/api.js";
 import type { Follow, FollowLevel } from "../wire.js";
 import { foldTree } from "../reducers/comments.js";
+import { isOfSummary } from "../reducers/summary.js";
 
 /** What the user saw when they began to change it. */
 export interface Version {
@@ -53,10 +55,35 @@ export type Operation = {
   | { kind: "create_discussion"; articleId: number; input: NewDiscussion; result?: Discussion; after: number }
   | { kind: "update_discussion"; id: number; patch: DiscussionPatch; from?: Version | undefined; result?: Discussion }
   | { kind: "delete_discussion"; id: number }
+  | SummaryText
+  | SummaryDeletion
   | Vote
   | FollowOperation
   | ReadOperation
 );
+
+/** A text of the summary of an article in a community. */
+export interface SummaryText {
+  kind: "write_summary";
+  articleId: number;
+  communityId: number;
+  text: string;
+  /** What the user began to change; null for no summary. Undefined overwrites whatever is there. */
+  from?: Version | null | undefined;
+  result?: Summary;
+  /** An event has told of this text, or of a later change. */
+  isTold?: boolean;
+}
+
+/** The deletion of the summary of an article in a community. */
+export interface SummaryDeletion {
+  kind: "delete_summary";
+  articleId: number;
+  communityId: number;
+  /** The newest event that the page had. */
+  after: number;
+  isTold?: boolean;
+}
 
 /** What the user says about an article or a discussion. There is one operation for each thing: its `key` is `followKey`. */
 export type FollowOperation = FollowedThing & {
@@ -157,6 +184,12 @@ function tells(event: KnownEvent, operation: Operation): boolean {
       return event.type === "follow_changed" && event.event_id > operation.after && tellsFollow(event, operation);
     case "read_notifications":
       return event.type === "notifications_read" && event.event_id > operation.after && tellsRead(event, operation);
+    case "write_summary":
+      return (
+        operation.result !== undefined && isOfSummary(operation, event) && event.revision >= operation.result.revision
+      );
+    case "delete_summary":
+      return isOfSummary(operation, event) && event.event_id > operation.after && event.text === null;
     default:
       return false;
   }

@@ -1,9 +1,10 @@
 import type { DataTag, InfiniteData } from "@tanstack/react-query";
 import type { ApiConfig } from "../api/config.js";
-import { ApiError, isTransient, WrongViewerError } from "../api/error.js";
+import { ApiError, isApiError, isTransient, WrongViewerError } from "../api/error.js";
 import { callOptions, type RequestOptions } from "../api/request.js";
 import {
   getDiscussion,
+  getSummary,
   listComments,
   listDiscussions,
   listFollows,
@@ -17,6 +18,7 @@ import { fetchMembers, type CommunityMembers, type Follows, type Notifications }
 import type { DiscussionScope } from "../reducers/discussions.js";
 import type { FollowScope } from "../reducers/follows.js";
 import type { NotificationScope } from "../reducers/notifications.js";
+import type { SummaryScope, SummarySnapshot } from "../reducers/summary.js";
 import type { UnreadScope } from "../reducers/unread-list.js";
 import { isFor, keys, normalUser, type MemberScope, type User } from "./keys.js";
 
@@ -98,8 +100,8 @@ function pagesQuery<P extends Page>(
   };
 }
 
-/** Fetches a page that the server made for this user. If it is for another user, a token function gets one chance to refresh. */
-async function forViewer<P extends Page>(
+/** Fetches what the server made for this user. If it is for another user, a token function gets one chance to refresh. */
+async function forViewer<P extends Pick<Page, "viewer">>(
   user: User,
   config: ApiConfig,
   signal: AbortSignal,
@@ -143,6 +145,28 @@ export function discussionQuery(discussionId: number, context: QueryContext): Pa
     const { last_event_id, viewer } = await listComments(discussionId, { limit: 1 }, options);
     return { discussions: [await getDiscussion(discussionId, options)], last_event_id, viewer, next_cursor: null };
   });
+}
+
+/**
+ * The summary of an article in a community. A page of the list is read first, because it has the viewer and the `last_event_id` up to
+ * which the summary is current.
+ */
+export function summaryQuery(scope: SummaryScope, { config, user }: QueryContext) {
+  const place = { community_id: scope.communityId };
+  const read = async (options: RequestInit): Promise<SummarySnapshot> => {
+    const { last_event_id, viewer } = await listDiscussions(scope.articleId, { ...place, limit: 1 }, options);
+    const summary = await getSummary(scope.articleId, place, options).catch((error: unknown) => {
+      // An older server has no summaries.
+      if (isApiError(error, "summary_not_found") || isApiError(error, "not_found")) return null;
+      throw error;
+    });
+    return { summary, viewer, last_event_id };
+  };
+  return {
+    queryKey: keys.summary(user, scope) as readonly unknown[],
+    queryFn: ({ signal }: { signal: AbortSignal }) => forViewer(user, config, signal, read),
+    ...live,
+  };
 }
 
 /** What is unread: the sums, and the newest discussions with something unread. */

@@ -4,9 +4,9 @@ import { callOptions } from "../api/request.js";
 import * as api from "../generated/api.js";
 import { trimmed } from "../text.js";
 import { places } from "./drafts.js";
-import type { Operation, ReadOperation, Version } from "./pending.js";
+import type { Operation, ReadOperation, SummaryText, Version } from "./pending.js";
 
-export type SendResult = api.Comment | api.Discussion | api.Votes | api.Follow | void;
+export type SendResult = api.Comment | api.Discussion | api.Summary | api.Votes | api.Follow | void;
 
 /** Makes the API call of an operation. */
 export async function call(operation: Operation, config: ApiConfig): Promise<SendResult> {
@@ -36,9 +36,29 @@ export async function call(operation: Operation, config: ApiConfig): Promise<Sen
       return api.followArticle(operation.id, { community_id: operation.communityId, level: operation.value }, options);
     case "read_notifications":
       return markNotificationsRead(operation, options);
+    case "write_summary":
+      return writeSummary(operation, config);
+    case "delete_summary": {
+      const keepalive = callOptions(config, { keepalive: true });
+      return api.deleteSummary(operation.articleId, { community_id: operation.communityId }, keepalive);
+    }
     case "delete_discussion":
       return gone(api.deleteDiscussion(operation.id, callOptions(config, { keepalive: true })));
   }
+}
+
+/** Writes a summary in place of the version that the user began with, or of none. */
+function writeSummary({ articleId, communityId, text, from }: SummaryText, config: ApiConfig): Promise<api.Summary> {
+  const headers: HeadersInit = from === null ? { "If-None-Match": "*" } : {};
+  const options = callOptions(config, { headers });
+  const send = (change: api.NewSummary) => api.putSummary(articleId, change, { community_id: communityId }, options);
+  if (from) return save({ text }, from, send);
+  return send({ text }).catch((error: unknown) => {
+    const current = isApiError(error, "changed_meanwhile") ? (error.current as api.Summary | undefined) : undefined;
+    // The answer to an earlier attempt was lost.
+    if (current && agree(current, { text }, { text })) return current;
+    throw error;
+  });
 }
 
 /**
@@ -96,6 +116,8 @@ async function gone(deletion: Promise<void>): Promise<void> {
 /** The text of an edit and the place where it is written. */
 export function editedText(operation: Operation): { place: string; text: string; topic?: string } | undefined {
   if (operation.kind === "update_comment") return { place: places.editComment(operation.id), text: operation.text };
+  if (operation.kind === "write_summary")
+    return { place: places.summary(operation.articleId, operation.communityId), text: operation.text };
   if (operation.kind !== "update_discussion") return undefined;
   const { topic, text } = operation.patch;
   const from = operation.from;

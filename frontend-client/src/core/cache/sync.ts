@@ -10,6 +10,7 @@ import { foldDiscussion, foldDiscussions } from "../reducers/discussions.js";
 import { foldFollows, isFollowUnknown } from "../reducers/follows.js";
 import { foldNotifications, isIncomplete } from "../reducers/notifications.js";
 import { isUnknown } from "../reducers/unread.js";
+import { foldSummary, type SummaryScope, type SummarySnapshot } from "../reducers/summary.js";
 import { foldUnread } from "../reducers/unread-list.js";
 import { isMine, membershipIn } from "../viewer.js";
 import {
@@ -19,6 +20,7 @@ import {
   normalUser,
   notificationScopeOf,
   subjectOf,
+  summaryScopeOf,
   unreadScopeOf,
   type Subject,
   type User,
@@ -110,6 +112,7 @@ export class CacheSync {
       this.#syncUnread(query);
       this.#syncFollows(query);
       this.#syncNotifications(query);
+      this.#syncSummary(query);
     }
   }
 
@@ -120,15 +123,21 @@ export class CacheSync {
     for (const id of added) this.#watchedSince.set(id, since);
     for (const [query, subject, data] of cached(this.client, this.#user))
       if (this.#lacksEvents(subject, data, added)) this.#refetchNow(query);
+    for (const [query, scope, snapshot] of summaries(this.client, this.#user))
+      if (added.includes(scope.communityId) && this.#isFromBefore(scope.communityId, snapshot)) this.#refetchNow(query);
   }
 
   /** Whether the user is no member of a community of the list, and the list is from before its events came. */
   #lacksEvents(subject: Subject, data: CachedPages, among?: readonly number[]): boolean {
-    return communitiesOf(this.client, subject, data).some((id) => {
-      const since = among && !among.includes(id) ? undefined : this.#watchedSince.get(id);
-      if (since === undefined) return false;
-      return data.pages.some((page) => page.last_event_id < since && membershipIn(page.viewer, id) === undefined);
-    });
+    return communitiesOf(this.client, subject, data).some(
+      (id) => (!among || among.includes(id)) && data.pages.some((page) => this.#isFromBefore(id, page)),
+    );
+  }
+
+  /** Whether the user is no member of the community, and the snapshot is from before its events came. */
+  #isFromBefore(communityId: number, { last_event_id, viewer }: Pick<Page, "last_event_id" | "viewer">): boolean {
+    const since = this.#watchedSince.get(communityId);
+    return since !== undefined && last_event_id < since && membershipIn(viewer, communityId) === undefined;
   }
 
   /** Fetches everything again. The promise settles when the lists on screen have their answers. */
@@ -146,7 +155,13 @@ export class CacheSync {
 
   #failed(query: Query, error: Error): void {
     const key = query.queryKey;
-    const { user } = subjectOf(key) ?? unreadScopeOf(key) ?? followScopeOf(key) ?? notificationScopeOf(key) ?? {};
+    const { user } =
+      subjectOf(key) ??
+      unreadScopeOf(key) ??
+      followScopeOf(key) ??
+      notificationScopeOf(key) ??
+      summaryScopeOf(key) ??
+      {};
     if (user === this.#user && !isCancelled(error)) this.onError(error);
   }
 
@@ -207,6 +222,21 @@ export class CacheSync {
     else this.#isKnown(query);
   }
 
+  #syncSummary(query: Query, isNew = false): void {
+    const snapshot = query.state.data as SummarySnapshot | undefined;
+    const { user, scope } = summaryScopeOf(query.queryKey) ?? {};
+    if (!snapshot || !scope || user !== this.#user) return;
+    if (!isFor(this.#user, snapshot.viewer)) return this.#resetLater(query);
+    const { head } = this.log;
+    if (head === undefined) return;
+    if (isNew && this.#isFromBefore(scope.communityId, snapshot)) return this.#refetchNow(query);
+    const events = this.log.since(snapshot.last_event_id);
+    if (!events) return this.#refetchNow(query);
+    const folded = events.reduce((before, event) => foldSummary(before, scope, event), snapshot);
+    const kept = head - folded.last_event_id > LAG ? { ...folded, last_event_id: head } : folded;
+    if (kept !== snapshot) query.setState({ data: kept });
+  }
+
   /** The events that are not folded into the pages yet; without `events` if the log lacks some of them. */
   #newEvents(pages: readonly { last_event_id: number }[]) {
     const { head, resets } = this.log;
@@ -226,6 +256,11 @@ export class CacheSync {
         : (pages as P[]);
     this.#current.set(kept, { head, resets });
     return kept;
+  }
+
+  /** Resets the query after the cache's notification, which would otherwise report a state that no longer exists. */
+  #resetLater(query: Query): void {
+    queueMicrotask(() => void this.client.resetQueries({ queryKey: query.queryKey, exact: true }));
   }
 
   #refetchNow(query: Query): void {
@@ -267,14 +302,11 @@ export class CacheSync {
     if (unreadScopeOf(query.queryKey)) return this.#syncUnread(query);
     if (followScopeOf(query.queryKey)) return this.#syncFollows(query);
     if (notificationScopeOf(query.queryKey)) return this.#syncNotifications(query);
+    if (summaryScopeOf(query.queryKey)) return this.#syncSummary(query, isNew);
     const subject = subjectOf(query.queryKey);
     const data = query.state.data as CachedPages | undefined;
     if (!subject || subject.user !== this.#user || !data) return;
-    if (!isOwn(this.#user, data)) {
-      // Reset it after the cache's notification, which would otherwise report a state that no longer exists.
-      queueMicrotask(() => void this.client.resetQueries({ queryKey: query.queryKey, exact: true }));
-      return;
-    }
+    if (!isOwn(this.#user, data)) return this.#resetLater(query);
     if (!firstData.has(query)) firstData.set(query, data);
     if (isNew && this.#lacksEvents(subject, data)) return this.#refetchNow(query);
     const since = this.#newEvents(data.pages);
@@ -363,10 +395,12 @@ export function articleOf(client: QueryClient, queryKey: readonly unknown[]): nu
 
 /** Whether a cached list shows something of a community in which the user is no member. */
 export function isShownToStranger(client: QueryClient, user: User, communityId: number): boolean {
-  return cached(client, user).some(
-    ([, subject, data]) =>
-      communitiesOf(client, subject, data).includes(communityId) &&
-      data.pages.every((page) => membershipIn(page.viewer, communityId) === undefined),
+  const isStranger = ({ viewer }: Pick<Page, "viewer">) => membershipIn(viewer, communityId) === undefined;
+  const isListed = cached(client, user).some(
+    ([, subject, data]) => communitiesOf(client, subject, data).includes(communityId) && data.pages.every(isStranger),
+  );
+  return (
+    isListed || summaries(client, user).some(([, scope, one]) => scope.communityId === communityId && isStranger(one))
   );
 }
 
@@ -402,6 +436,18 @@ export function findPageOf(client: QueryClient, user: User, discussionId: number
     }
   }
   return undefined;
+}
+
+/** The user's cached summaries. */
+function summaries(client: QueryClient, user: User): [Query, SummaryScope, SummarySnapshot][] {
+  return client
+    .getQueryCache()
+    .findAll({ queryKey: keys.all(user) })
+    .flatMap((query) => {
+      const { scope } = summaryScopeOf(query.queryKey) ?? {};
+      const data = query.state.data as SummarySnapshot | undefined;
+      return scope && data ? [[query, scope, data] as [Query, SummaryScope, SummarySnapshot]] : [];
+    });
 }
 
 /** The user's cached lists. */

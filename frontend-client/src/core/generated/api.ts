@@ -2206,7 +2206,8 @@ export const followDiscussion = async (id: number,
 
 
 /**
- * Marks add up, in whatever order they come. A mark that is there already makes no event.
+ * Marks add up, in whatever order they come. A mark that is there already makes no event. What you were notified of and have read now
+is marked as read among your notifications too.
  * @summary Mark as read
  */
 export const getMarkReadUrl = (id: number,) => {

@@ -6,10 +6,7 @@ use super::HubState;
 use crate::{
     events::{KindChange, SequencedEvent},
     ids::{CommunityId, EventId, QueueId},
-    realtime::{
-        hub::parked::{AnswerSender, ParkedEntry},
-        terms::QueueTerms,
-    },
+    realtime::hub::parked::{AnswerSender, ParkedEntry},
 };
 
 impl HubState {
@@ -39,23 +36,22 @@ impl HubState {
         self.renew_lists(&watchers);
     }
 
-    /// Makes the queue watch these communities and no others. Returns its terms, and its parked poll, whose cursor may have more events
-    /// after it now.
+    /// Makes the queue watch these communities and no others. Returns its parked poll, whose cursor may have more events after it now.
     pub(in crate::realtime::hub) fn set_watch(
         &mut self,
         queue: QueueId,
-        watch: Arc<[CommunityId]>,
-    ) -> Option<(QueueTerms, Option<ParkedEntry>)> {
+        watch: &Arc<[CommunityId]>,
+    ) -> Option<ParkedEntry> {
         let slot = self.queues.slot(queue)?;
         let queue = self.queues.at_mut(slot)?;
-        if queue.terms().watch == watch {
-            return Some((queue.terms().clone(), None));
+        if queue.terms().watch == *watch {
+            return None;
         }
-        self.watchers.add(slot, &watch);
-        let before = queue.set_watch(Arc::clone(&watch));
+        self.watchers.add(slot, watch);
+        let before = queue.set_watch(Arc::clone(watch));
         let left: Vec<_> = before.iter().copied().filter(|id| watch.binary_search(id).is_err()).collect();
         self.watchers.remove(slot, &left);
         self.lists.forget(slot);
-        Some((queue.terms().clone(), queue.unpark()))
+        queue.unpark()
     }
 }

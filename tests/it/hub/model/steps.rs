@@ -170,12 +170,9 @@ impl Model {
             Step::Watch { which, communities } => {
                 let Some(which) = pick(which, self.queues.len()) else { return };
                 let queue = &mut self.queues[which];
-                let terms = self.hub.watch(queue.id, queue.user, &communities, self.now);
-                assert_eq!(terms.is_some(), queue.expires_at > self.now);
-                let Some(terms) = terms else { return };
-                assert_eq!(terms.watch, watched(&communities));
+                self.hub.set_watch(queue.id, &communities);
                 if let Some(parked) = &queue.parked
-                    && watched(&queue.watch) != terms.watch
+                    && watched(&queue.watch) != watched(&communities)
                 {
                     self.due.insert(queue.id, Due::Released(parked.parked.seen().get()));
                 }
