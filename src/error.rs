@@ -89,6 +89,8 @@ error_codes! {
     MethodNotAllowed,      METHOD_NOT_ALLOWED,      [],                    "this address does not take that method";
     DiscussionDeleted,     CONFLICT,                [Write],               "the discussion is deleted";
     CommentDeleted,        CONFLICT,                [Write],               "the comment is deleted";
+    PlaceRemoved,          CONFLICT,                [Write],               "the article or its community was removed: nothing is written there any more";
+    ReadOnly,              CONFLICT,                [Write],               "discussions are only read here for now: they are written at the old site";
     ChangedMeanwhile,      PRECONDITION_FAILED,     [],                    "it was changed meanwhile: look at `current`";
     BodyTooLarge,          PAYLOAD_TOO_LARGE,       [Write, LogIn],        "the body is over the limit of 256 KiB";
     UnsupportedMediaType,  UNSUPPORTED_MEDIA_TYPE,  [Write, LogIn],        "send the body with Content-Type: application/json";
@@ -219,6 +221,8 @@ impl From<sqlx::Error> for ApiError {
                 }
                 // The log-in of the token has ended.
                 Some("sessions_login_id_fkey") => return ErrorCode::TokenInvalid.into(),
+                // A trigger refuses what this server writes while Django writes the discussions (src/django/sql/follow.sql).
+                Some("django_writes") => return ErrorCode::ReadOnly.into(),
                 Some("read_states_discussion_id_fkey") => return ErrorCode::DiscussionNotFound.into(),
                 // 57P0x: the server shuts down or starts. 53xxx: no connections or memory left. 08xxx: connection lost.
                 // 28xxx, 3D000, 55000: no new connection is accepted. 25006: a standby, which only reads.

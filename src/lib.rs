@@ -18,6 +18,7 @@ pub mod db; // one way to read and one to write; migrations
 pub mod demo; // the sign-in of the demo
 pub mod directory; // people and communities
 mod discussions; // topics on an article in a community
+pub mod django; // the move from Django
 pub mod error; // the error type of the API
 pub mod events; // the definition of events, their outbox, relay and stream
 mod extract; // extractors whose refusals are the API's errors

@@ -9,6 +9,7 @@ use discussions::{
     auth::jwt,
     config::{Config, LogFormat, SigningConfig},
     db,
+    django::{import, views},
     events::history,
     ids::{CommunityId, UserId},
     router, telemetry,
@@ -41,6 +42,10 @@ enum Command {
     Migrate(Database),
     /// Continue the numbering from a new base, after an older state of the database was restored. Clients load their pages again
     Leap(Database),
+    /// Bring Django's discussions in, and all that they refer to. Safe to repeat
+    ImportDjango(Box<import::Options>),
+    /// Make views for Django's pages that count and list discussions, where Django and this server share a database
+    DjangoViews(DjangoViews),
     /// Fill an empty database with a small demo
     #[cfg(feature = "demo")]
     Seed(Database),
@@ -57,6 +62,18 @@ struct Database {
     /// PostgreSQL, as postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: SecretString,
+}
+
+#[derive(clap::Args)]
+struct DjangoViews {
+    #[command(flatten)]
+    database: Database,
+    /// The schema of the views
+    #[arg(long, default_value = "django_views")]
+    schema: String,
+    /// Drop the views instead
+    #[arg(long)]
+    drop: bool,
 }
 
 #[derive(clap::Args)]
@@ -112,6 +129,17 @@ async fn run(cli: Cli, requests: Option<&Handle>) -> anyhow::Result<()> {
         Command::Leap(database) => {
             telemetry::log(cli.log_format);
             leap(&connect(&database).await?).await
+        }
+        Command::ImportDjango(options) => {
+            telemetry::log(cli.log_format);
+            match import::run(&options).await? {
+                Some(code) => std::process::exit(code),
+                None => Ok(()),
+            }
+        }
+        Command::DjangoViews(args) => {
+            telemetry::log(cli.log_format);
+            django_views(args).await
         }
         #[cfg(feature = "demo")]
         Command::Seed(database) => {
@@ -192,6 +220,25 @@ async fn leap(pool: &sqlx::PgPool) -> anyhow::Result<()> {
     let base = history::leap(pool).await.context(too_old)?;
     let new = history::position(pool).await?;
     writeln!(std::io::stdout(), "old head {}, new head {}, new base {base}", old.head, new.head)?;
+    Ok(())
+}
+
+/// Makes or drops the views, and prints what to do next.
+async fn django_views(args: DjangoViews) -> anyhow::Result<()> {
+    let mut connection = connect(&args.database).await?.acquire().await?.detach();
+    let (mut out, schema) = (std::io::stdout(), args.schema);
+    if args.drop {
+        let had_any = views::drop(&mut connection, &schema).await?;
+        writeln!(out, "{}", if had_any { "The views are gone." } else { "There were no views." })?;
+        return Ok(());
+    }
+    let made = views::make(&mut connection, &schema).await?;
+    writeln!(out, "Made in schema {schema}: {}", made.join(", "))?;
+    writeln!(out, "Next: alter role <Django's role> set search_path = {schema}, public; and start Django anew.")?;
+    writeln!(
+        out,
+        "Back: alter role <Django's role> reset search_path; start Django anew; discussions django-views --drop"
+    )?;
     Ok(())
 }
 

@@ -87,7 +87,7 @@ pub(crate) async fn resolve(
     // The insert does nothing if the name is taken, or if another request of this user has just made the pseudonym.
     for _ in 0..20 {
         let found = sqlx::query!(
-            r#"select id as "id: PseudonymId", name from pseudonyms where community_id = $1 and article_id = $2 and user_id = $3"#,
+            r#"select id as "id: PseudonymId", name, avatar_url from pseudonyms where community_id = $1 and article_id = $2 and user_id = $3"#,
             community as _,
             article as _,
             user as _
@@ -95,7 +95,7 @@ pub(crate) async fn resolve(
         .fetch_optional(&mut *write)
         .await?;
         if let Some(row) = found {
-            let author = Author::pseudonymous(row.name);
+            let author = Author::pseudonymous(row.name, row.avatar_url);
             return Ok(ResolvedAuthor { pseudonym_id: Some(row.id), author });
         }
         sqlx::query!(

@@ -205,7 +205,7 @@ pub(super) async fn delete(
     viewer: Viewer,
     PathId(id): PathId<CommentId>,
 ) -> Result<StatusCode> {
-    let found = access::comment_to_write(&state.db, &viewer, id).await?;
+    let found = access::comment_to_delete(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.is_some_and(Role::moderates) {
         return Err(ErrorCode::NotAuthor.into());
     }

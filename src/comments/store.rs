@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use super::model::{Comment, MAX_DEPTH};
 use crate::{
     auth::{Viewer, access::CommunityAccess},
-    authors::{Author, Identity, store::ResolvedAuthor},
+    authors::{Author, Identity, Pseudonym, store::ResolvedAuthor},
     db::{LastStatement, Write, composite},
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
@@ -38,8 +38,8 @@ composite! {
         author_id: UserId = "k.author_id",
         username: String = "u.username",
         avatar_url: Option<String> = "u.avatar_url",
-        pseudonym: Option<String> = "(select name from pseudonyms where id = k.pseudonym_id)",
-        mentions: Option<Vec<Identity>> = "case when k.mentioned_users is not null or k.mentioned_pseudonyms is not null then array(select row(s.id, s.username, s.avatar_url, s.pseudonym) from shown_mentions(k.mentioned_users, k.mentioned_pseudonyms) s) end",
+        pseudonym: Option<Pseudonym> = "(select row(name, avatar_url) from pseudonyms where id = k.pseudonym_id)",
+        mentions: Option<Vec<Identity>> = "case when k.mentioned_users is not null or k.mentioned_pseudonyms is not null then array(select row(s.id, s.username, s.avatar_url, case when s.pseudonym is not null then row(s.pseudonym, s.avatar_url) end) from shown_mentions(k.mentioned_users, k.mentioned_pseudonyms) s) end",
     }
 }
 

@@ -178,7 +178,7 @@ pub(super) async fn delete(
     viewer: Viewer,
     PathId(id): PathId<DiscussionId>,
 ) -> Result<StatusCode> {
-    let found = access::discussion_to_write(&state.db, &viewer, id).await?;
+    let found = access::discussion_to_delete(&state.db, &viewer, id).await?;
     if found.author_id != viewer.user_id && !found.role.is_some_and(Role::moderates) {
         return Err(ErrorCode::NotAuthor.into());
     }

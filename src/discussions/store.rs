@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     auth::{Viewer, access::CommunityAccess},
-    authors::{Author, Identity, store::ResolvedAuthor},
+    authors::{Author, Identity, Pseudonym, store::ResolvedAuthor},
     db::{Write, composite},
     directory::{Role, Visibility},
     error::{ApiError, ErrorCode, Result},
@@ -44,13 +44,13 @@ composite! {
         updated_at: DateTime<Utc> = "d.updated_at",
         edited_at: Option<DateTime<Utc>> = "d.edited_at",
         resolved_at: Option<DateTime<Utc>> = "d.resolved_at",
-        resolver: Option<Identity> = "case when d.resolved_by is not null then shown_resolver(d.resolved_by, d.resolved_pseudonym_id) end",
+        resolver: Option<Identity> = "case when d.resolved_by is not null then (select row(s.id, s.username, s.avatar_url, case when s.pseudonym is not null then row(s.pseudonym, s.avatar_url) end) from shown_resolver(d.resolved_by, d.resolved_pseudonym_id) s) end",
         deleted_at: Option<DateTime<Utc>> = "d.deleted_at",
         author_id: UserId = "d.author_id",
         username: String = "u.username",
         avatar_url: Option<String> = "u.avatar_url",
-        pseudonym: Option<String> = "(select name from pseudonyms where id = d.pseudonym_id)",
-        mentions: Option<Vec<Identity>> = "case when d.mentioned_users is not null or d.mentioned_pseudonyms is not null then array(select row(s.id, s.username, s.avatar_url, s.pseudonym) from shown_mentions(d.mentioned_users, d.mentioned_pseudonyms) s) end",
+        pseudonym: Option<Pseudonym> = "(select row(name, avatar_url) from pseudonyms where id = d.pseudonym_id)",
+        mentions: Option<Vec<Identity>> = "case when d.mentioned_users is not null or d.mentioned_pseudonyms is not null then array(select row(s.id, s.username, s.avatar_url, case when s.pseudonym is not null then row(s.pseudonym, s.avatar_url) end) from shown_mentions(d.mentioned_users, d.mentioned_pseudonyms) s) end",
     }
 }
 

@@ -151,6 +151,19 @@ async fn try_lock(connection: &mut BackgroundConnection) -> Result<bool, sqlx::E
     sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK).fetch_one(connection).await
 }
 
+/// Whether some node's relay is the leader: then a server is live. PostgreSQL shows the two halves of an advisory lock's key.
+pub(crate) async fn is_led(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (
+             select from pg_locks l join pg_database d on d.oid = l.database
+             where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+               and l.classid::bigint << 32 | l.objid::bigint = $1)",
+    )
+    .bind(LOCK)
+    .fetch_one(connection)
+    .await
+}
+
 /// Whether rows wait longer than they would with a leader that is alive.
 async fn overdue(connection: &mut BackgroundConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(

@@ -32,7 +32,7 @@ pub(super) async fn follow_article(
     PathId(article): PathId<ArticleId>,
     JsonBody(NewArticleFollow { community_id, level }): JsonBody<NewArticleFollow>,
 ) -> Result<Json<Follow>> {
-    access::placement_to_write(&state.db, &viewer, article, community_id).await?;
+    access::placement_to_mark(&state.db, &viewer, article, community_id).await?;
     set(&state, &viewer, community_id, Target::Article(community_id, article), level).await
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn follow_discussion(
     PathId(id): PathId<DiscussionId>,
     JsonBody(NewDiscussionFollow { level }): JsonBody<NewDiscussionFollow>,
 ) -> Result<Json<Follow>> {
-    let found = access::discussion_to_write(&state.db, &viewer, id).await?;
+    let found = access::discussion_to_mark(&state.db, &viewer, id).await?;
     set(&state, &viewer, found.community_id, Target::Discussion(id), level).await
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn members(
     let prefix = model::prefix(prefix)?;
     let is_pseudonymous = match article_id {
         Some(article) => {
-            let placement = access::placement_to_write(&state.db, &viewer, article, community).await?;
+            let placement = access::placement_to_mark(&state.db, &viewer, article, community).await?;
             access::require_membership(placement.role)?;
             placement.is_pseudonymous
         }

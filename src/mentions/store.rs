@@ -52,15 +52,15 @@ impl Mentions {
         if !is_new || self.users.len() + self.pseudonyms.len() == MAX_MENTIONS {
             return;
         }
-        let name = row.username.clone();
+        let (name, avatar_url) = (row.username.clone(), row.avatar_url.clone());
         match row.pseudonym_id {
             Some(pseudonym) => {
                 self.pseudonyms.push(pseudonym);
                 self.behind_pseudonyms.push(row.user_id);
-                self.shown.push(Author::pseudonymous(name));
+                self.shown.push(Author::pseudonymous(name, avatar_url));
             }
             None => {
-                let (user_id, avatar_url) = (row.user_id, row.avatar_url.clone());
+                let user_id = row.user_id;
                 let author = Author::from(Identity { user_id, username: name, avatar_url, pseudonym: None });
                 self.shown.insert(self.users.len(), author);
                 self.users.push(user_id);
@@ -114,7 +114,7 @@ pub(crate) async fn resolve(
                   username as "username!", avatar_url
            from people
            union all
-           select a.place, replace(p.name, ' ', '-') = a.handle, p.user_id, p.id, p.name, null
+           select a.place, replace(p.name, ' ', '-') = a.handle, p.user_id, p.id, p.name, p.avatar_url
            from pseudonyms p join asked a on lower(replace(p.name, ' ', '-')) = lower(a.handle)
            where p.community_id = $1 and p.article_id = $2"#,
         community as _,
@@ -252,7 +252,7 @@ pub(super) async fn pseudonyms(
     prefix: &str,
 ) -> Result<Vec<Mentionable>> {
     let rows = sqlx::query!(
-        r#"select name, replace(name, ' ', '-') as "handle!" from pseudonyms
+        r#"select name, avatar_url, replace(name, ' ', '-') as "handle!" from pseudonyms
            where community_id = $1 and article_id = $2
              and starts_with(lower(replace(name, ' ', '-')), lower(replace($3, ' ', '-')))
            order by name collate "C" limit $4"#,
@@ -263,7 +263,8 @@ pub(super) async fn pseudonyms(
     )
     .fetch_all(db)
     .await?;
-    let members =
-        rows.into_iter().map(|row| Mentionable { author: Author::pseudonymous(row.name), handle: row.handle });
+    let members = rows
+        .into_iter()
+        .map(|row| Mentionable { author: Author::pseudonymous(row.name, row.avatar_url), handle: row.handle });
     Ok(members.collect())
 }

@@ -151,7 +151,7 @@ composite! {
         comment_id: Option<CommentId> = "n.comment_id",
         topic: Option<String> = "case when d.deleted_at is null then d.topic end",
         excerpt: Option<String> = "case when n.kind <> 'moderation' then left(case when n.comment_id is null then d.text else k.text end, 200) end",
-        actor: Option<Identity> = "case when n.kind <> 'moderation' then row(u.id, u.username, u.avatar_url, p.name) end",
+        actor: Option<Identity> = "case when n.kind <> 'moderation' then row(u.id, u.username, u.avatar_url, case when p.id is not null then row(p.name, p.avatar_url) end) end",
         reason: Option<String> = "n.reason",
         is_read: bool = "n.is_read",
         created_at: DateTime<Utc> = "n.created_at",

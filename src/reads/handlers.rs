@@ -36,7 +36,7 @@ pub(super) async fn mark_read(
     JsonBody(marks): JsonBody<NewMarks>,
 ) -> Result<StatusCode> {
     let marks = marks.validate()?;
-    access::require_membership(access::discussion_to_write(&state.db, &viewer, id).await?.role)?;
+    access::require_membership(access::discussion_to_mark(&state.db, &viewer, id).await?.role)?;
     let mut write = state.db.write();
     let changed = store::mark_read(&mut write, viewer.user_id, id, &marks).await?;
     let notified = notifications::store::mark_read_texts(&mut write, viewer.user_id, &changed).await?;
@@ -54,7 +54,7 @@ pub(super) async fn mark_unread(
     PathId(id): PathId<DiscussionId>,
     JsonBody(UnreadFrom { from_comment_id }): JsonBody<UnreadFrom>,
 ) -> Result<StatusCode> {
-    access::require_membership(access::discussion_to_write(&state.db, &viewer, id).await?.role)?;
+    access::require_membership(access::discussion_to_mark(&state.db, &viewer, id).await?.role)?;
     let mut write = state.db.write();
     let changed = store::mark_unread(&mut write, viewer.user_id, id, from_comment_id).await?;
     finish(write, viewer.user_id, changed, Vec::new()).await
@@ -71,7 +71,7 @@ pub(super) async fn mark_article_read(
     PathId(article): PathId<ArticleId>,
     JsonBody(ArticleMarks { community_id }): JsonBody<ArticleMarks>,
 ) -> Result<StatusCode> {
-    access::require_membership(access::placement_to_write(&state.db, &viewer, article, community_id).await?.role)?;
+    access::require_membership(access::placement_to_mark(&state.db, &viewer, article, community_id).await?.role)?;
     let mut write = state.db.write();
     let changed = store::mark_article_read(&mut write, viewer.user_id, article, community_id).await?;
     let notified = notifications::store::mark_read_texts(&mut write, viewer.user_id, &changed).await?;

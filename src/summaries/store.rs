@@ -21,7 +21,7 @@ composite! {
         community_id: CommunityId = "s.community_id",
         article_id: ArticleId = "s.article_id",
         text: String = "s.text",
-        author: Identity = "row(u.id, u.username, u.avatar_url, (select p.name from pseudonyms p where p.id = s.pseudonym_id))",
+        author: Identity = "row(u.id, u.username, u.avatar_url, (select row(p.name, p.avatar_url) from pseudonyms p where p.id = s.pseudonym_id))",
         revision: i64 = "s.revision",
         created_at: DateTime<Utc> = "s.created_at",
         updated_at: DateTime<Utc> = "s.updated_at",
@@ -33,7 +33,7 @@ composite! {
     struct RevisionRow in query_revision! {
         revision: i64 = "r.revision",
         text: String = "r.text",
-        author: Identity = "row(u.id, u.username, u.avatar_url, (select p.name from pseudonyms p where p.id = r.pseudonym_id))",
+        author: Identity = "row(u.id, u.username, u.avatar_url, (select row(p.name, p.avatar_url) from pseudonyms p where p.id = r.pseudonym_id))",
         created_at: DateTime<Utc> = "r.created_at",
     }
 }

@@ -1,0 +1,378 @@
+-- How what people wrote at Django becomes ours. See directory.sql.
+
+-- The place of what has no community at Django is in the open community.
+create or replace function django.community_of(of_community bigint) returns bigint
+language sql stable as $$
+    select coalesce(of_community, django.open_community())
+$$;
+
+-- Makes places (community, article) that are not listed at Django, where somebody wrote all the same.
+create or replace function django.make_places(communities_of bigint[], articles_of bigint[]) returns void
+language sql as $$
+    insert into community_articles (community_id, article_id, created_at)
+    select distinct c.id, a.id, a.created_at
+    from unnest(communities_of, articles_of) as p (c, a)
+    join communities c on c.id = p.c
+    join articles a on a.id = p.a
+    on conflict do nothing
+$$;
+
+-- Makes users for authors who are not there any more.
+create or replace function django.make_authors(ids bigint[]) returns void
+language sql as $$
+    insert into users (id, username, is_active)
+    select distinct i, 'deleted-' || i, false from unnest(ids) as i where not exists (select from users u where u.id = i)
+    on conflict do nothing
+$$;
+
+-- A name that no other pseudonym has at this place: the wanted one, or that with a number.
+create or replace function django.free_name(community bigint, article bigint, wanted text, own_id bigint) returns text
+language plpgsql stable as $$
+declare
+    candidate text := wanted;
+    number    integer := 1;
+begin
+    while exists (select from pseudonyms p
+                  where p.community_id = community and p.article_id = article and p.name = candidate and p.id is distinct from own_id) loop
+        number := number + 1;
+        candidate := wanted || ' ' || number;
+    end loop;
+    return candidate;
+end $$;
+
+create or replace function django.merge_pseudonyms(ids bigint[]) returns void
+language plpgsql as $$
+declare
+    m        record;
+    place    bigint;
+    first_id bigint;
+    wanted   text;
+    shown    text;
+begin
+    perform django.forget('pseudonyms', ids);
+    perform django.make_places(array_agg(django.community_of(d.community_id)), array_agg(d.article_id))
+    from (select distinct d.community_id, d.article_id
+          from django.pseudonyms s
+          join django.discussions d on d.article_id = s.article_id and d.community_id is not distinct from s.community_id
+          where s.id = any(ids)) d;
+    for m in select * from django.pseudonyms where id = any(ids) and not is_gone order by id loop
+        place := django.community_of(m.community_id);
+        select min(o.id) into first_id from django.pseudonyms o
+        where o.article_id = m.article_id and o.user_id = m.user_id and not o.is_gone
+          and o.community_id is not distinct from m.community_id;
+        -- One that was made here, for the same person, at the same place.
+        select coalesce(min(p.id), first_id) into first_id from pseudonyms p
+        where p.community_id = place and p.article_id = m.article_id and p.user_id = m.user_id;
+        if first_id <> m.id then
+            insert into django.refusals values ('pseudonyms', m.id, 'doubled', format('user %s has pseudonym %s on article %s of community %s', m.user_id, first_id, m.article_id, place));
+        elsif not exists (select from community_articles p where p.community_id = place and p.article_id = m.article_id) then
+            insert into django.refusals values ('pseudonyms', m.id, 'no_place', format('article %s has no discussions in community %s', m.article_id, place));
+        elsif not exists (select from users u where u.id = m.user_id) then
+            insert into django.refusals values ('pseudonyms', m.id, 'no_user', format('there is no user %s', m.user_id));
+        else
+            wanted := case when django.is_blank(m.fake_name) then 'Anonymous ' || m.id else m.fake_name end;
+            shown := django.free_name(place, m.article_id, wanted, m.id);
+            insert into pseudonyms (id, community_id, article_id, user_id, name, avatar_url, created_at)
+            overriding system value
+            select m.id, p.community_id, p.article_id, m.user_id, shown, django.picture(m.identicon), p.created_at
+            from community_articles p where p.community_id = place and p.article_id = m.article_id
+            on conflict (id) do update set name = excluded.name, avatar_url = excluded.avatar_url
+                where (pseudonyms.name, pseudonyms.avatar_url) is distinct from (excluded.name, excluded.avatar_url);
+            if wanted <> m.fake_name then
+                insert into django.repairs values ('pseudonyms', m.id, 'name_empty', format('it is called %s', shown));
+            elsif shown <> wanted then
+                insert into django.repairs values ('pseudonyms', m.id, 'name_doubled', format('%L is called %s', m.fake_name, shown));
+            end if;
+            if btrim(coalesce(m.identicon, '')) <> '' and django.picture(m.identicon) is null then
+                insert into django.repairs values ('pseudonyms', m.id, 'picture_unreadable', 'it has no picture');
+            end if;
+        end if;
+    end loop;
+    update django.pseudonyms set is_pending = false where id = any(ids) and is_pending;
+end $$;
+
+-- Makes pseudonyms for those who wrote under one at a place and have none. The name is that of the first thing that they wrote there, as it
+-- must say nothing else of the person. The ids are between Django's and those that the server gives: see django.move_sequences.
+create or replace function django.make_pseudonyms(communities_of bigint[], articles_of bigint[], users_of bigint[]) returns void
+language plpgsql as $$
+declare
+    p      record;
+    new_id bigint;
+    thing  bigint;
+begin
+    for p in
+        select distinct c.c as community_id, c.a as article_id, c.u as user_id, e.created_at
+        from unnest(communities_of, articles_of, users_of) as c (c, a, u)
+        join community_articles e on e.community_id = c.c and e.article_id = c.a
+        where not exists (select from pseudonyms s where s.community_id = c.c and s.article_id = c.a and s.user_id = c.u)
+        order by 1, 2, 3
+    loop
+        select coalesce(
+            (select min(d.id) from django.discussions d
+             where d.is_pseudonymous and d.author_id = p.user_id and d.article_id = p.article_id and django.community_of(d.community_id) = p.community_id),
+            (select min(k.id) from django.comments k join django.discussions d on d.id = k.discussion_id
+             where k.is_pseudonymous and k.author_id = p.user_id and d.article_id = p.article_id and django.community_of(d.community_id) = p.community_id),
+            p.article_id) into strict thing;
+        select coalesce(max(s.id) + 1, django.setting('made_pseudonyms')::bigint) into strict new_id
+        from pseudonyms s
+        where s.id >= django.setting('made_pseudonyms')::bigint and s.id < django.setting('made_pseudonyms')::bigint + 500000;
+        insert into pseudonyms (id, community_id, article_id, user_id, name, created_at)
+        overriding system value
+        values (new_id, p.community_id, p.article_id, p.user_id, django.free_name(p.community_id, p.article_id, 'Anonymous ' || thing, null),
+                p.created_at);
+    end loop;
+end $$;
+
+-- When something was edited; null if it never was. Django sets both times of a new row, one after the other.
+create or replace function django.edit_time(created_at timestamptz, updated_at timestamptz) returns timestamptz
+language sql immutable parallel safe as $$
+    select case when updated_at > created_at + interval '1 second' then updated_at end
+$$;
+
+create or replace function django.merge_discussions(ids bigint[]) returns void
+language plpgsql as $$
+begin
+    perform django.forget('discussions', ids);
+    perform django.make_places(array_agg(django.community_of(m.community_id)), array_agg(m.article_id))
+    from django.discussions m where m.id = any(ids) and not m.is_gone;
+    perform django.make_authors(array_agg(m.author_id)) from django.discussions m where m.id = any(ids);
+    perform django.make_pseudonyms(array_agg(django.community_of(m.community_id)), array_agg(m.article_id), array_agg(m.author_id))
+    from django.discussions m where m.id = any(ids) and m.is_pseudonymous;
+
+    insert into discussions as d (id, community_id, article_id, author_id, pseudonym_id, topic, text, is_resolved, created_at, updated_at,
+                                  deleted_at, edited_at, resolved_at)
+    overriding system value
+    select m.id, place.community_id, m.article_id, m.author_id, s.id,
+           case when m.is_deleted then '' else django.shown_topic(m.topic, m.content) end,
+           case when m.is_deleted then '' else django.shown_text(m.content) end,
+           m.is_resolved, m.created_at, coalesce(django.edit_time(m.created_at, m.updated_at), m.created_at),
+           case when m.is_deleted then coalesce(m.deleted_at, m.updated_at) end,
+           case when not m.is_resolved and not m.is_deleted then django.edit_time(m.created_at, m.updated_at) end,
+           case when m.is_resolved then m.updated_at end
+    from (select *, is_gone or deleted_at is not null or django.is_deletion_mark(content) as is_deleted
+          from django.discussions where id = any(ids)) m
+    join community_articles place on place.community_id = django.community_of(m.community_id) and place.article_id = m.article_id
+    left join pseudonyms s on m.is_pseudonymous and s.community_id = place.community_id and s.article_id = m.article_id and s.user_id = m.author_id
+    order by m.id
+    on conflict (id) do update
+        set community_id = excluded.community_id, article_id = excluded.article_id, author_id = excluded.author_id,
+            pseudonym_id = excluded.pseudonym_id, topic = excluded.topic, text = excluded.text, is_resolved = excluded.is_resolved,
+            deleted_at = case when excluded.deleted_at is not null then coalesce(d.deleted_at, excluded.deleted_at) end,
+            -- It is a version: it never goes back.
+            updated_at = greatest(excluded.updated_at, d.updated_at + interval '1 microsecond'),
+            -- An edit here finds them again.
+            mentioned_users = case when d.text = excluded.text then d.mentioned_users end,
+            mentioned_pseudonyms = case when d.text = excluded.text then d.mentioned_pseudonyms end
+        where (d.community_id, d.article_id, d.author_id, d.pseudonym_id, d.topic, d.text, d.is_resolved, d.deleted_at is null)
+              is distinct from (excluded.community_id, excluded.article_id, excluded.author_id, excluded.pseudonym_id, excluded.topic,
+                                excluded.text, excluded.is_resolved, excluded.deleted_at is null);
+
+    insert into django.repairs (kind, id, repair, detail)
+    select 'discussions', m.id, found.repair, found.detail
+    from django.discussions m
+    join discussions d on d.id = m.id
+    left join users u on u.id = m.author_id
+    left join pseudonyms s on s.id = d.pseudonym_id
+    cross join lateral (values
+        (m.deleted_at is null and django.is_deletion_mark(m.content), 'deleted_mark', format('deleted at %s', m.updated_at)),
+        (d.deleted_at is null and django.clean_topic(m.topic) is null, 'topic_blank', format('its topic is %L', d.topic)),
+        (d.deleted_at is null and django.clean_topic(m.topic) <> btrim(m.topic, E' \t\r\n'), 'topic_cleaned', format('its topic is %L', d.topic)),
+        (d.deleted_at is null and django.is_blank(m.content), 'text_empty', 'its text says that it was empty'),
+        (d.deleted_at is null and char_length(btrim(m.content, E' \t\r\n')) > 50000, 'text_cut', format('it had %s characters', char_length(m.content))),
+        (m.community_id is not null and not exists (
+            select from django.community_articles p where p.community_id = m.community_id and p.article_id = m.article_id),
+         'place_missing', format('article %s has a place in community %s for it', m.article_id, m.community_id)),
+        (m.is_pseudonymous and not exists (select from django.pseudonyms p where p.id = s.id), 'pseudonym_made', format('its author is called %s', s.name)),
+        (not exists (select from django.users a where a.id = m.author_id), 'author_missing', format('its author is called %s', u.username))
+    ) as found (applies, repair, detail)
+    where m.id = any(ids) and not m.is_gone and found.applies;
+    insert into django.refusals (kind, id, reason, detail)
+    select 'discussions', m.id, case when a.id is null then 'no_article' else 'no_community' end,
+           format('article %s, community %s', m.article_id, m.community_id)
+    from django.discussions m left join articles a on a.id = m.article_id
+    where m.id = any(ids) and not m.is_gone and not exists (select from discussions d where d.id = m.id);
+    update django.discussions set is_pending = false where id = any(ids) and is_pending;
+end $$;
+
+-- Where a comment hangs in our tree. A parent counts if it is in the same discussion. In a circle of parents the comment with the lowest
+-- id starts the branch. Whoever would be deeper than the third level hangs on the second one of their branch. `answers` is the parent at
+-- Django if it is another one here, for the quote.
+create or replace function django.comment_position(
+    of_comment bigint, out parent_id bigint, out root_id bigint, out depth integer, out answers bigint, out repair text)
+language plpgsql stable as $$
+declare
+    path   bigint[] := array[of_comment];
+    here   record;
+    above  record;
+    circle bigint[];
+begin
+    select c.id, c.parent_id, c.discussion_id into here from django.comments c where c.id = of_comment;
+    loop
+        exit when here.parent_id is null;
+        if here.parent_id = any(path) then
+            circle := path[array_position(path, here.parent_id):];
+            -- The path ends at the lowest of the circle.
+            path := path[:array_position(path, (select min(i) from unnest(circle) as i))];
+            if path[cardinality(path)] = of_comment then
+                repair := 'parent_circle';
+            end if;
+            exit;
+        end if;
+        select c.id, c.parent_id, c.discussion_id into above from django.comments c where c.id = here.parent_id;
+        if not found or above.discussion_id <> here.discussion_id then
+            if here.id = of_comment then
+                repair := case when above.id is null then 'parent_missing' else 'parent_elsewhere' end;
+                answers := above.id;
+            end if;
+            exit;
+        end if;
+        path := path || above.id;
+        here := above;
+    end loop;
+    root_id := path[cardinality(path)];
+    depth := least(cardinality(path), 3);
+    if cardinality(path) <= 3 then
+        parent_id := path[2];
+    else
+        parent_id := path[cardinality(path) - 1];
+        answers := path[2];
+        repair := 'too_deep';
+    end if;
+end $$;
+
+-- What a comment says of the one that it answers, where it does not hang on it. The other's name is the one that is shown there. Nothing of
+-- another community is quoted.
+create or replace function django.quote(answers bigint, of_discussion bigint) returns text
+language sql stable as $$
+    select case
+        when d.id <> of_discussion and django.community_of(d.community_id) <> django.community_of(own.community_id)
+            then E'> *In reply to a comment in another community.*\n\n'
+        when a.is_deleted or a.is_gone or django.is_deletion_mark(a.content) then E'> *In reply to a deleted comment.*\n\n'
+        else format(E'> %s wrote: %s\n\n',
+            django.escape_markdown(case when a.is_pseudonymous then coalesce(s.name, 'somebody') else coalesce(u.username, 'somebody') end),
+            coalesce(django.first_line(a.content, 120), '…'))
+    end
+    from django.comments a
+    join django.discussions d on d.id = a.discussion_id
+    join django.discussions own on own.id = of_discussion
+    left join users u on u.id = a.author_id
+    left join pseudonyms s on s.community_id = django.community_of(d.community_id) and s.article_id = d.article_id and s.user_id = a.author_id
+    where a.id = answers
+$$;
+
+-- Merges comments, and with them those above them that are pending.
+create or replace function django.merge_comments(wanted bigint[]) returns void
+language plpgsql as $$
+declare
+    ids bigint[];
+    threads bigint[];
+begin
+    with recursive above as (
+        select c.id, c.parent_id from django.comments c where c.id = any(wanted)
+        union
+        select c.id, c.parent_id from above b join django.comments c on c.id = b.parent_id and c.is_pending
+    )
+    select array_agg(id order by id) into ids from above;
+    -- One that hangs elsewhere now takes along what hangs below it.
+    with recursive below as (
+        select m.id from django.comments m
+        join comments k on k.id = m.id
+        cross join lateral django.comment_position(m.id) p
+        where m.id = any(ids) and (k.discussion_id, k.root_id, k.parent_id) is distinct from (m.discussion_id, p.root_id, p.parent_id)
+        union
+        select m.id from below b join django.comments m on m.parent_id = b.id
+    )
+    select array(select unnest(ids) union select id from below order by 1) into ids;
+    perform django.forget('comments', ids);
+    -- The order of locks is that of whoever writes a comment. The lock keeps the number of comments right.
+    select array_agg(d.id) into threads
+    from (select d.id from discussions d
+          where d.id in (select c.discussion_id from django.comments c where c.id = any(ids)
+                         union all
+                         select k.discussion_id from comments k where k.id = any(ids))
+          order by d.id for no key update) d;
+    perform django.make_authors(array_agg(m.author_id)) from django.comments m where m.id = any(ids);
+    perform django.make_pseudonyms(array_agg(d.community_id), array_agg(d.article_id), array_agg(m.author_id))
+    from django.comments m join discussions d on d.id = m.discussion_id where m.id = any(ids) and m.is_pseudonymous;
+
+    insert into comments as k (id, discussion_id, root_id, parent_id, depth, author_id, pseudonym_id, text, created_at, updated_at, deleted_at)
+    overriding system value
+    select m.id, m.discussion_id, p.root_id, p.parent_id, p.depth, m.author_id, s.id,
+           case when m.is_removed then '' else django.shown_text(m.content, coalesce(django.quote(p.answers, m.discussion_id), '')) end,
+           m.created_at, coalesce(django.edit_time(m.created_at, m.updated_at), m.created_at),
+           case when m.is_removed then m.updated_at end
+    from (select *, is_gone or is_deleted or django.is_deletion_mark(content) as is_removed
+          from django.comments where id = any(ids)) m
+    join discussions d on d.id = m.discussion_id
+    cross join lateral django.comment_position(m.id) p
+    left join pseudonyms s on m.is_pseudonymous and s.community_id = d.community_id and s.article_id = d.article_id and s.user_id = m.author_id
+    order by m.id
+    on conflict (id) do update
+        set discussion_id = excluded.discussion_id, root_id = excluded.root_id, parent_id = excluded.parent_id, depth = excluded.depth,
+            author_id = excluded.author_id, pseudonym_id = excluded.pseudonym_id, text = excluded.text,
+            deleted_at = case when excluded.deleted_at is not null then coalesce(k.deleted_at, excluded.deleted_at) end,
+            updated_at = greatest(excluded.updated_at, k.updated_at + interval '1 microsecond'),
+            mentioned_users = case when k.text = excluded.text then k.mentioned_users end,
+            mentioned_pseudonyms = case when k.text = excluded.text then k.mentioned_pseudonyms end
+        where (k.discussion_id, k.root_id, k.parent_id, k.author_id, k.pseudonym_id, k.text, k.deleted_at is null)
+              is distinct from (excluded.discussion_id, excluded.root_id, excluded.parent_id, excluded.author_id, excluded.pseudonym_id,
+                                excluded.text, excluded.deleted_at is null);
+    update discussions d set comment_count = counted.live
+    from (select t.id, count(k.id) as live
+          from unnest(threads) as t (id) left join comments k on k.discussion_id = t.id and k.deleted_at is null
+          group by t.id) counted
+    where d.id = counted.id and d.comment_count <> counted.live;
+
+    insert into django.repairs (kind, id, repair, detail)
+    select 'comments', m.id, found.repair, found.detail
+    from django.comments m
+    join comments k on k.id = m.id
+    join django.discussions d on d.id = m.discussion_id
+    cross join lateral django.comment_position(m.id) p
+    left join users u on u.id = m.author_id
+    left join pseudonyms s on s.id = k.pseudonym_id
+    cross join lateral (values
+        (m.is_deleted, 'deleted_moment', format('deleted at %s, when it was last changed', m.updated_at)),
+        (not m.is_deleted and django.is_deletion_mark(m.content), 'deleted_mark', format('deleted at %s', m.updated_at)),
+        (k.deleted_at is null and django.is_blank(m.content), 'text_empty', 'its text says that it was empty'),
+        (k.deleted_at is null and char_length(k.text) = 50000 and char_length(m.content) > 49000 and right(k.text, 100) like '%*(Cut: this text had %', 'text_cut',
+         format('it had %s characters', char_length(m.content))),
+        (p.repair is not null, coalesce(p.repair, ''), format('it answers %s and hangs on %s', m.parent_id, coalesce(k.parent_id::text, 'nothing'))),
+        (m.community_id is distinct from d.community_id, 'community_differs', format('it says community %s, its discussion is in %s',
+            coalesce(m.community_id::text, 'none'), coalesce(d.community_id::text, 'none'))),
+        (m.is_pseudonymous and not exists (select from django.pseudonyms o where o.id = s.id), 'pseudonym_made', format('its author is called %s', s.name)),
+        (not exists (select from django.users a where a.id = m.author_id), 'author_missing', format('its author is called %s', u.username))
+    ) as found (applies, repair, detail)
+    where m.id = any(ids) and not m.is_gone and found.applies;
+    insert into django.refusals (kind, id, reason, detail)
+    select 'comments', m.id, 'no_discussion', format('there is no discussion %s', m.discussion_id)
+    from django.comments m
+    where m.id = any(ids) and not m.is_gone and not exists (select from comments k where k.id = m.id);
+    update django.comments set is_pending = false where id = any(ids) and is_pending;
+end $$;
+
+-- Moves the numbers that the server gives beyond Django's. Django goes on making pseudonyms for reviews, so theirs leave room for it, and for
+-- those that the import makes.
+create or replace function django.move_sequences() returns void
+language plpgsql as $$
+declare
+    of_table text;
+    newest   bigint;
+    sequence text;
+    last     bigint;
+begin
+    insert into django.settings (name, value)
+    select 'made_pseudonyms', (coalesce(max(id), 0) + 500000)::text from django.pseudonyms
+    on conflict do nothing;
+    foreach of_table in array array['users', 'communities', 'articles', 'discussions', 'comments', 'pseudonyms'] loop
+        execute format('select greatest(max(id), (select max(id) from django.%1$I)) from %1$I', of_table) into newest;
+        if of_table = 'pseudonyms' then
+            newest := greatest(newest, django.setting('made_pseudonyms')::bigint + 500000);
+        end if;
+        sequence := pg_get_serial_sequence(format('%I', of_table), 'id');
+        execute format('select last_value from %s', sequence) into last;
+        if newest > last then
+            perform setval(sequence, newest);
+        end if;
+    end loop;
+end $$;

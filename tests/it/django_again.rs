@@ -1,0 +1,191 @@
+//! Imports that are repeated: after nothing, after changes on both sides, beside a live server, and after kills.
+
+use std::{process::Stdio, sync::Arc, time::Duration};
+
+use rand::Rng;
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use crate::{
+    app::{PATIENCE, TestDatabase, types},
+    django::{Move, django_client},
+};
+
+#[tokio::test]
+async fn a_second_import_changes_nothing() {
+    let site = Move::small().await;
+    let first = site.import().await;
+    let before = site.content().await;
+    let second = site.import().await;
+    for ((table, before), (_, after)) in before.into_iter().zip(site.content().await) {
+        assert_eq!(before, after, "{table}");
+    }
+    assert_eq!(first.report["repairs"], second.report["repairs"]);
+    assert_eq!(first.report["refusals"], second.report["refusals"]);
+    assert_eq!(second.report["kinds"]["comments"]["changed"], 0);
+}
+
+#[tokio::test]
+async fn a_later_import_brings_what_changed_and_leaves_what_was_changed_here() {
+    let site = Move::small().await;
+    site.import().await;
+    let app = site.serve().await;
+    // Changed here: a text, a vote, what was read.
+    let (amber, cedar) = (django_client(&app, 1), django_client(&app, 3));
+    amber.patch("/discussions/1", json!({ "text": "What does figure 3 show?" })).await.expect(200);
+    cedar.put("/comments/7/vote", json!({ "value": 1 })).await.expect(200);
+    cedar.post("/discussions/1/read", json!({ "comment_ids": [3] })).await;
+    app.settled().await;
+    let database = app.stop().await;
+    // Changed at Django.
+    site.django(
+        "update articles_discussion set content = 'Is the control too small?', updated_at = '2025-08-01 08:00Z' where id = 2;
+         insert into articles_discussioncomment (id, content, created_at, updated_at, author_id, discussion_id, parent_id, community_id)
+         values (30, 'A new one.', '2025-08-02 08:00Z', '2025-08-02 08:00Z', 1, 1, 3, 1), (31, 'Another new one.', '2025-08-02 09:00Z', '2025-08-02 09:00Z', 1, 1, null, 1);
+         update articles_discussioncomment set is_deleted = true, updated_at = '2025-08-03 08:00Z' where id = 18;
+         insert into articles_userflag (id, flag_type, entity_type, entity_id, created_at, user_id) values (30, 'unread', 'comment', 31, '2025-08-02 09:00Z', 3);
+         delete from articles_userflag where id = 4;
+         update articles_reaction set vote = -1 where id = 2;
+         delete from articles_reaction where id = 10;
+         update articles_discussionsubscription set is_active = false where id = 2;
+         update articles_discussionsummary set content = 'It is the baseline.', updated_at = '2025-08-04 08:00Z' where id = 1;
+         update \"user\" set username = 'ash' where id = 4;
+         insert into communities_membership (id, joined_at, community_id, user_id) values (30, '2025-08-01 08:00Z', 1, 7);
+         delete from communities_membership where id = 11;
+         delete from communities_community_admins where id = 3;
+         update communities_community set type = 'private' where id = 1",
+    )
+    .await;
+    let imported = site.import().await;
+    assert!(imported.report["leapt_to"].as_i64().is_some(), "clients may have cursors from before");
+
+    let app = site.serve().await;
+    let (amber, birch, cedar, ash) =
+        (django_client(&app, 1), django_client(&app, 2), django_client(&app, 3), django_client(&app, 4));
+    let first = cedar.get("/discussions/1").await.expect(200);
+    assert_eq!(first["text"], "What does figure 3 show?", "it was changed here, and not there");
+    assert_eq!((&first["comment_count"], &first["upvotes"]), (&json!(15), &json!(1)));
+    assert_eq!(
+        (&first["unread_count"], &first["first_unread_comment_id"]),
+        (&json!(1), &json!(31)),
+        "3 was read here, 18 is deleted"
+    );
+    assert_eq!(birch.get("/discussions/2").await.expect(200)["text"], "Is the control too small?");
+    let comment = amber.get("/comments/7").await.expect(200);
+    assert_eq!((&comment["upvotes"], &amber.get("/comments/1").await.expect(200)["own_vote"]), (&json!(1), &json!(-1)));
+    let deep = amber.get("/comments/30").await.expect(200);
+    assert_eq!((&deep["parent_id"], &deep["depth"]), (&json!(2), &json!(3)));
+    assert_eq!(ash.get("/discussions/1").await.expect(200)["unread_count"], 0, "Django says that it was read");
+    assert_eq!(ash.get("/session").await.expect(200)["user"]["username"], "ash");
+    let summary = birch.get("/articles/1/summary/revisions?community_id=1").await.expect(200);
+    assert_eq!(summary["revisions"][1]["text"], "The drift is that of the baseline.");
+    // The one who was moderator without a membership has one now.
+    let roles = "select json_agg(json_build_array(user_id, community_id, role) order by user_id, community_id) from memberships where user_id in (6, 7)";
+    assert_eq!(site.value(roles).await, json!([[7, 1, "moderator"], [7, 2, "member"]]));
+    assert_eq!(site.value("select count(*) from article_follows where user_id = 5").await, 0);
+    app.anonymous().get("/discussions/1").await.refused(401, "token_missing");
+    app.settled().await;
+    drop((app, database));
+}
+
+#[tokio::test]
+async fn beside_a_live_server_clients_catch_up_once() {
+    let site = Move::small().await;
+    site.import().await;
+    let app = site.serve().await;
+    app.settled().await;
+    let (amber, fern) = (django_client(&app, 1), django_client(&app, 6));
+    let (mut queue, left) = (amber.register().await, fern.register().await);
+    let parked = left.park(&app).await;
+    site.django(
+        "update articles_discussion set topic = 'A better topic' where id = 1;
+         insert into communities_membership (id, joined_at, community_id, user_id) values (40, now(), 2, 6);
+         delete from communities_membership where id = 11; delete from communities_community_admins where id = 3",
+    )
+    .await;
+    let imported = site.import().await;
+    assert_eq!(imported.report["leapt_to"], site.value("select base from event_head").await);
+    // Whoever has lost a membership hears of it, and nothing else is an event.
+    let events = site
+        .value("select json_agg(json_build_array(type, user_id)) from outbox where type not like 'community_kind'")
+        .await;
+    assert_eq!(events, json!([["membership_changed", 6]]));
+    let answer = parked.await.unwrap().expect(200);
+    assert!(
+        answer["catchup_required"] == true || types(answer["events"].as_array().unwrap()) == ["membership_changed"],
+        "{answer}"
+    );
+    let caught_up = async {
+        loop {
+            let answer = queue.poll_raw(1.0).await.expect(200);
+            if answer["catchup_required"] == true {
+                break;
+            }
+            queue.cursor = answer["last_event_id"].as_i64().unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, caught_up).await.expect("clients are told to load their pages again");
+    assert_eq!(amber.get("/discussions/1").await.expect(200)["topic"], "A better topic");
+    fern.get("/discussions/3").await.refused(404, "discussion_not_found");
+    fern.get("/discussions/2").await.expect(200);
+    // Nothing has changed since, so nobody is told anything.
+    assert!(site.import().await.report["leapt_to"].is_null());
+    app.settled().await;
+}
+
+/// Waits until the session of a process that was killed has ended.
+async fn is_unlocked(site: &Move) {
+    let mut connection = PgConnection::connect(&site.target.url).await.unwrap();
+    let unlocked = async {
+        let held = "select exists (select from pg_locks l join pg_database d on d.oid = l.database
+                    where d.datname = current_database() and l.locktype = 'advisory')";
+        while sqlx::query_scalar::<_, bool>(held).fetch_one(&mut connection).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, unlocked).await.expect("the session ends");
+}
+
+#[tokio::test]
+async fn an_import_that_is_killed_ten_times_ends_in_the_same_database() {
+    let sql = [include_str!("django/source.sql"), include_str!("django/large.sql")].concat();
+    let mut site = Move::of(&sql).await;
+    let small_batches = ["--batch-size", "40"];
+    let begun = std::time::Instant::now();
+    assert!(site.run(&small_batches).await.is_finished);
+    let (usual, expected) = (begun.elapsed(), site.content().await);
+    let mut kills = 0;
+    while kills < 10 {
+        // A new database, until an import into it ends before it is killed.
+        site.target = Arc::new(TestDatabase::create().await);
+        loop {
+            let mut import = site
+                .command(&small_batches)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
+            // The moment is what this is about, so it is by chance.
+            let moment = usual.mul_f64(rand::rng().random_range(0.02..0.4));
+            match tokio::time::timeout(moment, import.wait()).await {
+                Ok(ended) => {
+                    assert!(ended.unwrap().success());
+                    break;
+                }
+                Err(_) if kills < 10 => {
+                    import.kill().await.unwrap();
+                    kills += 1;
+                    is_unlocked(&site).await;
+                }
+                Err(_) => {
+                    assert!(import.wait().await.unwrap().success());
+                    break;
+                }
+            }
+        }
+        for ((table, expected), (_, found)) in expected.iter().zip(site.content().await) {
+            assert!(*expected == found, "{table} differs after {kills} kills");
+        }
+    }
+}
