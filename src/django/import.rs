@@ -1,6 +1,6 @@
 //! `discussions import-django`: brings Django's rows in.
 
-use std::{path::PathBuf, str::FromStr, time::Instant};
+use std::{fs::File, path::PathBuf, str::FromStr, time::Instant};
 
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
@@ -66,6 +66,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Option<i32>> {
 
 async fn import(options: &Options, from: &PgConnectOptions, to: &PgConnectOptions) -> anyhow::Result<()> {
     let begun = Instant::now();
+    if let Some(path) = &options.report {
+        // Not at the end, when all else is done.
+        File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     // It may be a wrong address, so look there before anything changes here.
     let mut source = Source::open(from).await?;
     if options.following.follow {
@@ -80,7 +84,10 @@ async fn import(options: &Options, from: &PgConnectOptions, to: &PgConnectOption
     let leapt_to = leap(&mut target).await?;
     let seconds = begun.elapsed().as_secs_f64();
     let report = Report::new(&mut target, staged, merged, seconds, leapt_to).await?;
-    report.print(&mut target).await?;
+    // It has finished, even if nobody reads the table.
+    if let Err(error) = report.print(&mut target).await {
+        tracing::warn!(cause = %error, "cannot print the report");
+    }
     if let Some(path) = &options.report {
         report.write(&mut target, path).await.with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -95,7 +102,7 @@ async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
         .execute(&mut target)
         .await?;
     if !sqlx::query_scalar::<_, bool>("select pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut target).await? {
-        bail!("another import is under way in this database");
+        bail!("another import is under way in this database (one that was killed needs a moment to end)");
     }
     Ok(target)
 }

@@ -32,6 +32,7 @@ begin
         from django.discussions d left join django.comments k on k.discussion_id = d.id
         where d.community_id is not null
         group by d.id;
+        analyze django.newest_things;
     end if;
 end $$;
 
@@ -57,8 +58,11 @@ begin
         user_id bigint, community_id bigint, counts_from timestamptz, counted_from timestamptz, is_new boolean) on commit drop;
     truncate changed_flags, merged_members;
 
-    delete from django.refusals r using django.flags f
-    where r.kind = 'flags' and r.id = f.id and f.user_id = any(of_users) and f.is_pending;
+    -- None, at the first import.
+    if exists (select from django.refusals r where r.kind = 'flags') then
+        delete from django.refusals r using django.flags f
+        where r.kind = 'flags' and r.id = f.id and f.user_id = any(of_users) and f.is_pending;
+    end if;
     insert into changed_flags
     select f.id, f.user_id, coalesce(d.community_id, kd.community_id), coalesce(d.id, kd.id), k.id, coalesce(d.created_at, k.created_at), f.is_gone,
            case when f.flag_type <> 'unread' or f.entity_type not in ('discussion', 'comment') then 'other_type'
