@@ -48,6 +48,7 @@ chmod 755 .data .data/test "$work" # for the account that PostgreSQL runs under
 [[ -n ${REDIS_URL:-} ]] || own_redis "$work/redis"
 # The tests must not depend on the developer's settings.
 unset WRITES_PER_MINUTE VOTES_PER_MINUTE REGISTERS_PER_MINUTE ANONYMOUS_READS_PER_MINUTE TRUSTED_PROXIES
+unset LOGINS_PER_MINUTE PASSWORD_LOGIN ACCESS_TOKEN_SECONDS REFRESH_TOKEN_SECONDS DJANGO_PASSWORD_ROUNDS
 unset BIND_ADDR METRICS_ADDR JWT_SECRET JWT_PUBLIC_KEY JWT_ALGORITHM JWT_AUDIENCE JWT_ISSUER ALLOWED_ORIGINS DEMO STATIC_DIR
 
 # logged LOG COMMAND...: runs COMMAND, and also writes its output to LOG.

@@ -19,7 +19,7 @@ use crate::{
     db::{self, BackgroundDb, Db},
     events::{history, log, publisher::Publisher, relay::Relay, stream::EventStream},
     feed::{self, Feed},
-    health, idempotency, metrics,
+    health, idempotency, login, metrics,
     realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
     serve::{self, ConnectionLimits, FastPath, Server},
@@ -79,6 +79,7 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     }
     let open_files = raise_open_files();
     let verifier = Verifier::new(&config.jwt)?;
+    login::check_settings(&config)?;
     let metrics_handle = telemetry::metrics();
     let listener = bind(config.bind_addr, "BIND_ADDR").await?;
     let metrics_listener = bind(config.metrics_addr, "METRICS_ADDR").await?;
@@ -279,6 +280,7 @@ async fn housekeeping(state: AppState) {
 
 async fn clean(state: &AppState) -> anyhow::Result<()> {
     state.auth.sessions.purge().await.context("sessions")?;
+    login::purge(&state.db).await.context("log-ins")?;
     let db = &state.db;
     idempotency::store::purge(db).await.map_err(|error| anyhow::anyhow!("idempotency keys: {error:?}"))?;
     let (hours, total) = (state.config.outbox_retention_hours as i32, i64::from(state.config.total_log_events));

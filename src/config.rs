@@ -40,6 +40,9 @@ pub struct Config {
     /// How tokens are checked
     #[command(flatten)]
     pub jwt: JwtConfig,
+    /// Log-in by password
+    #[command(flatten)]
+    pub login: LoginConfig,
     /// A session ends so many seconds after its sign-in, however soon the token of the sign-in expires
     #[arg(long, env = "SESSION_TTL_SECONDS", default_value_t = 43_200, value_parser = clap::value_parser!(i64).range(60..=34_560_000))]
     pub session_ttl_seconds: i64,
@@ -141,6 +144,9 @@ pub struct LimitConfig {
     /// How often a user may register a queue or begin a session in a minute; 0 is no limit
     #[arg(long, env = "REGISTERS_PER_MINUTE", default_value_t = 60)]
     pub registers_per_minute: u32,
+    /// How often somebody may log in by password in a minute, from one address and as one user; 0 is no limit
+    #[arg(long, env = "LOGINS_PER_MINUTE", default_value_t = 10)]
+    pub logins_per_minute: u32,
     /// How many requests an address may send in a minute without signing in; 0 is no limit
     #[arg(long, env = "ANONYMOUS_READS_PER_MINUTE", default_value_t = 600)]
     pub anonymous_reads_per_minute: u32,
@@ -209,6 +215,23 @@ pub struct JwtConfig {
     /// A token must name one of these issuers (`iss`), separated by commas. Without it `iss` is not checked
     #[arg(long, env = "JWT_ISSUER", value_delimiter = ',')]
     pub jwt_issuer: Vec<String>,
+}
+
+/// Log-in by password, without Django.
+#[derive(Args, Clone, Debug)]
+pub struct LoginConfig {
+    /// Offer log-in by password. Leave it off while Django issues the tokens
+    #[arg(long, env = "PASSWORD_LOGIN", default_value_t = false, value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub password_login: bool,
+    /// The tokens of a log-in are valid for so many seconds
+    #[arg(long, env = "ACCESS_TOKEN_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(i64).range(60..=2_592_000))]
+    pub access_token_seconds: i64,
+    /// A log-in ends after so many seconds without a refresh
+    #[arg(long, env = "REFRESH_TOKEN_SECONDS", default_value_t = 2_592_000, value_parser = clap::value_parser!(i64).range(60..=34_560_000))]
+    pub refresh_token_seconds: i64,
+    /// The rounds of the PBKDF2 hashes that Django made. A refused log-in takes as long as one of these
+    #[arg(long, env = "DJANGO_PASSWORD_ROUNDS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub django_password_rounds: u32,
 }
 
 /// How commands sign tokens: the same settings as those of `serve`.

@@ -24,6 +24,7 @@ pub(crate) enum Call {
     Read,
     Poll,
     Write,
+    LogIn,
 }
 
 /// Makes [`ErrorCode`] and the properties of each code from one table.
@@ -65,18 +66,19 @@ macro_rules! error_codes {
 
 error_codes! {
     // code                status                    named by                message
-    MalformedJson,         BAD_REQUEST,             [Write],               "the body is not valid JSON";
+    MalformedJson,         BAD_REQUEST,             [Write, LogIn],        "the body is not valid JSON";
     InvalidParameter,      BAD_REQUEST,             [Read, Poll, Write],   "a parameter of the request is not valid";
     TokenMissing,          UNAUTHORIZED,            [Read, Poll, Write],   "sign in: send a bearer token or a session cookie";
-    TokenInvalid,          UNAUTHORIZED,            [Read, Poll, Write],   "the token is not valid here";
+    TokenInvalid,          UNAUTHORIZED,            [Read, Poll, Write, LogIn], "the token is not valid here";
     TokenExpired,          UNAUTHORIZED,            [Read, Poll, Write],   "the token has expired: get a new one";
+    CredentialsInvalid,    UNAUTHORIZED,            [LogIn],               "the user name or the password is wrong";
     NotAMember,            FORBIDDEN,               [Read, Write],         "only members of the community may do this";
     NotAuthor,             FORBIDDEN,               [Write],               "only the author may do this";
     NotAllowed,            FORBIDDEN,               [Write],               "your role in the community does not allow this";
     VoteOnOwn,             FORBIDDEN,               [Write],               "you cannot vote on what you wrote";
     NoCommunities,         FORBIDDEN,               [Write],               "you are in no community, so there are no events for you";
     OriginNotAllowed,      FORBIDDEN,               [Write],               "requests by cookie are not accepted from this page's origin";
-    NotFound,              NOT_FOUND,               [],                    "there is nothing at this address";
+    NotFound,              NOT_FOUND,               [LogIn],               "there is nothing at this address";
     ArticleNotFound,       NOT_FOUND,               [],                    "there is no such article here";
     CommunityNotFound,     NOT_FOUND,               [],                    "there is no such community";
     DiscussionNotFound,    NOT_FOUND,               [],                    "there is no such discussion";
@@ -90,15 +92,15 @@ error_codes! {
     PlaceRemoved,          CONFLICT,                [Write],               "the article or its community was removed: nothing is written there any more";
     ReadOnly,              CONFLICT,                [Write],               "discussions are only read here for now: they are written at the old site";
     ChangedMeanwhile,      PRECONDITION_FAILED,     [],                    "it was changed meanwhile: look at `current`";
-    BodyTooLarge,          PAYLOAD_TOO_LARGE,       [Write],               "the body is over the limit of 256 KiB";
-    UnsupportedMediaType,  UNSUPPORTED_MEDIA_TYPE,  [Write],               "send the body with Content-Type: application/json";
-    InvalidFields,         UNPROCESSABLE_ENTITY,    [Write],               "some fields are not valid";
+    BodyTooLarge,          PAYLOAD_TOO_LARGE,       [Write, LogIn],        "the body is over the limit of 256 KiB";
+    UnsupportedMediaType,  UNSUPPORTED_MEDIA_TYPE,  [Write, LogIn],        "send the body with Content-Type: application/json";
+    InvalidFields,         UNPROCESSABLE_ENTITY,    [Write, LogIn],        "some fields are not valid";
     CommentTooDeep,        UNPROCESSABLE_ENTITY,    [Write],               "replies nest at most three deep";
     ParentNotFound,        UNPROCESSABLE_ENTITY,    [Write],               "the parent is not a comment of this discussion";
     IdempotencyKeyReused,  UNPROCESSABLE_ENTITY,    [Write],               "this Idempotency-Key was used for another request";
-    RateLimited,           TOO_MANY_REQUESTS,       [Read, Write],         "too many requests: wait a little";
-    Unavailable,           SERVICE_UNAVAILABLE,     [Read, Poll, Write],   "a service this server needs does not answer: try again soon";
-    Internal,              INTERNAL_SERVER_ERROR,   [Read, Poll, Write],   "this server made a mistake; it has been logged";
+    RateLimited,           TOO_MANY_REQUESTS,       [Read, Write, LogIn],  "too many requests: wait a little";
+    Unavailable,           SERVICE_UNAVAILABLE,     [Read, Poll, Write, LogIn], "a service this server needs does not answer: try again soon";
+    Internal,              INTERNAL_SERVER_ERROR,   [Read, Poll, Write, LogIn], "this server made a mistake; it has been logged";
 }
 
 /// Writes the code as it is on the wire.
@@ -217,6 +219,8 @@ impl From<sqlx::Error> for ApiError {
                 ) => {
                     return ErrorCode::TokenInvalid.into();
                 }
+                // The log-in of the token has ended.
+                Some("sessions_login_id_fkey") => return ErrorCode::TokenInvalid.into(),
                 // A trigger refuses what this server writes while Django writes the discussions (src/django/sql/follow.sql).
                 Some("django_writes") => return ErrorCode::ReadOnly.into(),
                 Some("read_states_discussion_id_fkey") => return ErrorCode::DiscussionNotFound.into(),

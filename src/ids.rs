@@ -97,6 +97,10 @@ id!(
     NotificationId
 );
 id!(
+    /// A log-in by password.
+    LoginId
+);
+id!(
     /// An event's number in the total order of events. The numbers are contiguous and begin at 1.
     EventId
 );

@@ -28,6 +28,7 @@ mod health; // liveness, readiness, metrics
 mod idempotency; // the header Idempotency-Key
 pub mod ids; // a type for each kind of id
 mod limits; // how often clients may send requests
+mod login; // log-in by password, without Django
 mod mentions; // whom texts mention, and the handles of a community
 pub mod metrics; // the names of all metrics
 mod notifications; // what concerns one user

@@ -20,6 +20,8 @@ pub(crate) struct ReadErrors;
 pub(crate) struct PollErrors;
 /// The refusals of calls that write.
 pub(crate) struct WriteErrors;
+/// The refusals of log-ins.
+pub(crate) struct LoginErrors;
 /// The refusals of calls that change a thing, whose schema has the name `T`.
 pub(crate) struct ChangeErrors<T>(std::marker::PhantomData<T>);
 
@@ -38,6 +40,12 @@ impl IntoResponses for PollErrors {
 impl IntoResponses for WriteErrors {
     fn responses() -> Responses {
         refusals(Call::Write)
+    }
+}
+
+impl IntoResponses for LoginErrors {
+    fn responses() -> Responses {
+        refusals(Call::LogIn)
     }
 }
 
@@ -63,11 +71,16 @@ type Responses = BTreeMap<String, RefOr<utoipa::openapi::Response>>;
 fn refusals(call: Call) -> Responses {
     let not_found = match call {
         Call::Poll => "Register again, and poll on from the same cursor",
+        Call::LogIn => "This server has no log-in by password",
         Call::Read | Call::Write => "There is no such thing, or not for this user",
+    };
+    let unauthorized = match call {
+        Call::LogIn => "The password or the refresh token is not valid",
+        Call::Read | Call::Poll | Call::Write => "Nobody is signed in, or not validly",
     };
     let meanings = [
         (StatusCode::BAD_REQUEST, "The request is malformed"),
-        (StatusCode::UNAUTHORIZED, "Nobody is signed in, or not validly"),
+        (StatusCode::UNAUTHORIZED, unauthorized),
         (StatusCode::FORBIDDEN, "Not for this user"),
         (StatusCode::NOT_FOUND, not_found),
         (StatusCode::CONFLICT, "It is deleted"),
@@ -113,6 +126,7 @@ fn refusals(call: Call) -> Responses {
         (name = "mentions", description = "Whom a text may mention"),
         (name = "summaries", description = "What admins say of an article's discussions"),
         (name = "realtime", description = "Register, poll, heartbeat"),
+        (name = "login", description = "Log-in by password, where Django issues no tokens any more"),
         (name = "session", description = "Browser sessions in place of bearer tokens"),
     ),
     components(schemas(events::Change, events::Event, ErrorBody, ErrorCode)),

@@ -30,6 +30,7 @@ use crate::{
     error::{ApiError, ErrorCode},
     follows, health,
     limits::{self, Limits},
+    login::{self, LoginState},
     mentions,
     metrics::{self, Label},
     notifications, openapi, reads,
@@ -49,6 +50,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(4_500);
 struct Documented {
     features: Router<AppState>,
     sessions: Router<AuthState>,
+    logins: Router<LoginState>,
     realtime: Router<RealtimeState>,
     poll: Router<RealtimeState>,
     document: serde_json::Value,
@@ -66,12 +68,13 @@ fn documented() -> Documented {
         .merge(summaries::routes());
     let (features, mut document) = features.split_for_parts();
     let (sessions, of_sessions) = auth::routes::routes().split_for_parts();
+    let (logins, of_logins) = login::routes().split_for_parts();
     let (realtime, of_realtime) = realtime::routes().split_for_parts();
     let (poll, of_poll) = realtime::poll_route().split_for_parts();
-    for part in [of_sessions, of_realtime, of_poll] {
+    for part in [of_sessions, of_logins, of_realtime, of_poll] {
         document.merge(part);
     }
-    Documented { features, sessions, realtime, poll, document: openapi::finish(document) }
+    Documented { features, sessions, logins, realtime, poll, document: openapi::finish(document) }
 }
 
 /// The OpenAPI document.
@@ -81,9 +84,14 @@ pub fn document() -> serde_json::Value {
 
 /// All routes.
 pub fn router(state: &AppState) -> Router {
-    let Documented { features, sessions, realtime, poll, document } = documented();
+    let Documented { features, sessions, logins, realtime, poll, document } = documented();
     // Their answers have the ids of sessions and queues, or tokens.
     let secrets = sessions.with_state(state.auth.clone()).merge(realtime.with_state(state.realtime.clone()));
+    let (logins, no_logins) = match state.config.login.password_login {
+        true => (logins.with_state(LoginState::new(state.db.clone(), &state.config)), Router::new()),
+        false => (Router::new(), login::no_routes()),
+    };
+    let secrets = secrets.merge(logins);
     #[cfg(feature = "demo")]
     let secrets = if state.config.demo { secrets.merge(crate::demo::routes()) } else { secrets };
     let rest = features.merge(secrets.layer(middleware::map_response(mark_secret)));
@@ -91,7 +99,7 @@ pub fn router(state: &AppState) -> Router {
     let rest = rest.layer(middleware::from_fn_with_state(limits, limits::enforce));
     let poll: Router<AppState> = poll.with_state(state.realtime.clone());
     let document = async move || ([(header::CACHE_CONTROL, "no-cache")], Json(document));
-    let rest = rest.route("/openapi.json", get(document)).merge(docs()).merge(health::routes());
+    let rest = rest.route("/openapi.json", get(document)).merge(docs()).merge(health::routes()).merge(no_logins);
     let rest = match &state.config.static_dir {
         Some(folder) => {
             let files = StaticFiles::new(folder);

@@ -13,6 +13,7 @@ export type {
 export { configureApi, type ApiConfig, type TokenRequest, type TokenSource } from "./core/api/config.js";
 export { ApiError, isApiError, isTransient, WrongViewerError } from "./core/api/error.js";
 export { callOptions, type RequestOptions } from "./core/api/request.js";
+export { createLogin, type Login, type LoginOptions, type LoginTokens } from "./core/login.js";
 export {
   RealtimeClient,
   type ChangeListener,

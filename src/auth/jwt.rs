@@ -11,7 +11,7 @@ use crate::{
     config::{JwtAlgorithm, JwtConfig, SigningConfig},
     directory::Scope,
     error::{ErrorCode, Result},
-    ids::{CommunityId, UserId},
+    ids::{CommunityId, LoginId, UserId},
 };
 
 /// The claims of a token that this program signs.
@@ -29,6 +29,9 @@ struct Claims {
     aud: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
+    /// The log-in that the token is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_id: Option<LoginId>,
 }
 
 /// simplejwt writes `user_id` as a number up to version 5.5.0, and as a string in later versions.
@@ -48,6 +51,8 @@ struct RequiredClaims {
     user_id: NumberOrText,
     #[serde(default)]
     communities: Option<Vec<CommunityId>>,
+    #[serde(default)]
+    login_id: Option<LoginId>,
 }
 
 /// How far the clock of the issuer may be ahead of this one. A token from further in the future is a mistake, or was made for later.
@@ -77,6 +82,15 @@ impl VerifyingKey {
         let fingerprint = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self { decoding, fingerprint }
     }
+}
+
+/// A valid token.
+pub(super) struct Verified<'a> {
+    pub viewer: Viewer,
+    /// The fingerprint of the key that has signed it.
+    pub key: &'a str,
+    /// The log-in that it is of. None if another program has issued it.
+    pub login_id: Option<LoginId>,
 }
 
 /// The last valid token of a connection. A client polls with the same token again and again, and a hash costs a fraction of checking
@@ -182,11 +196,11 @@ impl Verifier {
 
     /// The user of `token`. `token_expired` or `token_invalid` if the token is not valid.
     pub fn verify(&self, token: &str) -> Result<Viewer> {
-        self.verify_with_key(token).map(|(viewer, _)| viewer)
+        self.verify_with_origin(token).map(|verified| verified.viewer)
     }
 
-    /// Like [`Verifier::verify`], with the fingerprint of the key that has signed the token.
-    pub(super) fn verify_with_key(&self, token: &str) -> Result<(Viewer, &str)> {
+    /// Like [`Verifier::verify`], with what the token comes from.
+    pub(super) fn verify_with_origin(&self, token: &str) -> Result<Verified<'_>> {
         let (claims, key) = self.claims(token)?;
         let latest = (chrono::Utc::now().timestamp() + ISSUER_LEEWAY_SECONDS) as f64;
         if claims.iat.is_some_and(|issued| issued > latest) {
@@ -204,7 +218,8 @@ impl Verifier {
             return Err(ErrorCode::TokenInvalid.into());
         }
         let (scope, expires_at) = (Scope::new(claims.communities), Some(claims.exp as i64));
-        Ok((Viewer { user_id, scope, expires_at, session: None }, &key.fingerprint))
+        let viewer = Viewer { user_id, scope, expires_at, session: None };
+        Ok(Verified { viewer, key: &key.fingerprint, login_id: claims.login_id })
     }
 }
 
@@ -260,7 +275,26 @@ pub fn mint<'a>(
     communities: Option<Vec<CommunityId>>,
     ttl_seconds: i64,
 ) -> anyhow::Result<String> {
-    let signing = signing.into();
+    sign(&signing.into(), user, communities, None, ttl_seconds)
+}
+
+/// Like [`mint`], for the log-in `login_id`.
+pub(crate) fn mint_for_login(
+    config: &JwtConfig,
+    user: UserId,
+    login_id: LoginId,
+    ttl_seconds: i64,
+) -> anyhow::Result<String> {
+    sign(&config.into(), user, None, Some(login_id), ttl_seconds)
+}
+
+fn sign(
+    signing: &Signing<'_>,
+    user: UserId,
+    communities: Option<Vec<CommunityId>>,
+    login_id: Option<LoginId>,
+    ttl_seconds: i64,
+) -> anyhow::Result<String> {
     let now = chrono::Utc::now().timestamp();
     let claims = Claims {
         token_type: "access".to_owned(),
@@ -271,6 +305,7 @@ pub fn mint<'a>(
         communities,
         aud: signing.audience.map(str::to_owned),
         iss: signing.issuer.map(str::to_owned),
+        login_id,
     };
     let key = EncodingKey::from_secret(signing.secret.as_bytes());
     Ok(jsonwebtoken::encode(&Header::default(), &claims, &key)?)
@@ -324,7 +359,7 @@ mod tests {
         let verifier = Verifier::new(&config(&list)).unwrap();
         for secret in [old, new] {
             let token = mint(secret, ADA, None, 60).unwrap();
-            assert_eq!(verifier.verify_with_key(&token).unwrap().1, fingerprints(secret)[0]);
+            assert_eq!(verifier.verify_with_origin(&token).unwrap().key, fingerprints(secret)[0]);
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct SessionInfo {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct EndQuery {
-    /// `true` ends all sessions of the signed-in user, in all browsers, and the polls that wait in them.
+    /// `true` ends all sessions and log-ins of the signed-in user, in all browsers, and the polls that wait in the sessions.
     #[serde(default)]
     #[param(required = false)]
     everywhere: bool,
@@ -57,15 +57,16 @@ fn cookie_header(cookie: String) -> Result<HeaderValue> {
 /// Exchange a bearer token for a session cookie
 ///
 /// The session lives for `SESSION_TTL_SECONDS` (12 hours), however soon the token expires. It ends with a log-out, with the user's
-/// account, and when the server no longer accepts the key that signed the token.
+/// account, and when the server no longer accepts the key that signed the token. If the token comes from `POST /auth/login`, the session
+/// ends with that log-in too.
 #[utoipa::path(post, path = "/session", tag = "session", operation_id = "beginSession",
     security(("bearer" = [])),
     responses((status = 200, description = "The signed-in user. The cookie is in `Set-Cookie`", body = SessionInfo), WriteErrors))]
 async fn begin(State(state): State<AuthState>, headers: HeaderMap) -> Result<Response> {
     let token = viewer::bearer(&headers)?.ok_or(ErrorCode::TokenMissing)?;
-    let (viewer, key) = state.verifier.verify_with_key(token)?;
-    let mut answer = session_info(&state, &viewer).await?;
-    let cookie = state.sessions.begin(&viewer, key, &headers).await?;
+    let verified = state.verifier.verify_with_origin(token)?;
+    let mut answer = session_info(&state, &verified.viewer).await?;
+    let cookie = state.sessions.begin(&verified, &headers).await?;
     answer.headers_mut().insert(header::SET_COOKIE, cookie_header(cookie)?);
     Ok(answer)
 }

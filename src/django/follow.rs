@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 
-use super::mirror;
+use super::{mirror, views};
 use crate::db;
 
 /// What to do about following.
@@ -84,10 +84,14 @@ pub struct Following {
 /// Django's writes wait until the end of it. An error if they cannot be held up soon, or if this database does not have Django's tables.
 pub async fn begin(connection: &mut PgConnection, with_discussions: bool) -> anyhow::Result<()> {
     has_django(connection).await?;
+    ensure!(
+        !with_discussions || !views::exist(connection).await?,
+        "Django reads the discussions in views, and cannot write there: run discussions django-views --drop first"
+    );
     mirror::install(connection).await?;
     let mut transaction = connection.begin().await?;
     // Waiting for a lock holds up all who come after. So this gives up where something long is running.
-    transaction.execute("set local lock_timeout = '10s'").await?;
+    transaction.execute("set local lock_timeout = '10s'; set local statement_timeout = 0").await?;
     ensure!(
         sqlx::query_scalar::<_, bool>("select django.open_community() is not null")
             .fetch_one(&mut *transaction)
@@ -118,7 +122,9 @@ pub async fn end(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
 pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> {
     let mut transaction = connection.begin().await?;
     // All counts are of one moment.
-    transaction.execute("set transaction isolation level repeatable read, read only").await?;
+    transaction
+        .execute("set transaction isolation level repeatable read, read only; set local statement_timeout = 0")
+        .await?;
     let mut following = Following {
         is_following: false,
         with_discussions: false,
@@ -131,7 +137,7 @@ pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> 
     }
     has_django(&mut transaction).await?;
     following.tables = sqlx::query_as(
-        "select f.*, s.is_content from django.following() f join django.sources() s on s.source = f.source",
+        "select f.source, f.is_followed, f.pending, f.behind, f.failures, s.is_content from django.following() f join django.sources() s on s.source = f.source",
     )
     .fetch_all(&mut *transaction)
     .await?;

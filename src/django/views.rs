@@ -7,7 +7,10 @@
 use anyhow::{Context, bail, ensure};
 use sqlx::{Connection, PgConnection};
 
-/// Makes the views in a new schema, in one transaction. Views that are there are made again. Returns their names.
+use super::mirror;
+
+/// Makes the views in a new schema, in one transaction. Views that are there are made again. Returns their names. From now on imports
+/// leave alone what people write, because they write it here.
 ///
 /// An error if Django's tables are not in this database, or if the schema is of somebody else.
 pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result<Vec<String>> {
@@ -17,6 +20,10 @@ pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result
             .fetch_one(&mut *transaction)
             .await?,
         "this database has no table public.articles_discussion: the views need Django's tables beside ours"
+    );
+    ensure!(
+        mirror::setting(&mut transaction, "writer").await?.as_deref() != Some("django"),
+        "Django writes the discussions, which it cannot do in views: run discussions import-django --follow first"
     );
     drop_schema(&mut transaction, schema).await?;
     let ours: String = sqlx::query_scalar("select current_schema()").fetch_one(&mut *transaction).await?;
@@ -32,6 +39,9 @@ pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result
         .bind(schema)
         .fetch_all(&mut *transaction)
         .await?;
+    if has_mirror(&mut transaction).await? {
+        mirror::set(&mut transaction, "writer", "server").await?;
+    }
     transaction.commit().await?;
     Ok(views)
 }
@@ -40,8 +50,24 @@ pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result
 pub async fn drop(connection: &mut PgConnection, schema: &str) -> anyhow::Result<bool> {
     let mut transaction = connection.begin().await?;
     let has_dropped = drop_schema(&mut transaction, schema).await?;
+    if has_dropped && has_mirror(&mut transaction).await? {
+        let writer = "delete from django.settings where name = 'writer' and value = 'server'";
+        sqlx::query(writer).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     Ok(has_dropped)
+}
+
+async fn has_mirror(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select to_regclass('django.settings') is not null").fetch_one(connection).await
+}
+
+/// Whether there are views, in whatever schema.
+pub(super) async fn exist(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from pg_namespace where obj_description(oid, 'pg_namespace') = $1)")
+        .bind(MARK)
+        .fetch_one(connection)
+        .await
 }
 
 /// What the schema's comment says, so that no schema of others is dropped.

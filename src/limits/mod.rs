@@ -6,6 +6,7 @@
 
 mod address;
 mod limiter;
+mod logins;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,6 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+pub(crate) use self::logins::NameLimit;
 use self::{address::Network, limiter::Limiter};
 use crate::{
     auth::{AuthState, viewer::Authenticated},
@@ -34,6 +36,7 @@ const WRITES: &str = "writes";
 const VOTES: &str = "votes";
 const REGISTERS: &str = "registers";
 const ANONYMOUS_READS: &str = "anonymous_reads";
+const LOGINS: &str = "logins";
 
 /// How long a refusal waits before it is sent. A client that goes on without a pause then costs ten refusals a second for each of
 /// its connections, and not the thousands that would take the cores from everybody else.
@@ -59,13 +62,14 @@ pub(crate) struct Limits {
     votes: Limiter<UserId>,
     registers: Limiter<UserId>,
     anonymous: Limiter<Network>,
+    logins: Limiter<Network>,
     warned_of_proxy: AtomicBool,
 }
 
 impl Limits {
     /// The limits of the settings.
     pub(crate) fn new(auth: AuthState, config: &LimitConfig) -> Self {
-        for limit in [WRITES, VOTES, REGISTERS, ANONYMOUS_READS] {
+        for limit in [WRITES, VOTES, REGISTERS, ANONYMOUS_READS, LOGINS] {
             metrics::REFUSALS.increment("limit", limit, 0);
         }
         Self {
@@ -75,12 +79,18 @@ impl Limits {
             votes: Limiter::new(config.votes_per_minute),
             registers: Limiter::new(config.registers_per_minute),
             anonymous: Limiter::new(config.anonymous_reads_per_minute),
+            logins: Limiter::new(config.logins_per_minute),
             warned_of_proxy: AtomicBool::new(false),
         }
     }
 
     /// Counts a request. Returns the result of its authentication, so that the handler need not repeat it.
     async fn check(&self, path: &str, parts: &Parts) -> Result<Authenticated, ApiError> {
+        if path == "/auth/login" {
+            // Whoever logs in is nobody yet, whatever token they send.
+            self.check_login(parts)?;
+            return Ok(Authenticated::Checked(Ok(None)));
+        }
         let authenticated = Authenticated::of(&self.auth, parts).await;
         match authenticated.user_id() {
             Ok(Some(user)) => self.check_user(user, counted(&parts.method, path))?,
@@ -112,6 +122,13 @@ impl Limits {
         })
     }
 
+    fn check_login(&self, parts: &Parts) -> Result<(), ApiError> {
+        let network = Network::of(self.client_address(parts));
+        self.logins.check(&network).map_err(|wait| {
+            refused(LOGINS, wait, format!("an address may log in {} times a minute", self.logins.per_minute()))
+        })
+    }
+
     fn client_address(&self, parts: &Parts) -> IpAddr {
         let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.0).map_or(address::UNKNOWN, |peer| peer.ip());
         let forwarded = address::forwarded(&parts.headers);
@@ -132,7 +149,9 @@ impl Limits {
 /// The limit that a user's request counts for. Every method that may write counts as a write, except the routes listed here.
 fn counted(method: &Method, path: &str) -> Option<Counted> {
     match (method.as_str(), path) {
-        ("POST", "/register" | "/session") | ("PUT", "/queues/{queue_id}/watch") => Some(Counted::Registers),
+        ("POST", "/register" | "/session" | "/auth/refresh") | ("PUT", "/queues/{queue_id}/watch") => {
+            Some(Counted::Registers)
+        }
         (
             "PUT",
             "/discussions/{id}/vote" | "/comments/{id}/vote" | "/discussions/{id}/follow" | "/articles/{id}/follow",
@@ -142,7 +161,8 @@ fn counted(method: &Method, path: &str) -> Option<Counted> {
             "/discussions/{id}/read" | "/discussions/{id}/unread" | "/articles/{id}/read" | "/notifications/read",
         ) => Some(Counted::Votes),
         // An open page, a page that closes, and a log-out.
-        ("POST", "/heartbeat" | "/queues/{queue_id}/close") | ("DELETE", "/queues/{queue_id}" | "/session") => None,
+        ("POST", "/heartbeat" | "/queues/{queue_id}/close" | "/auth/logout")
+        | ("DELETE", "/queues/{queue_id}" | "/session") => None,
         _ => (!method.is_safe()).then_some(Counted::Writes),
     }
 }

@@ -56,6 +56,9 @@ pub(crate) fn config(database_url: &str) -> Config {
     config.limits.votes_per_minute = 0;
     config.limits.registers_per_minute = 0;
     config.limits.anonymous_reads_per_minute = 0;
+    config.limits.logins_per_minute = 0;
+    // What the hashes of tests cost.
+    config.login.django_password_rounds = 1_000;
     config
 }
 

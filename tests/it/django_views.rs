@@ -6,7 +6,7 @@ use sqlx::{Executor, PgConnection};
 
 use crate::{
     app::TestApp,
-    django_follow::{connect, imported_from},
+    django_follow::{connect, imported_from, options},
 };
 
 /// What Django's ORM asks for the pages that count and list, as it words it.
@@ -234,6 +234,12 @@ async fn what_django_deletes_by_the_views_stays_here_and_the_deletion_succeeds()
         .await
         .unwrap();
     assert_eq!(left, 0);
+    // Nor does the next import take it for a deletion of what was written.
+    discussions::django::import::run(&options(&app, &["--follow"])).await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(texts).fetch_one(&app.pool).await.unwrap(), before);
+    let name: String =
+        sqlx::query_scalar("select username from users where id = 2").fetch_one(&app.pool).await.unwrap();
+    assert_eq!(name, "deleted-2");
 }
 
 #[tokio::test]

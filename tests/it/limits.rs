@@ -150,6 +150,8 @@ async fn no_operation_is_forgotten() {
         config.limits.votes_per_minute = 1;
         config.limits.registers_per_minute = 1;
         config.limits.anonymous_reads_per_minute = 1;
+        config.limits.logins_per_minute = 1;
+        config.login.password_login = true;
     })
     .await;
     let community = app.community("public").await;
@@ -160,6 +162,7 @@ async fn no_operation_is_forgotten() {
     }
     let anyone = app.anonymous();
     assert_ne!(anyone.get("/articles/1/discussions").await.status, 429);
+    assert_ne!(anyone.post("/auth/login", json!({})).await.status, 429);
 
     let free = [
         "GET /poll",
@@ -167,6 +170,7 @@ async fn no_operation_is_forgotten() {
         "DELETE /session",
         "DELETE /queues/{queue_id}",
         "POST /queues/{queue_id}/close",
+        "POST /auth/logout",
     ];
     let document = router::document();
     let mut seen = 0;

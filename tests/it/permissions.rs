@@ -26,7 +26,7 @@ struct Fixture {
 
 impl Fixture {
     async fn of_kind(kind: &str) -> Self {
-        let app = TestApp::start().await;
+        let app = TestApp::start_with(|config| config.login.password_login = true).await;
         let community = app.community(kind).await;
         let article = app.article(&[community]).await;
         let author = app.member("ada", community).await;
@@ -177,6 +177,13 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
             (Method::POST, "/notifications/read".to_owned(), json!({ "up_to_id": 1 })),
             (if who == "anonymous" { (401, Some("token_missing")) } else { (204, None) }),
         ),
+        // Log-ins are the same for everybody.
+        (
+            (Method::POST, "/auth/login".to_owned(), json!({ "username": who, "password": "wrong" })),
+            (401, Some("credentials_invalid")),
+        ),
+        ((Method::POST, "/auth/refresh".to_owned(), json!({ "refresh": "nonsense" })), (401, Some("token_invalid"))),
+        ((Method::POST, "/auth/logout".to_owned(), json!({ "refresh": "nonsense" })), (204, None)),
         ((Method::DELETE, of_comment, Value::Null), at_comment.write(kind, who).unwrap_or(deleted)),
         ((Method::DELETE, of_discussion, Value::Null), at_discussion.write(kind, who).unwrap_or(deleted)),
     ];

@@ -10,7 +10,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::app::{Answer, Client, Queue, TestApp};
+use crate::{
+    app::{Answer, Client, Queue, TestApp},
+    login,
+};
 
 /// Every code in the document.
 static CODES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
@@ -56,11 +59,13 @@ struct World {
     comment: i64,
     voted: [Value; 2],
     queue: Queue,
+    /// The refresh token of somebody who has logged in by password.
+    refresh: Value,
 }
 
 impl World {
     async fn new() -> Self {
-        let app = TestApp::start().await;
+        let app = TestApp::start_with(|config| config.login.password_login = true).await;
         let community = app.community("public").await;
         let article = app.article(&[community]).await;
         let ada = app.with_role("ada", community, "admin").await;
@@ -73,7 +78,9 @@ impl World {
         let discussion = discussion["id"].as_i64().unwrap();
         app.settled().await;
         let queue = ada.register().await;
-        Self { app, ada, community, article, discussion, comment, voted, queue }
+        login::user(&app, "emil").await;
+        let refresh = login::log_in(&app, "emil", login::PASSWORD).await.expect(200)["refresh"].clone();
+        Self { app, ada, community, article, discussion, comment, voted, queue, refresh }
     }
 
     /// Every operation with a body: method, path and a valid body.
@@ -104,6 +111,9 @@ impl World {
                 json!({ "text": "In short" }),
             ),
             (Method::POST, "/notifications/read".to_owned(), json!({ "ids": [1] })),
+            (Method::POST, "/auth/login".to_owned(), json!({ "username": "emil", "password": login::PASSWORD })),
+            (Method::POST, "/auth/refresh".to_owned(), json!({ "refresh": self.refresh })),
+            (Method::POST, "/auth/logout".to_owned(), json!({ "refresh": self.refresh })),
             (Method::POST, "/heartbeat".to_owned(), json!({ "queue_id": self.queue.id })),
             (Method::PUT, format!("/queues/{}/watch", self.queue.id), json!({ "community_ids": [self.community] })),
         ]
@@ -559,6 +569,9 @@ async fn methods_that_an_address_does_not_take() {
         (format!("/queues/{queue}/close"), "POST"),
         (format!("/queues/{queue}/watch"), "PUT"),
         ("/session".to_owned(), "GET,HEAD,POST,DELETE"),
+        ("/auth/login".to_owned(), "POST"),
+        ("/auth/refresh".to_owned(), "POST"),
+        ("/auth/logout".to_owned(), "POST"),
         ("/openapi.json".to_owned(), "GET,HEAD"),
         ("/health/live".to_owned(), "GET,HEAD"),
         ("/health/ready".to_owned(), "GET,HEAD"),

@@ -4,9 +4,10 @@
 //!
 //! * by a log-out, of this browser or of all browsers of its user,
 //! * with the account of its user,
+//! * with the log-in by password that it began with,
 //! * when the key that vouched for it is no longer in the settings.
 //!
-//! The first two delete the session, and a trigger writes an event for the nodes (migration 0013). This is how a node with a parked
+//! All but the last delete the session, and a trigger writes an event for the nodes (migration 0013). This is how a node with a parked
 //! poll or a cached session learns of it. All requests but polls read the session from the database each time.
 //!
 //! tower-sessions is not in use. Its layer would be around three routes only, because polls on the fast path pass no layer. It saves
@@ -22,7 +23,10 @@ use tokio::time::{Instant, timeout};
 
 use self::id::SessionSecret;
 pub use self::id::{SessionHash, SessionProof, session_of};
-use super::{jwt::Verifier, viewer::Viewer};
+use super::{
+    jwt::{Verified, Verifier},
+    viewer::Viewer,
+};
 use crate::{
     config::Config,
     db::Db,
@@ -105,11 +109,11 @@ impl Sessions {
         Ok(found)
     }
 
-    /// Begins a session for `viewer`, for whom `key` has vouched. Returns the value of `Set-Cookie`. The session that the request's
+    /// Begins a session for the user of a token. Returns the value of `Set-Cookie`. The session that the request's
     /// cookie names ends. A session always has a new id, so that nobody can make a user sign in to an id that they know.
-    pub async fn begin(&self, viewer: &Viewer, key: &str, headers: &HeaderMap) -> Result<String> {
+    pub(super) async fn begin(&self, token: &Verified<'_>, headers: &HeaderMap) -> Result<String> {
         let (secret, replaced) = (SessionSecret::random(), session_in(headers));
-        store::insert(&self.db, secret.hash(), viewer, key, self.ttl_seconds, replaced).await?;
+        store::insert(&self.db, secret.hash(), token, self.ttl_seconds, replaced).await?;
         Ok(secret.cookie(self.ttl_seconds, self.is_secure))
     }
 
@@ -120,7 +124,7 @@ impl Sessions {
         Ok(id::removal_cookie(self.is_secure))
     }
 
-    /// Ends all sessions of a user.
+    /// Ends all sessions and log-ins of a user.
     pub async fn end_all(&self, user: UserId) -> Result<()> {
         store::delete_all(&self.db, user).await
     }

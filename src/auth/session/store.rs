@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 
 use super::{SessionHash, SessionProof};
 use crate::{
-    auth::Viewer,
+    auth::{Viewer, jwt::Verified},
     db::Db,
     directory::Scope,
     error::{ErrorCode, Result},
@@ -16,13 +16,12 @@ use crate::{
 /// The most sessions of one user. The oldest one ends for a new one.
 pub(super) const USER_SESSIONS: i64 = 100;
 
-/// Begins the session `hash` of `viewer`, for whom `key` has vouched. `replaced` is the session that the browser had until now.
-/// `token_invalid` if the account is not active.
+/// Begins the session `hash` of the user of `token`. `replaced` is the session that the browser had until now. `token_invalid` if the
+/// account is not active, or if the log-in that the token is of has ended.
 pub(super) async fn insert(
     db: impl PgExecutor<'_>,
     hash: SessionHash,
-    viewer: &Viewer,
-    key: &str,
+    token: &Verified<'_>,
     ttl_seconds: i64,
     replaced: Option<SessionHash>,
 ) -> Result<()> {
@@ -36,15 +35,16 @@ pub(super) async fn insert(
              delete from sessions where id in (
                  select id from sessions where user_id = $2 and id is distinct from $6 order by expires_at desc offset $7)
          )
-         insert into sessions (id, user_id, key, communities, expires_at)
-         select $1, person.id, $3, $4, now() + make_interval(secs => $5::bigint) from person",
+         insert into sessions (id, user_id, key, communities, expires_at, login_id)
+         select $1, person.id, $3, $4, now() + make_interval(secs => $5::bigint), $8 from person",
         hash.to_string(),
-        viewer.user_id as _,
-        key,
-        viewer.scope.as_sql() as _,
+        token.viewer.user_id as _,
+        token.key,
+        token.viewer.scope.as_sql() as _,
         ttl_seconds,
         replaced.map(|hash| hash.to_string()),
-        USER_SESSIONS - 1
+        USER_SESSIONS - 1,
+        token.login_id as _
     )
     .execute(db)
     .await?;
@@ -78,8 +78,9 @@ pub(super) async fn delete(db: impl PgExecutor<'_>, hash: SessionHash) -> Result
     Ok(())
 }
 
-/// Ends all sessions of a user.
-pub(super) async fn delete_all(db: impl PgExecutor<'_>, user: UserId) -> Result<()> {
+/// Ends all sessions and log-ins of a user.
+pub(super) async fn delete_all(db: &Db, user: UserId) -> Result<()> {
+    sqlx::query!("delete from logins where user_id = $1", user as _).execute(db).await?;
     sqlx::query!("delete from sessions where user_id = $1", user as _).execute(db).await?;
     Ok(())
 }

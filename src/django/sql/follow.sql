@@ -63,23 +63,27 @@ create or replace function django.copy(of_source text, of_mirror text, of_role t
 language plpgsql as $$
 declare
     names   text;
+    query   text;
     in_role text := case when of_role is null then '' else format('and m.kind = %L', of_role) end;
     pending bigint[];
 begin
     select c.names into strict names from django.shared_columns(of_source, of_mirror, of_role) c;
+    query := django.source_query(of_source, of_mirror, of_role);
     execute format(
-        'insert into django.%1$I as m (%2$s) %3$s
-         on conflict (%4$s) do update set (%2$s, is_pending, is_gone) = (%5$s, true, false)
-         where (%6$s, m.is_gone) is distinct from (%5$s, false)',
-        of_mirror, names, django.source_query(of_source, of_mirror, of_role),
+        'insert into django.%1$I (%2$s)
+         select %7$s from (%3$s) s left join django.%1$I m on m.id = s.id %8$s
+         where m.id is null or m.is_gone or (%6$s) is distinct from (%7$s)
+         on conflict (%4$s) do update set (%2$s, is_pending, is_gone) = (%5$s, true, false)',
+        of_mirror, names, query,
         case when of_role is null then 'id' else 'kind, id' end,
         (select string_agg('excluded.' || n, ', ') from regexp_split_to_table(names, ', ') n),
-        (select string_agg('m.' || n, ', ') from regexp_split_to_table(names, ', ') n)) using ids;
+        (select string_agg('m.' || n, ', ') from regexp_split_to_table(names, ', ') n),
+        (select string_agg('s.' || n, ', ') from regexp_split_to_table(names, ', ') n), in_role) using ids;
     execute format(
         'update django.%1$I m set is_gone = true, is_pending = true
          where ($1::bigint[] is null or m.id = any($1)) and not m.is_gone %2$s
            and not exists (select from (%3$s) s where s.id = m.id)',
-        of_mirror, in_role, django.source_query(of_source, of_mirror, of_role)) using ids;
+        of_mirror, in_role, query) using ids;
     execute format('select array_agg(m.id order by m.id) from django.%I m where m.is_pending and ($1::bigint[] is null or m.id = any($1)) %s',
                    of_mirror, in_role) into pending using ids;
     return pending;
@@ -120,7 +124,10 @@ begin
           order by f.at limit 20 for update skip locked) w;
     if failed is not null then
         begin
-            perform django.merge(of_mirror, of_role, coalesce(django.copy(of_source, of_mirror, of_role, failed), failed));
+            -- 0 stands for all rows.
+            changed := django.copy(of_source, of_mirror, of_role, case when 0 = any(failed) then null else failed end);
+            perform django.merge(of_mirror, of_role, coalesce(changed, failed));
+            delete from django.failures f where f.kind = django.kind_of(of_mirror, of_role) and f.id = any(failed);
         exception when others then
             update django.failures f set at = clock_timestamp(), reason = sqlerrm
             where f.kind = django.kind_of(of_mirror, of_role) and f.id = any(failed);
@@ -144,7 +151,21 @@ exception when others then
     raise warning 'the discussions server could not keep that it failed to follow %: %', of_source, sqlerrm;
 end $$;
 
--- The trigger on each of Django's tables. Its arguments are the mirror and the role.
+-- A membership is made of several rows of Django, and so is a place. Transactions that change rows of the same one take turns, because
+-- each sees only what is committed of the others. There is a bounded number of locks, so that a community may have any number of members.
+create or replace function django.take_turns(of_mirror text, places bigint[], others bigint[]) returns void
+language plpgsql as $$
+declare
+    key integer;
+begin
+    for key in
+        select distinct hashtext(format('%s %s', p.place, p.other)) & 255 from unnest(places, others) as p (place, other) order by 1
+    loop
+        perform pg_advisory_xact_lock(x'646a616e'::integer, key + case of_mirror when 'community_articles' then 256 else 0 end);
+    end loop;
+end $$;
+
+-- The trigger on each of Django's tables. Its arguments are the mirror and the role. One call is for all rows of a statement.
 create or replace function django.follow() returns trigger
 language plpgsql security definer
 -- Django does not wait long for locks of ours, and gets no notices of ours.
@@ -154,26 +175,65 @@ as $$
 declare
     of_mirror constant text := tg_argv[0];
     of_role   constant text := nullif(tg_argv[1], '');
-    ids bigint[];
+    ids    bigint[];
+    one    bigint;
+    state  text;
+    reason text;
 begin
-    if tg_op = 'INSERT' then
-        ids := array[new.id];
-    elsif tg_op = 'DELETE' then
-        ids := array[old.id];
-    elsif tg_op = 'UPDATE' then
-        ids := case when old.id = new.id then array[new.id] else array[old.id, new.id] end;
+    if tg_op <> 'TRUNCATE' then
+        if tg_op = 'UPDATE' then
+            ids := array(select id from before union select id from changed order by 1);
+        else
+            ids := array(select id from changed order by 1);
+        end if;
+        if ids = '{}' then
+            return null;
+        end if;
     end if;
     begin
+        if of_mirror in ('memberships', 'roles') then
+            if tg_op = 'UPDATE' then
+                perform django.take_turns(of_mirror, array_agg(community_id), array_agg(user_id))
+                from (select community_id, user_id from before union select community_id, user_id from changed) pairs;
+            elsif tg_op <> 'TRUNCATE' then
+                perform django.take_turns(of_mirror, array_agg(community_id), array_agg(user_id)) from changed;
+            end if;
+        elsif of_mirror = 'community_articles' then
+            if tg_op = 'UPDATE' then
+                perform django.take_turns(of_mirror, array_agg(community_id), array_agg(article_id))
+                from (select community_id, article_id from before union select community_id, article_id from changed) pairs;
+            elsif tg_op <> 'TRUNCATE' then
+                perform django.take_turns(of_mirror, array_agg(community_id), array_agg(article_id)) from changed;
+            end if;
+        end if;
         perform django.follow_rows(tg_table_name, of_mirror, of_role, ids);
     exception when others then
-        begin
-            perform django.note_failure(tg_table_name, of_mirror, of_role, ids, sqlerrm);
-        exception when others then
-            raise warning 'the discussions server failed to follow %: %', tg_table_name, sqlerrm;
-        end;
+        get stacked diagnostics state = returned_sqlstate, reason = message_text;
+        if cardinality(ids) between 2 and 1000 and state not in ('55P03', '40P01') then
+            -- One row may be to blame. The others follow.
+            foreach one in array ids loop
+                begin
+                    perform django.follow_rows(tg_table_name, of_mirror, of_role, array[one]);
+                exception when others then
+                    perform django.note_failure(tg_table_name, of_mirror, of_role, array[one], sqlerrm);
+                end;
+            end loop;
+        else
+            perform django.note_failure(tg_table_name, of_mirror, of_role, ids, reason);
+        end if;
     end;
     return null;
+exception when others then
+    raise warning 'the discussions server failed to follow %: %', tg_table_name, sqlerrm;
+    return null;
 end $$;
+
+-- Whether all triggers of following are on one of Django's tables, and at work.
+create or replace function django.is_followed(of_source text) returns boolean
+language sql stable as $$
+    select count(*) = 4 from pg_trigger g
+    where g.tgrelid = to_regclass(format('public.%I', of_source)) and g.tgfoid = 'django.follow()'::regprocedure and g.tgenabled in ('O', 'A')
+$$;
 
 -- While Django writes the discussions, this server's own writes are refused. A statement of a merge passes, and what foreign keys do.
 create or replace function django.refuse_write() returns trigger
@@ -190,15 +250,17 @@ create or replace function django.unfollow(only_content boolean default false) r
 language plpgsql as $$
 declare
     followed text[] := '{}';
+    trigger  text;
     t        record;
 begin
     for t in select s.*, c.oid::regclass as of_table from django.sources() s join pg_class c on c.oid = to_regclass(format('public.%I', s.source))
              where s.is_content or not only_content loop
-        if exists (select from pg_trigger g where g.tgrelid = t.of_table and g.tgname = 'discussions_follow') then
-            followed := followed || t.source;
-            execute format('drop trigger discussions_follow on %s', t.of_table);
-            execute format('drop trigger if exists discussions_follow_truncate on %s', t.of_table);
-        end if;
+        for trigger in select g.tgname from pg_trigger g where g.tgrelid = t.of_table and g.tgfoid = 'django.follow()'::regprocedure loop
+            execute format('drop trigger %I on %s', trigger, t.of_table);
+            if t.source <> all(followed) then
+                followed := followed || t.source;
+            end if;
+        end loop;
     end loop;
     for t in select g.tgrelid::regclass as of_table from pg_trigger g where g.tgfoid = 'django.refuse_write()'::regprocedure loop
         execute format('drop trigger django_writes on %s', t.of_table);
@@ -217,8 +279,9 @@ language plpgsql
 set client_min_messages = 'warning'
 as $$
 declare
-    t   record;
-    ids bigint[];
+    t     record;
+    event text;
+    ids   bigint[];
 begin
     for t in select * from django.sources() s where with_discussions or not s.is_content loop
         execute format('lock table public.%I in share row exclusive mode', t.source);
@@ -226,21 +289,26 @@ begin
     perform django.unfollow();
     perform django.move_sequences();
     if with_discussions then
-        insert into django.settings (name, value) values ('writer', 'django');
+        insert into django.settings (name, value) values ('writer', 'django') on conflict (name) do update set value = excluded.value;
         for t in select unnest('{discussions,comments,discussion_votes,comment_votes,summaries}'::text[]) as ours loop
             execute format('create trigger django_writes before insert or update or delete on %I for each statement execute function django.refuse_write()', t.ours);
         end loop;
     end if;
     for t in select * from django.sources() s where with_discussions or not s.is_content loop
-        execute format('create trigger discussions_follow after insert or update or delete on public.%I for each row execute function django.follow(%L, %L)',
-                       t.source, t.mirror, coalesce(t.role, ''));
-        execute format('create trigger discussions_follow_truncate after truncate on public.%I for each statement execute function django.follow(%L, %L)',
-                       t.source, t.mirror, coalesce(t.role, ''));
+        foreach event in array array['insert', 'update', 'delete', 'truncate'] loop
+            execute format('create trigger discussions_follow_%1$s after %1$s on public.%2$I %3$s for each statement execute function django.follow(%4$L, %5$L)',
+                           event, t.source,
+                           case event when 'insert' then 'referencing new table as changed' when 'delete' then 'referencing old table as changed'
+                                      when 'update' then 'referencing old table as before new table as changed' else '' end,
+                           t.mirror, coalesce(t.role, ''));
+        end loop;
         ids := django.copy(t.source, t.mirror, t.role, null);
         if ids is not null then
             perform django.merge(t.mirror, t.role, ids);
         end if;
     end loop;
+    -- All that is followed is as Django has it.
+    delete from django.failures;
 end $$;
 
 -- The mirrors that the triggers keep.
@@ -248,9 +316,7 @@ create or replace function django.followed_mirrors() returns setof text
 language sql stable as $$
     select s.mirror from django.sources() s
     group by s.mirror
-    having bool_and((select count(*) = 2 from pg_trigger g
-                     where g.tgrelid = to_regclass(format('public.%I', s.source)) and g.tgenabled in ('O', 'A')
-                       and g.tgname in ('discussions_follow', 'discussions_follow_truncate')))
+    having bool_and(django.is_followed(s.source))
 $$;
 
 -- How far each table is followed: whether its triggers are there and at work, rows that are pending, rows in which the mirror is not what
@@ -265,9 +331,7 @@ declare
 begin
     for t in select * from django.sources() loop
         source := t.source;
-        select count(*) = 2 into is_followed from pg_trigger g
-        where g.tgrelid = to_regclass(format('public.%I', t.source)) and g.tgname in ('discussions_follow', 'discussions_follow_truncate')
-          and g.tgenabled in ('O', 'A');
+        is_followed := django.is_followed(t.source);
         select c.names into names from django.shared_columns(t.source, t.mirror, t.role) c;
         execute format('select count(*) filter (where is_pending) from django.%I m where %s', t.mirror,
                        case when t.role is null then 'true' else format('m.kind = %L', t.role) end) into pending;

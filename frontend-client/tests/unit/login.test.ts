@@ -1,0 +1,142 @@
+import { beforeEach, expect, test } from "vitest";
+import { ApiError, createLogin, type Login, type LoginOptions } from "../../src/index.js";
+import { FakeBrowser, settle } from "../support/fake-environment.js";
+
+/** A server that replaces a refresh token at each use, and knows which one is valid. */
+class Issuer {
+  refreshes = 0;
+  valid = "refresh 0";
+  /** What the next refreshes are rejected with. */
+  failure: Error | undefined;
+  /** Holds answers back. */
+  gate: Promise<void> = Promise.resolve();
+
+  first = () => this.#tokens();
+
+  refresh = async (token: string) => {
+    this.refreshes += 1;
+    await this.gate;
+    if (this.failure) throw this.failure;
+    if (token !== this.valid) throw new ApiError(401, "token_invalid", "no");
+    this.valid = `refresh ${this.refreshes}`;
+    return this.#tokens();
+  };
+
+  #tokens = () => ({ access: `access ${this.refreshes}`, refresh: this.valid, expires_in: 600 });
+}
+
+class FakeStorage {
+  readonly values = new Map<string, string>();
+  getItem = (name: string) => this.values.get(name) ?? null;
+  setItem = (name: string, value: string) => void this.values.set(name, value);
+  removeItem = (name: string) => void this.values.delete(name);
+}
+
+let browser: FakeBrowser;
+let issuer: Issuer;
+let storage: FakeStorage;
+let ended: number;
+
+beforeEach(() => {
+  browser = new FakeBrowser();
+  issuer = new Issuer();
+  storage = new FakeStorage();
+  ended = 0;
+});
+
+function tab(options: Partial<LoginOptions> = {}): Login {
+  const environment = browser.tab().environment();
+  return createLogin({ refresh: issuer.refresh, onEnded: () => (ended += 1), storage, environment, ...options });
+}
+
+const token = (login: Login) => login.token({ refresh: false });
+
+async function pass(seconds: number) {
+  await browser.timers.advance(seconds * 1000);
+}
+
+test("gives the token of the log-in until shortly before it expires, and then the next", async () => {
+  const login = tab();
+  expect(await token(login)).toBe(null);
+  login.begin(issuer.first());
+  expect(await token(login)).toBe("access 0");
+  await pass(539);
+  expect(await token(login)).toBe("access 0");
+  await pass(1);
+  expect(await token(login)).toBe("access 1");
+  expect(await token(login)).toBe("access 1");
+  await pass(540);
+  expect(await token(login)).toBe("access 2");
+  expect(issuer.refreshes).toBe(2);
+});
+
+test("one refresh serves all tabs", async () => {
+  const tabs = [tab(), tab(), tab()];
+  tabs[0]?.begin(issuer.first());
+  await pass(600);
+  const tokens = await Promise.all([...tabs, ...tabs].map(token));
+  expect(new Set(tokens)).toEqual(new Set(["access 1"]));
+  expect(issuer.refreshes).toBe(1);
+});
+
+test("a token that the server has refused is replaced once, whichever tab hears of it", async () => {
+  const [one, two] = [tab(), tab()];
+  one.begin(issuer.first());
+  await Promise.all([token(one), token(two)]);
+  expect(await one.token({ refresh: true })).toBe("access 1");
+  expect(await two.token({ refresh: true })).toBe("access 1");
+  expect(issuer.refreshes).toBe(1);
+  expect(await two.token({ refresh: true })).toBe("access 2");
+});
+
+test("where nobody answers, the token is used as long as it is valid", async () => {
+  const login = tab();
+  login.begin(issuer.first());
+  await token(login);
+  issuer.failure = new TypeError("no network");
+  await pass(550);
+  expect(await token(login)).toBe("access 0");
+  await expect(login.token({ refresh: true })).rejects.toThrow("no network");
+  await pass(50);
+  await expect(token(login)).rejects.toThrow("no network");
+  expect(ended).toBe(0);
+  issuer.failure = undefined;
+  expect(await token(login)).toMatch(/^access/);
+});
+
+test("an ended log-in is told once and forgotten in all tabs", async () => {
+  const [one, two] = [tab(), tab()];
+  one.begin(issuer.first());
+  issuer.valid = "another";
+  await pass(600);
+  expect(await Promise.all([token(one), token(two)])).toEqual([null, null]);
+  expect([ended, issuer.refreshes, storage.values.size]).toEqual([1, 1, 0]);
+});
+
+test("a log-out is not undone by a refresh that is under way", async () => {
+  const [one, two] = [tab(), tab()];
+  one.begin(issuer.first());
+  let answer = () => {};
+  issuer.gate = new Promise((resolve) => (answer = resolve));
+  await pass(600);
+  const waiting = token(one);
+  await settle();
+  expect(two.end()).toBe("refresh 0");
+  expect(two.end()).toBe(null);
+  answer();
+  expect(await waiting).toBe(null);
+  expect([ended, storage.values.size]).toEqual([0, 0]);
+});
+
+test("works without storage, without locks, and with anything in the storage", async () => {
+  const { timers } = browser.tab().environment();
+  const alone = tab({ storage: undefined, environment: { timers, locks: undefined } });
+  alone.begin(issuer.first());
+  await pass(600);
+  expect(await token(alone)).toBe("access 1");
+  expect(alone.end()).toBe("refresh 1");
+  for (const nonsense of ["{", "null", "3", "{}", '{"access":1,"refresh":"a","replaceAt":1,"expiresAt":1}']) {
+    storage.setItem("discussions-login", nonsense);
+    expect(await token(tab())).toBe(null);
+  }
+});
