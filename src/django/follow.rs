@@ -91,7 +91,7 @@ pub async fn begin(connection: &mut PgConnection, with_discussions: bool) -> any
     mirror::install(connection).await?;
     let mut transaction = connection.begin().await?;
     // Waiting for a lock holds up all who come after. So this gives up where something long is running.
-    transaction.execute("set local lock_timeout = '10s'").await?;
+    transaction.execute("set local lock_timeout = '10s'; set local statement_timeout = 0").await?;
     ensure!(
         sqlx::query_scalar::<_, bool>("select django.open_community() is not null")
             .fetch_one(&mut *transaction)
@@ -122,7 +122,9 @@ pub async fn end(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
 pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> {
     let mut transaction = connection.begin().await?;
     // All counts are of one moment.
-    transaction.execute("set transaction isolation level repeatable read, read only").await?;
+    transaction
+        .execute("set transaction isolation level repeatable read, read only; set local statement_timeout = 0")
+        .await?;
     let mut following = Following {
         is_following: false,
         with_discussions: false,
@@ -135,7 +137,7 @@ pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> 
     }
     has_django(&mut transaction).await?;
     following.tables = sqlx::query_as(
-        "select f.*, s.is_content from django.following() f join django.sources() s on s.source = f.source",
+        "select f.source, f.is_followed, f.pending, f.behind, f.failures, s.is_content from django.following() f join django.sources() s on s.source = f.source",
     )
     .fetch_all(&mut *transaction)
     .await?;

@@ -63,23 +63,27 @@ create or replace function django.copy(of_source text, of_mirror text, of_role t
 language plpgsql as $$
 declare
     names   text;
+    query   text;
     in_role text := case when of_role is null then '' else format('and m.kind = %L', of_role) end;
     pending bigint[];
 begin
     select c.names into strict names from django.shared_columns(of_source, of_mirror, of_role) c;
+    query := django.source_query(of_source, of_mirror, of_role);
     execute format(
-        'insert into django.%1$I as m (%2$s) %3$s
-         on conflict (%4$s) do update set (%2$s, is_pending, is_gone) = (%5$s, true, false)
-         where (%6$s, m.is_gone) is distinct from (%5$s, false)',
-        of_mirror, names, django.source_query(of_source, of_mirror, of_role),
+        'insert into django.%1$I (%2$s)
+         select %7$s from (%3$s) s left join django.%1$I m on m.id = s.id %8$s
+         where m.id is null or m.is_gone or (%6$s) is distinct from (%7$s)
+         on conflict (%4$s) do update set (%2$s, is_pending, is_gone) = (%5$s, true, false)',
+        of_mirror, names, query,
         case when of_role is null then 'id' else 'kind, id' end,
         (select string_agg('excluded.' || n, ', ') from regexp_split_to_table(names, ', ') n),
-        (select string_agg('m.' || n, ', ') from regexp_split_to_table(names, ', ') n)) using ids;
+        (select string_agg('m.' || n, ', ') from regexp_split_to_table(names, ', ') n),
+        (select string_agg('s.' || n, ', ') from regexp_split_to_table(names, ', ') n), in_role) using ids;
     execute format(
         'update django.%1$I m set is_gone = true, is_pending = true
          where ($1::bigint[] is null or m.id = any($1)) and not m.is_gone %2$s
            and not exists (select from (%3$s) s where s.id = m.id)',
-        of_mirror, in_role, django.source_query(of_source, of_mirror, of_role)) using ids;
+        of_mirror, in_role, query) using ids;
     execute format('select array_agg(m.id order by m.id) from django.%I m where m.is_pending and ($1::bigint[] is null or m.id = any($1)) %s',
                    of_mirror, in_role) into pending using ids;
     return pending;
