@@ -17,7 +17,7 @@ export interface ArticleMarks {
 }
 
 /**
- * The address of the user's picture; null without one and for a pseudonym.
+ * The address of the picture of the user or of the pseudonym; null without one. A pseudonym's may be a `data:` address.
  */
 export type AuthorAvatarUrl = string | null;
 
@@ -27,7 +27,7 @@ export type AuthorId = number | null;
  * The author of a discussion or comment.
  */
 export interface Author {
-  /** The address of the user's picture; null without one and for a pseudonym. */
+  /** The address of the picture of the user or of the pseudonym; null without one. A pseudonym's may be a `data:` address. */
   avatar_url: AuthorAvatarUrl;
   id: AuthorId;
   /** The user's name or the pseudonym. */
@@ -203,6 +203,24 @@ export interface CommunityChangedEvent {
   /** When it changed. */
   timestamp: string;
   type: CommunityChangedEventType;
+}
+
+/**
+ * Who logs in.
+ */
+export interface Credentials {
+  /**
+   * The user's password.
+   * @minLength 1
+   * @maxLength 4096
+   */
+  password: string;
+  /**
+   * The user's name as it is written, or their e-mail address in any case.
+   * @minLength 1
+   * @maxLength 254
+   */
+  username: string;
 }
 
 /**
@@ -474,6 +492,7 @@ export const ErrorCode = {
   token_missing: 'token_missing',
   token_invalid: 'token_invalid',
   token_expired: 'token_expired',
+  credentials_invalid: 'credentials_invalid',
   not_a_member: 'not_a_member',
   not_author: 'not_author',
   not_allowed: 'not_allowed',
@@ -485,11 +504,14 @@ export const ErrorCode = {
   community_not_found: 'community_not_found',
   discussion_not_found: 'discussion_not_found',
   comment_not_found: 'comment_not_found',
+  summary_not_found: 'summary_not_found',
   queue_not_found: 'queue_not_found',
   user_not_found: 'user_not_found',
   method_not_allowed: 'method_not_allowed',
   discussion_deleted: 'discussion_deleted',
   comment_deleted: 'comment_deleted',
+  place_removed: 'place_removed',
+  read_only: 'read_only',
   changed_meanwhile: 'changed_meanwhile',
   body_too_large: 'body_too_large',
   unsupported_media_type: 'unsupported_media_type',
@@ -505,7 +527,7 @@ export const ErrorCode = {
 /**
  * A committed change, with its place in the total order. Events carry absolute state, so applying one twice is safe.
  */
-export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | AuthorChangedEvent | CommunityChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent | FollowChangedEvent | NewNotificationEvent | NotificationsReadEvent | NotificationsWithdrawnEvent;
+export type Event = NewDiscussionEvent | UpdatedDiscussionEvent | DeletedDiscussionEvent | NewCommentEvent | UpdatedCommentEvent | DeletedCommentEvent | UpdatedSummaryEvent | AuthorChangedEvent | CommunityChangedEvent | VotesChangedEvent | MembershipChangedEvent | OwnVoteChangedEvent | ReadStateChangedEvent | FollowChangedEvent | NewNotificationEvent | NotificationsReadEvent | NotificationsWithdrawnEvent;
 
 /**
  * The `type` of an event.
@@ -521,6 +543,7 @@ export const EventType = {
   new_comment: 'new_comment',
   updated_comment: 'updated_comment',
   deleted_comment: 'deleted_comment',
+  updated_summary: 'updated_summary',
   author_changed: 'author_changed',
   community_changed: 'community_changed',
   votes_changed: 'votes_changed',
@@ -970,6 +993,25 @@ export interface NewRegistration {
 }
 
 /**
+ * The `updated_at` that you have read, exactly as it was sent: the text is written only if it is still this one.
+ */
+export type NewSummaryIfUpdatedAt = string | null;
+
+/**
+ * The text of a summary.
+ */
+export interface NewSummary {
+  /** The `updated_at` that you have read, exactly as it was sent: the text is written only if it is still this one. */
+  if_updated_at?: NewSummaryIfUpdatedAt;
+  /**
+   * 1 to 50,000 characters after trimming, at least one of them visible, in Markdown.
+   * @minLength 1
+   * @maxLength 50000
+   */
+  text: string;
+}
+
+/**
  * A vote.
  */
 export interface NewVote {
@@ -1279,6 +1321,14 @@ many ranges for an event: read the comments again. */
 }
 
 /**
+ * A refresh token.
+ */
+export interface Refresh {
+  /** The newest refresh token of the log-in. */
+  refresh: string;
+}
+
+/**
  * A registration for events.
  */
 export interface Registration {
@@ -1320,6 +1370,71 @@ export const Role = {
 export interface SessionInfo {
   /** The user's communities; if the token is narrowed, only those in it. */
   communities: Membership[];
+  user: User;
+}
+
+/**
+ * What the admins of a community say of the discussions on an article there.
+ */
+export interface Summary {
+  /** The article. */
+  article_id: number;
+  /** Who wrote this text. */
+  author: Author;
+  /** The community. */
+  community_id: number;
+  /** When the first text was written, or the first after a deletion. */
+  created_at: string;
+  /** The number of this text. It grows with every change, deletions included. */
+  revision: number;
+  /** The text in Markdown. */
+  text: string;
+  /** When this text was written. It is the version that `if_updated_at` names. */
+  updated_at: string;
+}
+
+/**
+ * A text of a summary.
+ */
+export interface SummaryRevision {
+  /** Who wrote it. */
+  author: Author;
+  /** When it was written. */
+  created_at: string;
+  /** Its number. */
+  revision: number;
+  /** The text in Markdown. */
+  text: string;
+}
+
+/**
+ * The `cursor` of the next page; null on the last page.
+ */
+export type SummaryRevisionsNextCursor = string | null;
+
+/**
+ * A page of the texts of a summary, newest first. The first is the summary as it is now. A deletion erases all of them.
+ */
+export interface SummaryRevisions {
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor: SummaryRevisionsNextCursor;
+  /** The texts. */
+  revisions: SummaryRevision[];
+}
+
+/**
+ * The tokens of a log-in.
+ */
+export interface Tokens {
+  /** The bearer token of other calls. */
+  access: string;
+  /** After so many seconds `access` is no longer valid. */
+  expires_in: number;
+  /** For `POST /auth/refresh`, once. The newest one is valid. */
+  refresh: string;
+  /** Always `Bearer`. */
+  token_type: string;
+  /** The user. */
   user: User;
 }
 
@@ -1538,6 +1653,52 @@ export interface UpdatedDiscussionEvent {
   upvotes: number;
 }
 
+export type UpdatedSummaryEventAuthor = Author | null;
+
+/**
+ * When it was deleted. Absent unless it was deleted after this change.
+ */
+export type UpdatedSummaryEventDeletedAt = string | null;
+
+/**
+ * The text, in Markdown; null if the summary is deleted by this change, or was since.
+ */
+export type UpdatedSummaryEventText = string | null;
+
+export type UpdatedSummaryEventType = typeof UpdatedSummaryEventType[keyof typeof UpdatedSummaryEventType];
+
+
+// eslint-disable-next-line @typescript-eslint/no-redeclare
+export const UpdatedSummaryEventType = {
+  updated_summary: 'updated_summary',
+} as const;
+
+/**
+ * The summary of the discussions on an article was written, changed or deleted.
+ */
+export interface UpdatedSummaryEvent {
+  /** The article. */
+  article_id: number;
+  author: UpdatedSummaryEventAuthor;
+  /** The community. */
+  community_id: number;
+  /** When the first text was written, or the first after a deletion. */
+  created_at: string;
+  /** When it was deleted. Absent unless it was deleted after this change. */
+  deleted_at?: UpdatedSummaryEventDeletedAt;
+  /** Its place in the total order. */
+  event_id: number;
+  /** The number of this change of the summary. It grows with every change. */
+  revision: number;
+  /** The text, in Markdown; null if the summary is deleted by this change, or was since. */
+  text: UpdatedSummaryEventText;
+  /** When the change was made. */
+  timestamp: string;
+  type: UpdatedSummaryEventType;
+  /** When the text was written or deleted. */
+  updated_at: string;
+}
+
 /**
  * The address of the user's picture; null without one.
  */
@@ -1662,6 +1823,50 @@ cursor?: string;
 limit?: number;
 };
 
+export type DeleteSummaryParams = {
+/**
+ * The community.
+ */
+community_id: number;
+};
+
+export type GetSummaryParams = {
+/**
+ * The community.
+ */
+community_id: number;
+};
+
+export type PutSummaryParams = {
+/**
+ * The community.
+ */
+community_id: number;
+};
+
+export type PutSummary412AllOf = {
+  current: Summary;
+};
+
+export type PutSummary412 = ErrorBody & PutSummary412AllOf;
+
+export type ListSummaryRevisionsParams = {
+/**
+ * The community.
+ */
+community_id: number;
+/**
+ * The `next_cursor` of the page before, or the `previous_cursor` of the page after. Leave it out for the first page.
+ */
+cursor?: string;
+/**
+ * The most items to return, 1 to 100.
+ * @minimum 1
+ * @maximum 100
+ */
+limit?: number;
+};
+
 export type UpdateComment412AllOf = {
   current: Comment;
 };
@@ -1759,7 +1964,7 @@ timeout?: number;
 
 export type EndSessionParams = {
 /**
- * `true` ends all sessions of the signed-in user, in all browsers, and the polls that wait in them.
+ * `true` ends all sessions and log-ins of the signed-in user, in all browsers, and the polls that wait in the sessions.
  */
 everywhere?: boolean;
 };
@@ -1897,6 +2102,228 @@ export const markArticleRead = async (id: number,
     headers: { 'Content-Type': 'application/json', ...options?.headers },
     body: JSON.stringify(
       articleMarks,)
+  }
+);}
+
+
+
+/**
+ * Admins only. It erases the text and all revisions. Deleting what is not there changes nothing and is no error.
+ * @summary Delete the summary of the discussions on an article in a community
+ */
+export const getDeleteSummaryUrl = (id: number,
+    params: DeleteSummaryParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/articles/${id}/summary?${stringifiedParams}` : `/articles/${id}/summary`
+}
+
+export const deleteSummary = async (id: number,
+    params: DeleteSummaryParams, options?: RequestInit): Promise<void> => {
+  
+  return request<void>(getDeleteSummaryUrl(id,params),
+  {      
+    ...options,
+    method: 'DELETE'
+    
+    
+  }
+);}
+
+
+
+/**
+ * `summary_not_found` if there is none.
+ * @summary Get the summary of the discussions on an article in a community
+ */
+export const getGetSummaryUrl = (id: number,
+    params: GetSummaryParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/articles/${id}/summary?${stringifiedParams}` : `/articles/${id}/summary`
+}
+
+export const getSummary = async (id: number,
+    params: GetSummaryParams, options?: RequestInit): Promise<Summary> => {
+  
+  return request<Summary>(getGetSummaryUrl(id,params),
+  {      
+    ...options,
+    method: 'GET'
+    
+    
+  }
+);}
+
+
+
+/**
+ * Admins only. The text before stays as a revision. The same text again changes nothing and makes no event. Without `If-Match`,
+`If-None-Match` and `if_updated_at` the last change wins. `summary_not_found` if the request names a version and there is no
+summary any more.
+ * @summary Write the summary of the discussions on an article in a community
+ */
+export const getPutSummaryUrl = (id: number,
+    params: PutSummaryParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/articles/${id}/summary?${stringifiedParams}` : `/articles/${id}/summary`
+}
+
+export const putSummary = async (id: number,
+    newSummary: NewSummary,
+    params: PutSummaryParams, options?: RequestInit): Promise<Summary> => {
+  
+  return request<Summary>(getPutSummaryUrl(id,params),
+  {      
+    ...options,
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      newSummary,)
+  }
+);}
+
+
+
+/**
+ * `summary_not_found` if there is no summary. A page ends at `limit` texts or near 1 MiB.
+ * @summary List the texts of a summary, newest first
+ */
+export const getListSummaryRevisionsUrl = (id: number,
+    params: ListSummaryRevisionsParams,) => {
+  const normalizedParams = new URLSearchParams();
+
+  Object.entries(params || {}).forEach(([key, value]) => {
+    
+    if (value !== undefined) {
+      normalizedParams.append(key, value === null ? 'null' : value.toString())
+    }
+  });
+
+  const stringifiedParams = normalizedParams.toString();
+
+  return stringifiedParams.length > 0 ? `/articles/${id}/summary/revisions?${stringifiedParams}` : `/articles/${id}/summary/revisions`
+}
+
+export const listSummaryRevisions = async (id: number,
+    params: ListSummaryRevisionsParams, options?: RequestInit): Promise<SummaryRevisions> => {
+  
+  return request<SummaryRevisions>(getListSummaryRevisionsUrl(id,params),
+  {      
+    ...options,
+    method: 'GET'
+    
+    
+  }
+);}
+
+
+
+/**
+ * Wrong passwords, unknown users and accounts that are not active get the same `credentials_invalid`, after the same time. An e-mail
+address of two accounts logs nobody in. `not_found` unless the server's setting `PASSWORD_LOGIN` is on.
+ * @summary Log in by password
+ */
+export const getLogInUrl = () => {
+
+
+  
+
+  return `/auth/login`
+}
+
+export const logIn = async (credentials: Credentials, options?: RequestInit): Promise<Tokens> => {
+  
+  return request<Tokens>(getLogInUrl(),
+  {      
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      credentials,)
+  }
+);}
+
+
+
+/**
+ * Ends the log-in of the refresh token, and the browser sessions that began with its tokens. Its last `access` stays valid until it
+expires. A token of no log-in is no error.
+ * @summary Log out
+ */
+export const getLogOutUrl = () => {
+
+
+  
+
+  return `/auth/logout`
+}
+
+export const logOut = async (refresh: Refresh, options?: RequestInit): Promise<void> => {
+  
+  return request<void>(getLogOutUrl(),
+  {      
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      refresh,)
+  }
+);}
+
+
+
+/**
+ * The refresh token is replaced: the next refresh needs the one of this answer. A token that was used before ends the log-in, because
+somebody else may have it. Only within 30 s after its use it leads to the same new token again: for tabs that refresh at once, and
+for answers that are lost.
+ * @summary Get new tokens
+ */
+export const getRefreshTokensUrl = () => {
+
+
+  
+
+  return `/auth/refresh`
+}
+
+export const refreshTokens = async (refresh: Refresh, options?: RequestInit): Promise<Tokens> => {
+  
+  return request<Tokens>(getRefreshTokensUrl(),
+  {      
+    ...options,
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...options?.headers },
+    body: JSON.stringify(
+      refresh,)
   }
 );}
 
@@ -2596,7 +3023,8 @@ export const getSession = async ( options?: RequestInit): Promise<SessionInfo> =
 
 /**
  * The session lives for `SESSION_TTL_SECONDS` (12 hours), however soon the token expires. It ends with a log-out, with the user's
-account, and when the server no longer accepts the key that signed the token.
+account, and when the server no longer accepts the key that signed the token. If the token comes from `POST /auth/login`, the session
+ends with that log-in too.
  * @summary Exchange a bearer token for a session cookie
  */
 export const getBeginSessionUrl = () => {

@@ -30,15 +30,19 @@ import { request } from '../../core/api/request.js';
 import type {
   ArticleMarks,
   CommentPatch,
+  Credentials,
+  DeleteSummaryParams,
   DiscussionPatch,
   EndSessionParams,
   ErrorBody,
+  GetSummaryParams,
   Heartbeat,
   ListCommentsParams,
   ListDiscussionsParams,
   ListFollowsParams,
   ListMentionableParams,
   ListNotificationsParams,
+  ListSummaryRevisionsParams,
   ListUnreadParams,
   NewArticleFollow,
   NewComment,
@@ -46,10 +50,14 @@ import type {
   NewDiscussionFollow,
   NewMarks,
   NewRegistration,
+  NewSummary,
   NewVote,
   NewWatch,
   PollParams,
+  PutSummary412,
+  PutSummaryParams,
   ReadNotifications,
+  Refresh,
   UnreadFrom,
   UpdateComment412,
   UpdateDiscussion412,
@@ -62,24 +70,31 @@ import {
   createDiscussion,
   deleteComment,
   deleteDiscussion,
+  deleteSummary,
   endSession,
   followArticle,
   followDiscussion,
   getComment,
   getDiscussion,
   getSession,
+  getSummary,
   heartbeat,
   listComments,
   listDiscussions,
   listFollows,
   listMentionable,
   listNotifications,
+  listSummaryRevisions,
   listUnread,
+  logIn,
+  logOut,
   markArticleRead,
   markNotificationsRead,
   markRead,
   markUnread,
   poll,
+  putSummary,
+  refreshTokens,
   register,
   updateComment,
   updateDiscussion,
@@ -315,6 +330,413 @@ export const useMarkArticleRead = <TError = ErrorBody | ErrorBody | ErrorBody | 
       > => {
 
       const mutationOptions = getMarkArticleReadMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getDeleteSummaryMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof deleteSummary>>, TError,{id: number;params: DeleteSummaryParams}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof deleteSummary>>, TError,{id: number;params: DeleteSummaryParams}, TContext> => {
+
+const mutationKey = ['deleteSummary'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof deleteSummary>>, {id: number;params: DeleteSummaryParams}> = (props) => {
+          const {id,params} = props ?? {};
+
+          return  deleteSummary(id,params,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type DeleteSummaryMutationResult = NonNullable<Awaited<ReturnType<typeof deleteSummary>>>
+    
+    export type DeleteSummaryMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Delete the summary of the discussions on an article in a community
+ */
+export const useDeleteSummary = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof deleteSummary>>, TError,{id: number;params: DeleteSummaryParams}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof deleteSummary>>,
+        TError,
+        {id: number;params: DeleteSummaryParams},
+        TContext
+      > => {
+
+      const mutationOptions = getDeleteSummaryMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+
+export const getGetSummaryQueryKey = (id?: number,
+    params?: GetSummaryParams,) => {
+    return [
+    `/articles/${id}/summary`, ...(params ? [params]: [])
+    ] as const;
+    }
+
+    
+export const getGetSummaryQueryOptions = <TData = Awaited<ReturnType<typeof getSummary>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
+    params: GetSummaryParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSummary>>, TError, TData>>, request?: SecondParameter<typeof request>}
+) => {
+
+const {query: queryOptions, request: requestOptions} = options ?? {};
+
+  const queryKey =  queryOptions?.queryKey ?? getGetSummaryQueryKey(id,params);
+
+  
+
+    const queryFn: QueryFunction<Awaited<ReturnType<typeof getSummary>>> = ({ signal }) => getSummary(id,params, { signal, ...requestOptions });
+
+      
+
+      
+
+   return  { queryKey, queryFn, enabled: !!(id), ...queryOptions} as UseQueryOptions<Awaited<ReturnType<typeof getSummary>>, TError, TData> & { queryKey: DataTag<QueryKey, TData, TError> }
+}
+
+export type GetSummaryQueryResult = NonNullable<Awaited<ReturnType<typeof getSummary>>>
+export type GetSummaryQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+
+export function useGetSummary<TData = Awaited<ReturnType<typeof getSummary>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: GetSummaryParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSummary>>, TError, TData>> & Pick<
+        DefinedInitialDataOptions<
+          Awaited<ReturnType<typeof getSummary>>,
+          TError,
+          Awaited<ReturnType<typeof getSummary>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useGetSummary<TData = Awaited<ReturnType<typeof getSummary>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: GetSummaryParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSummary>>, TError, TData>> & Pick<
+        UndefinedInitialDataOptions<
+          Awaited<ReturnType<typeof getSummary>>,
+          TError,
+          Awaited<ReturnType<typeof getSummary>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useGetSummary<TData = Awaited<ReturnType<typeof getSummary>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: GetSummaryParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSummary>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+/**
+ * @summary Get the summary of the discussions on an article in a community
+ */
+
+export function useGetSummary<TData = Awaited<ReturnType<typeof getSummary>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: GetSummaryParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof getSummary>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient 
+ ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
+
+  const queryOptions = getGetSummaryQueryOptions(id,params,options)
+
+  const query = useQuery(queryOptions, queryClient) as  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> };
+
+  query.queryKey = queryOptions.queryKey ;
+
+  return query;
+}
+
+
+
+
+export const getPutSummaryMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | PutSummary412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof putSummary>>, TError,{id: number;data: NewSummary;params: PutSummaryParams}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof putSummary>>, TError,{id: number;data: NewSummary;params: PutSummaryParams}, TContext> => {
+
+const mutationKey = ['putSummary'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof putSummary>>, {id: number;data: NewSummary;params: PutSummaryParams}> = (props) => {
+          const {id,data,params} = props ?? {};
+
+          return  putSummary(id,data,params,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type PutSummaryMutationResult = NonNullable<Awaited<ReturnType<typeof putSummary>>>
+    export type PutSummaryMutationBody = NewSummary
+    export type PutSummaryMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | PutSummary412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Write the summary of the discussions on an article in a community
+ */
+export const usePutSummary = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | PutSummary412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof putSummary>>, TError,{id: number;data: NewSummary;params: PutSummaryParams}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof putSummary>>,
+        TError,
+        {id: number;data: NewSummary;params: PutSummaryParams},
+        TContext
+      > => {
+
+      const mutationOptions = getPutSummaryMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+
+export const getListSummaryRevisionsQueryKey = (id?: number,
+    params?: ListSummaryRevisionsParams,) => {
+    return [
+    `/articles/${id}/summary/revisions`, ...(params ? [params]: [])
+    ] as const;
+    }
+
+    
+export const getListSummaryRevisionsQueryOptions = <TData = Awaited<ReturnType<typeof listSummaryRevisions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(id: number,
+    params: ListSummaryRevisionsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listSummaryRevisions>>, TError, TData>>, request?: SecondParameter<typeof request>}
+) => {
+
+const {query: queryOptions, request: requestOptions} = options ?? {};
+
+  const queryKey =  queryOptions?.queryKey ?? getListSummaryRevisionsQueryKey(id,params);
+
+  
+
+    const queryFn: QueryFunction<Awaited<ReturnType<typeof listSummaryRevisions>>> = ({ signal }) => listSummaryRevisions(id,params, { signal, ...requestOptions });
+
+      
+
+      
+
+   return  { queryKey, queryFn, enabled: !!(id), ...queryOptions} as UseQueryOptions<Awaited<ReturnType<typeof listSummaryRevisions>>, TError, TData> & { queryKey: DataTag<QueryKey, TData, TError> }
+}
+
+export type ListSummaryRevisionsQueryResult = NonNullable<Awaited<ReturnType<typeof listSummaryRevisions>>>
+export type ListSummaryRevisionsQueryError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+
+export function useListSummaryRevisions<TData = Awaited<ReturnType<typeof listSummaryRevisions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: ListSummaryRevisionsParams, options: { query:Partial<UseQueryOptions<Awaited<ReturnType<typeof listSummaryRevisions>>, TError, TData>> & Pick<
+        DefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listSummaryRevisions>>,
+          TError,
+          Awaited<ReturnType<typeof listSummaryRevisions>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  DefinedUseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListSummaryRevisions<TData = Awaited<ReturnType<typeof listSummaryRevisions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: ListSummaryRevisionsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listSummaryRevisions>>, TError, TData>> & Pick<
+        UndefinedInitialDataOptions<
+          Awaited<ReturnType<typeof listSummaryRevisions>>,
+          TError,
+          Awaited<ReturnType<typeof listSummaryRevisions>>
+        > , 'initialData'
+      >, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+export function useListSummaryRevisions<TData = Awaited<ReturnType<typeof listSummaryRevisions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: ListSummaryRevisionsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listSummaryRevisions>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient
+  ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> }
+/**
+ * @summary List the texts of a summary, newest first
+ */
+
+export function useListSummaryRevisions<TData = Awaited<ReturnType<typeof listSummaryRevisions>>, TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody>(
+ id: number,
+    params: ListSummaryRevisionsParams, options?: { query?:Partial<UseQueryOptions<Awaited<ReturnType<typeof listSummaryRevisions>>, TError, TData>>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient 
+ ):  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> } {
+
+  const queryOptions = getListSummaryRevisionsQueryOptions(id,params,options)
+
+  const query = useQuery(queryOptions, queryClient) as  UseQueryResult<TData, TError> & { queryKey: DataTag<QueryKey, TData, TError> };
+
+  query.queryKey = queryOptions.queryKey ;
+
+  return query;
+}
+
+
+
+
+export const getLogInMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof logIn>>, TError,{data: Credentials}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof logIn>>, TError,{data: Credentials}, TContext> => {
+
+const mutationKey = ['logIn'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof logIn>>, {data: Credentials}> = (props) => {
+          const {data} = props ?? {};
+
+          return  logIn(data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type LogInMutationResult = NonNullable<Awaited<ReturnType<typeof logIn>>>
+    export type LogInMutationBody = Credentials
+    export type LogInMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Log in by password
+ */
+export const useLogIn = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof logIn>>, TError,{data: Credentials}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof logIn>>,
+        TError,
+        {data: Credentials},
+        TContext
+      > => {
+
+      const mutationOptions = getLogInMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getLogOutMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof logOut>>, TError,{data: Refresh}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof logOut>>, TError,{data: Refresh}, TContext> => {
+
+const mutationKey = ['logOut'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof logOut>>, {data: Refresh}> = (props) => {
+          const {data} = props ?? {};
+
+          return  logOut(data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type LogOutMutationResult = NonNullable<Awaited<ReturnType<typeof logOut>>>
+    export type LogOutMutationBody = Refresh
+    export type LogOutMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Log out
+ */
+export const useLogOut = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof logOut>>, TError,{data: Refresh}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof logOut>>,
+        TError,
+        {data: Refresh},
+        TContext
+      > => {
+
+      const mutationOptions = getLogOutMutationOptions(options);
+
+      return useMutation(mutationOptions, queryClient);
+    }
+
+
+
+
+export const getRefreshTokensMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof refreshTokens>>, TError,{data: Refresh}, TContext>, request?: SecondParameter<typeof request>}
+): UseMutationOptions<Awaited<ReturnType<typeof refreshTokens>>, TError,{data: Refresh}, TContext> => {
+
+const mutationKey = ['refreshTokens'];
+const {mutation: mutationOptions, request: requestOptions} = options ?
+      options.mutation && 'mutationKey' in options.mutation && options.mutation.mutationKey ?
+      options
+      : {...options, mutation: {...options.mutation, mutationKey}}
+      : {mutation: { mutationKey, }, request: undefined};
+
+      
+
+
+      const mutationFn: MutationFunction<Awaited<ReturnType<typeof refreshTokens>>, {data: Refresh}> = (props) => {
+          const {data} = props ?? {};
+
+          return  refreshTokens(data,requestOptions)
+        }
+
+        
+
+
+  return  { mutationFn, ...mutationOptions }}
+
+    export type RefreshTokensMutationResult = NonNullable<Awaited<ReturnType<typeof refreshTokens>>>
+    export type RefreshTokensMutationBody = Refresh
+    export type RefreshTokensMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+
+    /**
+ * @summary Get new tokens
+ */
+export const useRefreshTokens = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+    TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof refreshTokens>>, TError,{data: Refresh}, TContext>, request?: SecondParameter<typeof request>}
+ , queryClient?: QueryClient): UseMutationResult<
+        Awaited<ReturnType<typeof refreshTokens>>,
+        TError,
+        {data: Refresh},
+        TContext
+      > => {
+
+      const mutationOptions = getRefreshTokensMutationOptions(options);
 
       return useMutation(mutationOptions, queryClient);
     }
