@@ -43,6 +43,7 @@ async fn a_later_import_brings_what_changed_and_leaves_what_was_changed_here() {
          insert into articles_discussioncomment (id, content, created_at, updated_at, author_id, discussion_id, parent_id, community_id)
          values (30, 'A new one.', '2025-08-02 08:00Z', '2025-08-02 08:00Z', 1, 1, 3, 1), (31, 'Another new one.', '2025-08-02 09:00Z', '2025-08-02 09:00Z', 1, 1, null, 1);
          update articles_discussioncomment set is_deleted = true, updated_at = '2025-08-03 08:00Z' where id = 18;
+         update articles_discussioncomment set parent_id = null where id = 2;
          insert into articles_userflag (id, flag_type, entity_type, entity_id, created_at, user_id) values (30, 'unread', 'comment', 31, '2025-08-02 09:00Z', 3);
          delete from articles_userflag where id = 4;
          update articles_reaction set vote = -1 where id = 2;
@@ -73,8 +74,14 @@ async fn a_later_import_brings_what_changed_and_leaves_what_was_changed_here() {
     assert_eq!(birch.get("/discussions/2").await.expect(200)["text"], "Is the control too small?");
     let comment = amber.get("/comments/7").await.expect(200);
     assert_eq!((&comment["upvotes"], &amber.get("/comments/1").await.expect(200)["own_vote"]), (&json!(1), &json!(-1)));
-    let deep = amber.get("/comments/30").await.expect(200);
-    assert_eq!((&deep["parent_id"], &deep["depth"]), (&json!(2), &json!(3)));
+    // What hangs below a comment that was moved is moved with it. What is not too deep any more quotes nobody.
+    let places = "select json_agg(json_build_array(id, root_id, parent_id, depth) order by id) from comments where id in (2, 3, 4, 5, 30)";
+    assert_eq!(
+        site.value(places).await,
+        json!([[2, 2, null, 1], [3, 2, 2, 2], [4, 2, 3, 3], [5, 2, 3, 3], [30, 2, 3, 3]])
+    );
+    assert_eq!(amber.get("/comments/4").await.expect(200)["text"], "Thank you.");
+    assert_eq!(amber.get("/comments/5").await.expect(200)["text"], "> cedar wrote: Thank you.\n\nYou are welcome.");
     assert_eq!(ash.get("/discussions/1").await.expect(200)["unread_count"], 0, "Django says that it was read");
     assert_eq!(ash.get("/session").await.expect(200)["user"]["username"], "ash");
     let summary = birch.get("/articles/1/summary/revisions?community_id=1").await.expect(200);
