@@ -178,22 +178,11 @@ async fn names_are_exact_and_addresses_are_not() {
     log_in(&app, &"ü".repeat(254), &"x".repeat(4_096)).await.refused(401, "credentials_invalid");
 }
 
-/// The fastest of some refusals, which other work on the machine has delayed least.
-async fn fastest(app: &TestApp, name: &str, password: &str) -> Duration {
-    let mut fastest = Duration::MAX;
-    for _ in 0..4 {
-        let start = Instant::now();
-        log_in(app, name, password).await.refused(401, "credentials_invalid");
-        fastest = fastest.min(start.elapsed());
-    }
-    fastest
-}
-
 #[tokio::test]
 async fn refusals_do_not_tell_who_has_an_account() {
     let app = TestApp::start_with(|config| {
         config.login.password_login = true;
-        config.login.django_password_rounds = 300_000;
+        config.login.django_password_rounds = 200_000;
     })
     .await;
     user(&app, "ada").await;
@@ -204,9 +193,7 @@ async fn refusals_do_not_tell_who_has_an_account() {
     with_password(&app, "unusable", UNUSABLE).await;
     app.user("nothing").await;
 
-    let mut times = Vec::new();
-    let mut answers = Vec::new();
-    for (name, password) in [
+    let refusals = [
         ("nobody", PASSWORD),
         ("ada", "wrong"),
         ("rehashed", "wrong"),
@@ -215,17 +202,26 @@ async fn refusals_do_not_tell_who_has_an_account() {
         ("unusable", PASSWORD),
         ("unusable", UNUSABLE),
         ("nothing", PASSWORD),
-    ] {
-        let mut answer = log_in(&app, name, password).await;
-        for differs in ["x-request-id", "date"] {
-            answer.headers.remove(differs);
+    ];
+    // The fastest of each kind, which other work on the machine has delayed least. That all do the same work is tested beside the
+    // code. Here a kind that takes a shorter way would be found, which is faster many times over.
+    let mut fastest = [Duration::MAX; 8];
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        for (fastest, (name, password)) in fastest.iter_mut().zip(refusals) {
+            let start = Instant::now();
+            let mut answer = log_in(&app, name, password).await;
+            *fastest = start.elapsed().min(*fastest);
+            for differs in ["x-request-id", "date"] {
+                answer.headers.remove(differs);
+            }
+            answers.push((answer.status, answer.headers, answer.body));
         }
-        answers.push((answer.status, answer.headers, answer.body));
-        times.push(fastest(&app, name, password).await);
     }
+    assert_eq!(answers[0].2["code"], "credentials_invalid");
     assert!(answers.windows(2).all(|two| two[0] == two[1]), "{answers:#?}");
-    let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
-    assert!(*most < 2 * *least, "{times:?}");
+    let (least, most) = (fastest.iter().min().unwrap(), fastest.iter().max().unwrap());
+    assert!(*most < 5 * *least, "{fastest:?}");
 }
 
 #[tokio::test]

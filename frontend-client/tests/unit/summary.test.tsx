@@ -269,3 +269,22 @@ test("on a pseudonymous article one's own text is one's own by the pseudonym", a
   await deliver();
   expect([tab.shown.one.summary?.mine, tab.shown.one.author?.id]).toEqual([true, null]);
 });
+
+test("the pseudonym that the first text gives is known at once", async () => {
+  const heron = { id: null, username: "Gray Heron", avatar_url: null };
+  const call = server.fetch;
+  await page.close();
+  tabs.length = 0;
+  page = new Tab(server, browser);
+  tabs.push(page);
+  // As on a pseudonymous article, whose lists know the pseudonym only if they are read again.
+  const masked: typeof fetch = async (input, init) => {
+    if (init?.method !== "PUT" || !/summary/.test(String(input))) return call(input, init);
+    return Response.json(server.model.writeSummary("Under another name", heron));
+  };
+  await page.show(<Probe tab={page} />, 1, { fetch: masked });
+  await run(() => page.shown.one.save("Under another name"));
+  await deliver();
+  expect([page.summary, page.shown.one.summary?.mine]).toEqual([["Under another name", null, false], true]);
+  expect(page.shown.one.viewer?.memberships[0]?.pseudonym).toBe("Gray Heron");
+});

@@ -173,14 +173,23 @@ impl Verdict {
     }
 }
 
-/// The discussion or comment that an event shows or deletes.
+/// The discussion, comment or summary that an event shows or deletes.
 pub(crate) fn thing(content: &Value) -> Option<String> {
     let name = match content["type"].as_str()? {
         "new_comment" | "updated_comment" | "deleted_comment" => "comment_id",
         "new_discussion" | "updated_discussion" | "deleted_discussion" => "discussion_id",
+        "updated_summary" => return Some(format!("summary {} {}", content["community_id"], content["article_id"])),
         _ => return None,
     };
     Some(format!("{name} {}", content[name]))
+}
+
+/// Whether the event deletes its thing. A summary may be written again, and deleted again.
+pub(crate) fn is_deletion(content: &Value) -> bool {
+    match content["type"].as_str().unwrap_or_default() {
+        "updated_summary" => content["text"].is_null() && !content["deleted_at"].is_string(),
+        kind => kind.starts_with("deleted_"),
+    }
 }
 
 /// The type and the thing of an event that is redacted, because the thing was deleted later. Its text is gone, and so is its

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Answer, Event, History, Path, Truth, Verdict, redacted, thing};
+use super::{Answer, Event, History, Path, Truth, Verdict, is_deletion, redacted, thing};
 
 /// Checks all paths of a client. `orders` has the order of each era.
 pub(super) fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, verdict: &mut Verdict) {
@@ -13,7 +13,7 @@ pub(super) fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, ver
     let mut eras: HashMap<usize, Era> = HashMap::new();
     for (index, path) in history.paths.iter().enumerate() {
         let number = truth.era(path.start);
-        let era = eras.entry(number).or_insert_with(|| Era::new(&orders[number], history));
+        let era = eras.entry(number).or_insert_with(|| Era::new(&orders[number], &truth.order, history));
         let is_last = index + 1 == history.paths.len();
         // A path ends at the end of the run or with a `catchup_required`.
         let end = if is_last { orders[number].last().map(|event| event.event_id) } else { None };
@@ -34,8 +34,10 @@ pub(super) fn check(truth: &Truth, orders: &[Vec<Event>], history: &History, ver
 /// An era as one client sees it.
 struct Era<'a> {
     by_id: HashMap<i64, &'a Event>,
-    /// By thing: the event that deletes it.
-    deletions: HashMap<String, &'a Event>,
+    /// By thing: the events of this era that delete it, in order.
+    deletions: HashMap<String, Vec<&'a Event>>,
+    /// Likewise, the events of the order that is left at the end. A summary of this era may be deleted in a later one.
+    final_deletions: HashMap<String, Vec<&'a Event>>,
     /// The events that the client may get, each with the end of the stay in which it happened.
     visible: BTreeMap<i64, Option<Leave>>,
 }
@@ -50,12 +52,8 @@ struct Leave {
 }
 
 impl<'a> Era<'a> {
-    fn new(order: &'a [Event], history: &History) -> Self {
+    fn new(order: &'a [Event], final_order: &'a [Event], history: &History) -> Self {
         let by_id: HashMap<i64, &Event> = order.iter().map(|event| (event.event_id, event)).collect();
-        let is_deletion =
-            |event: &&Event| event.content["type"].as_str().is_some_and(|kind| kind.starts_with("deleted_"));
-        let deletions =
-            order.iter().filter(is_deletion).filter_map(|event| Some((thing(&event.content)?, event))).collect();
         let allowed = |community| history.scope.as_ref().is_none_or(|scope| scope.contains(&community));
         let mut stays = Stays::default();
         for event in order {
@@ -91,7 +89,16 @@ impl<'a> Era<'a> {
         }
         let mut visible = stays.visible;
         visible.retain(|id, _| by_id.get(id).is_some_and(|event| allowed(event.community)));
-        Self { by_id, deletions, visible }
+        Self { by_id, deletions: deletions(order), final_deletions: deletions(final_order), visible }
+    }
+
+    /// The deletion of what the event shows, if it was deleted later: in this era, and in the order that is left at the end.
+    fn deletions(&self, event: &Value, id: i64) -> [Option<&'a Event>; 2] {
+        let thing = thing(event).filter(|_| !is_deletion(event)).unwrap_or_default();
+        let first = |deletions: &HashMap<String, Vec<&'a Event>>| {
+            deletions.get(&thing)?.iter().copied().find(|deletion| deletion.event_id > id)
+        };
+        [first(&self.deletions), first(&self.final_deletions)]
     }
 
     /// The event, if the client may get it in this answer: it was a member at the event's position and is one now. (A node may
@@ -101,6 +108,17 @@ impl<'a> Era<'a> {
         let is_away = leave.is_some_and(|leave| leave.event_id <= *to && leave.back.is_none_or(|back| back > *at));
         self.by_id.get(&id).copied().filter(|_| !is_away)
     }
+}
+
+/// The deletions of an order, by their thing.
+fn deletions(order: &[Event]) -> HashMap<String, Vec<&Event>> {
+    let mut deletions: HashMap<String, Vec<&Event>> = HashMap::new();
+    for event in order.iter().filter(|event| is_deletion(&event.content)) {
+        if let Some(thing) = thing(&event.content) {
+            deletions.entry(thing).or_default().push(event);
+        }
+    }
+    deletions
 }
 
 /// The stays of a client along the order.
@@ -162,14 +180,13 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
                 verdict.note(|verdict| &mut verdict.out_of_order, why);
             }
             newest = newest.max(id);
-            let deletion =
-                thing(event).and_then(|thing| era.deletions.get(&thing)).filter(|deletion| deletion.event_id > id);
-            if !same(event, &committed.content, deletion.map(|deletion| &deletion.content)) {
+            let deletions = era.deletions(event, id);
+            if !same(event, &committed.content, deletions) {
                 let why = || format!("{name} got {event}, and committed is {}", committed.content);
                 verdict.note(|verdict| &mut verdict.altered, why);
             }
             // The node had the deletion when it answered.
-            if deletion.is_some_and(|deletion| deletion.event_id <= *to) && redacted(event).is_none() {
+            if deletions[0].is_some_and(|deletion| deletion.event_id <= *to) && redacted(event).is_none() {
                 let why = || format!("{name} got {event} in an answer up to {to}, which has its deletion");
                 verdict.note(|verdict| &mut verdict.deleted_texts, why);
             }
@@ -195,12 +212,12 @@ fn check_path(name: &str, path: &Path, end: Option<i64>, era: &Era<'_>, verdict:
 
 /// Whether a client's event is the committed one. Times may be written in different ways. If the thing was deleted later, either may
 /// be redacted: the client's, if its node had the deletion, and the committed one.
-fn same(delivered: &Value, committed: &Value, deletion: Option<&Value>) -> bool {
+fn same(delivered: &Value, committed: &Value, deletions: [Option<&Event>; 2]) -> bool {
     let (Some(delivered_fields), Some(committed_fields)) = (delivered.as_object(), committed.as_object()) else {
         return false;
     };
     let is_redacted = redacted(delivered).is_some() || redacted(committed).is_some();
-    if is_redacted && (deletion.is_none() || !is_tombstone(delivered, deletion) || !is_tombstone(committed, deletion)) {
+    if is_redacted && (!is_tombstone(delivered, deletions) || !is_tombstone(committed, deletions)) {
         return false;
     }
     let counts = |name: &String| !(is_redacted && HIDDEN.contains(&name.as_str()));
@@ -215,10 +232,10 @@ fn same(delivered: &Value, committed: &Value, deletion: Option<&Value>) -> bool 
 const HIDDEN: [&str; 5] = ["topic", "text", "author", "mentions", "deleted_at"];
 
 /// Whether the event, if it is redacted, says no more than when the thing was deleted.
-fn is_tombstone(event: &Value, deletion: Option<&Value>) -> bool {
+fn is_tombstone(event: &Value, deletions: [Option<&Event>; 2]) -> bool {
+    let is_then = |deletion: &Event| is_same_time(event.get("deleted_at"), deletion.content.get("timestamp"));
     redacted(event).is_none()
-        || (HIDDEN[..3].iter().all(|name| event[*name].is_null())
-            && is_same_time(event.get("deleted_at"), deletion.and_then(|deletion| deletion.get("timestamp"))))
+        || (HIDDEN[..3].iter().all(|name| event[*name].is_null()) && deletions.into_iter().flatten().any(is_then))
 }
 
 fn is_same_time(one: Option<&Value>, other: Option<&Value>) -> bool {

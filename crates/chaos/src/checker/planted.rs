@@ -212,6 +212,46 @@ fn a_redacted_event_is_no_altered_one_and_a_deleted_text_is_caught() {
 }
 
 #[test]
+fn each_deletion_of_a_summary_explains_the_redactions_before_it() {
+    let summary = |event_id, revision: i64, text: Option<&str>| {
+        let author = text.map(|_| json!({ "id": 7 }));
+        let timestamp = format!("2026-01-01T00:00:0{revision}Z");
+        let content = json!({ "type": "updated_summary", "article_id": 3, "revision": revision, "text": text, "author": author,
+            "timestamp": timestamp });
+        event(event_id, 1, None, content)
+    };
+    let redacted = |event: &Event, at: &str| {
+        let mut content = event.content.clone();
+        (content["text"], content["author"], content["deleted_at"]) = (Value::Null, Value::Null, json!(at));
+        Event { content, ..event.clone() }
+    };
+    let (first, again) = (summary(12, 1, Some("first")), summary(14, 3, Some("again")));
+    let (gone, gone_again) = (summary(13, 2, None), summary(15, 4, None));
+    let mut order = order();
+    order.extend([
+        redacted(&first, "2026-01-01T00:00:02Z"),
+        gone,
+        redacted(&again, "2026-01-01T00:00:04Z"),
+        gone_again,
+    ]);
+    let before = answer(&order, &[3, 4, 5, 6, 8, 10, 11], 11);
+    let verdict = |events: [&Value; 4], to: [i64; 4]| {
+        let later = events.into_iter().zip(to).map(|(event, to)| Answer { events: vec![event.clone()], to, at: NOW });
+        let verdict = judge(&order, [before.clone()].into_iter().chain(later).collect());
+        let total: usize = verdict.faults().iter().map(|(_, count)| count).sum();
+        assert_eq!(total, verdict.altered + verdict.deleted_texts, "{:?}", verdict.examples);
+        (verdict.altered, verdict.deleted_texts)
+    };
+    let [one, two, three, four] = [11, 12, 13, 14].map(|at: usize| &order[at].content);
+    assert_eq!(verdict([one, two, three, four], [12, 13, 14, 15]), (0, 0));
+    assert_eq!(verdict([&first.content, two, &again.content, four], [12, 13, 14, 15]), (0, 0));
+    let late = redacted(&first, "2026-01-01T00:00:04Z").content;
+    assert_eq!(verdict([&late, two, three, four], [12, 13, 14, 15]), (1, 0));
+    let all = Answer { events: vec![first.content, two.clone(), three.clone(), four.clone()], to: 15, at: NOW };
+    assert_eq!(judge(&order, vec![before.clone(), all]).deleted_texts, 1);
+}
+
+#[test]
 fn a_write_whose_text_was_deleted_is_found_by_its_thing_once() {
     let truth = truth(&with_deletion(true));
     let write = |mark: &str, thing: &str| Write {

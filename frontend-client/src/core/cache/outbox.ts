@@ -148,7 +148,7 @@ export class Outbox {
 
   #confirm({ key, kind }: Operation, answer: SendResult): void {
     const { events, pending, queryClient, status, user } = this.options;
-    if (answer && "id" in answer) learnPseudonym(queryClient, user, answer);
+    if (answer && ("id" in answer || "revision" in answer)) learnPseudonym(queryClient, user, answer);
     const result = answer && kind === "create_comment" ? { ...answer, replies: [] } : answer;
     pending.change(key, { state: "confirmed", error: undefined, ...(result ? { result } : {}) } as Partial<Operation>);
     // Events may have been faster than the answer.

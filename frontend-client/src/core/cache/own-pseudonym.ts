@@ -1,19 +1,20 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { mapChanged } from "../events.js";
-import type { Comment, Discussion } from "../generated/api.js";
+import type { Comment, Discussion, Summary } from "../generated/api.js";
 import { keys, type User } from "./keys.js";
 import type { Page } from "./queries.js";
-import { cached, findDiscussion, replacePages } from "./sync.js";
+import { cached, findDiscussion, replacePages, summaries } from "./sync.js";
 
 /**
  * The first post on a pseudonymous article gives the user a pseudonym. The cached lists of this article in this community get it,
  * so that what the user wrote under it stays their own.
  */
-export function learnPseudonym(client: QueryClient, user: User, written: Comment | Discussion): void {
+export function learnPseudonym(client: QueryClient, user: User, written: Comment | Discussion | Summary): void {
   if (!written.author || written.author.id !== null) return;
   const { username } = written.author;
-  const discussionId = "discussion_id" in written ? written.discussion_id : written.id;
-  const home = "discussion_id" in written ? findDiscussion(client, user, discussionId) : written;
+  const ofComment = "discussion_id" in written;
+  const discussionId = ofComment ? written.discussion_id : "id" in written ? written.id : undefined;
+  const home = ofComment ? findDiscussion(client, user, written.discussion_id) : written;
   for (const [query, subject, data] of cached(client, user)) {
     const other =
       subject.kind === "discussions" ? subject.scope.articleId : findDiscussion(client, user, subject.discussionId);
@@ -23,6 +24,10 @@ export function learnPseudonym(client: QueryClient, user: User, written: Comment
     const pages = mapChanged(data.pages, (page) => named(page, username, home?.community_id));
     if (pages !== data.pages) replacePages(query, { ...data, pages });
   }
+  for (const [query, { articleId, communityId }, snapshot] of summaries(client, user)) {
+    const known = articleId === home?.article_id ? named(snapshot, username, communityId) : snapshot;
+    if (communityId === home?.community_id && known !== snapshot) query.setState({ data: known });
+  }
   // Its event came before the pseudonym was known.
   if (home)
     void client.invalidateQueries({
@@ -30,12 +35,14 @@ export function learnPseudonym(client: QueryClient, user: User, written: Comment
     });
 }
 
-function sharesHome(a: Discussion | undefined, b: Discussion | undefined): boolean {
+type Home = Pick<Discussion, "article_id" | "community_id">;
+
+function sharesHome(a: Home | undefined, b: Home | undefined): boolean {
   return a !== undefined && a.article_id === b?.article_id && a.community_id === b.community_id;
 }
 
 /** The page with the pseudonym of its viewer. A thread has no membership but that of its own community. */
-function named<P extends Page>(page: P, pseudonym: string, communityId: number | undefined): P {
+function named<P extends Pick<Page, "viewer">>(page: P, pseudonym: string, communityId: number | undefined): P {
   const { viewer } = page;
   if (!viewer) return page;
   const memberships = mapChanged(viewer.memberships, (one) =>

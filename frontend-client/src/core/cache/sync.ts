@@ -439,7 +439,7 @@ export function findPageOf(client: QueryClient, user: User, discussionId: number
 }
 
 /** The user's cached summaries. */
-function summaries(client: QueryClient, user: User): [Query, SummaryScope, SummarySnapshot][] {
+export function summaries(client: QueryClient, user: User): [Query, SummaryScope, SummarySnapshot][] {
   return client
     .getQueryCache()
     .findAll({ queryKey: keys.all(user) })
