@@ -6,7 +6,9 @@ create table if not exists django.failures (
     kind   text not null,
     id     bigint not null,
     reason text not null,
+    -- When it was tried last, and how often.
     at     timestamptz not null default clock_timestamp(),
+    tries  integer not null default 1,
     primary key (kind, id)
 );
 
@@ -112,27 +114,43 @@ create or replace function django.follow_rows(of_source text, of_mirror text, of
 language plpgsql as $$
 declare
     changed bigint[] := django.copy(of_source, of_mirror, of_role, ids);
-    failed  bigint[];
 begin
     if changed is not null then
         perform django.merge(of_mirror, of_role, changed);
     end if;
-    -- What failed before is tried again, unless somebody else does that.
-    select array_agg(w.id) into failed
-    from (select f.id from django.failures f
-          where f.kind = django.kind_of(of_mirror, of_role) and f.at < clock_timestamp() - interval '1 second'
-          order by f.at limit 20 for update skip locked) w;
-    if failed is not null then
+    perform django.retry();
+end $$;
+
+-- Tries again what failed, unless somebody else does. A membership that has ended must not wait for the next change of a membership, so
+-- any change of Django's does it. It waits the longer, the more often it has failed, and waits for no lock, because it is no business of
+-- the statement that it is done in.
+create or replace function django.retry() returns void
+language plpgsql
+set lock_timeout = '100ms'
+as $$
+declare
+    t       record;
+    changed bigint[];
+begin
+    for t in
+        select s.source, s.mirror, s.role, w.kind, array_agg(w.id order by w.id) as ids
+        from (select f.kind, f.id from django.failures f
+              where f.at < clock_timestamp() - make_interval(secs => least(f.tries * f.tries, 300))
+              order by f.at limit 20 for update skip locked) w
+        join django.sources() s on django.kind_of(s.mirror, s.role) = w.kind
+        where django.is_followed(s.source)
+        group by 1, 2, 3, 4
+    loop
         begin
             -- 0 stands for all rows.
-            changed := django.copy(of_source, of_mirror, of_role, case when 0 = any(failed) then null else failed end);
-            perform django.merge(of_mirror, of_role, coalesce(changed, failed));
-            delete from django.failures f where f.kind = django.kind_of(of_mirror, of_role) and f.id = any(failed);
+            changed := django.copy(t.source, t.mirror, t.role, case when 0 = any(t.ids) then null else t.ids end);
+            perform django.merge(t.mirror, t.role, coalesce(changed, t.ids));
+            delete from django.failures f where f.kind = t.kind and f.id = any(t.ids);
         exception when others then
-            update django.failures f set at = clock_timestamp(), reason = sqlerrm
-            where f.kind = django.kind_of(of_mirror, of_role) and f.id = any(failed);
+            update django.failures f set at = clock_timestamp(), tries = f.tries + 1, reason = sqlerrm
+            where f.kind = t.kind and f.id = any(t.ids);
         end;
-    end if;
+    end loop;
 end $$;
 
 -- Keeps a failure. The row stays pending.
