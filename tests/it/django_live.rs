@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
-use discussions::{django::follow, events::Change};
+use discussions::{
+    django::{follow, views},
+    events::Change,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -204,6 +207,32 @@ async fn the_way_back_from_discussions_is_also_the_end_of_following() {
     .await
     .unwrap();
     assert_eq!(triggers, 0);
+}
+
+#[tokio::test]
+async fn django_can_write_again_after_this_server_wrote() {
+    let app = imported().await;
+    follow::begin(&mut connect(&app).await, false).await.unwrap();
+    views::make(&mut connect(&app).await, "django_views").await.unwrap();
+    let ours = app.client(2).discussion(1, 1, "Begun here").await;
+    let own = app.client(2).comment(&ours, "Here").await;
+
+    views::drop(&mut connect(&app).await, "django_views").await.unwrap();
+    follow::begin(&mut connect(&app).await, true).await.unwrap();
+    for number in 0..3 {
+        app.sql(&discussion(1, 1, 4, &format!("Begun at Django {number}"), false)).await;
+        app.sql(&comment(1, 1, 2, None, "At Django")).await;
+    }
+    app.settled().await;
+    let status = status(&app).await;
+    assert!(status.with_discussions && status.failures.is_empty(), "{status:?}");
+    let list = app.client(3).get("/articles/1/discussions?community_id=1").await.expect(200);
+    let topics: Vec<_> =
+        list["discussions"].as_array().unwrap().iter().filter_map(|one| one["topic"].as_str()).collect();
+    assert_eq!(topics[..4], ["Begun here", "Begun at Django 2", "Begun at Django 1", "Begun at Django 0"]);
+    assert_eq!(app.client(3).get(&format!("/comments/{}", own["id"])).await.expect(200)["text"], "Here");
+    let path = format!("/discussions/{}/comments", ours["id"]);
+    app.client(2).post(&path, json!({ "text": "Not now" })).await.refused(409, "read_only");
 }
 
 /// A value with its moments in one form: Rust leaves zeros out at their end.

@@ -352,7 +352,7 @@ begin
 end $$;
 
 -- Moves the numbers that the server gives beyond Django's. Django goes on making pseudonyms for reviews, so theirs leave room for it, and for
--- those that the import makes.
+-- those that the import makes. Those of discussions and comments leave room for Django to write again, on the way back.
 create or replace function django.move_sequences() returns void
 language plpgsql as $$
 declare
@@ -363,12 +363,18 @@ declare
 begin
     insert into django.settings (name, value)
     select 'made_pseudonyms', (coalesce(max(id), 0) + 500000)::text from django.pseudonyms
+    union all
+    select 'room_discussions', (coalesce(max(id), 0) + 1000000)::text from django.discussions
+    union all
+    select 'room_comments', (coalesce(max(id), 0) + 1000000)::text from django.comments
     on conflict do nothing;
     foreach of_table in array array['users', 'communities', 'articles', 'discussions', 'comments', 'pseudonyms'] loop
         execute format('select greatest(max(id), (select max(id) from django.%1$I)) from %1$I', of_table) into newest;
-        if of_table = 'pseudonyms' then
-            newest := greatest(newest, django.setting('made_pseudonyms')::bigint + 500000);
-        end if;
+        newest := greatest(newest, case of_table
+            when 'pseudonyms' then django.setting('made_pseudonyms')::bigint + 500000
+            when 'discussions' then django.setting('room_discussions')::bigint
+            when 'comments' then django.setting('room_comments')::bigint
+        end);
         sequence := pg_get_serial_sequence(format('%I', of_table), 'id');
         execute format('select last_value from %s', sequence) into last;
         if newest > last then
