@@ -3,7 +3,7 @@
 //! A token has a handle, which all tokens of a log-in have in common, and a secret of 256 bits. The database knows hashes of both.
 //! The handle tells that a token is of a log-in, however long ago it was used.
 //!
-//! The successor of a token is made of the token's secret and of a random salt. So a token that is sent twice within [`GRACE`] has
+//! The successor of a token is made of the token's secret and of a random salt. So a token that is sent twice within [`GRACE_MILLISECONDS`] has
 //! the same successor both times: two tabs that refresh at once, or a phone that repeats a request whose answer was lost, go on with
 //! one token, although no token is stored. The log-in never has two valid tokens. So whoever has stolen a token and uses it within
 //! the grace gains nothing: they hold the same token as its owner, and the one who uses it later is noticed. The salts are forgotten
