@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 use serde_json::json;
+use sqlx::PgExecutor;
 
 use super::{Change, WrittenComment};
 use crate::{
     db::Write,
     error::{ApiError, Result},
-    ids::{ArticleId, CommunityId, QueueId, UserId},
+    ids::{ArticleId, CommunityId, EventId, QueueId, UserId},
 };
 
 impl Write {
@@ -51,20 +52,25 @@ impl Write {
         Ok(())
     }
 
-    /// Tells all nodes which communities a queue watches after this place in the order. The next call for the same queue waits until this
-    /// transaction has ended.
-    pub(crate) async fn announce_watch(&mut self, queue: QueueId, communities: &[CommunityId]) -> Result<()> {
+    /// Tells all nodes which communities a queue watches after this place in the order, and returns the row. The next call for the same
+    /// queue waits until this transaction has ended.
+    pub(crate) async fn announce_watch(&mut self, queue: QueueId, communities: &[CommunityId]) -> Result<i64> {
         let says = json!({ "type": "queue_watches", "queue_id": queue, "community_ids": communities });
-        sqlx::query!(
-            "with turn as materialized (select pg_advisory_xact_lock(hashtextextended($1, 0)))
-             insert into outbox (community_id, type, payload) select 0, 'queue_watches', $2::text::json from turn",
+        let row = sqlx::query_scalar!(
+            r#"with turn as materialized (select pg_advisory_xact_lock(hashtextextended($1, 0)))
+               insert into outbox (community_id, type, payload) select 0, 'queue_watches', $2::text::json from turn
+               returning id as "id!""#,
             queue.to_string(),
             says.to_string()
-        )
-        .execute(self)
-        .await?;
-        Ok(())
+        );
+        Ok(row.fetch_one(self).await?)
     }
+}
+
+/// The place in the order of a committed row. None until the relay has numbered it.
+pub(crate) async fn place(db: impl PgExecutor<'_>, row: i64) -> Result<Option<EventId>> {
+    let place = sqlx::query_scalar!(r#"select event_id as "event_id: EventId" from outbox where id = $1"#, row);
+    Ok(place.fetch_optional(db).await?.flatten())
 }
 
 /// A [`Change`] without its `comment_count` and `comment_version`, for a statement that changes the count and writes the outbox row at

@@ -26,6 +26,9 @@ use crate::{
     limits::NameLimit,
 };
 
+/// So many times as often as from one address, somebody may log in by one name: so one address cannot keep a user out.
+const NAME_FACTOR: u32 = 5;
+
 /// What the handlers of log-ins share. It is cheap to clone.
 #[derive(Clone)]
 pub(crate) struct LoginState(Arc<Shared>);
@@ -47,7 +50,7 @@ impl LoginState {
             config: config.login.clone(),
             signing: config.jwt.clone(),
             workers: Workers::new(config.login.django_password_rounds),
-            limit: NameLimit::new(config.limits.logins_per_minute),
+            limit: NameLimit::new(config.limits.logins_per_minute.saturating_mul(NAME_FACTOR)),
         }))
     }
 }

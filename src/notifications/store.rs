@@ -250,20 +250,37 @@ pub(super) async fn mark_read(write: &mut Write, viewer: &Viewer, marks: &ReadNo
     Ok(changes.collect())
 }
 
-/// Marks as read what the member was notified of in these discussions of one community and has read there. Returns the events for their
-/// tabs: none if nothing has changed.
-pub(crate) async fn mark_read_texts(
-    write: &mut Write,
-    member: UserId,
-    discussions: &[DiscussionId],
-) -> Result<Vec<Change>> {
+/// Texts that a member has read.
+pub(crate) enum ReadTexts<'a> {
+    /// Of a discussion.
+    Of {
+        /// The discussion.
+        discussion: DiscussionId,
+        /// Whether it is its own text.
+        own: bool,
+        /// These comments.
+        comments: &'a [CommentId],
+        /// All comments up to this one.
+        up_to: Option<CommentId>,
+    },
+    /// All on an article of a community.
+    On(CommunityId, ArticleId),
+}
+
+/// Marks as read what the member was notified of about these texts. Returns the events for their tabs: none if nothing has changed.
+pub(crate) async fn mark_read_texts(write: &mut Write, member: UserId, texts: &ReadTexts<'_>) -> Result<Vec<Change>> {
+    let (discussion, own, comments, up_to, place) = match *texts {
+        ReadTexts::Of { discussion, own, comments, up_to } => (Some(discussion), own, comments, up_to, None),
+        ReadTexts::On(community, article) => (None, true, &[][..], Some(i64::MAX.into()), Some((community, article))),
+    };
     let rows = sqlx::query!(
         r#"with marked as (
                select n.id
                from notifications n
-               join read_states r on r.user_id = n.user_id and r.discussion_id = n.discussion_id
-               where n.user_id = $1 and not n.is_read and n.discussion_id = any($2)
-                 and case when n.comment_id is null then r.is_read else r.comments @> n.comment_id end
+               join memberships m on m.user_id = n.user_id and m.community_id = n.community_id
+               where n.user_id = $1 and not n.is_read and n.kind <> 'moderation'
+                 and (n.discussion_id = $2 or n.community_id = $6 and n.article_id = $7)
+                 and case when n.comment_id is null then $3 else n.comment_id = any($4) or n.comment_id <= $5 end
                -- Everyone locks them in this order, so no two tabs wait for each other.
                order by n.id
                for no key update of n
@@ -271,7 +288,12 @@ pub(crate) async fn mark_read_texts(
            update notifications n set is_read = true from marked where n.id = marked.id
            returning n.id as "id: NotificationId", n.community_id as "community_id: CommunityId", clock_timestamp() as "timestamp!""#,
         member as _,
-        discussions as _
+        discussion as _,
+        own,
+        comments as _,
+        up_to as _,
+        place.map(|(community, _)| community) as _,
+        place.map(|(_, article)| article) as _
     )
     .fetch_all(write)
     .await?;

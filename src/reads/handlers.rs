@@ -15,7 +15,7 @@ use crate::{
     events::Change,
     extract::{JsonBody, PathId, Query},
     ids::{ArticleId, CommunityId, DiscussionId, UserId},
-    notifications,
+    notifications::store::{ReadTexts, mark_read_texts},
     openapi::{ReadErrors, WriteErrors},
     page::PageQuery,
     state::AppState,
@@ -39,7 +39,9 @@ pub(super) async fn mark_read(
     access::require_membership(access::discussion_to_mark(&state.db, &viewer, id).await?.role)?;
     let mut write = state.db.write();
     let changed = store::mark_read(&mut write, viewer.user_id, id, &marks).await?;
-    let notified = notifications::store::mark_read_texts(&mut write, viewer.user_id, &changed).await?;
+    let NewMarks { discussion: own, ref comment_ids, up_to_comment_id: up_to } = marks;
+    let texts = ReadTexts::Of { discussion: id, own, comments: comment_ids, up_to };
+    let notified = mark_read_texts(&mut write, viewer.user_id, &texts).await?;
     finish(write, viewer.user_id, changed, notified).await
 }
 
@@ -74,7 +76,8 @@ pub(super) async fn mark_article_read(
     access::require_membership(access::placement_to_mark(&state.db, &viewer, article, community_id).await?.role)?;
     let mut write = state.db.write();
     let changed = store::mark_article_read(&mut write, viewer.user_id, article, community_id).await?;
-    let notified = notifications::store::mark_read_texts(&mut write, viewer.user_id, &changed).await?;
+    let texts = ReadTexts::On(community_id, article);
+    let notified = mark_read_texts(&mut write, viewer.user_id, &texts).await?;
     finish(write, viewer.user_id, changed, notified).await
 }
 
@@ -86,7 +89,7 @@ async fn finish(
     changed: Vec<DiscussionId>,
     notified: Vec<Change>,
 ) -> Result<StatusCode> {
-    if !changed.is_empty() {
+    if !changed.is_empty() || !notified.is_empty() {
         let changes = store::refresh(&mut write, member, &changed).await?;
         if changes.len() < changed.len() {
             return Err(ErrorCode::NotAMember.into());

@@ -23,9 +23,9 @@ use crate::{
     auth::Viewer,
     compression::Accepted,
     error::{ErrorCode, Result},
-    events::kinds,
+    events::{kinds, outbox},
     extract::{JsonBody, PathQueue, Query},
-    ids::{CommunityId, QueueId},
+    ids::{CommunityId, EventId, QueueId},
     openapi::{PollErrors, WriteErrors},
 };
 
@@ -154,11 +154,29 @@ pub(crate) async fn watch(
     // It takes effect at its place in the order, so no node can pass an event that comes after this call's answer. Whoever loads the
     // queue after that place finds the record, which comes before the commit. Two calls for one queue take turns.
     let mut write = state.db.write();
-    write.announce_watch(queue, &record.terms.watch).await?;
+    let row = write.announce_watch(queue, &record.terms.watch).await?;
     state.registry.replace(queue, &record).await?;
     write.commit().await?;
     let communities = communities(&state, &viewer, &history, &record.terms).await?;
-    Ok(Json(QueueCommunities { communities }))
+    let last_event_id = numbered(&state, row).await?;
+    Ok(Json(QueueCommunities { last_event_id, communities }))
+}
+
+/// Waits until a row of the outbox has its place in the order. `unavailable` where that takes the relay too long.
+async fn numbered(state: &RealtimeState, row: i64) -> Result<EventId> {
+    let deadline = Instant::now() + RELAY_TIMEOUT;
+    let mut heads = state.hub.watch_head();
+    loop {
+        heads.mark_unchanged();
+        if let Some(place) = outbox::place(&state.db, row).await? {
+            return Ok(place);
+        }
+        if Instant::now() >= deadline {
+            return Err(ErrorCode::Unavailable.into());
+        }
+        // The relay may be on another node.
+        let _ = timeout(RELAY_TIMEOUT / 20, heads.changed()).await;
+    }
 }
 
 /// Close a queue

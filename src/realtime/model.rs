@@ -42,8 +42,10 @@ pub struct NewWatch {
 
 /// What a queue gets.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({ "communities": [42] }))]
+#[schema(example = json!({ "communities": [42], "last_event_id": 12345 }))]
 pub struct QueueCommunities {
+    /// From this place on the queue gets the events of what it watches now. Read a list again that is older.
+    pub last_event_id: EventId,
     /// The communities whose events the queue gets: those of the user, and those that it watches.
     pub communities: Vec<CommunityId>,
 }

@@ -19,7 +19,7 @@ use crate::{
     events::Change,
     extract::{JsonBody, PathId, Query},
     ids::{ArticleId, CommunityId},
-    openapi::{ChangeErrors, ReadErrors, WriteErrors},
+    openapi::{ChangeErrors, ReadErrors},
     page::PageQuery,
     state::AppState,
     version::{Expected, IfMatch, IfNoneMatch, WithETag},
@@ -114,20 +114,25 @@ pub(super) async fn write(
 
 /// Delete the summary of the discussions on an article in a community
 ///
-/// Admins only. It erases the text and all revisions. Deleting what is not there changes nothing and is no error.
+/// Admins only. It erases the text and all revisions. Deleting what is not there changes nothing and is no error. Without `If-Match` it is
+/// deleted whatever it says.
 #[utoipa::path(delete, path = "/articles/{id}/summary", tag = "summaries", operation_id = "deleteSummary",
-    params(("id" = i64, Path, description = "The article's id"), SummaryQuery),
+    params(("id" = i64, Path, description = "The article's id"), SummaryQuery,
+        ("If-Match" = Option<String>, Header, description = "Entity tags that you have got as `ETag`: it is deleted only if one of them is still the summary's")),
     security(("bearer" = []), ("session" = [])),
-    responses((status = 204, description = "There is no summary now"), WriteErrors))]
+    responses((status = 204, description = "There is no summary now"), ChangeErrors<Summary>))]
 pub(super) async fn delete(
     State(state): State<AppState>,
     viewer: Viewer,
     PathId(article): PathId<ArticleId>,
     Query(SummaryQuery { community_id }): Query<SummaryQuery>,
+    if_match: IfMatch,
 ) -> Result<StatusCode> {
     placement_of_admin(&state, &viewer, article, community_id).await?;
     let mut write = state.db.write();
-    if let Some(deleted) = store::delete(&mut write, article, community_id).await? {
+    if let Some(current) = store::lock(&mut write, article, community_id).await? {
+        Expected { if_match, if_updated_at: None }.check(&current)?;
+        let deleted = store::erase(&mut write, article, community_id).await?;
         write.emit(&Change::UpdatedSummary(deleted)).await?;
         write.commit().await?;
     }

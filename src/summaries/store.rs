@@ -185,7 +185,7 @@ pub(super) async fn lock_or_begin(
 ///
 /// Two statements, because a statement that waits for a row reads the others as they were before: the author of a text that was written
 /// meanwhile would be missing.
-async fn lock(write: &mut Write, article: ArticleId, community: CommunityId) -> Result<Option<Summary>> {
+pub(super) async fn lock(write: &mut Write, article: ArticleId, community: CommunityId) -> Result<Option<Summary>> {
     let locked = sqlx::query!(
         "select from summaries where community_id = $1 and article_id = $2 for no key update",
         community as _,
@@ -249,18 +249,11 @@ pub(super) async fn write(
     })
 }
 
-/// Erases a summary and its revisions, and returns what its event shows. None if there is no text.
+/// Erases a summary that [`lock`] has locked, with its revisions, and returns what its event shows.
 ///
-/// The row is locked first: a statement that waits for it reads the revisions as they were before, and a text that is replaced meanwhile
+/// The row is locked before: a statement that waits for it reads the revisions as they were before, and a text that is replaced meanwhile
 /// would stay among them.
-pub(super) async fn delete(
-    write: &mut Write,
-    article_id: ArticleId,
-    community_id: CommunityId,
-) -> Result<Option<SummaryState>> {
-    if lock(write, article_id, community_id).await?.is_none() {
-        return Ok(None);
-    }
+pub(super) async fn erase(write: &mut Write, article_id: ArticleId, community_id: CommunityId) -> Result<SummaryState> {
     let row = sqlx::query!(
         r#"with erased as (
                delete from summary_revisions r where r.community_id = $1 and r.article_id = $2
@@ -275,7 +268,7 @@ pub(super) async fn delete(
     )
     .fetch_one(write)
     .await?;
-    Ok(Some(SummaryState {
+    Ok(SummaryState {
         community_id,
         article_id,
         text: None,
@@ -285,5 +278,5 @@ pub(super) async fn delete(
         updated_at: row.updated_at,
         timestamp: row.updated_at,
         deleted_at: None,
-    }))
+    })
 }

@@ -257,6 +257,12 @@ async fn who_reads_a_text_needs_no_notification_of_it() {
     let events = queue.events(2).await;
     assert_eq!(types(&events), ["read_state_changed", "notifications_read"]);
     assert_eq!(events[1]["ids"].as_array().unwrap().len(), 1);
+    // A mention that an edit brings is of a text that was read already. Reading another text leaves it, and reading this one again does not.
+    let edited = format!("/comments/{}", id(1));
+    grace.patch(&edited, json!({ "text": "two, @ada" })).await.expect(200);
+    ada.post(&path, json!({ "comment_ids": [id(1)] })).await.expect(204);
+    assert_eq!(unread(list(ada).await.0), [id(2), id(0)]);
+    queue.cursor = app.settled().await;
     // A repetition changes nothing and tells nothing. What is marked as unread stays among what was notified.
     ada.post(&path, json!({ "comment_ids": [id(1)] })).await.expect(204);
     ada.post(&format!("/discussions/{}/unread", discussion["id"]), json!({})).await.expect(204);

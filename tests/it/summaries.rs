@@ -164,6 +164,8 @@ async fn a_text_does_not_replace_one_that_its_writer_has_not_read() {
     assert_eq!(story.put_if("if-match", &tag, "Mine").await.refused(412, "changed_meanwhile")["current"], second);
     // Even if it would change nothing.
     story.ada.put(&path, save("Second", &first)).await.refused(412, "changed_meanwhile");
+    let delete = story.ada.request(Method::DELETE, &path).header("if-match", &tag);
+    assert_eq!(story.ada.send(delete).await.refused(412, "changed_meanwhile")["current"], second);
     assert_eq!(story.put_if("if-match", "*", "Third").await.expect(200)["revision"], 3);
     let third = story.ada.get(&path).await.expect(200);
 

@@ -330,7 +330,10 @@ async fn a_watch_takes_effect_at_its_place_in_the_order() {
     let path = format!("/queues/{}/watch", queue.id);
     for turn in 0..3 {
         let watched: &[CommunityId] = if turn % 2 == 0 { &[story.watched] } else { &[] };
-        story.grace.put(&path, json!({ "community_ids": watched })).await.expect(200);
+        let before = there.cursor;
+        let place =
+            story.grace.put(&path, json!({ "community_ids": watched })).await.expect(200)["last_event_id"].as_i64();
+        assert!(place > Some(before), "{place:?}");
         if turn == 2 {
             redis.kill();
         }
