@@ -288,3 +288,19 @@ test("the pseudonym that the first text gives is known at once", async () => {
   expect([page.summary, page.shown.one.summary?.mine]).toEqual([["Under another name", null, false], true]);
   expect(page.shown.one.viewer?.memberships[0]?.pseudonym).toBe("Gray Heron");
 });
+
+test("the pseudonym of whoever wrote the same text is not one's own", async () => {
+  const heron = { id: null, username: "Gray Heron", avatar_url: null };
+  const pseudonym = () => page.shown.one.viewer?.memberships[0]?.pseudonym;
+  server.model.writeSummary("The same", heron);
+  // The event is under way, so that a first text is refused with the same text.
+  expect(await write(() => page.shown.one.save("The same"))).toMatchObject({ done: { author: heron } });
+  await deliver();
+  expect([pseudonym(), page.shown.one.summary?.mine]).toEqual([null, false]);
+  for (const text of ["The same", "Others"]) {
+    await write(() => page.shown.one.save(text));
+    server.model.writeSummary("Others", heron);
+  }
+  await deliver();
+  expect([page.summary, pseudonym(), page.shown.one.summary?.mine]).toEqual([["Others", null, false], null, false]);
+});
