@@ -228,9 +228,14 @@ export class FakeServer {
           return Response.json({ code: "changed_meanwhile", message: "it was changed", current }, { status: 412 });
         return made(this.model.writeSummary(text?.trim() ?? "", { ...this.me, id: viewer.user_id }));
       }
-      case "DELETE articles/summary":
+      case "DELETE articles/summary": {
+        const current = this.model.summary;
+        const read = headers.get("if-match");
+        if (current && read !== null && read !== `"${Date.parse(current.updated_at) * 1000}"`)
+          return Response.json({ code: "changed_meanwhile", message: "it was changed", current }, { status: 412 });
         this.model.deleteSummary();
         return done();
+      }
       case "GET discussions":
         return made(found && this.model.shown(found, viewer));
       case "PATCH discussions":

@@ -9,6 +9,8 @@ import { keys, normalUser, type User } from "./keys.js";
 import { learnPseudonym } from "./own-pseudonym.js";
 import { Pending, type Operation } from "./pending.js";
 import { mayHelpLater, retryDelay } from "./retry.js";
+import type { Summary } from "../generated/api.js";
+import { showSummary } from "./sync.js";
 import { call, editedText, type OwnText, type SendResult } from "./send-operation.js";
 import type { Store } from "./store.js";
 import { read, write, type KeptStorage } from "./storage.js";
@@ -130,6 +132,9 @@ export class Outbox {
       } catch (error) {
         if (!mayHelpLater(error)) {
           if (error instanceof Error) this.options.onError(error);
+          // The event of what is there instead may be under way.
+          if (operation.kind === "delete_summary" && isApiError(error, "changed_meanwhile") && error.current)
+            showSummary(this.options.queryClient, this.options.user, error.current as Summary);
           if (operation.kind.startsWith("create")) pending.change(key, { state: "failed", error });
           else {
             this.#keepText(operation);

@@ -3,8 +3,9 @@ import { isApiError } from "../api/error.js";
 import { callOptions } from "../api/request.js";
 import * as api from "../generated/api.js";
 import { trimmed } from "../text.js";
+import { etagOf } from "../version.js";
 import { places } from "./drafts.js";
-import type { Operation, ReadOperation, SummaryText, Version } from "./pending.js";
+import type { Operation, ReadOperation, SummaryDeletion, SummaryText, Version } from "./pending.js";
 
 export type SendResult = api.Comment | api.Discussion | api.Summary | api.Votes | api.Follow | void;
 
@@ -52,10 +53,8 @@ export async function call(
       return markNotificationsRead(operation, options);
     case "write_summary":
       return writeSummary(operation, config, written);
-    case "delete_summary": {
-      const keepalive = callOptions(config, { keepalive: true });
-      return api.deleteSummary(operation.articleId, { community_id: operation.communityId }, keepalive);
-    }
+    case "delete_summary":
+      return deleteSummary(operation, config);
     case "delete_discussion":
       return gone(api.deleteDiscussion(operation.id, callOptions(config, { keepalive: true })));
   }
@@ -82,6 +81,24 @@ function writeSummary(
     if (current && agree(current, { text }, { text })) return current;
     throw error;
   });
+}
+
+/** Deletes the summary that the user saw. If another text is there, the user must decide. */
+async function deleteSummary({ articleId, communityId, from }: SummaryDeletion, config: ApiConfig): Promise<void> {
+  for (let version = from?.updated_at; ;) {
+    const headers: HeadersInit = version === undefined ? {} : { "If-Match": etagOf(version) };
+    try {
+      const options = callOptions(config, { headers, keepalive: true });
+      return await api.deleteSummary(articleId, { community_id: communityId }, options);
+    } catch (error) {
+      // The answer to an earlier attempt was lost, or somebody else has deleted it.
+      if (isApiError(error, "summary_not_found")) return;
+      const current = isApiError(error, "changed_meanwhile") ? (error.current as api.Summary | undefined) : undefined;
+      // The user's own text that was still being saved has another version by now.
+      if (!from || !current || current.updated_at === version || !agree(current, from, { text: "" })) throw error;
+      version = current.updated_at;
+    }
+  }
 }
 
 /**
