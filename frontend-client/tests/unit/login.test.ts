@@ -129,6 +129,35 @@ test("a log-out is not undone by a refresh that is under way", async () => {
   expect([ended, storage.values.size]).toEqual([0, 0]);
 });
 
+test("a storage that is full or forbidden ends no log-in", async () => {
+  const [one, two] = [tab(), tab()];
+  const { setItem, removeItem } = storage;
+  const full = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  storage.setItem = full;
+  one.begin(issuer.first());
+  expect([await token(one), await token(two)]).toEqual(["access 0", null]);
+  await pass(600);
+  expect([await token(one), await token(one), issuer.refreshes]).toEqual(["access 1", "access 1", 1]);
+  expect([one.end(), await token(one)]).toEqual(["refresh 1", null]);
+  // It becomes full later. The other tab must not use the old refresh token.
+  storage.setItem = setItem;
+  one.begin(issuer.first());
+  expect(await token(two)).toBe("access 1");
+  storage.setItem = full;
+  await pass(600);
+  expect([await token(one), await token(two), ended]).toEqual(["access 2", null, 0]);
+  // There is room again, and the other tab logs in.
+  storage.setItem = setItem;
+  two.begin(issuer.first());
+  await pass(600);
+  expect([await token(two), await token(one), issuer.refreshes]).toEqual(["access 3", "access 3", 3]);
+  storage.setItem = storage.removeItem = full;
+  expect([one.end(), await token(one)]).toEqual(["refresh 3", null]);
+  storage.removeItem = removeItem;
+});
+
 test("works without storage, without locks, and with anything in the storage", async () => {
   const { timers } = browser.tab().environment();
   const alone = tab({ storage: undefined, environment: { timers, locks: undefined } });
