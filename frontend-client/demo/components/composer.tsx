@@ -31,6 +31,8 @@ export interface ComposerProps {
   /** The version of the text to edit. */
   updatedAt?: string;
   withTopic?: boolean;
+  /** Whether there is one text here. What is written on while it is sent for the first time is then a change of it, and no other text. */
+  single?: boolean;
   /** Whether it takes the focus when it appears. */
   focus?: boolean;
   /** Called with the text, the draft's Idempotency-Key, and what the user began to edit. If it rejects, the text stays. */
@@ -52,6 +54,7 @@ export function Composer(props: ComposerProps) {
     initialTopic = "",
     updatedAt,
     withTopic = false,
+    single = false,
     focus = false,
     wait = false,
   } = props;
@@ -102,7 +105,7 @@ export function Composer(props: ComposerProps) {
     setBusy(true);
     try {
       const saved = await sending;
-      if (draft.sent(sent, from && (saved as Version))) props.onSent?.();
+      if (draft.sent(sent, from || single ? (saved as Version) : undefined)) props.onSent?.();
     } catch (reason) {
       if (isApiError(reason, "changed_meanwhile") && reason.current) setTheirs(reason.current);
       else setError(explain(reason));

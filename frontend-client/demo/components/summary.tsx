@@ -120,6 +120,7 @@ export function Summary({ articleId, community, named, signature }: SummaryProps
           audience={<Audience community={community} signature={signature} />}
           initialText={summary?.text ?? ""}
           {...(summary && { updatedAt: summary.updated_at })}
+          single
           focus
           wait
           onCancel={close}

@@ -21,7 +21,7 @@ export interface LoginOptions {
   onEnded?: () => void;
   /** The name under which all tabs find the tokens. Default: `discussions-login`. */
   name?: string;
-  /** Where the tokens are kept. Default: `localStorage`; without it, the memory of this tab. */
+  /** Where the tokens are kept. Default: `localStorage`. What it does not take is in the memory of this tab. */
   storage?: KeptStorage | undefined;
   environment?: Pick<Environment, "locks" | "timers">;
 }
@@ -52,17 +52,27 @@ export function createLogin(options: LoginOptions): Login {
   const { refresh, onEnded, name = "discussions-login" } = options;
   const { locks, timers } = options.environment ?? defaultEnvironment();
   const storage = "storage" in options ? options.storage : pageStorage();
-  let inMemory: Kept | null = null;
+  /** What the storage did not take, and what it has instead. */
+  let unstored: { tokens: Kept | null; instead: string } | undefined;
   /** The access token that this tab used last. */
   let used: string | undefined;
 
+  const stored = () => JSON.stringify(read(storage, name));
   const kept = (): Kept | null => {
-    const found = storage ? read(storage, name) : inMemory;
+    // If another tab has stored something since, that is newer.
+    if (unstored?.instead === stored()) return unstored.tokens;
+    const found = read(storage, name);
     return isKept(found) ? found : null;
   };
   const keep = (tokens: Kept | null) => {
-    inMemory = tokens;
+    unstored = undefined;
     write(storage, name, tokens ?? undefined);
+    if (stored() === JSON.stringify(tokens)) return;
+    // The storage is full or forbidden. With the old refresh token, which is used up, another tab would end the log-in.
+    write(storage, name, undefined);
+    write(storage, name, tokens ?? undefined);
+    const instead = stored();
+    if (instead !== JSON.stringify(tokens)) unstored = { tokens, instead };
   };
   const begin = ({ access, refresh, expires_in: seconds }: LoginTokens) => {
     const life = seconds * 1000;

@@ -61,13 +61,18 @@ export function useSummary(articleId: number, communityId: number, { enabled = t
       /** Writes the text in place of the one that is shown, or of none. */
       save: (text: string, { from = shown ?? null }: SaveSummaryOptions = {}) =>
         outbox.send({ ...base(), kind: "write_summary", text, from }) as Promise<Summary>,
-      /** Deletes the summary with its revisions. */
-      remove: ({ undoMs = 0 }: RemoveOptions = {}) =>
-        outbox.send({ ...base(), kind: "delete_summary", after: outbox.head() }, undoMs) as Promise<void>,
+      /**
+       * Deletes the summary that is shown, with its revisions. If somebody has changed it since, also while the deletion could be undone,
+       * the new text is shown and `remove` rejects with `changed_meanwhile`.
+       */
+      remove: ({ undoMs = 0 }: RemoveOptions = {}) => {
+        const deletion = { ...base(), kind: "delete_summary" as const, from: summary ?? undefined };
+        return outbox.send({ ...deletion, after: outbox.head() }, undoMs) as Promise<void>;
+      },
       /** Undoes a deletion that is not sent yet: pass `undo`. */
       discard: (key: string) => outbox.discard(key),
     };
-  }, [outbox, scope, shown]);
+  }, [outbox, scope, shown, summary]);
   const viewer = snapshot?.viewer ?? null;
   return {
     /** Null if there is none. Undefined while it is not known, and if the user may not read it. */

@@ -43,6 +43,8 @@ export class FakeServer {
   readsAfter: Promise<void> = Promise.resolve();
   /** By queue: the communities whose events it gets. */
   readonly #coverage = new Map<string, number[]>();
+  /** By queue: it gets no event up to this one, because it watched the community only then. */
+  readonly #coveredFrom = new Map<string, number>();
   readonly #answered = new Map<string, unknown>();
   #last = 0;
 
@@ -118,7 +120,7 @@ export class FakeServer {
 
   #events(cursor: number, queue: string): Response {
     if (this.#lacks(cursor)) return Response.json({ catchup_required: true });
-    const events = this.#isCovered(queue) ? this.model.since(cursor) : [];
+    const events = this.#isCovered(queue) ? this.model.since(Math.max(cursor, this.#coveredFrom.get(queue) ?? 0)) : [];
     return Response.json({ events, last_event_id: this.model.head });
   }
 
@@ -182,8 +184,9 @@ export class FakeServer {
       case "PUT queues/watch":
         if (this.canWatch === undefined) return coded(404, "not_found");
         if (!this.queues.has(id ?? "")) return coded(404, "queue_not_found");
+        if (!this.#isCovered(id ?? "")) this.#coveredFrom.set(id ?? "", this.model.head);
         this.#coverage.set(id ?? "", this.#covered(viewer, (body as { community_ids?: number[] }).community_ids ?? []));
-        return made({ communities: this.#coverage.get(id ?? "") });
+        return made({ communities: this.#coverage.get(id ?? ""), last_event_id: this.model.head });
       case "POST register": {
         const queue_id = `queue-${(this.#last += 1)}`;
         this.queues.add(queue_id);
@@ -225,9 +228,14 @@ export class FakeServer {
           return Response.json({ code: "changed_meanwhile", message: "it was changed", current }, { status: 412 });
         return made(this.model.writeSummary(text?.trim() ?? "", { ...this.me, id: viewer.user_id }));
       }
-      case "DELETE articles/summary":
+      case "DELETE articles/summary": {
+        const current = this.model.summary;
+        const read = headers.get("if-match");
+        if (current && read !== null && read !== `"${Date.parse(current.updated_at) * 1000}"`)
+          return Response.json({ code: "changed_meanwhile", message: "it was changed", current }, { status: 412 });
         this.model.deleteSummary();
         return done();
+      }
       case "GET discussions":
         return made(found && this.model.shown(found, viewer));
       case "PATCH discussions":

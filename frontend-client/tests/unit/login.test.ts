@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
-import { ApiError, createLogin, type Login, type LoginOptions } from "../../src/index.js";
+import { ApiError, configureApi, createLogin, logOut, refreshTokens } from "../../src/index.js";
+import { getSession, type Login, type LoginOptions } from "../../src/index.js";
 import { FakeBrowser, settle } from "../support/fake-environment.js";
 
 /** A server that replaces a refresh token at each use, and knows which one is valid. */
@@ -128,6 +129,35 @@ test("a log-out is not undone by a refresh that is under way", async () => {
   expect([ended, storage.values.size]).toEqual([0, 0]);
 });
 
+test("a storage that is full or forbidden ends no log-in", async () => {
+  const [one, two] = [tab(), tab()];
+  const { setItem, removeItem } = storage;
+  const full = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  storage.setItem = full;
+  one.begin(issuer.first());
+  expect([await token(one), await token(two)]).toEqual(["access 0", null]);
+  await pass(600);
+  expect([await token(one), await token(one), issuer.refreshes]).toEqual(["access 1", "access 1", 1]);
+  expect([one.end(), await token(one)]).toEqual(["refresh 1", null]);
+  // It becomes full later. The other tab must not use the old refresh token.
+  storage.setItem = setItem;
+  one.begin(issuer.first());
+  expect(await token(two)).toBe("access 1");
+  storage.setItem = full;
+  await pass(600);
+  expect([await token(one), await token(two), ended]).toEqual(["access 2", null, 0]);
+  // There is room again, and the other tab logs in.
+  storage.setItem = setItem;
+  two.begin(issuer.first());
+  await pass(600);
+  expect([await token(two), await token(one), issuer.refreshes]).toEqual(["access 3", "access 3", 3]);
+  storage.setItem = storage.removeItem = full;
+  expect([one.end(), await token(one)]).toEqual(["refresh 3", null]);
+  storage.removeItem = removeItem;
+});
+
 test("works without storage, without locks, and with anything in the storage", async () => {
   const { timers } = browser.tab().environment();
   const alone = tab({ storage: undefined, environment: { timers, locks: undefined } });
@@ -138,5 +168,44 @@ test("works without storage, without locks, and with anything in the storage", a
   for (const nonsense of ["{", "null", "3", "{}", '{"access":1,"refresh":"a","replaceAt":1,"expiresAt":1}']) {
     storage.setItem("discussions-login", nonsense);
     expect(await token(tab())).toBe(null);
+  }
+});
+
+test("the package's own functions refresh and log out without the token that they are to replace", async () => {
+  const sent: unknown[] = [];
+  const answer: typeof fetch = async (input, init) => {
+    const { refresh = "" } = JSON.parse(String(init?.body ?? "{}")) as { refresh?: string };
+    const authorization = new Headers(init?.headers).get("authorization");
+    sent.push([input, refresh, authorization]);
+    if (input === "/auth/logout") return new Response(null, { status: 204 });
+    if (input === "/auth/refresh")
+      return issuer.refresh(refresh).then(
+        (tokens) => Response.json(tokens),
+        () => Response.json({ code: "token_invalid", message: "no" }, { status: 401 }),
+      );
+    return authorization === `Bearer access ${issuer.refreshes}`
+      ? Response.json({})
+      : Response.json({ code: "token_expired", message: "no" }, { status: 401 });
+  };
+  const login = tab({ refresh: (refresh) => refreshTokens({ refresh }) });
+  configureApi({ token: login.token, fetch: answer });
+  try {
+    login.begin(issuer.first());
+    await pass(600);
+    await getSession();
+    expect(sent).toEqual([
+      ["/auth/refresh", "refresh 0", null],
+      ["/session", "", "Bearer access 1"],
+    ]);
+    await logOut({ refresh: login.end() ?? "" });
+    expect(sent.at(-1)).toEqual(["/auth/logout", "refresh 1", null]);
+    // A refused refresh is refused once, and ends the log-in.
+    login.begin(issuer.first());
+    issuer.valid = "another";
+    await pass(600);
+    await expect(getSession()).rejects.toThrow("no");
+    expect([ended, issuer.refreshes]).toEqual([1, 2]);
+  } finally {
+    configureApi({});
   }
 });

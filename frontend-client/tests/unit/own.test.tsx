@@ -2,6 +2,7 @@
 import { act } from "react";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { places, useComments, useDiscussions, useDraft } from "../../src/react/index.js";
+import type { ViewerInfo } from "../../src/index.js";
 import type { CommentItem } from "../../src/react/index.js";
 import { ARTICLE, coded, COMMUNITY, JOINED } from "../support/model.js";
 import { TestPage } from "../support/react.js";
@@ -108,6 +109,27 @@ test("own things under a pseudonym are one's own from the first post on, in ever
   await happen(() => list.create({ community_id: COMMUNITY, topic: "again", text: "text" }));
   expect(new Set(frames.map((frame) => String(frame)))).toEqual(new Set(["Quiet Heron,Quiet Heron"]));
   expect(all.discussions[0]).toMatchObject({ topic: "again", mine: true });
+});
+
+test("a pseudonym is learned from one's own texts alone, and stays", async () => {
+  const { server } = page;
+  const known = () => list.viewer?.memberships[0]?.pseudonym;
+  const viewer = (pseudonym: string | null): ViewerInfo => ({
+    user_id: 1,
+    memberships: [
+      { community_id: COMMUNITY, role: "moderator", pseudonym, joined_at: JOINED, follow_level: "default" },
+    ],
+  });
+  server.viewer = viewer(null);
+  server.model.createDiscussion("of another", "text", heron);
+  await page.show(<Probe />);
+  await happen(() => list.update(2, { is_resolved: true }));
+  expect([list.discussions[0]?.is_resolved, list.discussions[0]?.mine, known()]).toEqual([true, false, null]);
+  server.viewer = viewer("Gray Heron");
+  await happen(() => list.refetch());
+  server.me = heron;
+  await happen(() => list.create({ community_id: COMMUNITY, topic: "one", text: "text" }));
+  expect(known()).toBe("Gray Heron");
 });
 
 test("the text of a refused edit returns to its draft", async () => {

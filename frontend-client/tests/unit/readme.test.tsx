@@ -14,7 +14,7 @@ const readme = readFileSync(`${folder}/../README.md`, "utf8");
 
 afterEach(() => vi.unstubAllGlobals());
 
-test.each(["inbox", "live", "mention", "providers", "server", "sign-in", "unread", "write"])(
+test.each(["inbox", "live", "log-in", "mention", "providers", "server", "sign-in", "unread", "write"])(
   "the README shows the compiled file: %s.tsx",
   (name) => {
     expect(readme).toContain("```tsx\n" + readFileSync(`${folder}/readme/${name}.tsx`, "utf8") + "```");
@@ -32,6 +32,29 @@ test("the README's sign-in exchanges the token for a cookie", async () => {
   const [{ url, init } = { url: "", init: {} }] = requests;
   expect([url, init.method, init.credentials]).toEqual(["/session", "POST", "include"]);
   expect(new Headers(init.headers).get("authorization")).toBe("Bearer a-token");
+});
+
+test("the README's log-in by password keeps the tokens", async () => {
+  localStorage.clear();
+  const requests: [string, string | null][] = [];
+  vi.stubGlobal("fetch", async (url: string, init: RequestInit) => {
+    requests.push([url, new Headers(init.headers).get("authorization")]);
+    if (url === "/auth/logout") return new Response(null, { status: 204 });
+    const count = requests.length;
+    return Response.json({
+      access: `access ${count}`,
+      refresh: "r",
+      expires_in: 600,
+      user: { id: 1, username: "ada" },
+    });
+  });
+  const { config, signIn, signOut } = await import("../readme/log-in.js");
+  const token = async (refresh: boolean) => typeof config.token === "function" && config.token({ refresh });
+  expect((await signIn("ada", "secret")).username).toBe("ada");
+  expect([await token(false), await token(true)]).toEqual(["access 1", "access 2"]);
+  await signOut();
+  expect(await token(false)).toBe(null);
+  expect(requests).toEqual(["/auth/login", "/auth/refresh", "/auth/logout"].map((path) => [path, null]));
 });
 
 test("the README's code runs: discussions appear live, a comment is sent, a refusal says why and can be edited", async () => {

@@ -3,6 +3,7 @@ import { act } from "react";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { ViewerInfo } from "../../src/index.js";
 import { places, useDiscussions, useDraft, useSummary } from "../../src/react/index.js";
+import { etagOf } from "../../src/core/version.js";
 import { FakeBrowser, settle } from "../support/fake-environment.js";
 import { FakeServer } from "../support/fake-server.js";
 import { ARTICLE, coded, COMMUNITY } from "../support/model.js";
@@ -220,6 +221,41 @@ test("a deletion can be undone until it is sent", async () => {
   expect(page.summary).toEqual(["Second", 2, false]);
 });
 
+test("a deletion erases nothing that somebody else wrote until it is sent", async () => {
+  server.model.writeSummary("First", grace);
+  await deliver();
+  let code: unknown;
+  const remove = () =>
+    page.shown.one.remove({ undoMs: 5_000 }).catch((error: unknown) => (code = (error as { code?: unknown }).code));
+  await run(remove);
+  const second = server.model.writeSummary("Second", grace);
+  // The event is under way.
+  await pass(5_000);
+  expect([code, page.summary, server.model.summary]).toEqual(["changed_meanwhile", ["Second", 2, false], second]);
+  await deliver();
+  expect(page.summary).toEqual(["Second", 2, false]);
+  // One's own text that is still being saved is what one deletes.
+  let answer = () => {};
+  server.writesAfter = new Promise((resolve) => (answer = resolve));
+  await run(() => page.shown.one.save("Mine"));
+  await run(remove);
+  await run(() => answer());
+  await pass(5_000);
+  await deliver();
+  expect([page.summary, server.model.summary]).toEqual([null, null]);
+});
+
+test("a version's entity tag has its microseconds", () => {
+  for (const [time, tag] of [
+    ["2025-08-09T12:34:56.123456Z", '"1754742896123456"'],
+    ["2025-08-09T12:34:56.000001Z", '"1754742896000001"'],
+    ["2025-08-09T12:34:56.12Z", '"1754742896120000"'],
+    ["2025-08-09T12:34:56Z", '"1754742896000000"'],
+    ["2025-08-09T14:34:56.123456+02:00", '"1754742896123456"'],
+  ] as const)
+    expect(etagOf(time)).toBe(tag);
+});
+
 test("only admins may write it; what the server refuses is taken back", async () => {
   server.model.writeSummary("First", grace);
   await deliver();
@@ -287,4 +323,20 @@ test("the pseudonym that the first text gives is known at once", async () => {
   await deliver();
   expect([page.summary, page.shown.one.summary?.mine]).toEqual([["Under another name", null, false], true]);
   expect(page.shown.one.viewer?.memberships[0]?.pseudonym).toBe("Gray Heron");
+});
+
+test("the pseudonym of whoever wrote the same text is not one's own", async () => {
+  const heron = { id: null, username: "Gray Heron", avatar_url: null };
+  const pseudonym = () => page.shown.one.viewer?.memberships[0]?.pseudonym;
+  server.model.writeSummary("The same", heron);
+  // The event is under way, so that a first text is refused with the same text.
+  expect(await write(() => page.shown.one.save("The same"))).toMatchObject({ done: { author: heron } });
+  await deliver();
+  expect([pseudonym(), page.shown.one.summary?.mine]).toEqual([null, false]);
+  for (const text of ["The same", "Others"]) {
+    await write(() => page.shown.one.save(text));
+    server.model.writeSummary("Others", heron);
+  }
+  await deliver();
+  expect([page.summary, pseudonym(), page.shown.one.summary?.mine]).toEqual([["Others", null, false], null, false]);
 });

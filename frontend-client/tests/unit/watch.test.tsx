@@ -141,6 +141,24 @@ test("what is watched changes without a new queue, and what was missed before is
   ]);
 });
 
+test("what came between the last answer and the watching is fetched", async () => {
+  server.viewer = {
+    user_id: 1,
+    memberships: [
+      { community_id: 3, role: "member", pseudonym: null, joined_at: "2025-01-01T00:00:00Z", follow_level: "default" },
+    ],
+  };
+  const page = await enter([]);
+  // The poll is parked, so the page's log ends before it.
+  server.model.createDiscussion("missed", "text", grace);
+  await page.show(<Probe tab={page} watch={[COMMUNITY]} />);
+  await deliver();
+  expect([page.state, page.topics]).toEqual([
+    ["live", true, true],
+    ["missed", "one"],
+  ]);
+});
+
 test("a change that cannot be sent is sent again", async () => {
   server.viewer = {
     user_id: 1,

@@ -10,13 +10,19 @@ export interface RequestOptions extends RequestInit {
   refreshToken?: boolean;
 }
 
-/** Makes every call of this package (as orval's mutator). After a 401 it asks the token function once for a new token. */
+/** The calls that log in, refresh tokens and log out carry what they need. A token function may be waiting for them. */
+const WITHOUT_TOKEN = "/auth/";
+
+/**
+ * Makes every call of this package (as orval's mutator). After a 401 it asks the token function once for a new token. The calls
+ * below `/auth/` get no token.
+ */
 export async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const { config = apiConfig(), refreshToken = false, ...init } = options;
   const limit = timeLimit(init.signal ?? undefined, config.timeoutMs);
   try {
     const signal = limit.signal;
-    const token = await CallToken.of(config, signal);
+    const token = await CallToken.of(path.startsWith(WITHOUT_TOKEN) ? {} : config, signal);
     const first = refreshToken && token.canRefresh ? await token.refreshed(signal) : token.value;
     let response = await send(config, path, { ...init, signal }, first);
     if (response.status === 401 && token.canRefresh && !refreshToken) {

@@ -9,7 +9,9 @@ import { keys, normalUser, type User } from "./keys.js";
 import { learnPseudonym } from "./own-pseudonym.js";
 import { Pending, type Operation } from "./pending.js";
 import { mayHelpLater, retryDelay } from "./retry.js";
-import { call, editedText, type SendResult } from "./send-operation.js";
+import type { Summary } from "../generated/api.js";
+import { showSummary } from "./sync.js";
+import { call, editedText, type OwnText, type SendResult } from "./send-operation.js";
 import type { Store } from "./store.js";
 import { read, write, type KeptStorage } from "./storage.js";
 
@@ -121,14 +123,18 @@ export class Outbox {
     for (let failures = 0; ;) {
       try {
         const sent = pending.get(key) ?? operation;
-        const result = await call(sent, this.options.config);
+        let own: OwnText | undefined;
+        const result = await call(sent, this.options.config, (text) => (own = text));
         const newest = pending.get(key) ?? sent;
         if ("value" in sent && "value" in newest && newest.value !== sent.value) continue;
-        this.#confirm(operation, result);
+        this.#confirm(operation, result, own);
         return result;
       } catch (error) {
         if (!mayHelpLater(error)) {
           if (error instanceof Error) this.options.onError(error);
+          // The event of what is there instead may be under way.
+          if (operation.kind === "delete_summary" && isApiError(error, "changed_meanwhile") && error.current)
+            showSummary(this.options.queryClient, this.options.user, error.current as Summary);
           if (operation.kind.startsWith("create")) pending.change(key, { state: "failed", error });
           else {
             this.#keepText(operation);
@@ -146,9 +152,9 @@ export class Outbox {
     }
   }
 
-  #confirm({ key, kind }: Operation, answer: SendResult): void {
+  #confirm({ key, kind }: Operation, answer: SendResult, own: OwnText | undefined): void {
     const { events, pending, queryClient, status, user } = this.options;
-    if (answer && ("id" in answer || "revision" in answer)) learnPseudonym(queryClient, user, answer);
+    if (own) learnPseudonym(queryClient, user, own);
     const result = answer && kind === "create_comment" ? { ...answer, replies: [] } : answer;
     pending.change(key, { state: "confirmed", error: undefined, ...(result ? { result } : {}) } as Partial<Operation>);
     // Events may have been faster than the answer.

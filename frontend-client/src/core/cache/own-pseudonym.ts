@@ -7,7 +7,7 @@ import { cached, findDiscussion, replacePages, summaries } from "./sync.js";
 
 /**
  * The first post on a pseudonymous article gives the user a pseudonym. The cached lists of this article in this community get it,
- * so that what the user wrote under it stays their own.
+ * so that what the user wrote under it stays their own. `written` must be a text of the user. A pseudonym that is known stays.
  */
 export function learnPseudonym(client: QueryClient, user: User, written: Comment | Discussion | Summary): void {
   if (!written.author || written.author.id !== null) return;
@@ -46,7 +46,7 @@ function named<P extends Pick<Page, "viewer">>(page: P, pseudonym: string, commu
   const { viewer } = page;
   if (!viewer) return page;
   const memberships = mapChanged(viewer.memberships, (one) =>
-    (communityId === undefined || one.community_id === communityId) && one.pseudonym !== pseudonym
+    (communityId === undefined || one.community_id === communityId) && one.pseudonym === null
       ? { ...one, pseudonym }
       : one,
   );

@@ -80,6 +80,8 @@ export interface SummaryDeletion {
   kind: "delete_summary";
   articleId: number;
   communityId: number;
+  /** What the user saw when they deleted it. Undefined deletes whatever is there. */
+  from?: Version | undefined;
   /** The newest event that the page had. */
   after: number;
   isTold?: boolean;

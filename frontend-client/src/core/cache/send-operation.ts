@@ -3,20 +3,35 @@ import { isApiError } from "../api/error.js";
 import { callOptions } from "../api/request.js";
 import * as api from "../generated/api.js";
 import { trimmed } from "../text.js";
+import { etagOf } from "../version.js";
 import { places } from "./drafts.js";
-import type { Operation, ReadOperation, SummaryText, Version } from "./pending.js";
+import type { Operation, ReadOperation, SummaryDeletion, SummaryText, Version } from "./pending.js";
 
 export type SendResult = api.Comment | api.Discussion | api.Summary | api.Votes | api.Follow | void;
 
-/** Makes the API call of an operation. */
-export async function call(operation: Operation, config: ApiConfig): Promise<SendResult> {
+/** What the user has certainly written. Its author is the user. */
+export type OwnText = api.Comment | api.Discussion | api.Summary;
+
+/**
+ * Makes the API call of an operation. `onWritten` is called with a text that this call wrote. Other answers may be what somebody else
+ * wrote: a moderator resolves the discussions of others, and a summary with the same text stays as it is.
+ */
+export async function call(
+  operation: Operation,
+  config: ApiConfig,
+  onWritten: (text: OwnText) => void,
+): Promise<SendResult> {
+  const written = <T extends OwnText>(text: T): T => {
+    onWritten(text);
+    return text;
+  };
   const options = callOptions(config);
   const once = callOptions(config, { headers: { "Idempotency-Key": operation.key } });
   switch (operation.kind) {
     case "create_comment":
-      return api.createComment(operation.discussionId, operation.input, once);
+      return written(await api.createComment(operation.discussionId, operation.input, once));
     case "create_discussion":
-      return api.createDiscussion(operation.articleId, operation.input, once);
+      return written(await api.createDiscussion(operation.articleId, operation.input, once));
     case "update_comment":
       return save({ text: operation.text }, operation.from, (change) =>
         api.updateComment(operation.id, change, options),
@@ -37,21 +52,28 @@ export async function call(operation: Operation, config: ApiConfig): Promise<Sen
     case "read_notifications":
       return markNotificationsRead(operation, options);
     case "write_summary":
-      return writeSummary(operation, config);
-    case "delete_summary": {
-      const keepalive = callOptions(config, { keepalive: true });
-      return api.deleteSummary(operation.articleId, { community_id: operation.communityId }, keepalive);
-    }
+      return writeSummary(operation, config, written);
+    case "delete_summary":
+      return deleteSummary(operation, config);
     case "delete_discussion":
       return gone(api.deleteDiscussion(operation.id, callOptions(config, { keepalive: true })));
   }
 }
 
 /** Writes a summary in place of the version that the user began with, or of none. */
-function writeSummary({ articleId, communityId, text, from }: SummaryText, config: ApiConfig): Promise<api.Summary> {
+function writeSummary(
+  { articleId, communityId, text, from }: SummaryText,
+  config: ApiConfig,
+  written: (summary: api.Summary) => api.Summary,
+): Promise<api.Summary> {
   const headers: HeadersInit = from === null ? { "If-None-Match": "*" } : {};
   const options = callOptions(config, { headers });
-  const send = (change: api.NewSummary) => api.putSummary(articleId, change, { community_id: communityId }, options);
+  const send = async (change: api.NewSummary) => {
+    const answer = await api.putSummary(articleId, change, { community_id: communityId }, options);
+    // Where the text was there already, nothing is written. Without a version nobody can tell.
+    const isWritten = from === null || (change.if_updated_at && change.if_updated_at !== answer.updated_at);
+    return isWritten ? written(answer) : answer;
+  };
   if (from) return save({ text }, from, send);
   return send({ text }).catch((error: unknown) => {
     const current = isApiError(error, "changed_meanwhile") ? (error.current as api.Summary | undefined) : undefined;
@@ -59,6 +81,24 @@ function writeSummary({ articleId, communityId, text, from }: SummaryText, confi
     if (current && agree(current, { text }, { text })) return current;
     throw error;
   });
+}
+
+/** Deletes the summary that the user saw. If another text is there, the user must decide. */
+async function deleteSummary({ articleId, communityId, from }: SummaryDeletion, config: ApiConfig): Promise<void> {
+  for (let version = from?.updated_at; ;) {
+    const headers: HeadersInit = version === undefined ? {} : { "If-Match": etagOf(version) };
+    try {
+      const options = callOptions(config, { headers, keepalive: true });
+      return await api.deleteSummary(articleId, { community_id: communityId }, options);
+    } catch (error) {
+      // The answer to an earlier attempt was lost, or somebody else has deleted it.
+      if (isApiError(error, "summary_not_found")) return;
+      const current = isApiError(error, "changed_meanwhile") ? (error.current as api.Summary | undefined) : undefined;
+      // The user's own text that was still being saved has another version by now.
+      if (!from || !current || current.updated_at === version || !agree(current, from, { text: "" })) throw error;
+      version = current.updated_at;
+    }
+  }
 }
 
 /**

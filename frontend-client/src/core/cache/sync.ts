@@ -1,7 +1,7 @@
 import type { InfiniteData, Query, QueryClient } from "@tanstack/react-query";
 import { isAbort } from "../api/error.js";
 import { mapChanged, type KnownEvent } from "../events.js";
-import type { CommentPage, Discussion, DiscussionPage, Unread, UnreadDiscussion } from "../generated/api.js";
+import type { CommentPage, Discussion, DiscussionPage, Summary, Unread, UnreadDiscussion } from "../generated/api.js";
 import type { Follows, Notifications } from "../wire.js";
 import { systemTimers, type Timers } from "../live/environment.js";
 import type { EventLog } from "../live/log.js";
@@ -448,6 +448,15 @@ export function summaries(client: QueryClient, user: User): [Query, SummaryScope
       const data = query.state.data as SummarySnapshot | undefined;
       return scope && data ? [[query, scope, data] as [Query, SummaryScope, SummarySnapshot]] : [];
     });
+}
+
+/** Shows a summary that is newer than the cached one. Its event may come later. */
+export function showSummary(client: QueryClient, user: User, summary: Summary): void {
+  for (const [query, { articleId, communityId }, snapshot] of summaries(client, user)) {
+    const isOf = summary.article_id === articleId && summary.community_id === communityId;
+    if (isOf && summary.revision > (snapshot.summary?.revision ?? 0))
+      query.setState({ data: { ...snapshot, summary } });
+  }
 }
 
 /** The user's cached lists. */

@@ -168,9 +168,10 @@ export class Leader {
     const { host } = this;
     for (let ids = host.wanted().watch; !sameIds(queue.watched, ids); ids = host.wanted().watch) {
       try {
-        const communities = await queue.watch(ids, signal);
+        const { communities, last_event_id = 0 } = await queue.watch(ids, signal);
         if (queue !== this.#queue) return;
-        host.covers(communities, host.log.head ?? queue.registration.last_event_id);
+        // Of what is older than the answer or than the log, the next polls bring nothing.
+        host.covers(communities, Math.max(last_event_id, host.log.head ?? queue.registration.last_event_id));
         // The parked poll may not know of them.
         this.interrupt();
       } catch (error) {

@@ -22,6 +22,13 @@ export interface Wanted {
   watch: readonly number[];
 }
 
+/** The communities whose events the queue gets, and where the events of those begin that it gets only now. */
+export interface Watched {
+  communities: readonly number[];
+  /** Absent in answers of older servers. */
+  last_event_id?: number | undefined;
+}
+
 /** One registration for events at the server. */
 export class Queue {
   private constructor(
@@ -65,13 +72,13 @@ export class Queue {
     }
   }
 
-  /** Watches these communities, and no others. Returns all whose events the queue gets now. */
-  async watch(ids: readonly number[], signal: AbortSignal): Promise<readonly number[]> {
+  /** Watches these communities, and no others. */
+  async watch(ids: readonly number[], signal: AbortSignal): Promise<Watched> {
     const { queue_id } = this.registration;
     const options = callOptions(this.config, { signal });
-    const { communities } = await watchCommunities(queue_id, { community_ids: [...ids] }, options);
+    const watched: Watched = await watchCommunities(queue_id, { community_ids: [...ids] }, options);
     this.watched = ids;
-    return communities;
+    return watched;
   }
 
   async heartbeat(signal: AbortSignal): Promise<void> {
