@@ -48,7 +48,13 @@ const HERE: [(&str, &str); 13] = [
         "select count(*) from django.roles r join memberships k on k.user_id = r.user_id and k.community_id = r.community_id
          where not r.is_gone",
     ),
-    ("pseudonyms", "select count(*) from pseudonyms p join django.pseudonyms m on m.id = p.id and not m.is_gone"),
+    (
+        "pseudonyms",
+        "select count(*) from pseudonyms p where exists (
+             select from django.pseudonyms m
+             where m.article_id = p.article_id and m.user_id = p.user_id and not m.is_gone
+               and django.community_of(m.community_id) = p.community_id)",
+    ),
     ("discussions", "select count(*) from discussions d join django.discussions m on m.id = d.id and not m.is_gone"),
     ("comments", "select count(*) from comments k join django.comments m on m.id = k.id and not m.is_gone"),
     (

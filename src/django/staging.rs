@@ -23,8 +23,8 @@ pub(super) struct Staged {
     pub(super) times: Vec<StepTime>,
 }
 
-/// What people write. Once they write it here, Django's tables say nothing of it any more. A deletion there would be a cascade from a
-/// person or a place, which leaves alone what was written.
+/// What people write. Once they write it here, Django's tables say nothing of it any more. Before that a row that has vanished there deletes
+/// nothing here either, unless Django is the one that writes: sql/content.sql.
 const WRITTEN: [&str; 6] = ["discussions", "comments", "votes", "subscriptions", "flags", "summaries"];
 
 /// Refusals that may have lost their reason since: what was missing may be there.

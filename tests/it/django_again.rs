@@ -196,3 +196,65 @@ async fn an_import_that_is_killed_ten_times_ends_in_the_same_database() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_vanishes_with_a_person_or_a_place_stays() {
+    let site = Move::small().await;
+    site.import().await;
+    let live = "select json_build_array(
+        (select json_agg(json_build_array(id, text) order by id) from discussions where deleted_at is null),
+        (select json_agg(json_build_array(id, text) order by id) from comments where deleted_at is null),
+        (select json_agg(json_build_array(article_id, text) order by article_id) from summaries where text is not null))";
+    let before = site.value(live).await;
+    site.django(
+        "delete from articles_discussioncomment where discussion_id in (select id from articles_discussion where community_id = 2) or id = 13;
+         delete from articles_discussionsubscription where community_id = 2;
+         delete from articles_discussionsummary where community_article_id in (2, 4);
+         delete from articles_anonymousidentity where community_id = 2;
+         delete from articles_discussion where community_id = 2;
+         delete from communities_membership where community_id = 2;
+         delete from communities_community_admins where community_id = 2;
+         delete from communities_community_reviewers where community_id = 2;
+         delete from communities_communityarticle where community_id = 2;
+         delete from communities_community where id = 2;
+         delete from articles_discussioncomment where id in (1, 2, 3, 4, 5)",
+    )
+    .await;
+    site.import().await;
+    assert_eq!(site.value(live).await, before, "Django does not write, so nothing is deleted");
+    assert_eq!(site.value("select count(*) from communities where removed_at is not null").await, 1);
+    site.import().await;
+    assert_eq!(site.value(live).await, before);
+}
+
+#[tokio::test]
+async fn a_made_pseudonym_becomes_that_of_django_and_what_was_read_here_stays_read() {
+    let site = Move::small().await;
+    site.import().await;
+    let app = site.serve().await;
+    let cedar = django_client(&app, 3);
+    cedar.post("/discussions/1/read", json!({ "comment_ids": [3] })).await;
+    let unread = cedar.get("/discussions/1").await.expect(200)["unread_count"].clone();
+    app.settled().await;
+    let database = app.stop().await;
+    site.django(
+        "insert into articles_anonymousidentity (id, fake_name, article_id, user_id, community_id) values (40, 'Brisk_Newt', 4, 7, 2);
+         delete from articles_userflag where id = 2;
+         insert into articles_userflag (id, flag_type, entity_type, entity_id, created_at, user_id)
+         values (40, 'unread', 'comment', 3, now(), 3), (41, 'unread', 'comment', 1, now(), 3)",
+    )
+    .await;
+    let imported = site.import().await;
+    let refused = imported.report["refusals"].to_string();
+    assert!(
+        !refused.contains(r#""kind":"pseudonyms","id":40"#) && !refused.contains(r#""id":40,"kind":"pseudonyms""#),
+        "{refused}"
+    );
+    assert!(!imported.report["repairs"].to_string().contains("pseudonym_made"));
+    let app = site.serve().await;
+    let shown = django_client(&app, 1).get("/discussions/13").await.expect(200);
+    assert_eq!(shown["author"], json!({ "id": null, "username": "Brisk_Newt", "avatar_url": null }));
+    assert_eq!(django_client(&app, 3).get("/discussions/1").await.expect(200)["unread_count"], unread);
+    app.settled().await;
+    drop((app, database));
+}

@@ -501,3 +501,17 @@ async fn one_statement_for_many_rows_fails_for_those_alone_that_cannot_follow() 
     follow::begin(&mut connect(&app).await, false).await.unwrap();
     assert!(status(&app).await.is_in_step);
 }
+
+#[tokio::test]
+async fn an_article_that_is_public_no_more_is_closed_in_the_open() {
+    let app = followed().await;
+    let closed =
+        "select count(*) from community_articles p join communities c on c.id = p.community_id and c.kind = 'open'
+                  where p.removed_at is not null";
+    app.sql("update articles_article set submission_type = 'Private' where id in (1, 5)").await;
+    assert_eq!(number(&app, &format!("{closed} and article_id = 1")).await, 1);
+    assert_eq!(number(&app, closed).await, 1, "a discussion of Django's own keeps the place of 5");
+    app.sql("update articles_article set submission_type = 'Public' where id in (1, 5)").await;
+    assert_eq!(number(&app, closed).await, 0);
+    assert!(status(&app).await.is_in_step);
+}

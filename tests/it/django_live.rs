@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use discussions::{
-    django::{follow, views},
+    django::{follow, import, views},
     events::Change,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -14,7 +14,7 @@ use sqlx::{Connection, Executor};
 
 use crate::{
     app::{Client, PATIENCE, TestApp, types},
-    django_follow::{connect, imported, status},
+    django_follow::{connect, imported, options, status},
 };
 
 /// Everything is imported, and Django goes on writing.
@@ -378,4 +378,100 @@ async fn a_failure_here_loses_no_event_of_djangos() {
     app.sql(&comment(15, 1, 2, None, "Not held up")).await;
     assert_eq!(texts(&queue.events(2).await), ["Not held up", "Held up"]);
     assert!(status(&app).await.is_in_step);
+}
+
+#[tokio::test]
+async fn a_reply_brings_its_pending_parent_with_an_event_and_an_import_leaves_both_to_it() {
+    let app = live().await;
+    let mut queue = app.client(3).register().await;
+    let mut connection = connect(&app).await;
+    let mut lock = connection.begin().await.unwrap();
+    lock.execute("select from discussions where id = 1 for update").await.unwrap();
+    app.sql(&comment(1, 1, 2, None, "Held up")).await;
+    lock.rollback().await.unwrap();
+    import::run(&options(&app, &[])).await.unwrap();
+    let held = value(&app, "select max(id) from django.comments where is_pending").await;
+    app.sql(&comment(1, 1, 4, Some(held), "Reply")).await;
+    assert_eq!(texts(&queue.events(2).await), ["Held up", "Reply"]);
+    assert!(status(&app).await.is_in_step);
+}
+
+#[tokio::test]
+async fn a_pseudonym_that_comes_after_its_first_text_signs_it() {
+    let app = live().await;
+    let mut queue = app.client(1).register().await;
+    let identity = |name: &str, article: i64, user: i64| {
+        format!(
+            "insert into articles_anonymousidentity (fake_name, article_id, user_id, community_id) values ('{name}', {article}, {user}, 2)"
+        )
+    };
+    // In one transaction, and in two.
+    app.sql(&format!("begin; {}; {}; commit", discussion(2, 2, 5, "First", true), identity("Brisk_Newt", 2, 5))).await;
+    app.sql(&discussion(2, 2, 7, "Second", true)).await;
+    app.sql(&identity("Brisk_Newt", 2, 7)).await;
+    app.settled().await;
+    let events = queue.now().await;
+    let told: Vec<_> = events
+        .iter()
+        .filter(|event| event["topic"].is_string())
+        .map(|event| (event["type"].as_str().unwrap(), event["author"]["username"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        (told[0].0, told[1], told[2].0),
+        ("new_discussion", ("updated_discussion", "Brisk_Newt"), "new_discussion")
+    );
+    assert_eq!(told[3], ("updated_discussion", "Brisk_Newt 2"));
+    let refused = value(&app, "select count(*) from django.refusals where kind = 'pseudonyms' and id > 7").await;
+    assert_eq!(refused, 0);
+    assert!(status(&app).await.is_in_step);
+}
+
+#[tokio::test]
+async fn a_quote_goes_with_what_it_quotes() {
+    let app = live().await;
+    let mut queue = app.client(3).register().await;
+    app.sql("update articles_discussioncomment set is_deleted = true where id = 3").await;
+    let events = queue.events(2).await;
+    let mut kinds = types(&events);
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["deleted_comment", "updated_comment"]);
+    let quotes = app.client(3).get("/comments/4").await.expect(200);
+    assert_eq!(quotes["text"], "> *In reply to a deleted comment.*\n\nThank you.");
+}
+
+#[tokio::test]
+async fn only_what_was_meant_is_deleted_with_what_hangs_on_it() {
+    let app = live().await;
+    app.sql("delete from articles_discussioncomment where id = 23").await;
+    app.sql(&comment(1, 1, 2, Some(11), "To one who goes")).await;
+    let live = "select (select count(*) from discussions where deleted_at is null) * 1000 + count(*) from comments where deleted_at is null";
+    let before = value(&app, live).await;
+    // As Django does it: the ends first.
+    app.sql(
+        "begin;
+         delete from articles_discussioncomment where content = 'To one who goes';
+         update articles_discussioncomment set parent_id = null where parent_id in (6, 8, 9, 10, 11);
+         delete from articles_discussioncomment where author_id = 4 or discussion_id in (15, 16);
+         delete from articles_discussion where author_id = 4;
+         delete from articles_userflag where user_id = 4;
+         delete from articles_discussionsubscription where user_id = 4;
+         delete from communities_membership where user_id = 4;
+         delete from communities_community_moderators where user_id = 4;
+         delete from communities_community_reviewers where user_id = 4;
+         delete from \"user\" where id = 4;
+         commit",
+    )
+    .await;
+    assert_eq!(value(&app, live).await, before);
+    // A reply goes with its parent at Django, and not here.
+    app.sql("begin; delete from articles_discussioncomment where id in (4, 5); delete from articles_discussioncomment where id = 3; commit").await;
+    assert_eq!(value(&app, live).await, before - 1);
+    // What was deleted for itself stays so when its author goes.
+    app.sql("delete from communities_membership where user_id = 8; delete from \"user\" where id = 8").await;
+    assert_eq!(value(&app, live).await, before - 1);
+    assert!(status(&app).await.is_in_step);
+}
+
+async fn value(app: &TestApp, sql: &str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&app.pool).await.unwrap()
 }

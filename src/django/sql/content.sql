@@ -25,6 +25,57 @@ language sql as $$
     on conflict do nothing
 $$;
 
+-- Whether a row that has vanished at Django was deleted there by itself. Django's API deletes by a mark. What vanishes with what it hangs on is
+-- the work of a cascade, which leaves alone what was written. So it counts only while Django is the one that writes. What was erased by an earlier
+-- transaction stays so.
+create or replace function django.is_erased(m django.discussions) returns boolean
+language sql stable as $$
+    select m.is_gone and case
+        when m.erased_by is not null and m.erased_by <> pg_current_xact_id() then true
+        when m.erased_by is null and not m.is_pending then false
+        else coalesce(django.setting('writer') = 'django', false)
+             and not exists (select from django.users u where u.id = m.author_id and u.is_gone)
+             and not exists (select from django.articles a where a.id = m.article_id and a.is_gone)
+             and not exists (select from django.communities c where c.id = m.community_id and c.is_gone)
+    end
+$$;
+create or replace function django.is_erased(m django.comments) returns boolean
+language sql stable as $$
+    select m.is_gone and case
+        when m.erased_by is not null and m.erased_by <> pg_current_xact_id() then true
+        when m.erased_by is null and not m.is_pending then false
+        else coalesce(django.setting('writer') = 'django', false)
+             and not exists (select from django.users u where u.id = m.author_id and u.is_gone)
+             and not exists (select from django.comments p where p.id = m.parent_id and p.is_gone)
+             and not exists (
+                 select from django.discussions d
+                 left join django.articles a on a.id = d.article_id
+                 left join django.communities c on c.id = d.community_id
+                 where d.id = m.discussion_id and (d.is_gone or a.is_gone or c.is_gone))
+    end
+$$;
+
+-- Brings back what this transaction took for erased, where what it hangs on has gone since: Django deletes the ends of a cascade first.
+create or replace function django.bring_back(discussions_of bigint[], comments_of bigint[]) returns void
+language plpgsql as $$
+declare
+    i bigint;
+begin
+    for i in select m.id from django.discussions m where m.id = any(discussions_of) and not django.is_erased(m) order by 1 loop
+        perform django.merge('discussions', null, array[i]);
+    end loop;
+    for i in select m.id from django.comments m where m.id = any(comments_of) and not django.is_erased(m) order by 1 loop
+        perform django.merge('comments', null, array[i]);
+    end loop;
+end $$;
+-- All of that.
+create or replace function django.bring_back_all() returns void
+language sql as $$
+    select django.bring_back(
+        array(select id from django.discussions where erased_by = pg_current_xact_id()),
+        array(select id from django.comments where erased_by = pg_current_xact_id()))
+$$;
+
 -- A name that no other pseudonym has at this place: the wanted one, or that with a number.
 create or replace function django.free_name(community bigint, article bigint, wanted text, own_id bigint) returns text
 language plpgsql stable as $$
@@ -46,8 +97,11 @@ declare
     m        record;
     place    bigint;
     first_id bigint;
+    own_id   bigint;
+    is_known boolean;
     wanted   text;
     shown    text;
+    made     constant bigint := django.setting('made_pseudonyms')::bigint;
 begin
     perform django.forget('pseudonyms', ids);
     perform django.make_places(array_agg(django.community_of(d.community_id)), array_agg(d.article_id))
@@ -60,9 +114,13 @@ begin
         select min(o.id) into first_id from django.pseudonyms o
         where o.article_id = m.article_id and o.user_id = m.user_id and not o.is_gone
           and o.community_id is not distinct from m.community_id;
-        -- One that was made here, for the same person, at the same place.
-        select coalesce(min(p.id), first_id) into first_id from pseudonyms p
+        -- One that is here already, for the same person, at the same place. Django writes a first text before its author's pseudonym. So the
+        -- one that was made for that text becomes Django's, and keeps its id.
+        select coalesce(min(p.id), m.id) into own_id from pseudonyms p
         where p.community_id = place and p.article_id = m.article_id and p.user_id = m.user_id;
+        if first_id = m.id and own_id <> m.id and (own_id >= made and own_id < made + 500000) is not true then
+            first_id := own_id;
+        end if;
         if first_id <> m.id then
             insert into django.refusals values ('pseudonyms', m.id, 'doubled', format('user %s has pseudonym %s on article %s of community %s', m.user_id, first_id, m.article_id, place));
         elsif not exists (select from community_articles p where p.community_id = place and p.article_id = m.article_id) then
@@ -71,13 +129,17 @@ begin
             insert into django.refusals values ('pseudonyms', m.id, 'no_user', format('there is no user %s', m.user_id));
         else
             wanted := case when django.is_blank(m.fake_name) then 'Anonymous ' || m.id else m.fake_name end;
-            shown := django.free_name(place, m.article_id, wanted, m.id);
+            shown := django.free_name(place, m.article_id, wanted, own_id);
+            is_known := exists (select from pseudonyms p where p.id = own_id);
             insert into pseudonyms (id, community_id, article_id, user_id, name, avatar_url, created_at)
             overriding system value
-            select m.id, p.community_id, p.article_id, m.user_id, shown, django.picture(m.identicon), p.created_at
+            select own_id, p.community_id, p.article_id, m.user_id, shown, django.picture(m.identicon), p.created_at
             from community_articles p where p.community_id = place and p.article_id = m.article_id
             on conflict (id) do update set name = excluded.name, avatar_url = excluded.avatar_url
                 where (pseudonyms.name, pseudonyms.avatar_url) is distinct from (excluded.name, excluded.avatar_url);
+            if found and is_known then
+                perform django.sign_anew(own_id);
+            end if;
             if wanted <> m.fake_name then
                 insert into django.repairs values ('pseudonyms', m.id, 'name_empty', format('it is called %s', shown));
             elsif shown <> wanted then
@@ -89,6 +151,32 @@ begin
         end if;
     end loop;
     update django.pseudonyms set is_pending = false where id = any(ids) and is_pending;
+end $$;
+
+-- Says the new name of a pseudonym in the quotes of what it signs, and tells of both where Django writes.
+create or replace function django.sign_anew(of_pseudonym bigint) returns void
+language plpgsql as $$
+declare
+    signed record;
+begin
+    delete from django.repairs r using pseudonyms p, discussions d
+    where p.id = of_pseudonym and d.author_id = p.user_id and d.pseudonym_id = p.id and r.kind = 'discussions' and r.id = d.id and r.repair = 'pseudonym_made';
+    delete from django.repairs r using pseudonyms p, comments k
+    where p.id = of_pseudonym and k.author_id = p.user_id and k.pseudonym_id = p.id and r.kind = 'comments' and r.id = k.id and r.repair = 'pseudonym_made';
+    if django.setting('writer') = 'django' then
+        for signed in select d.id, d.community_id from pseudonyms p join discussions d on d.author_id = p.user_id and d.pseudonym_id = p.id
+                      where p.id = of_pseudonym and d.deleted_at is null order by d.id loop
+            perform django.tell(signed.community_id, 'updated_discussion', django.discussion_state(signed.id));
+        end loop;
+        for signed in select k.id, d.community_id from pseudonyms p join comments k on k.author_id = p.user_id and k.pseudonym_id = p.id
+                      join discussions d on d.id = k.discussion_id
+                      where p.id = of_pseudonym and k.deleted_at is null order by k.id loop
+            perform django.tell(signed.community_id, 'updated_comment', django.comment_state(signed.id));
+        end loop;
+        perform pg_notify('outbox', '');
+    end if;
+    perform django.quote_anew(array(
+        select k.id from pseudonyms p join comments k on k.author_id = p.user_id and k.pseudonym_id = p.id where p.id = of_pseudonym));
 end $$;
 
 -- Makes pseudonyms for those who wrote under one at a place and have none. The name is that of the first thing that they wrote there, as it
@@ -149,8 +237,10 @@ begin
            case when m.is_deleted then coalesce(m.deleted_at, m.updated_at) end,
            case when not m.is_resolved and not m.is_deleted then django.edit_time(m.created_at, m.updated_at) end,
            case when m.is_resolved then m.updated_at end
-    from (select *, is_gone or deleted_at is not null or django.is_deletion_mark(content) as is_deleted
-          from django.discussions where id = any(ids)) m
+    from (select w.*, w.is_gone and django.is_erased(w) or w.deleted_at is not null or django.is_deletion_mark(w.content) as is_deleted
+          from django.discussions w where w.id = any(ids)
+          -- What vanished without being erased stays as it is, or as it was before it was taken for erased.
+          and (not w.is_gone or w.erased_by is not null or django.is_erased(w) or not exists (select from discussions o where o.id = w.id))) m
     join community_articles place on place.community_id = django.community_of(m.community_id) and place.article_id = m.article_id
     left join pseudonyms s on m.is_pseudonymous and s.community_id = place.community_id and s.article_id = m.article_id and s.user_id = m.author_id
     order by m.id
@@ -182,7 +272,10 @@ begin
         (m.community_id is not null and not exists (
             select from django.community_articles p where p.community_id = m.community_id and p.article_id = m.article_id),
          'place_missing', format('article %s has a place in community %s for it', m.article_id, m.community_id)),
-        (m.is_pseudonymous and not exists (select from django.pseudonyms p where p.id = s.id), 'pseudonym_made', format('its author is called %s', s.name)),
+        (m.is_pseudonymous and not exists (
+            select from django.pseudonyms p
+            where p.article_id = m.article_id and p.user_id = m.author_id and django.community_of(p.community_id) = d.community_id),
+         'pseudonym_made', format('its author is called %s', s.name)),
         (not exists (select from django.users a where a.id = m.author_id), 'author_missing', format('its author is called %s', u.username))
     ) as found (applies, repair, detail)
     where m.id = any(ids) and not m.is_gone and found.applies;
@@ -191,7 +284,11 @@ begin
            format('article %s, community %s', m.article_id, m.community_id)
     from django.discussions m left join articles a on a.id = m.article_id
     where m.id = any(ids) and not m.is_gone and not exists (select from discussions d where d.id = m.id);
-    update django.discussions set is_pending = false where id = any(ids) and is_pending;
+    update django.discussions m set is_pending = false, erased_by = case when m.is_gone and django.is_erased(m) then coalesce(m.erased_by, pg_current_xact_id()) end
+    where m.id = any(ids) and (m.is_pending or m.is_gone or m.erased_by is not null);
+    perform django.bring_back(null, array(
+        select k.id from django.comments k join django.discussions m on m.id = k.discussion_id
+        where m.id = any(ids) and m.is_gone and k.erased_by = pg_current_xact_id()));
 end $$;
 
 -- Where a comment hangs in our tree. A parent counts if it is in the same discussion. In a circle of parents the comment with the lowest
@@ -247,7 +344,7 @@ language sql stable as $$
     select case
         when d.id <> of_discussion and django.community_of(d.community_id) <> django.community_of(own.community_id)
             then E'> *In reply to a comment in another community.*\n\n'
-        when a.is_deleted or a.is_gone or django.is_deletion_mark(a.content) then E'> *In reply to a deleted comment.*\n\n'
+        when a.is_deleted or a.is_gone and django.is_erased(a) or django.is_deletion_mark(a.content) then E'> *In reply to a deleted comment.*\n\n'
         else format(E'> %s wrote: %s\n\n',
             django.escape_markdown(case when a.is_pseudonymous then coalesce(s.name, 'somebody') else coalesce(u.username, 'somebody') end),
             coalesce(django.first_line(a.content, 120), '…'))
@@ -259,6 +356,36 @@ language sql stable as $$
     left join pseudonyms s on s.community_id = django.community_of(d.community_id) and s.article_id = d.article_id and s.user_id = a.author_id
     where a.id = answers
 $$;
+
+-- Quotes anew what has changed in those comments that are quoted, so that a text that is gone is gone in quotes too. What was edited
+-- below a quote stays.
+create or replace function django.quote_anew(answered bigint[]) returns void
+language plpgsql as $$
+declare
+    pattern constant text := E'^> (\\*In reply to a (deleted comment|comment in another community)\\.\\*|[^\n]* wrote: [^\n]*)\n\n';
+    quoting record;
+begin
+    for quoting in
+        select k.id, d.community_id, left(q.quote || regexp_replace(k.text, pattern, ''), 50000) as text
+        from (select m.id, django.quote(p.answers, m.discussion_id) as quote
+              from (select m.id, m.discussion_id from django.comments m join comments k on k.id = m.id
+                    where m.parent_id = any(answered) and k.deleted_at is null and k.text ~ pattern offset 0) m
+              cross join lateral django.comment_position(m.id) p
+              where p.answers is not null) q
+        join comments k on k.id = q.id
+        join discussions d on d.id = k.discussion_id
+        where left(k.text, char_length(q.quote)) <> q.quote
+        order by k.id
+    loop
+        update comments k
+        set text = quoting.text, updated_at = k.updated_at + interval '1 microsecond', mentioned_users = null, mentioned_pseudonyms = null
+        where k.id = quoting.id;
+        if django.setting('writer') = 'django' then
+            perform django.tell(quoting.community_id, 'updated_comment', django.comment_state(quoting.id));
+            perform pg_notify('outbox', '');
+        end if;
+    end loop;
+end $$;
 
 -- Merges comments, and with them those above them that are pending.
 create or replace function django.merge_comments(wanted bigint[]) returns void
@@ -301,8 +428,9 @@ begin
            case when m.is_removed then '' else django.shown_text(m.content, coalesce(django.quote(p.answers, m.discussion_id), '')) end,
            m.created_at, coalesce(django.edit_time(m.created_at, m.updated_at), m.created_at),
            case when m.is_removed then m.updated_at end
-    from (select *, is_gone or is_deleted or django.is_deletion_mark(content) as is_removed
-          from django.comments where id = any(ids)) m
+    from (select w.*, w.is_gone and django.is_erased(w) or w.is_deleted or django.is_deletion_mark(w.content) as is_removed
+          from django.comments w where w.id = any(ids)
+          and (not w.is_gone or w.erased_by is not null or django.is_erased(w) or not exists (select from comments o where o.id = w.id))) m
     join discussions d on d.id = m.discussion_id
     cross join lateral django.comment_position(m.id) p
     left join pseudonyms s on m.is_pseudonymous and s.community_id = d.community_id and s.article_id = d.article_id and s.user_id = m.author_id
@@ -340,7 +468,10 @@ begin
         (p.repair is not null, coalesce(p.repair, ''), format('it answers %s and hangs on %s', m.parent_id, coalesce(k.parent_id::text, 'nothing'))),
         (m.community_id is distinct from d.community_id, 'community_differs', format('it says community %s, its discussion is in %s',
             coalesce(m.community_id::text, 'none'), coalesce(d.community_id::text, 'none'))),
-        (m.is_pseudonymous and not exists (select from django.pseudonyms o where o.id = s.id), 'pseudonym_made', format('its author is called %s', s.name)),
+        (m.is_pseudonymous and not exists (
+            select from django.pseudonyms o
+            where o.article_id = d.article_id and o.user_id = m.author_id and django.community_of(o.community_id) = django.community_of(d.community_id)),
+         'pseudonym_made', format('its author is called %s', s.name)),
         (not exists (select from django.users a where a.id = m.author_id), 'author_missing', format('its author is called %s', u.username))
     ) as found (applies, repair, detail)
     where m.id = any(ids) and not m.is_gone and found.applies;
@@ -348,7 +479,12 @@ begin
     select 'comments', m.id, 'no_discussion', format('there is no discussion %s', m.discussion_id)
     from django.comments m
     where m.id = any(ids) and not m.is_gone and not exists (select from comments k where k.id = m.id);
-    update django.comments set is_pending = false where id = any(ids) and is_pending;
+    update django.comments m set is_pending = false, erased_by = case when m.is_gone and django.is_erased(m) then coalesce(m.erased_by, pg_current_xact_id()) end
+    where m.id = any(ids) and (m.is_pending or m.is_gone or m.erased_by is not null);
+    perform django.quote_anew(ids);
+    perform django.bring_back(null, array(
+        select k.id from django.comments k join django.comments m on m.id = k.parent_id
+        where m.id = any(ids) and m.is_gone and k.erased_by = pg_current_xact_id()));
 end $$;
 
 -- Moves the numbers that the server gives beyond Django's. Django goes on making pseudonyms for reviews, so theirs leave room for it, and for

@@ -98,6 +98,7 @@ begin
         where id = any(ids) and merged_password is distinct from password;
     end if;
     update django.users set is_pending = false where id = any(ids) and is_pending;
+    perform django.bring_back_all() where exists (select from django.users where id = any(ids) and is_gone);
 end $$;
 
 -- A community that Django has deleted stays for what was written there, without members, and closed.
@@ -125,6 +126,7 @@ begin
         from django.communities m where m.id = c.id and m.id = any(ids) and m.is_gone <> (c.removed_at is not null);
     end if;
     update django.communities set is_pending = false where id = any(ids) and is_pending;
+    perform django.bring_back_all() where exists (select from django.communities where id = any(ids) and is_gone);
 end $$;
 
 -- The membership of each pair, from Django's memberships and lists of roles: the earliest membership, with the highest role. A role
@@ -200,6 +202,13 @@ begin
     update django.roles set is_pending = false where kind = of_kind and id = any(ids) and is_pending;
 end $$;
 
+-- Whether an article can be discussed outside of communities.
+create or replace function django.is_in_the_open(m django.articles) returns boolean
+language sql stable as $$
+    select lower(m.submission_type) = 'public'
+        or exists (select from django.discussions d where d.article_id = m.id and d.community_id is null and not d.is_gone)
+$$;
+
 -- A public article can be discussed outside of communities too, so it gets its place in the community for that. Other articles get one
 -- there if they have such a discussion.
 create or replace function django.merge_articles(ids bigint[]) returns void
@@ -225,15 +234,18 @@ begin
     on conflict do nothing;
     if django.has_column('community_articles', 'removed_at') then
         update community_articles p set removed_at = clock_timestamp()
-        from django.articles m where m.id = p.article_id and m.id = any(ids) and m.is_gone and p.removed_at is null;
+        from django.articles m
+        where m.id = p.article_id and m.id = any(ids) and p.removed_at is null
+          and (m.is_gone or p.community_id = django.open_community() and not django.is_in_the_open(m));
         -- It is back.
         update community_articles p set removed_at = null
         from django.articles m where m.id = p.article_id and m.id = any(ids) and not m.is_gone and p.removed_at is not null
-          and (p.community_id = django.open_community() or exists (
+          and (p.community_id = django.open_community() and django.is_in_the_open(m) or exists (
               select from django.community_articles o
               where o.community_id = p.community_id and o.article_id = p.article_id and not o.is_gone));
     end if;
     update django.articles set is_pending = false where id = any(ids) and is_pending;
+    perform django.bring_back_all() where exists (select from django.articles where id = any(ids) and is_gone);
 end $$;
 
 -- Several rows of Django may stand for one place. The earliest says whether it is pseudonymous.

@@ -219,4 +219,9 @@ create table if not exists django.newest_things (
     created_at    timestamptz not null
 );
 create index if not exists newest_things_community on django.newest_things (community_id, created_at);
+-- The transaction that made a row that has vanished a tombstone here: see django.is_erased.
+alter table django.discussions add column if not exists erased_by xid8;
+alter table django.comments add column if not exists erased_by xid8;
+create index if not exists discussions_erased on django.discussions (id) where erased_by is not null;
+create index if not exists comments_erased on django.comments (id) where erased_by is not null;
 create index if not exists memberships_unseen on django.memberships (user_id) where is_unseen;

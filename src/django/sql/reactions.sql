@@ -137,8 +137,12 @@ begin
     loop
         select * into old from summaries s where s.community_id = m.community_id and s.article_id = m.article_id for update;
         if m.is_gone then
-            -- Unless another one stands for the place.
-            if m.earliest is null and old.text is not null then
+            -- Unless another one stands for the place, or the place is gone with it.
+            if m.earliest is null and old.text is not null and not exists (
+                select from django.community_articles c
+                left join django.communities o on o.id = c.community_id
+                left join django.articles a on a.id = c.article_id
+                where c.id = m.community_article_id and (c.is_gone or o.is_gone or a.is_gone)) then
                 update summaries set text = null, author_id = null, pseudonym_id = null, revision = revision + 1, updated_at = clock_timestamp()
                 where community_id = m.community_id and article_id = m.article_id;
                 delete from summary_revisions where community_id = m.community_id and article_id = m.article_id;

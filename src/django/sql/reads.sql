@@ -100,19 +100,29 @@ begin
     from merged_members n
     where n.user_id = m.user_id and n.community_id = m.community_id and m.created_at <> n.counts_from;
 
-    -- What counted for nothing before and does now is read.
+    -- What counted for nothing before and does now is read, but for what has a flag. What was read here stays so.
+    with flagged as (
+        select f.user_id, coalesce(k.discussion_id, f.entity_id) as discussion_id, bool_or(k.id is null) as itself,
+               coalesce(range_agg(int8range(k.id, k.id, '[]')) filter (where k.id is not null), '{}') as ids
+        from django.flags f
+        left join comments k on f.entity_type = 'comment' and k.id = f.entity_id
+        where f.user_id = any(of_users) and f.flag_type = 'unread' and not f.is_gone and (f.entity_type = 'discussion' or k.id is not null)
+        group by 1, 2
+    )
     insert into read_states as r (user_id, discussion_id, is_read, comments)
-    select n.user_id, t.discussion_id, true,
+    select n.user_id, t.discussion_id, not coalesce(f.itself, false),
            case when t.comment_id is null then '{}'
                 when n.is_new then int8multirange(int8range(1, t.comment_id, '[]'))
                 else coalesce((select int8multirange(int8range(1, max(k.id), '[]')) from django.comments k
                                where k.discussion_id = t.discussion_id and k.created_at <= n.counted_from and not k.is_unseen), '{}') end
+           - coalesce(f.ids, '{}')
     from merged_members n
     join django.newest_things t on t.community_id = n.community_id and t.created_at > n.counts_from
     join discussions d on d.id = t.discussion_id
+    left join flagged f on f.user_id = n.user_id and f.discussion_id = t.discussion_id
     where n.counts_from < n.counted_from
     on conflict (user_id, discussion_id) do update
-        set is_read = true, comments = r.comments + excluded.comments,
+        set is_read = r.is_read or excluded.is_read, comments = r.comments + excluded.comments,
             unread_count = null, first_unread = null, comment_version = null, joined_at = null;
     -- So is what is new and counts.
     insert into read_states as r (user_id, discussion_id, is_read, comments)
@@ -138,20 +148,16 @@ begin
     insert into read_states as r (user_id, discussion_id, is_read, comments)
     select c.user_id, c.discussion_id, bool_or(c.comment_id is null),
            coalesce(range_agg(int8range(c.comment_id, c.comment_id, '[]')) filter (where c.comment_id is not null), '{}')
-    from changed_flags c where c.is_gone
+    from changed_flags c
+    where c.is_gone and not exists (
+        select from django.flags f
+        where f.user_id = c.user_id and f.flag_type = 'unread' and not f.is_gone
+          and f.entity_type = case when c.comment_id is null then 'discussion' else 'comment' end
+          and f.entity_id = coalesce(c.comment_id, c.discussion_id))
     group by c.user_id, c.discussion_id
     on conflict (user_id, discussion_id) do update
         set is_read = r.is_read or excluded.is_read, comments = r.comments + excluded.comments,
             unread_count = null, first_unread = null, comment_version = null, joined_at = null;
-    -- What has a new flag is not.
-    update read_states r
-    set is_read = r.is_read and not c.itself, comments = r.comments - c.ids,
-        unread_count = null, first_unread = null, comment_version = null, joined_at = null
-    from (select user_id, discussion_id, bool_or(comment_id is null) as itself,
-                 coalesce(range_agg(int8range(comment_id, comment_id, '[]')) filter (where comment_id is not null), '{}') as ids
-          from changed_flags where not is_gone group by user_id, discussion_id) c
-    where r.user_id = c.user_id and r.discussion_id = c.discussion_id and (r.is_read and c.itself or r.comments && c.ids);
-
     update django.flags set is_pending = false where user_id = any(of_users) and is_pending;
     update django.memberships set is_unseen = false where user_id = any(of_users) and is_unseen;
     delete from django.read_work where user_id = any(of_users);

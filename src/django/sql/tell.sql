@@ -90,35 +90,63 @@ begin
     end if;
 end $$;
 
+-- Those above come first: a merge brings them along, and each has its own event.
 create or replace function django.merge_and_tell_comment(of_id bigint) returns void
 language plpgsql as $$
 declare
-    before comments;
-    after  comments;
-    d      discussions;
+    i bigint;
+begin
+    for i in
+        with recursive above as (
+            select c.id, c.parent_id, array[c.id] as path from django.comments c where c.id = of_id
+            union all
+            select c.id, c.parent_id, b.path || c.id from above b join django.comments c on c.id = b.parent_id and c.is_pending and c.id <> all(b.path)
+        )
+        select id from above order by cardinality(path) desc
+    loop
+        perform django.merge_and_tell_one_comment(i);
+    end loop;
+end $$;
+
+create or replace function django.merge_and_tell_one_comment(of_id bigint) returns void
+language plpgsql as $$
+declare
+    others  bigint[];
+    befores comments[];
+    before  comments;
+    after   comments;
+    d       discussions;
 begin
     -- The lock of the discussion's row gives the events of a discussion the order of their commits.
     perform from discussions where id in (
         select k.discussion_id from comments k where k.id = of_id union select k.discussion_id from django.comments k where k.id = of_id)
     order by id for no key update;
-    select * into before from comments where id = of_id;
+    -- What hangs together with it may be merged with it.
+    others := array(select o.id from django.comments m join django.comments o on o.discussion_id = m.discussion_id
+                    where m.id = of_id and o.is_pending and o.id <> of_id);
+    befores := array(select k from comments k where k.id = of_id or k.id = any(others));
     perform django.merge_comments(array[of_id]);
-    select * into after from comments where id = of_id;
-    select * into d from discussions where id = after.discussion_id;
-    if after.id is null then
-        return; -- It is refused.
-    elsif before.id is null or before.deleted_at is not null then
-        if after.deleted_at is null then
-            perform django.tell(d.community_id, 'new_comment', django.comment_state(of_id) || jsonb_build_object(
-                'depth', after.depth, 'comment_count', d.comment_count, 'comment_version', d.comment_version));
+    for after in
+        select k.* from comments k left join django.comments m on m.id = k.id
+        where k.id = of_id or k.id = any(others) and not m.is_pending
+        order by k.depth, k.id
+    loop
+        select b.* into before from unnest(befores) b where b.id = after.id;
+        delete from django.failures f where f.kind = 'comments' and f.id = after.id;
+        select * into d from discussions where id = after.discussion_id;
+        if before.id is null or before.deleted_at is not null then
+            if after.deleted_at is null then
+                perform django.tell(d.community_id, 'new_comment', django.comment_state(after.id) || jsonb_build_object(
+                    'depth', after.depth, 'comment_count', d.comment_count, 'comment_version', d.comment_version));
+            end if;
+        elsif after.deleted_at is not null then
+            perform django.tell(d.community_id, 'deleted_comment', jsonb_build_object(
+                'article_id', d.article_id, 'discussion_id', d.id, 'comment_id', after.id, 'parent_id', after.parent_id,
+                'comment_count', d.comment_count, 'comment_version', d.comment_version, 'timestamp', django.wire(after.deleted_at)));
+        elsif (before.text, before.pseudonym_id, before.author_id) is distinct from (after.text, after.pseudonym_id, after.author_id) then
+            perform django.tell(d.community_id, 'updated_comment', django.comment_state(after.id));
         end if;
-    elsif after.deleted_at is not null then
-        perform django.tell(d.community_id, 'deleted_comment', jsonb_build_object(
-            'article_id', d.article_id, 'discussion_id', d.id, 'comment_id', of_id, 'parent_id', after.parent_id,
-            'comment_count', d.comment_count, 'comment_version', d.comment_version, 'timestamp', django.wire(after.deleted_at)));
-    elsif (before.text, before.pseudonym_id, before.author_id) is distinct from (after.text, after.pseudonym_id, after.author_id) then
-        perform django.tell(d.community_id, 'updated_comment', django.comment_state(of_id));
-    end if;
+    end loop;
 end $$;
 
 create or replace function django.merge_and_tell_vote(of_id bigint) returns void
