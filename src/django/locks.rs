@@ -36,7 +36,8 @@ pub(super) async fn patiently<T>(
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) if is_in_the_way(&error) => {
-                return Err(error).with_context(|| format!("something holds tables that this needs, at each of {TRIES} tries"));
+                return Err(error)
+                    .with_context(|| format!("something holds tables that this needs, at each of {TRIES} tries"));
             }
             Err(error) => return Err(error),
         }
