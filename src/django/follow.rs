@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 
-use super::{mirror, views};
+use super::{locks, mirror, views};
 use crate::db;
 
 /// What to do about following.
@@ -72,6 +72,9 @@ pub struct Following {
     pub with_discussions: bool,
     /// Whether all that is followed is as Django has it.
     pub is_in_step: bool,
+    /// Roles that can act with the rights of the one that follows, because they own Django's tables or may create functions in our schema.
+    /// Superusers, and whoever may act for that role anyway, are left out.
+    pub trusted_roles: Vec<String>,
     /// Django's tables.
     pub tables: Vec<FollowedTable>,
     /// What failed, newest first; 100 at most.
@@ -89,33 +92,34 @@ pub async fn begin(connection: &mut PgConnection, with_discussions: bool) -> any
         "Django reads the discussions in views, and cannot write there: run discussions django-views --drop first"
     );
     mirror::install(connection).await?;
-    let mut transaction = connection.begin().await?;
-    // Waiting for a lock holds up all who come after. So this gives up where something long is running.
-    transaction.execute("set local lock_timeout = '10s'; set local statement_timeout = 0").await?;
-    ensure!(
-        sqlx::query_scalar::<_, bool>("select django.open_community() is not null")
-            .fetch_one(&mut *transaction)
-            .await?,
-        "nothing was imported yet: run discussions import-django first"
-    );
-    let begun =
-        sqlx::query("select django.begin_following($1)").bind(with_discussions).execute(&mut *transaction).await;
-    begun.context("cannot follow Django's tables; nothing has changed")?;
-    transaction.commit().await?;
-    Ok(())
+    locks::patiently(connection, async |transaction| {
+        ensure!(
+            sqlx::query_scalar::<_, bool>("select django.open_community() is not null")
+                .fetch_one(&mut *transaction)
+                .await?,
+            "nothing was imported yet: run discussions import-django first"
+        );
+        let begin = sqlx::query("select django.begin_following($1)").bind(with_discussions);
+        begin.execute(&mut *transaction).await.context("cannot follow Django's tables; nothing has changed")?;
+        if with_discussions {
+            let switched = sqlx::query("delete from django.settings where name = $1").bind(views::SWITCHED);
+            switched.execute(transaction).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Stops following, and removes the triggers. The mirror stays, for the next run of the import. Returns the tables that were followed.
 pub async fn end(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-    let mut transaction = connection.begin().await?;
-    transaction.execute("set local lock_timeout = '10s'").await?;
-    if !is_installed(&mut transaction).await? {
-        return Ok(Vec::new());
-    }
-    let tables = sqlx::query_scalar("select django.unfollow()").fetch_one(&mut *transaction).await;
-    let tables = tables.context("cannot remove the triggers; nothing has changed")?;
-    transaction.commit().await?;
-    Ok(tables)
+    locks::patiently(connection, async |transaction| {
+        if !is_installed(transaction).await? {
+            return Ok(Vec::new());
+        }
+        let tables = sqlx::query_scalar("select django.unfollow()").fetch_one(transaction).await;
+        tables.context("cannot remove the triggers; nothing has changed")
+    })
+    .await
 }
 
 /// Says what is followed, and what is behind.
@@ -129,6 +133,7 @@ pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> 
         is_following: false,
         with_discussions: false,
         is_in_step: false,
+        trusted_roles: Vec::new(),
         tables: Vec::new(),
         failures: Vec::new(),
     };
@@ -141,6 +146,7 @@ pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> 
     )
     .fetch_all(&mut *transaction)
     .await?;
+    following.trusted_roles = trusted_roles(&mut transaction).await?;
     following.failures = sqlx::query_as("select kind, id, reason, at from django.failures order by at desc limit 100")
         .fetch_all(&mut *transaction)
         .await?;
@@ -203,6 +209,14 @@ fn print(following: &Following, out: &mut impl Write) -> std::io::Result<()> {
     for failure in &following.failures {
         writeln!(out, "failed at {}: {} {}: {}", failure.at.to_rfc3339(), failure.kind, failure.id, failure.reason)?;
     }
+    if !following.trusted_roles.is_empty() {
+        writeln!(
+            out,
+            "WARNING: {} can read and write all that this server's role can: they own Django's tables, or may create functions in the \
+             schema of this server's tables, and the triggers call functions. See \"Rights\" in docs/migration.md.",
+            following.trusted_roles.join(", ")
+        )?;
+    }
     let writer = if following.with_discussions { "Django" } else { "this server" };
     writeln!(out, "Discussions are written by {writer}.")?;
     let state = if following.is_in_step {
@@ -240,6 +254,23 @@ async fn has_django(connection: &mut PgConnection) -> anyhow::Result<()> {
         missing.unwrap_or_default()
     );
     Ok(())
+}
+
+/// The roles to whom following gives our rights. The triggers run with these. A function in our schema whose arguments fit better than those
+/// of PostgreSQL's own function of that name is called in its place, and the owner of a table may give its columns types with operators of
+/// their own. It is no error: where both programs have one database, Django's role owns its tables as a rule.
+async fn trusted_roles(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select r.rolname::text from pg_roles r
+         where not r.rolsuper and r.rolname !~ '^pg_'
+           and not pg_has_role(r.oid, (select p.proowner from pg_proc p where p.oid = 'django.follow()'::regprocedure), 'member')
+           and (has_schema_privilege(r.oid, current_schema()::text, 'create')
+                or exists (select from django.sources() s join pg_class c on c.oid = to_regclass(format('public.%I', s.source))
+                           where pg_has_role(r.oid, c.relowner, 'member')))
+         order by 1",
+    )
+    .fetch_all(connection)
+    .await
 }
 
 async fn is_installed(connection: &mut PgConnection) -> anyhow::Result<bool> {

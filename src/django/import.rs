@@ -22,7 +22,7 @@ pub struct Options {
     /// PostgreSQL, as postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: SecretString,
-    /// The address before the names of users' pictures. Without it they have none
+    /// The address before the names of users' pictures. Without it that of the import before counts; there is none at first
     #[arg(long, env = "DJANGO_MEDIA_URL")]
     pub media_url: Option<String>,
     /// Write the report as JSON into this file too

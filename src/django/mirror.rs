@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
+
+use super::locks;
 
 /// The SQL of the mirror. The order matters: functions use those before them, and the last file is about all of them.
 const SQL: [&str; 9] = [
@@ -24,14 +26,15 @@ pub async fn install(connection: &mut PgConnection) -> anyhow::Result<()> {
     if setting(connection, "version").await?.as_deref() == Some(&version) {
         return Ok(());
     }
-    let mut transaction = connection.begin().await?;
-    // The files say "if not exists" of what is there, and PostgreSQL says so too.
-    sqlx::raw_sql("set local client_min_messages = warning").execute(&mut *transaction).await?;
-    for sql in SQL {
-        sqlx::raw_sql(sql).execute(&mut *transaction).await.context("cannot make the mirror of Django's rows")?;
-    }
-    set(&mut transaction, "version", &version).await?;
-    Ok(transaction.commit().await?)
+    locks::patiently(connection, async |transaction| {
+        // The files say "if not exists" of what is there, and PostgreSQL says so too.
+        sqlx::raw_sql("set local client_min_messages = warning").execute(&mut *transaction).await?;
+        for sql in SQL {
+            sqlx::raw_sql(sql).execute(&mut *transaction).await.context("cannot make the mirror of Django's rows")?;
+        }
+        Ok(set(transaction, "version", &version).await?)
+    })
+    .await
 }
 
 /// A setting of the mirror; none if there is no mirror.

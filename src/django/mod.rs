@@ -9,6 +9,7 @@
 
 pub mod follow;
 pub mod import;
+mod locks;
 mod merge;
 pub mod mirror;
 mod progress;

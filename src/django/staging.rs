@@ -59,12 +59,11 @@ pub(super) async fn stage(target: &mut PgConnection, source: &mut Source, option
     }
     check_ids(&mut transaction, &tables).await?;
     let mut step = Step::new("compare with the last import", None);
-    // The address of a picture is made of both.
-    if mirror::setting(&mut transaction, "media_url").await? != options.media_url {
-        sqlx::query("delete from django.settings where name = 'media_url'").execute(&mut *transaction).await?;
-        if let Some(url) = &options.media_url {
-            mirror::set(&mut transaction, "media_url", url).await?;
-        }
+    // The address of a picture is made of both. Without the option it stays what it was.
+    let media_url = mirror::setting(&mut transaction, "media_url").await?;
+    let given = options.media_url.as_ref().filter(|given| media_url.as_ref() != Some(given));
+    if let Some(url) = given {
+        mirror::set(&mut transaction, "media_url", url).await?;
         sqlx::query("update django.users set is_pending = true where profile_pic_url is not null")
             .execute(&mut *transaction)
             .await?;
@@ -89,7 +88,7 @@ pub(super) async fn stage(target: &mut PgConnection, source: &mut Source, option
         .execute(&mut *transaction)
         .await?;
     sqlx::raw_sql("select django.move_sequences(); select django.note_read_work()").execute(&mut *transaction).await?;
-    if staged.changed.values().any(|changed| *changed > 0) {
+    if given.is_some() || staged.changed.values().any(|changed| *changed > 0) {
         mirror::set(&mut transaction, "leap_due", "true").await?;
     }
     merge::silence(&mut transaction, before).await?;

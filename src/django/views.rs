@@ -7,55 +7,88 @@
 use anyhow::{Context, bail, ensure};
 use sqlx::{Connection, PgConnection};
 
-use super::mirror;
+use super::{locks, mirror};
 
 /// Makes the views in a new schema, in one transaction. Views that are there are made again. Returns their names. From now on imports
 /// leave alone what people write, because they write it here.
 ///
 /// An error if Django's tables are not in this database, or if the schema is of somebody else.
 pub async fn make(connection: &mut PgConnection, schema: &str) -> anyhow::Result<Vec<String>> {
-    let mut transaction = connection.begin().await?;
     ensure!(
         sqlx::query_scalar::<_, bool>("select to_regclass('public.articles_discussion') is not null")
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut *connection)
             .await?,
         "this database has no table public.articles_discussion: the views need Django's tables beside ours"
     );
+    let writer = mirror::setting(connection, "writer").await?;
     ensure!(
-        mirror::setting(&mut transaction, "writer").await?.as_deref() != Some("django"),
+        writer.as_deref() != Some("django"),
         "Django writes the discussions, which it cannot do in views: run discussions import-django --follow first"
     );
-    drop_schema(&mut transaction, schema).await?;
-    let ours: String = sqlx::query_scalar("select current_schema()").fetch_one(&mut *transaction).await?;
-    sqlx::raw_sql(&format!(
-        "create schema {schema}; comment on schema {schema} is '{MARK}'; set local search_path = {schema}, {ours}, pg_temp;",
-        schema = quoted(schema),
-        ours = quoted(&ours)
-    ))
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::raw_sql(include_str!("sql/views.sql")).execute(&mut *transaction).await.context("cannot make the views")?;
-    let views = sqlx::query_scalar("select viewname::text from pg_views where schemaname = $1 order by 1")
-        .bind(schema)
-        .fetch_all(&mut *transaction)
-        .await?;
-    if has_mirror(&mut transaction).await? {
-        mirror::set(&mut transaction, "writer", "server").await?;
+    // Where there were views before, Django's tables say nothing new: people and places that it deletes have taken their rows with them.
+    if mirror::setting(connection, SWITCHED).await?.is_none() {
+        nothing_is_left(connection).await?;
     }
-    transaction.commit().await?;
-    Ok(views)
+    locks::patiently(connection, async |transaction| {
+        drop_schema(transaction, schema).await?;
+        let ours: String = sqlx::query_scalar("select current_schema()").fetch_one(&mut *transaction).await?;
+        sqlx::raw_sql(&format!(
+            "create schema {schema}; comment on schema {schema} is '{MARK}'; set local search_path = {schema}, {ours}, pg_temp;",
+            schema = quoted(schema),
+            ours = quoted(&ours)
+        ))
+        .execute(&mut *transaction)
+        .await?;
+        let made = sqlx::raw_sql(include_str!("sql/views.sql")).execute(&mut *transaction).await;
+        made.context("cannot make the views")?;
+        let views = sqlx::query_scalar("select viewname::text from pg_views where schemaname = $1 order by 1")
+            .bind(schema)
+            .fetch_all(&mut *transaction)
+            .await?;
+        if has_mirror(transaction).await? {
+            mirror::set(transaction, "writer", "server").await?;
+            mirror::set(transaction, SWITCHED, "true").await?;
+        }
+        Ok(views)
+    })
+    .await
+}
+
+/// An error if Django has discussions, or what belongs to them, other than the import has brought: later imports leave them alone, so they
+/// would be lost.
+async fn nothing_is_left(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let is_there = sqlx::query_scalar::<_, bool>("select to_regprocedure('django.following()') is not null");
+    if !is_there.fetch_one(&mut *connection).await? {
+        return Ok(());
+    }
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql("set local statement_timeout = 0").execute(&mut *transaction).await?;
+    let left: Option<String> = sqlx::query_scalar(
+        "select string_agg(format('%s of %s', f.behind, f.source), ', ')
+         from django.following() f join django.sources() s on s.source = f.source where s.is_content and f.behind > 0",
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    ensure!(
+        left.is_none(),
+        "Django has rows that are not here as it has them, and they would be lost: {}. Close its old paths at the proxy, and run \
+         discussions import-django --follow first",
+        left.unwrap_or_default()
+    );
+    Ok(transaction.rollback().await?)
 }
 
 /// Drops the views with their schema, and their triggers on Django's tables. Returns whether there were any.
 pub async fn drop(connection: &mut PgConnection, schema: &str) -> anyhow::Result<bool> {
-    let mut transaction = connection.begin().await?;
-    let has_dropped = drop_schema(&mut transaction, schema).await?;
-    if has_dropped && has_mirror(&mut transaction).await? {
-        let writer = "delete from django.settings where name = 'writer' and value = 'server'";
-        sqlx::query(writer).execute(&mut *transaction).await?;
-    }
-    transaction.commit().await?;
-    Ok(has_dropped)
+    locks::patiently(connection, async |transaction| {
+        let has_dropped = drop_schema(transaction, schema).await?;
+        if has_dropped && has_mirror(transaction).await? {
+            let writer = "delete from django.settings where name = 'writer' and value = 'server'";
+            sqlx::query(writer).execute(&mut *transaction).await?;
+        }
+        Ok(has_dropped)
+    })
+    .await
 }
 
 async fn has_mirror(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
@@ -69,6 +102,9 @@ pub(super) async fn exist(connection: &mut PgConnection) -> Result<bool, sqlx::E
         .fetch_one(connection)
         .await
 }
+
+/// The setting that says that there were views, until Django writes again.
+pub(super) const SWITCHED: &str = "switched";
 
 /// What the schema's comment says, so that no schema of others is dropped.
 const MARK: &str = "Made by discussions django-views";

@@ -96,6 +96,27 @@ async fn a_later_import_brings_what_changed_and_leaves_what_was_changed_here() {
 }
 
 #[tokio::test]
+async fn an_import_without_the_address_of_pictures_keeps_it() {
+    let site = Move::small().await;
+    site.django("update \"user\" set profile_pic_url = 'pictures/amber.png' where id = 1").await;
+    let picture = async || site.value("select avatar_url from users where id = 1").await;
+    assert!(site.run(&["--media-url", "https://media.example.org/"]).await.is_finished);
+    assert_eq!(picture().await, "https://media.example.org/pictures/amber.png");
+    let app = site.serve().await;
+    django_client(&app, 1).patch("/discussions/1", json!({ "text": "An event" })).await.expect(200);
+    app.settled().await;
+    drop(app.stop().await);
+
+    let without = site.import().await;
+    assert_eq!(picture().await, "https://media.example.org/pictures/amber.png");
+    assert!(without.report["leapt_to"].is_null());
+    let with_another = site.run(&["--media-url", "https://pictures.example.org/"]).await;
+    assert!(with_another.is_finished, "{}", with_another.errors);
+    assert_eq!(picture().await, "https://pictures.example.org/pictures/amber.png");
+    assert!(with_another.report["leapt_to"].as_i64().is_some(), "pages show the old address");
+}
+
+#[tokio::test]
 async fn beside_a_live_server_clients_catch_up_once() {
     let site = Move::small().await;
     site.import().await;

@@ -369,6 +369,77 @@ async fn django_does_not_wait_long_for_a_lock_of_ours() {
 }
 
 #[tokio::test]
+async fn a_statement_timeout_of_djangos_ends_our_wait_and_not_its_statement() {
+    let app = followed().await;
+    let (mut holder, mut django) = (connect(&app).await, connect(&app).await);
+    let mut lock = holder.begin().await.unwrap();
+    lock.execute("select from users where id = 2 for update").await.unwrap();
+    django.execute("set statement_timeout = '300ms'").await.unwrap();
+    django.execute("update \"user\" set username = 'anew' where id = 2").await.unwrap();
+    lock.rollback().await.unwrap();
+    assert_eq!(number(&app, "select count(*) from \"user\" where username = 'anew'").await, 1);
+    let behind = status(&app).await;
+    assert!(behind.failures[0].reason.contains("statement timeout"), "{behind:?}");
+    follow::begin(&mut django, false).await.unwrap();
+    assert_eq!(number(&app, "select count(*) from users where username = 'anew'").await, 1);
+    assert!(status(&app).await.is_in_step);
+}
+
+#[tokio::test]
+async fn django_is_never_the_victim_of_a_deadlock_with_the_command() {
+    let app = imported().await;
+    let (mut ours, mut django) = (connect(&app).await, connect(&app).await);
+    let mut a = django.begin().await.unwrap();
+    a.execute(ENDS_MEMBERSHIP).await.unwrap();
+    let begins = follow::begin(&mut ours, false);
+    let writes = async {
+        let waits = "select exists (select from pg_locks l where not l.granted and l.relation = 'communities_membership'::regclass)";
+        let is_waiting = async { while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&app.pool).await.unwrap() {} };
+        tokio::time::timeout(PATIENCE, is_waiting).await.expect("the command waits for Django");
+        // The command has locked this one.
+        a.execute("update \"user\" set username = 'anew' where id = 2").await.expect("Django has its way");
+        a.commit().await.unwrap();
+    };
+    let (begun, ()) = tokio::join!(begins, writes);
+    begun.expect("the command gets its locks when Django has ended");
+    assert_eq!(number(&app, "select count(*) from users where username = 'anew'").await, 1);
+    assert!(status(&app).await.is_in_step);
+}
+
+#[tokio::test]
+async fn following_again_waits_for_no_reader() {
+    let app = imported().await;
+    let (mut ours, mut reader) = (connect(&app).await, connect(&app).await);
+    follow::begin(&mut ours, true).await.unwrap();
+    let mut reads = reader.begin().await.unwrap();
+    reads.execute("select from \"user\", articles_discussion, discussions limit 1").await.unwrap();
+    follow::begin(&mut ours, true).await.unwrap();
+    assert_eq!(triggers(&app).await, 13 * 4 + 5);
+    reads.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_status_names_the_roles_that_following_trusts() {
+    let app = followed().await;
+    assert_eq!(status(&app).await.trusted_roles, Vec::<String>::new());
+    let roles = ["creates", "owns", "reads"].map(|does| format!("{does}_{}", uuid::Uuid::new_v4().simple()));
+    let [creates, owns, reads] = &roles;
+    let mut connection = connect(&app).await;
+    connection.execute(sqlx::raw_sql(&format!(
+        "create role {creates}; create role {owns}; create role {reads};
+         grant create on schema public to {creates}; alter table articles_article owner to {owns}; grant select on articles_article to {reads}"
+    )))
+    .await
+    .unwrap();
+    assert_eq!(status(&app).await.trusted_roles, [creates.as_str(), owns.as_str()]);
+    connection.execute(sqlx::raw_sql(&format!(
+        "alter table articles_article owner to current_user; drop owned by {creates}, {owns}, {reads}; drop role {creates}, {owns}, {reads}"
+    )))
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn what_django_rolls_back_leaves_no_trace() {
     let app = followed().await;
     let before = number(&app, "select coalesce(max(id), 0) from outbox").await;

@@ -1,5 +1,6 @@
 -- Following: triggers on Django's own tables put a changed row into the mirror and merge it, in Django's transaction. If anything fails in
--- there, Django's statement succeeds all the same: the row stays pending, and the reason is kept.
+-- there, Django's statement succeeds all the same: the row stays pending, and the reason is kept. "Others" are not all errors for PostgreSQL:
+-- a statement_timeout of Django's that ends a wait of ours is named beside them.
 
 -- What failed, until it is merged.
 create table if not exists django.failures (
@@ -146,7 +147,7 @@ begin
             changed := django.copy(t.source, t.mirror, t.role, case when 0 = any(t.ids) then null else t.ids end);
             perform django.merge(t.mirror, t.role, coalesce(changed, t.ids));
             delete from django.failures f where f.kind = t.kind and f.id = any(t.ids);
-        exception when others then
+        exception when query_canceled or others then
             update django.failures f set at = clock_timestamp(), tries = f.tries + 1, reason = sqlerrm
             where f.kind = t.kind and f.id = any(t.ids);
         end;
@@ -159,13 +160,13 @@ language plpgsql as $$
 begin
     begin
         perform django.copy(of_source, of_mirror, of_role, ids);
-    exception when others then
+    exception when query_canceled or others then
         null; -- A later run of the import sees the change.
     end;
     insert into django.failures (kind, id, reason)
     select django.kind_of(of_mirror, of_role), i, of_reason from unnest(coalesce(ids, array[0])) as i
     on conflict (kind, id) do update set reason = excluded.reason, at = excluded.at;
-exception when others then
+exception when query_canceled or others then
     raise warning 'the discussions server could not keep that it failed to follow %: %', of_source, sqlerrm;
 end $$;
 
@@ -225,14 +226,14 @@ begin
             end if;
         end if;
         perform django.follow_rows(tg_table_name, of_mirror, of_role, ids);
-    exception when others then
+    exception when query_canceled or others then
         get stacked diagnostics state = returned_sqlstate, reason = message_text;
-        if cardinality(ids) between 2 and 1000 and state not in ('55P03', '40P01') then
+        if cardinality(ids) between 2 and 1000 and state not in ('55P03', '40P01', '57014') then
             -- One row may be to blame. The others follow.
             foreach one in array ids loop
                 begin
                     perform django.follow_rows(tg_table_name, of_mirror, of_role, array[one]);
-                exception when others then
+                exception when query_canceled or others then
                     perform django.note_failure(tg_table_name, of_mirror, of_role, array[one], sqlerrm);
                 end;
             end loop;
@@ -241,7 +242,7 @@ begin
         end if;
     end;
     return null;
-exception when others then
+exception when query_canceled or others then
     raise warning 'the discussions server failed to follow %: %', tg_table_name, sqlerrm;
     return null;
 end $$;
@@ -263,22 +264,32 @@ begin
     raise exception 'Django writes the discussions' using errcode = 'read_only_sql_transaction', constraint = 'django_writes';
 end $$;
 
+-- Drops the triggers on one of Django's tables. Returns whether there were any.
+create or replace function django.drop_triggers(of_source text) returns boolean
+language plpgsql as $$
+declare
+    trigger text;
+    dropped boolean := false;
+begin
+    for trigger in select g.tgname from pg_trigger g
+                   where g.tgrelid = to_regclass(format('public.%I', of_source)) and g.tgfoid = 'django.follow()'::regprocedure loop
+        execute format('drop trigger %I on public.%I', trigger, of_source);
+        dropped := true;
+    end loop;
+    return dropped;
+end $$;
+
 -- Stops following. Returns the tables of Django that were followed.
 create or replace function django.unfollow(only_content boolean default false) returns text[]
 language plpgsql as $$
 declare
     followed text[] := '{}';
-    trigger  text;
     t        record;
 begin
-    for t in select s.*, c.oid::regclass as of_table from django.sources() s join pg_class c on c.oid = to_regclass(format('public.%I', s.source))
-             where s.is_content or not only_content loop
-        for trigger in select g.tgname from pg_trigger g where g.tgrelid = t.of_table and g.tgfoid = 'django.follow()'::regprocedure loop
-            execute format('drop trigger %I on %s', trigger, t.of_table);
-            if t.source <> all(followed) then
-                followed := followed || t.source;
-            end if;
-        end loop;
+    for t in select s.source from django.sources() s where s.is_content or not only_content loop
+        if django.drop_triggers(t.source) then
+            followed := followed || t.source;
+        end if;
     end loop;
     for t in select g.tgrelid::regclass as of_table from pg_trigger g where g.tgfoid = 'django.refuse_write()'::regprocedure loop
         execute format('drop trigger django_writes on %s', t.of_table);
@@ -297,23 +308,35 @@ language plpgsql
 set client_min_messages = 'warning'
 as $$
 declare
-    t     record;
-    event text;
-    ids   bigint[];
+    t      record;
+    event  text;
+    events text[];
+    ids    bigint[];
 begin
     for t in select * from django.sources() s where with_discussions or not s.is_content loop
         execute format('lock table public.%I in share row exclusive mode', t.source);
     end loop;
-    perform django.unfollow();
+    -- Dropping a trigger stops reads too. So those that are there stay.
+    if not with_discussions then
+        perform django.unfollow(true);
+    end if;
     perform django.move_sequences();
     if with_discussions then
         insert into django.settings (name, value) values ('writer', 'django') on conflict (name) do update set value = excluded.value;
-        for t in select unnest('{discussions,comments,discussion_votes,comment_votes,summaries}'::text[]) as ours loop
+        for t in select ours from unnest('{discussions,comments,discussion_votes,comment_votes,summaries}'::text[]) as ours
+                 where not exists (select from pg_trigger g where g.tgrelid = ours::regclass and g.tgfoid = 'django.refuse_write()'::regprocedure) loop
             execute format('create trigger django_writes before insert or update or delete on %I for each statement execute function django.refuse_write()', t.ours);
         end loop;
     end if;
     for t in select * from django.sources() s where with_discussions or not s.is_content loop
-        foreach event in array array['insert', 'update', 'delete', 'truncate'] loop
+        if not django.is_followed(t.source) then
+            -- One that somebody has disabled.
+            perform django.drop_triggers(t.source);
+            events := array['insert', 'update', 'delete', 'truncate'];
+        else
+            events := '{}';
+        end if;
+        foreach event in array events loop
             execute format('create trigger discussions_follow_%1$s after %1$s on public.%2$I %3$s for each statement execute function django.follow(%4$L, %5$L)',
                            event, t.source,
                            case event when 'insert' then 'referencing new table as changed' when 'delete' then 'referencing old table as changed'

@@ -16,12 +16,21 @@ begin
     end if;
 end $$;
 
+-- A vote of Django's, and why it does not count, if so. Merges keep these in an array, and not in a temporary table: a role of Django's could
+-- make one of the same name before, with triggers of its own, and these would run with the rights of this schema's owner.
+do $$ begin
+    if to_regtype('django.merged_vote') is null then
+        create type django.merged_vote as (id bigint, target text, object_id bigint, user_id bigint, vote smallint, reason text, detail text);
+    end if;
+end $$;
+
 -- Each user has one vote on a thing, the earliest of Django's, and none on their own.
 create or replace function django.merge_votes(ids bigint[]) returns void
 language plpgsql as $$
 declare
     on_discussions bigint[];
     on_comments    bigint[];
+    merged         django.merged_vote[];
 begin
     select array_agg(distinct object_id) filter (where target = 'discussion'), array_agg(distinct object_id) filter (where target = 'comment')
     into on_discussions, on_comments
@@ -30,39 +39,38 @@ begin
     perform from comments k where k.id = any(on_comments) order by k.id for no key update;
 
     -- The votes of the same user on the same thing too: which of them is the earliest may have changed.
-    create temp table if not exists merged_votes (
-        id bigint, target text, object_id bigint, user_id bigint, vote smallint, reason text, detail text) on commit drop;
-    truncate merged_votes;
-    insert into merged_votes
-    select v.id, v.target, v.object_id, v.user_id, v.vote,
-           case when t.id is null then 'no_target'
-                when v.vote not in (1, -1) then 'no_value'
-                when t.author_id = v.user_id then 'own'
-                when v.id <> v.earliest then 'doubled' end,
-           case when t.id is null then format('there is no %s %s', v.target, v.object_id)
-                when v.vote not in (1, -1) then format('its value is %s', v.vote)
-                when t.author_id = v.user_id then format('user %s wrote %s %s', v.user_id, v.target, v.object_id)
-                when v.id <> v.earliest then format('user %s voted on %s %s by %s', v.user_id, v.target, v.object_id, v.earliest) end
-    from (select o.*, min(o.id) filter (where o.vote in (1, -1)) over (partition by o.target, o.object_id, o.user_id) as earliest
-          from (select distinct target, object_id, user_id from django.votes where id = any(ids)) w
-          join django.votes o on o.target = w.target and o.object_id = w.object_id and o.user_id = w.user_id
-          where not o.is_gone) v
-    cross join lateral django.thing(v.target, v.object_id) t;
+    select array_agg(row(r.*)::django.merged_vote) into merged
+    from (
+        select v.id, v.target, v.object_id, v.user_id, v.vote,
+               case when t.id is null then 'no_target'
+                    when v.vote not in (1, -1) then 'no_value'
+                    when t.author_id = v.user_id then 'own'
+                    when v.id <> v.earliest then 'doubled' end as reason,
+               case when t.id is null then format('there is no %s %s', v.target, v.object_id)
+                    when v.vote not in (1, -1) then format('its value is %s', v.vote)
+                    when t.author_id = v.user_id then format('user %s wrote %s %s', v.user_id, v.target, v.object_id)
+                    when v.id <> v.earliest then format('user %s voted on %s %s by %s', v.user_id, v.target, v.object_id, v.earliest) end as detail
+        from (select o.*, min(o.id) filter (where o.vote in (1, -1)) over (partition by o.target, o.object_id, o.user_id) as earliest
+              from (select distinct target, object_id, user_id from django.votes where id = any(ids)) w
+              join django.votes o on o.target = w.target and o.object_id = w.object_id and o.user_id = w.user_id
+              where not o.is_gone) v
+        cross join lateral django.thing(v.target, v.object_id) t
+    ) r;
 
-    delete from django.refusals where kind = 'votes' and id in (select id from merged_votes union all select unnest(ids));
-    insert into django.refusals (kind, id, reason, detail) select 'votes', id, reason, detail from merged_votes where reason is not null;
+    delete from django.refusals where kind = 'votes' and id in (select id from unnest(merged) union all select unnest(ids));
+    insert into django.refusals (kind, id, reason, detail) select 'votes', id, reason, detail from unnest(merged) where reason is not null;
 
     delete from discussion_votes v using django.votes w
     where w.id = any(ids) and w.target = 'discussion' and v.discussion_id = w.object_id and v.user_id = w.user_id
-      and not exists (select from merged_votes m where m.target = w.target and m.object_id = w.object_id and m.user_id = w.user_id and m.reason is null);
+      and not exists (select from unnest(merged) m where m.target = w.target and m.object_id = w.object_id and m.user_id = w.user_id and m.reason is null);
     delete from comment_votes v using django.votes w
     where w.id = any(ids) and w.target = 'comment' and v.comment_id = w.object_id and v.user_id = w.user_id
-      and not exists (select from merged_votes m where m.target = w.target and m.object_id = w.object_id and m.user_id = w.user_id and m.reason is null);
+      and not exists (select from unnest(merged) m where m.target = w.target and m.object_id = w.object_id and m.user_id = w.user_id and m.reason is null);
     insert into discussion_votes (discussion_id, user_id, value)
-    select object_id, user_id, vote from merged_votes where reason is null and target = 'discussion'
+    select object_id, user_id, vote from unnest(merged) where reason is null and target = 'discussion'
     on conflict (discussion_id, user_id) do update set value = excluded.value where discussion_votes.value <> excluded.value;
     insert into comment_votes (comment_id, user_id, value)
-    select object_id, user_id, vote from merged_votes where reason is null and target = 'comment'
+    select object_id, user_id, vote from unnest(merged) where reason is null and target = 'comment'
     on conflict (comment_id, user_id) do update set value = excluded.value where comment_votes.value <> excluded.value;
 
     update discussions d set upvotes = c.up, downvotes = c.down
