@@ -1259,6 +1259,8 @@ export interface PollEvents {
 export interface QueueCommunities {
   /** The communities whose events the queue gets: those of the user, and those that it watches. */
   communities: number[];
+  /** From this place on the queue gets the events of what it watches now. Read a list again that is older. */
+  last_event_id: number;
 }
 
 export type ReadNotificationsUpToId = number | null;
@@ -1830,6 +1832,12 @@ export type DeleteSummaryParams = {
 community_id: number;
 };
 
+export type DeleteSummary412AllOf = {
+  current: Summary;
+};
+
+export type DeleteSummary412 = ErrorBody & DeleteSummary412AllOf;
+
 export type GetSummaryParams = {
 /**
  * The community.
@@ -2108,7 +2116,8 @@ export const markArticleRead = async (id: number,
 
 
 /**
- * Admins only. It erases the text and all revisions. Deleting what is not there changes nothing and is no error.
+ * Admins only. It erases the text and all revisions. Deleting what is not there changes nothing and is no error. Without `If-Match` it is
+deleted whatever it says.
  * @summary Delete the summary of the discussions on an article in a community
  */
 export const getDeleteSummaryUrl = (id: number,

@@ -31,6 +31,7 @@ import type {
   ArticleMarks,
   CommentPatch,
   Credentials,
+  DeleteSummary412,
   DeleteSummaryParams,
   DiscussionPatch,
   EndSessionParams,
@@ -337,7 +338,7 @@ export const useMarkArticleRead = <TError = ErrorBody | ErrorBody | ErrorBody | 
 
 
 
-export const getDeleteSummaryMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const getDeleteSummaryMutationOptions = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | DeleteSummary412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof deleteSummary>>, TError,{id: number;params: DeleteSummaryParams}, TContext>, request?: SecondParameter<typeof request>}
 ): UseMutationOptions<Awaited<ReturnType<typeof deleteSummary>>, TError,{id: number;params: DeleteSummaryParams}, TContext> => {
 
@@ -364,12 +365,12 @@ const {mutation: mutationOptions, request: requestOptions} = options ?
 
     export type DeleteSummaryMutationResult = NonNullable<Awaited<ReturnType<typeof deleteSummary>>>
     
-    export type DeleteSummaryMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
+    export type DeleteSummaryMutationError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | DeleteSummary412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody
 
     /**
  * @summary Delete the summary of the discussions on an article in a community
  */
-export const useDeleteSummary = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
+export const useDeleteSummary = <TError = ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | DeleteSummary412 | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody | ErrorBody,
     TContext = unknown>(options?: { mutation?:UseMutationOptions<Awaited<ReturnType<typeof deleteSummary>>, TError,{id: number;params: DeleteSummaryParams}, TContext>, request?: SecondParameter<typeof request>}
  , queryClient?: QueryClient): UseMutationResult<
         Awaited<ReturnType<typeof deleteSummary>>,
