@@ -126,7 +126,7 @@ export function Summary({ articleId, community, named, signature }: SummaryProps
           place={place}
           label="Text of the summary"
           action="Save"
-          audience={<Audience community={community} signature={signature} />}
+          audience={<Audience community={community} signature={signature} byAdmins />}
           initialText={summary?.text ?? ""}
           {...(summary && { updatedAt: summary.updated_at })}
           single
