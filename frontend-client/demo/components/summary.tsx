@@ -1,6 +1,6 @@
 "use client";
 import { explain } from "@scicommons/discussions-client";
-import { places, useDraft, useRealtimeEvents, useSummary } from "@scicommons/discussions-client/react";
+import { isMine, places, useDraft, useRealtimeEvents, useSummary } from "@scicommons/discussions-client/react";
 import { useRef, useState } from "react";
 import { announce } from "../lib/announce";
 import type { DemoCommunity } from "../lib/demo-api";
@@ -35,10 +35,17 @@ export function Summary({ articleId, community, named, signature }: SummaryProps
   const [editing, setEditing] = useState(false);
   const [failure, setFailure] = useState<string>();
   const title = useRef<HTMLHeadingElement>(null);
+  /** The user has deleted it here, and its event has not come. */
+  const deleting = useRef(false);
   useRealtimeEvents(
     (event) => {
       const isHere = event.community_id === community.id && event.deleted_at === undefined;
-      if (!isHere || (event.author && event.author.id === viewer?.user_id)) return;
+      // The event may be faster than the answer, which names a new pseudonym.
+      const isBeingSaved = summary?.pending && summary.text.trim() === event.text;
+      if (!isHere || isBeingSaved || isMine(event.author, viewer, community.id)) return;
+      const isOwnDeletion = event.text === null && deleting.current;
+      deleting.current = false;
+      if (isOwnDeletion) return;
       announce(`The summary of ${community.name} was ${event.text === null ? "deleted" : "changed"}`);
     },
     { types: ["updated_summary"], articleId },
@@ -67,7 +74,9 @@ export function Summary({ articleId, community, named, signature }: SummaryProps
     setFailure(undefined);
     toTitle();
     announce("Summary deleted. It can be undone for some seconds.");
+    deleting.current = true;
     remove({ undoMs: UNDO_MS }).catch((reason: unknown) => {
+      deleting.current = false;
       if (!isDiscarded(reason)) setFailure(`The summary was not deleted: ${explain(reason)}`);
     });
   };
@@ -117,7 +126,7 @@ export function Summary({ articleId, community, named, signature }: SummaryProps
           place={place}
           label="Text of the summary"
           action="Save"
-          audience={<Audience community={community} signature={signature} />}
+          audience={<Audience community={community} signature={signature} byAdmins />}
           initialText={summary?.text ?? ""}
           {...(summary && { updatedAt: summary.updated_at })}
           single

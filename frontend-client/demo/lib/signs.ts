@@ -35,6 +35,12 @@ export function whoSigns(signature: Signature): string {
   }
 }
 
+/** Warns where only admins can have written: a pseudonym hides less there. Empty where the user signs with their name. */
+export function whoIsGuessed({ kind }: Signature): string {
+  if (kind !== "pseudonym" && kind !== "new_pseudonym") return "";
+  return "Only admins write summaries: where there are few, the pseudonym can tell who you are.";
+}
+
 export function whoReads(community: DemoCommunity): string {
   switch (community.kind) {
     case "public":
