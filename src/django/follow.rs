@@ -161,6 +161,8 @@ pub async fn status(connection: &mut PgConnection) -> anyhow::Result<Following> 
             .iter()
             .filter(expected)
             .all(|table| table.is_followed && table.pending == 0 && table.behind == 0);
+    // Else the connection holds its locks until it is used again.
+    transaction.rollback().await?;
     Ok(following)
 }
 
@@ -213,7 +215,7 @@ fn print(following: &Following, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(
             out,
             "WARNING: {} can read and write all that this server's role can: they own Django's tables, or may create functions in the \
-             schema of this server's tables, and the triggers call functions. See \"Rights\" in docs/migration.md.",
+             schema of this server's tables, and the triggers call functions. See \"Whom this trusts\" in docs/migration.md.",
             following.trusted_roles.join(", ")
         )?;
     }

@@ -7,7 +7,7 @@ use discussions::django::{
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-use crate::app::{PATIENCE, TestApp};
+use crate::app::{PATIENCE, TestApp, TestDatabase};
 
 /// An application whose database has Django's tables too, with everything imported. User 1 is in communities 1 (public), 2 (private)
 /// and 3 (hidden); 5 is in community 2 alone. Article 1 is in community 1, articles 2 and 4 are in community 2.
@@ -26,14 +26,18 @@ pub(crate) async fn imported_from(app: TestApp) -> TestApp {
 
 /// The options of `discussions import-django`, on the application's database.
 pub(crate) fn options(app: &TestApp, more: &[&str]) -> import::Options {
+    let url = app.database.url.as_str();
+    let from = if more.contains(&"--from") { [].as_slice() } else { &["--from", url] };
+    parsed(["import-django", "--database-url", url].iter().chain(from).chain(more).copied())
+}
+
+fn parsed<'a>(arguments: impl Iterator<Item = &'a str>) -> import::Options {
     #[derive(clap::Parser)]
     struct Cli {
         #[command(flatten)]
         options: import::Options,
     }
-    let url = app.database.url.as_str();
-    let from = if more.contains(&"--from") { [].as_slice() } else { &["--from", url] };
-    <Cli as clap::Parser>::parse_from(["import-django", "--database-url", url].iter().chain(from).chain(more)).options
+    <Cli as clap::Parser>::parse_from(arguments).options
 }
 
 /// [`imported`], and Django's directory is followed.
@@ -437,6 +441,55 @@ async fn the_status_names_the_roles_that_following_trusts() {
     )))
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_role_that_is_no_superuser_follows_from_a_schema_of_its_own() {
+    let database = TestDatabase::create_empty().await;
+    let (ours, django) =
+        (format!("ours_{}", uuid::Uuid::new_v4().simple()), format!("django_{}", uuid::Uuid::new_v4().simple()));
+    let mut admin = PgConnection::connect(&database.url).await.unwrap();
+    let url = |role: &str| format!("postgres://{role}:secret@{}", database.url.rsplit_once('@').unwrap().1);
+    let name: String = sqlx::query_scalar("select current_database()::text").fetch_one(&mut admin).await.unwrap();
+    admin.execute(sqlx::raw_sql(&format!(
+        "create role {ours} login password 'secret'; create role {django} login password 'secret'; grant {django} to {ours};
+         create schema {ours} authorization {ours}; alter role {ours} set search_path = {ours};
+         grant create on database \"{name}\" to {ours}; grant create on schema public to {django}"
+    )))
+    .await
+    .unwrap();
+    let mut writer = PgConnection::connect(&url(&django)).await.unwrap();
+    writer.execute(sqlx::raw_sql(include_str!("django/source.sql"))).await.unwrap();
+    let run = async |more: &[&str]| {
+        let url = url(&ours);
+        let arguments = ["import-django", "--database-url", &url, "--from", &url];
+        import::run(&parsed(arguments.into_iter().chain(more.iter().copied()))).await.unwrap()
+    };
+    assert_eq!(run(&["--follow", "--with-discussions"]).await, None);
+    writer
+        .execute(sqlx::raw_sql(
+            "update articles_discussioncomment set content = 'Anew', updated_at = now() where id = 3;
+             insert into articles_reaction (object_id, vote, created_at, content_type_id, user_id) values (3, 1, now(), 9, 4)",
+        ))
+        .await
+        .unwrap();
+    let mut connection = PgConnection::connect(&url(&ours)).await.unwrap();
+    let anew: i64 = sqlx::query_scalar("select count(*) from comments where text like '%Anew' and upvotes > 0")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(anew, 1);
+    let refused = connection.execute("update comments set text = 'Ours' where id = 3").await.unwrap_err();
+    assert_eq!(refused.as_database_error().unwrap().constraint(), Some("django_writes"));
+    let state = follow::status(&mut connection).await.unwrap();
+    assert_eq!((state.is_in_step, state.trusted_roles), (true, vec![django.clone()]), "it owns the tables");
+    assert_eq!(run(&["--follow"]).await, None);
+    views::make(&mut connection, &format!("views_of_{ours}")).await.unwrap();
+    drop((connection, writer));
+    admin
+        .execute(sqlx::raw_sql(&format!("drop owned by {ours}, {django} cascade; drop role {ours}, {django}")))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

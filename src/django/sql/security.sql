@@ -11,14 +11,3 @@ begin
         execute format('revoke execute on function %s from public', called);
     end loop;
 end $$;
--- While Django writes the discussions, statements of merges pass where those of the server are refused: see follow.sql.
-do $$
-declare
-    called text;
-begin
-    for called in
-        select p.oid::regprocedure from pg_proc p where p.pronamespace = 'django'::regnamespace and p.proname ~ '^merge_'
-    loop
-        execute format('alter function %s set django.is_merging = ''on''', called);
-    end loop;
-end $$;
