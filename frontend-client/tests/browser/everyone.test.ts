@@ -212,6 +212,8 @@ test("with reduced motion nothing glides or blinks", async () => {
     const behaviors = ((window as never as { behaviors: unknown[] }).behaviors = []) as unknown[];
     Element.prototype.scrollIntoView = (options) => void behaviors.push((options as ScrollIntoViewOptions).behavior);
   });
+  // What comes before the thread is loaded is not new to it.
+  await page.locator(".comment article").first().waitFor();
   const id = await grace.comment(1, "It appears without a movement.");
   await page.getByRole("button", { name: "1 new" }).click();
   await until("it has the focus", async () => (await focused(page)) === "Comment by grace");

@@ -161,6 +161,7 @@ test("nothing moves when a dot goes, and axe finds nothing", async () => {
           return [left, top + window.scrollY, width, height].map(Math.round);
         });
       });
+    await comment(page, "Remark 2").waitFor();
     await toEnd(page);
     const before = await places();
     expect(await violations(page)).toEqual([]);
