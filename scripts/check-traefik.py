@@ -7,9 +7,9 @@ import jsonschema
 import yaml
 
 with open("tests/traefik.schema.json") as schema, open("docs/proxies/traefik.yml") as configuration:
-    http = yaml.safe_load(configuration)
-    jsonschema.Draft202012Validator(json.load(schema)).validate(http)
-http = http["http"]
+    settings = yaml.safe_load(configuration)
+    jsonschema.Draft202012Validator(json.load(schema)).validate(settings)
+http = settings["http"]
 routers, services = http["routers"].values(), http["services"]
 used = {
     "middlewares": {name for router in routers for name in router.get("middlewares", [])},

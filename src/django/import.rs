@@ -1,12 +1,17 @@
 //! `discussions import-django`: brings Django's rows in.
 
-use std::{fs::File, path::PathBuf, str::FromStr, time::Instant};
+use std::{path::PathBuf, str::FromStr, time::Instant};
 
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
-use super::{follow, merge, mirror, report::Report, source::Source, staging};
+use super::{
+    follow, merge, mirror,
+    report::{self, Report},
+    source::Source,
+    staging,
+};
 use crate::{db, events};
 
 /// The key of the advisory lock of an import. Advisory locks are per database.
@@ -68,7 +73,7 @@ async fn import(options: &Options, from: &PgConnectOptions, to: &PgConnectOption
     let begun = Instant::now();
     if let Some(path) = &options.report {
         // Not at the end, when all else is done.
-        File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        report::create(path)?;
     }
     // It may be a wrong address, so look there before anything changes here.
     let mut source = Source::open(from).await?;

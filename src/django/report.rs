@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{File, OpenOptions},
     io::{BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
+use anyhow::Context;
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, Row};
@@ -167,7 +169,7 @@ impl Report {
             ("steps", json!(self.staged.times.iter().chain(&self.merged).collect::<Vec<_>>())),
             ("kinds", Value::Object(kinds)),
         ];
-        let mut file = BufWriter::new(File::create(path)?);
+        let mut file = BufWriter::new(create(path)?);
         writeln!(file, "{{")?;
         for (name, value) in head {
             writeln!(file, "\"{name}\": {value},")?;
@@ -178,6 +180,12 @@ impl Report {
         writeln!(file, "\n}}")?;
         Ok(file.flush()?)
     }
+}
+
+/// Creates the file of the report, for its owner alone: it has texts of private communities.
+pub(super) fn create(path: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
 }
 
 async fn write_list(db: &mut PgConnection, file: &mut impl Write, name: &str, sql: &str) -> anyhow::Result<()> {

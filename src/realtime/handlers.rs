@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::watch::Receiver,
+    time::{Instant, timeout},
+};
 
 use super::{
     RealtimeState,
@@ -31,7 +34,7 @@ use crate::{
 
 /// How often clients should send heartbeats, unless the time to live of queues is shorter.
 const HEARTBEAT_INTERVAL_SECONDS: u64 = 60;
-/// How long a register waits until the relay has numbered changes of the user's memberships.
+/// How long a call waits until the relay has numbered what it needs a place of.
 const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Register for events
@@ -89,17 +92,49 @@ async fn communities(
 /// The user's memberships. Gives the relay a moment to number the newest changes, so that someone who has just joined their
 /// first community is not refused.
 async fn read_numbered(state: &RealtimeState, viewer: &Viewer, terms: &QueueTerms) -> Result<MembershipHistory> {
-    let deadline = Instant::now() + RELAY_TIMEOUT;
-    let mut heads = state.hub.watch_head();
+    let mut relay = RelayWait::begin(state);
     loop {
-        heads.mark_unchanged();
         let history = memberships::read_for(&state.db, viewer.user_id, terms).await?;
-        if !history.has_unnumbered || Instant::now() >= deadline {
+        if !history.has_unnumbered || !relay.go_on().await {
             return Ok(history);
         }
-        state.db.relay().notify();
+    }
+}
+
+/// The place in the order of a committed outbox row. `unavailable` if the relay takes too long.
+async fn numbered(state: &RealtimeState, row: i64) -> Result<EventId> {
+    let mut relay = RelayWait::begin(state);
+    loop {
+        if let Some(place) = outbox::place(&state.db, row).await? {
+            return Ok(place);
+        }
+        if !relay.go_on().await {
+            return Err(ErrorCode::Unavailable.into());
+        }
+    }
+}
+
+/// Waits for the relay, between looks at what it has numbered.
+struct RelayWait<'a> {
+    state: &'a RealtimeState,
+    deadline: Instant,
+    heads: Receiver<EventId>,
+}
+
+impl<'a> RelayWait<'a> {
+    fn begin(state: &'a RealtimeState) -> Self {
+        Self { state, deadline: Instant::now() + RELAY_TIMEOUT, heads: state.hub.watch_head() }
+    }
+
+    /// Waits until the next look. False if the relay has taken too long.
+    async fn go_on(&mut self) -> bool {
+        if Instant::now() >= self.deadline {
+            return false;
+        }
+        self.state.db.relay().notify();
         // Look again after the next event, or soon: the relay may be on another node.
-        let _ = timeout(RELAY_TIMEOUT / 20, heads.changed()).await;
+        let _ = timeout(RELAY_TIMEOUT / 20, self.heads.changed()).await;
+        true
     }
 }
 
@@ -160,23 +195,6 @@ pub(crate) async fn watch(
     let communities = communities(&state, &viewer, &history, &record.terms).await?;
     let last_event_id = numbered(&state, row).await?;
     Ok(Json(QueueCommunities { last_event_id, communities }))
-}
-
-/// Waits until a row of the outbox has its place in the order. `unavailable` where that takes the relay too long.
-async fn numbered(state: &RealtimeState, row: i64) -> Result<EventId> {
-    let deadline = Instant::now() + RELAY_TIMEOUT;
-    let mut heads = state.hub.watch_head();
-    loop {
-        heads.mark_unchanged();
-        if let Some(place) = outbox::place(&state.db, row).await? {
-            return Ok(place);
-        }
-        if Instant::now() >= deadline {
-            return Err(ErrorCode::Unavailable.into());
-        }
-        // The relay may be on another node.
-        let _ = timeout(RELAY_TIMEOUT / 20, heads.changed()).await;
-    }
 }
 
 /// Close a queue
