@@ -5,7 +5,7 @@ import { newKey } from "../core/cache/new-key.js";
 import { CommentItems, overlayComments, type CommentItem } from "../core/cache/overlay.js";
 import { commentsQuery } from "../core/cache/queries.js";
 import { keys } from "../core/cache/keys.js";
-import { findDiscussion, type CachedPages } from "../core/cache/sync.js";
+import { findDiscussion, type CachedPages } from "../core/cache/cached.js";
 import { sendVote } from "../core/cache/votes.js";
 import type { Comment, CommentPage, CommentTree, NewComment, VoteValue } from "../core/generated/api.js";
 import { commentTrees } from "../core/reducers/comments.js";

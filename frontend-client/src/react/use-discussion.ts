@@ -4,7 +4,7 @@ import { markedDiscussion } from "../core/cache/marks.js";
 import { newKey } from "../core/cache/new-key.js";
 import { overlayDiscussions, type DiscussionItem } from "../core/cache/overlay.js";
 import { discussionQuery } from "../core/cache/queries.js";
-import { findPageOf } from "../core/cache/sync.js";
+import { findPageOf } from "../core/cache/cached.js";
 import { sendVote } from "../core/cache/votes.js";
 import type { Discussion, DiscussionPatch, VoteValue } from "../core/generated/api.js";
 import { useLiveConnection } from "./provider.js";

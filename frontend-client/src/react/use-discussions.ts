@@ -1,7 +1,7 @@
 "use client";
 import { useCallback, useMemo } from "react";
 import { keys } from "../core/cache/keys.js";
-import type { CachedPages } from "../core/cache/sync.js";
+import type { CachedPages } from "../core/cache/cached.js";
 import { markedDiscussion, noMarks } from "../core/cache/marks.js";
 import { newKey } from "../core/cache/new-key.js";
 import { overlayDiscussions, type DiscussionItem } from "../core/cache/overlay.js";

@@ -6,7 +6,7 @@ import { markedDiscussion, noMarks } from "../core/cache/marks.js";
 import { overlayArticle, overlayDiscussions, type DiscussionItem } from "../core/cache/overlay.js";
 import type { FollowedThing } from "../core/cache/pending.js";
 import { discussionQuery, followsQuery } from "../core/cache/queries.js";
-import { findPageOf } from "../core/cache/sync.js";
+import { findPageOf } from "../core/cache/cached.js";
 import type { FollowLevel } from "../core/wire.js";
 import { articleFollow } from "../core/reducers/follows.js";
 import { noOperations } from "./no-operations.js";

@@ -17,7 +17,8 @@ import { ReadMarks } from "./read-marks.js";
 import { ReadTracker } from "./read-tracker.js";
 import { pageStorage, type KeptStorage } from "./storage.js";
 import { Store } from "./store.js";
-import { CacheSync, isShownToStranger } from "./sync.js";
+import { isShownToStranger } from "./cached.js";
+import { CacheSync } from "./sync.js";
 
 async function tokenOf(source: TokenSource | undefined, request: TokenRequest): Promise<string | null> {
   return typeof source === "function" ? await source(request) : (source ?? null);

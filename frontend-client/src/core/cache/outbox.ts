@@ -10,7 +10,7 @@ import { learnPseudonym } from "./own-pseudonym.js";
 import { Pending, type Operation } from "./pending.js";
 import { mayHelpLater, retryDelay } from "./retry.js";
 import type { Summary } from "../generated/api.js";
-import { showSummary } from "./sync.js";
+import { showSummary } from "./cached.js";
 import { call, editedText, type OwnText, type SendResult } from "./send-operation.js";
 import type { Store } from "./store.js";
 import { read, write, type KeptStorage } from "./storage.js";

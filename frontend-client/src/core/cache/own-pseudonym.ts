@@ -3,7 +3,7 @@ import { mapChanged } from "../events.js";
 import type { Comment, Discussion, Summary } from "../generated/api.js";
 import { keys, type User } from "./keys.js";
 import type { Page } from "./queries.js";
-import { cached, findDiscussion, replacePages, summaries } from "./sync.js";
+import { cached, findDiscussion, replacePages, summaries } from "./cached.js";
 
 /**
  * The first post on a pseudonymous article gives the user a pseudonym. The cached lists of this article in this community get it,

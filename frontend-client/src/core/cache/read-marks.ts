@@ -24,7 +24,7 @@ import { mayHelpLater, retryDelay } from "./retry.js";
 import { callMark, parts } from "./send-mark.js";
 import type { Store } from "./store.js";
 import { read, write, type KeptStorage } from "./storage.js";
-import { cached } from "./sync.js";
+import { cached } from "./cached.js";
 
 export interface ReadMarksOptions {
   config: ApiConfig;
