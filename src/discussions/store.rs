@@ -111,11 +111,9 @@ pub(crate) async fn get(db: impl PgExecutor<'_>, viewer: Option<&Viewer>, id: Di
                        left join discussion_votes own on own.discussion_id = d.id and own.user_id = $2
                        left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
                        left join discussion_follows f on f.user_id = m.user_id and f.discussion_id = d.id
-                       cross join lateral (
-                           select case when m.user_id is not null
-                               then article_level(m.user_id, m.role, d.community_id, d.article_id) end as level) article
+                       cross join lateral said_about_article(m.user_id, m.role, d.community_id, d.article_id) article
                        cross join lateral unread_comments(
-                           d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
+                           d.id, d.created_at, d.comment_count, d.comment_version, m.user_id, m.created_at,
                            r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
                        where u.id = d.author_id) end as "discussion: DiscussionRow"
            from discussions d
@@ -155,7 +153,9 @@ pub(crate) async fn insert(
         r#"insert into discussions
              (community_id, article_id, author_id, pseudonym_id, topic, text, mentioned_users, mentioned_pseudonyms)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
-         returning id as "id: DiscussionId", created_at, is_muted(author_id, id, community_id, article_id) as "is_muted!""#,
+         returning id as "id: DiscussionId", created_at, exists (
+             select from article_follows f
+             where f.user_id = $3 and f.community_id = $1 and f.article_id = $2 and f.level = 'mute') as "is_muted!""#,
         new.community_id as _,
         article as _,
         user as _,
@@ -210,11 +210,9 @@ pub(super) async fn lock(
            left join memberships m on m.community_id = d.community_id and m.user_id = $2
            left join read_states r on r.user_id = m.user_id and r.discussion_id = d.id
            left join discussion_follows f on f.user_id = m.user_id and f.discussion_id = d.id
-           cross join lateral (
-               select case when m.user_id is not null
-                   then article_level(m.user_id, m.role, d.community_id, d.article_id) end as level) article
+           cross join lateral said_about_article(m.user_id, m.role, d.community_id, d.article_id) article
            cross join lateral unread_comments(
-               d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
+               d.id, d.created_at, d.comment_count, d.comment_version, m.user_id, m.created_at,
                r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
            where d.id = $1 and d.deleted_at is null
            for share of u"#,

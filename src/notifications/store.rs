@@ -44,7 +44,8 @@ macro_rules! query_notifying {
                ) a
                join memberships m on m.user_id = a.user_id and m.community_id = c.community_id
                join users u on u.id = a.user_id and u.is_active
-               where a.user_id <> c.author_id and not is_muted(a.user_id, c.discussion_id, c.community_id, c.article_id)
+               cross join lateral said_about(a.user_id, c.discussion_id, c.community_id, c.article_id) said
+               where a.user_id <> c.author_id and said.level is distinct from 'mute'
                  and not exists (
                      select from notifications n
                      where n.discussion_id = c.discussion_id and coalesce(n.comment_id, 0) = coalesce(c.comment_id, 0)
@@ -57,7 +58,8 @@ macro_rules! query_notifying {
                from cause c
                cross join addressed a
                left join notifiable t on t.id = a.id
-               where t.user_id is not null or has_pseudonyms(c.community_id, c.article_id)
+               where t.user_id is not null
+                  or exists (select from pseudonyms where community_id = c.community_id and article_id = c.article_id)
                returning id, user_id, kind, community_id, article_id, discussion_id, comment_id, created_at
            ), told as (
                insert into outbox (community_id, user_id, type, payload)

@@ -109,7 +109,7 @@ pub(super) async fn mark_article_read(
            join memberships m on m.community_id = d.community_id and m.user_id = $1
            left join read_states r on r.discussion_id = d.id and r.user_id = $1
            cross join lateral unread_comments(
-               d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
+               d.id, d.created_at, d.comment_count, d.comment_version, m.user_id, m.created_at,
                r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
            left join lateral (
                select k.id, int8multirange(int8range(1, k.id, '[]')) as ids
@@ -270,7 +270,7 @@ pub(super) async fn unread(
                left join article_follows af
                    on $7 and af.user_id = m.user_id and af.community_id = d.community_id and af.article_id = d.article_id
                cross join lateral unread_comments(
-                   d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
+                   d.id, d.created_at, d.comment_count, d.comment_version, m.user_id, m.created_at,
                    r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
                where m.user_id = $1 and ($2::bigint[] is null or m.community_id = any($2))
                  and ($3::bigint is null or m.community_id = $3) and ($4::bigint is null or d.article_id = $4)

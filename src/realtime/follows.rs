@@ -3,7 +3,7 @@
 use sqlx::PgExecutor;
 
 use crate::{
-    error::{ErrorCode, Result},
+    error::Result,
     events::{Change, FollowLevel},
     ids::{ArticleId, CommunityId, DiscussionId, EventId, UserId},
 };
@@ -11,7 +11,7 @@ use crate::{
 /// What a user said something about: an article in a community or, if it is given, a discussion on it.
 pub type Said = (CommunityId, ArticleId, Option<DiscussionId>);
 
-/// What a user follows at `head`.
+/// What a user follows at `head`, the head of the memberships that were read with it.
 #[derive(Clone, Debug, Default)]
 pub struct FollowHistory {
     /// The event after which this holds.
@@ -47,11 +47,11 @@ struct PseudonymRow {
 
 /// Reads what a user follows, in one statement and so in one snapshot.
 ///
-/// The tables may be ahead of the head, as for memberships. This undoes what the user said in events that have no number yet.
-pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<FollowHistory> {
+/// The tables may be ahead of `head`, as for memberships. This undoes what the user said in later events, and in those that have no
+/// number yet. What follows from writing, submitting and administering may be newer, because it counts as it is at the delivery.
+pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId, head: EventId) -> Result<FollowHistory> {
     let row = sqlx::query!(
-        r#"select last_assigned as "head: EventId",
-                  array(select row(community_id, article_id, null::bigint, level) from article_follows where user_id = $1
+        r#"select array(select row(community_id, article_id, null::bigint, level) from article_follows where user_id = $1
                         union all
                         select row(d.community_id, d.article_id, d.id, f.level)
                         from discussion_follows f join discussions d on d.id = f.discussion_id where f.user_id = $1)
@@ -64,15 +64,15 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<Follow
                   array(select row(community_id, article_id, name) from pseudonyms where user_id = $1)
                       as "pseudonyms!: Vec<PseudonymRow>",
                   array(select payload::text from outbox
-                        where user_id = $1 and event_id is null and type = 'follow_changed' order by id desc) as "waiting!"
-           from event_head"#,
-        user as _
+                        where user_id = $1 and type = 'follow_changed' and (event_id is null or event_id > $2)
+                        order by id desc) as "later!""#,
+        user as _,
+        head as _
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or(ErrorCode::Unavailable)?;
+    .fetch_one(db)
+    .await?;
     let mut history = FollowHistory {
-        head: row.head,
+        head,
         said: row
             .said
             .into_iter()
@@ -84,7 +84,7 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, user: UserId) -> Result<Follow
         pseudonyms: row.pseudonyms.into_iter().map(|row| (row.community_id, row.article_id, row.name)).collect(),
     };
     // From the newest to the oldest: the oldest says how it was before all of them.
-    for payload in row.waiting {
+    for payload in row.later {
         if let Ok(Change::FollowChanged(change)) = serde_json::from_str(&payload) {
             let said = (change.community_id, change.article_id, change.discussion_id);
             history.said.retain(|(other, _)| *other != said);

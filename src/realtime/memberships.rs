@@ -30,7 +30,7 @@ pub struct MembershipHistory {
     pub own_events: Vec<OwnEvent>,
     /// The newest own event that the database has no more, 0 for none.
     pub forgotten_through: EventId,
-    /// What the user follows, if that was asked for. It may be newer than the rest.
+    /// What the user follows, if that was asked for.
     pub follows: Option<FollowHistory>,
     /// Whether changes are committed that have no event_id yet.
     pub has_unnumbered: bool,
@@ -40,7 +40,7 @@ pub struct MembershipHistory {
 pub(crate) async fn read_for(db: &Db, user: UserId, terms: &QueueTerms) -> Result<MembershipHistory> {
     let mut history = read(db, user).await?;
     if terms.needs_follows() {
-        history.follows = Some(follows::read(db, user).await?);
+        history.follows = Some(follows::read(db, user, history.head).await?);
     }
     Ok(history)
 }

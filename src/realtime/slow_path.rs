@@ -138,7 +138,7 @@ async fn load_memberships(
     let registration = state.hub.begin_registration(viewer.user_id);
     let mut history = read_history(state, viewer, &QueueTerms::default()).await?;
     if state.hub.needs_follows(viewer.user_id) {
-        let read = timeout(DATABASE_TIMEOUT, follows::read(&state.db, viewer.user_id)).await;
+        let read = timeout(DATABASE_TIMEOUT, follows::read(&state.db, viewer.user_id, history.head)).await;
         history.follows = Some(read.map_err(|_| ErrorCode::Unavailable)??);
     }
     let leapt = Position { history: history.id.clone(), head: history.id.base };

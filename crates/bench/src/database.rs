@@ -50,7 +50,7 @@ impl Database {
 }
 
 /// Migrates the database and fills it. The pollers are members of community 1, where user 1 writes in discussion 999999999.
-/// Community 2 has 200 discussions for the statements that pgbench runs.
+/// Community 2 has 200 discussions for the statements that pgbench runs, which anyone may read.
 pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
     let mut migrate = process::command(&bench.server);
     Process::start(migrate.arg("migrate").stderr(process::append(&bench.work.join("server.log"))?))?.succeed()?;
@@ -60,7 +60,7 @@ pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
         insert into users (id, username) select n, 'bench-' || n from generate_series({first}, {last}) n;
         insert into users (id, username) values (1, 'writer');
         insert into communities (id, name, slug, kind)
-            values (1, 'Bench', 'bench', 'private'), (2, 'Lists', 'lists', 'private');
+            values (1, 'Bench', 'bench', 'private'), (2, 'Lists', 'lists', 'public');
         insert into articles (id, title, slug) values (1, 'Bench', 'bench'), (2, 'Lists', 'lists');
         insert into community_articles (community_id, article_id) values (1, 1), (2, 2);
         insert into memberships (user_id, community_id, role)

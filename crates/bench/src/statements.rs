@@ -101,6 +101,12 @@ impl Scripts {
     }
 }
 
+/// The statement of a script that sets the variable `user` first, with its value in it.
+pub(crate) fn for_user(script: &str, user: u32) -> String {
+    let statement = script.lines().filter(|line| !line.starts_with('\\'));
+    statement.collect::<Vec<_>>().join("\n").replace(":user", &user.to_string())
+}
+
 struct Queries(Vec<Value>);
 
 fn queries(root: &Path) -> anyhow::Result<Queries> {

@@ -108,9 +108,7 @@ pub(crate) async fn page(
            )
            select (select last_assigned from event_head) as "head!: EventId", d.community_id as "community_id: CommunityId",
                   c.kind as "kind: Visibility", m.role as "role?: Role", p.name as "own_pseudonym?",
-                  m.created_at as "joined_at?",
-                  case when m.user_id is not null
-                       then article_level(m.user_id, m.role, d.community_id, d.article_id) end as "follow_level: FollowLevel",
+                  m.created_at as "joined_at?", article.level as "follow_level: FollowLevel",
                   v.is_active as "viewer_is_active?",
                   case when may_read(c.kind, m.role, $2, v.is_active) and $7 > 0
                        then exists (select from next_root) end as "has_next_root?",
@@ -134,6 +132,7 @@ pub(crate) async fn page(
            left join pseudonyms p on p.community_id = c.id and p.article_id = d.article_id and p.user_id = m.user_id
            left join read_states r on r.discussion_id = d.id and r.user_id = m.user_id
            left join users v on v.id = $2
+           cross join lateral said_about_article(m.user_id, m.role, d.community_id, d.article_id) article
            where d.id = $1"#,
         discussion as _,
         viewer.map(|viewer| viewer.user_id) as _,

@@ -72,14 +72,13 @@ pub(crate) async fn page(
     let rows = query_discussion!(
         r#"with placements as (
                select c.id as community_id, c.kind, m.user_id, m.role, m.created_at, v.is_active as viewer_is_active,
-                      p.name as pseudonym,
-                      case when m.user_id is not null
-                          then article_level(m.user_id, m.role, c.id, ca.article_id) end as article_level
+                      p.name as pseudonym, article.level as article_level
                from community_articles ca
                join communities c on c.id = ca.community_id
                left join memberships m on m.community_id = c.id and m.user_id = $3 and ($4::bigint[] is null or c.id = any($4))
                left join pseudonyms p on p.community_id = c.id and p.article_id = ca.article_id and p.user_id = m.user_id
                left join users v on v.id = $3
+               cross join lateral said_about_article(m.user_id, m.role, c.id, ca.article_id) article
                where ca.article_id = $1 and ($2::bigint is null or c.id = $2)
            ), newest as (
                select found.id, found.ctid, found.bytes
@@ -110,7 +109,7 @@ pub(crate) async fn page(
            left join discussion_follows f on f.user_id = $3 and f.discussion_id = d.id
            cross join lateral (select m.article_level as level) article
            cross join lateral unread_comments(
-               d.id, d.comment_count, d.comment_version, m.user_id, m.created_at,
+               d.id, d.created_at, d.comment_count, d.comment_version, m.user_id, m.created_at,
                r.comments, r.comment_version, r.joined_at, r.unread_count, r.first_unread) unread
            where (sized.bytes_before < $7) is not false"#,
         article as _,

@@ -30,6 +30,8 @@ pub(super) type PseudonymKey = (CommunityId, ArticleId, String);
 pub(super) struct Follows {
     /// Own events up to this one are included, though the hub may still have to come to them.
     through: EventId,
+    /// The newest own event that was taken. The hub may come to it a second time.
+    applied_through: EventId,
     /// What they said, after the newest event that is known.
     said: HashMap<FollowTarget, FollowLevel, RandomState>,
     /// The newest changes of that in ascending order, with what was said before each.
@@ -46,6 +48,7 @@ impl Follows {
     pub(super) fn read(read: &FollowHistory) -> Self {
         Self {
             through: read.head,
+            applied_through: EventId::START,
             said: read
                 .said
                 .iter()
@@ -69,8 +72,12 @@ impl Follows {
         &self.pseudonyms
     }
 
-    /// Takes an own event when the order comes to it.
+    /// Takes an own event when the order comes to it, or before if the user's log has it already.
     pub(super) fn apply(&mut self, event: &OwnEvent) {
+        if event.event_id <= self.applied_through {
+            return;
+        }
+        self.applied_through = event.event_id;
         let is_new = event.event_id > self.through;
         if let Some(change) = event.follow_change() {
             let target = target(change.community_id, change.article_id, change.discussion_id);

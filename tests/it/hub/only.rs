@@ -335,6 +335,22 @@ proptest! {
     }
 }
 
+/// A queue may be made before the hub has come to what its user said. That takes effect at its place all the same.
+#[test]
+fn what_was_said_ahead_of_the_hub_takes_effect_at_its_place() {
+    let mut model = Model::new(Only { followed: true, ..Only::default() });
+    let follow = |place| Step::Follow { place, of_article: false, level: FollowLevel::Follow };
+    model.step(follow(2));
+    model.step(Step::Write { place: 1, event_type: 2, writer: 3 });
+    model.step(follow(1));
+    model.step(Step::Write { place: 1, event_type: 2, writer: 3 });
+    model.register(0);
+    for _ in 0..4 {
+        model.feed();
+        model.poll(0, false);
+    }
+}
+
 /// What is known of one log stays known when another one loses events.
 #[test]
 fn each_log_is_asked_for_once() {
