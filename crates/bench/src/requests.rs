@@ -94,7 +94,10 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Requests> {
     let scripts = Scripts::new(&bench.root)?;
     let rows = |script: &str| anyhow::Ok(bench.database.run(&for_user(script, 1))?.lines().count());
     let (of_member, of_guest) = (rows(&scripts.list)?, rows(&scripts.list_of_guest)?);
-    ensure!(of_member == of_guest, "a member's list has {of_member} rows and a guest's {of_guest}, so they do not compare");
+    ensure!(
+        of_member == of_guest,
+        "a member's list has {of_member} rows and a guest's {of_guest}, so they do not compare"
+    );
     let mut requests = Requests::default();
     for _ in 0..bench.settings.repeats {
         for connections in CONNECTIONS {

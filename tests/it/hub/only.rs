@@ -93,6 +93,9 @@ struct Model {
     head: EventId,
     /// The queue, and up to which event the hub knew what its user follows when it was made.
     queue: Option<(QueueId, EventId)>,
+    /// Events that were gone when the queue asked for them, and that it did not want then. It is not told of them any more, also if the
+    /// reader submits their article or writes in their discussion later.
+    dismissed: BTreeSet<EventId>,
     parked: Option<ParkHandle>,
 }
 
@@ -103,7 +106,16 @@ impl Model {
             0,
             [],
         );
-        Self { hub, only, now: Instant::now(), events: Vec::new(), head: 0, queue: None, parked: None }
+        Self {
+            hub,
+            only,
+            now: Instant::now(),
+            events: Vec::new(),
+            head: 0,
+            queue: None,
+            dismissed: BTreeSet::new(),
+            parked: None,
+        }
     }
 
     fn written(&self) -> EventId {
@@ -212,13 +224,16 @@ impl Model {
         assert_eq!(registration.create_queue(queue, terms, &history, TTL, self.now), None);
         // What the hub knows of the user already follows the order.
         let known = self.queue.map_or(read, |(_, known)| known);
+        self.dismissed.clear();
         self.queue = Some((queue, known));
     }
 
     fn poll(&mut self, cursor: EventId, park: bool) {
         let Some((queue, _)) = self.queue else { return };
         self.parked = None;
-        let expected: Vec<_> = (cursor + 1..=self.head).filter(|event_id| self.sees(*event_id)).collect();
+        let expected: Vec<_> = (cursor + 1..=self.head)
+            .filter(|event_id| self.sees(*event_id) && !self.dismissed.contains(event_id))
+            .collect();
         // A look in the database at what is gone, as the slow path does it.
         for _ in 0..2 {
             match self.hub.poll(queue, READER, &Scope::default(), cursor, park, self.now) {
@@ -238,6 +253,7 @@ impl Model {
                         return;
                     }
                     self.hub.note_unwanted(queue, lost);
+                    self.dismissed.extend(gone);
                 }
                 PollOutcome::Answer(body) => {
                     let (events, last) = read(&body);
