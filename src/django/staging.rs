@@ -29,7 +29,7 @@ const WRITTEN: [&str; 6] = ["discussions", "comments", "votes", "subscriptions",
 
 /// Refusals that may have lost their reason since: what was missing may be there.
 const RETRIED: &str =
-    "('no_user', 'no_community', 'no_article', 'no_place', 'no_discussion', 'no_target', 'no_author', 'not_a_member')";
+    "('no_user', 'no_community', 'no_article', 'no_place', 'no_discussion', 'no_target', 'not_a_member')";
 
 /// Copies, compares and marks. An error if that is impossible; then nothing has changed.
 pub(super) async fn stage(target: &mut PgConnection, source: &mut Source, options: &Options) -> anyhow::Result<Staged> {

@@ -69,7 +69,7 @@ pub(super) async fn revisions(
 
 /// Write the summary of the discussions on an article in a community
 ///
-/// Admins only. The text before stays as a revision. The same text again changes nothing and makes no event. Without `If-Match`,
+/// Admins only. Where people write under pseudonyms the summary has no author. The text before stays as a revision. The same text again changes nothing and makes no event. Without `If-Match`,
 /// `If-None-Match` and `if_updated_at` the last change wins. `summary_not_found` if the request names a version and there is no
 /// summary any more.
 #[utoipa::path(put, path = "/articles/{id}/summary", tag = "summaries", operation_id = "putSummary",
@@ -104,9 +104,14 @@ pub(super) async fn write(
         None if expected.names_a_version() => return Err(ErrorCode::SummaryNotFound.into()),
         None => {}
     }
-    let user = viewer.user_id;
-    let author = authors::store::resolve(&mut write, user, community_id, article, placement.is_pseudonymous).await?;
-    let summary = store::write(&mut write, article, community_id, user, author, new.text).await?;
+    // What is not kept cannot tell who it was.
+    let author = if placement.is_pseudonymous {
+        None
+    } else {
+        let user = viewer.user_id;
+        Some((user, authors::store::resolve(&mut write, user, community_id, article, false).await?.author))
+    };
+    let summary = store::write(&mut write, article, community_id, author, new.text).await?;
     write.emit(&Change::UpdatedSummary(summary.state())).await?;
     write.commit().await?;
     Ok(WithETag(summary))

@@ -27,8 +27,9 @@ pub(super) struct Summary {
     pub article_id: ArticleId,
     /// The text in Markdown.
     pub text: String,
-    /// Who wrote this text.
-    pub author: Author,
+    /// Who wrote this text. Null where people write under pseudonyms: only admins write summaries, so a pseudonym would say who has it.
+    #[schema(required)]
+    pub author: Option<Author>,
     /// The number of this text. It grows with every change, deletions included.
     pub revision: i64,
     /// When the first text was written, or the first after a deletion.
@@ -44,7 +45,7 @@ impl Summary {
             community_id: self.community_id,
             article_id: self.article_id,
             text: Some(self.text.clone()),
-            author: Some(self.author.clone()),
+            author: self.author.clone(),
             revision: self.revision,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -86,8 +87,9 @@ pub(super) struct SummaryRevision {
     pub revision: i64,
     /// The text in Markdown.
     pub text: String,
-    /// Who wrote it.
-    pub author: Author,
+    /// Who wrote it; null as for the summary.
+    #[schema(required)]
+    pub author: Option<Author>,
     /// When it was written.
     pub created_at: DateTime<Utc>,
 }

@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use super::model::{Summary, SummaryRevision, SummaryRevisions};
 use crate::{
     auth::{Viewer, access::CommunityAccess},
-    authors::{Author, Identity, store::ResolvedAuthor},
+    authors::{Author, Identity},
     db::{Write, composite},
     directory::{Role, Visibility},
     error::{ErrorCode, Result},
@@ -16,12 +16,12 @@ use crate::{
 };
 
 composite! {
-    /// A summary with its author. A statement calls the summary `s` and its author's user `u`.
+    /// A summary with its author, if it has one. A statement calls the summary `s` and its author's user `u`.
     struct SummaryRow in query_summary! {
         community_id: CommunityId = "s.community_id",
         article_id: ArticleId = "s.article_id",
         text: String = "s.text",
-        author: Identity = "row(u.id, u.username, u.avatar_url, (select row(p.name, p.avatar_url) from pseudonyms p where p.id = s.pseudonym_id))",
+        author: Option<Identity> = "case when s.pseudonym_id is null and u.id is not null then row(u.id, u.username, u.avatar_url, null::record) end",
         revision: i64 = "s.revision",
         created_at: DateTime<Utc> = "s.created_at",
         updated_at: DateTime<Utc> = "s.updated_at",
@@ -29,11 +29,11 @@ composite! {
 }
 
 composite! {
-    /// A text of a summary with its author. A statement calls the text `r` and its author's user `u`.
+    /// A text of a summary with its author, if it has one. A statement calls the text `r` and its author's user `u`.
     struct RevisionRow in query_revision! {
         revision: i64 = "r.revision",
         text: String = "r.text",
-        author: Identity = "row(u.id, u.username, u.avatar_url, (select row(p.name, p.avatar_url) from pseudonyms p where p.id = r.pseudonym_id))",
+        author: Option<Identity> = "case when r.pseudonym_id is null and u.id is not null then row(u.id, u.username, u.avatar_url, null::record) end",
         created_at: DateTime<Utc> = "r.created_at",
     }
 }
@@ -44,7 +44,7 @@ impl From<SummaryRow> for Summary {
             community_id: row.community_id,
             article_id: row.article_id,
             text: row.text,
-            author: Author::from(row.author),
+            author: row.author.map(Author::from),
             revision: row.revision,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -54,7 +54,12 @@ impl From<SummaryRow> for Summary {
 
 impl From<RevisionRow> for SummaryRevision {
     fn from(row: RevisionRow) -> Self {
-        Self { revision: row.revision, text: row.text, author: Author::from(row.author), created_at: row.created_at }
+        Self {
+            revision: row.revision,
+            text: row.text,
+            author: row.author.map(Author::from),
+            created_at: row.created_at,
+        }
     }
 }
 
@@ -69,8 +74,8 @@ pub(super) async fn get(
         r#"select c.kind as "kind: Visibility", m.role as "role?: Role", v.is_active as "viewer_is_active?",
                   ca.article_id is not null as "is_placed!",
                   case when may_read(c.kind, m.role, $3, v.is_active) then (select "#,
-        r#" from summaries s join users u on u.id = s.author_id
-                       where s.community_id = c.id and s.article_id = ca.article_id) end as "summary: SummaryRow"
+        r#" from summaries s left join users u on u.id = s.author_id
+                       where s.community_id = c.id and s.article_id = ca.article_id and s.text is not null) end as "summary: SummaryRow"
            from communities c
            left join community_articles ca on ca.community_id = c.id and ca.article_id = $2
            left join memberships m on m.community_id = c.id and m.user_id = $3 and ($4::bigint[] is null or c.id = any($4))
@@ -108,7 +113,7 @@ pub(super) async fn revisions(
                   ca.article_id is not null as "is_placed!",
                   case when may_read(c.kind, m.role, $3, v.is_active) then exists (
                       select from summaries s
-                      where s.community_id = c.id and s.article_id = ca.article_id and s.author_id is not null) end as "is_there",
+                      where s.community_id = c.id and s.article_id = ca.article_id and s.text is not null) end as "is_there",
                   case when may_read(c.kind, m.role, $3, v.is_active) then array(select "#,
         r#" from (
                            -- The size of a text is known without reading it.
@@ -129,7 +134,7 @@ pub(super) async fn revisions(
                                order by revision desc limit $6::bigint + 1
                            ) all_texts
                        ) r
-                       join users u on u.id = r.author_id
+                       left join users u on u.id = r.author_id
                        where r.bytes_before < $7
                        order by r.revision desc) end as "revisions: Vec<RevisionRow>"
            from communities c
@@ -197,21 +202,21 @@ pub(super) async fn lock(write: &mut Write, article: ArticleId, community: Commu
     let found = query_summary!(
         "select ",
         r#" as "summary!: SummaryRow"
-           from summaries s join users u on u.id = s.author_id
-           where s.community_id = $1 and s.article_id = $2"#,
+           from summaries s left join users u on u.id = s.author_id
+           where s.community_id = $1 and s.article_id = $2 and s.text is not null"#,
         community as _,
         article as _
     );
     Ok(found.fetch_optional(write).await?.map(|found| found.summary.into()))
 }
 
-/// Writes a text in place of that of a summary that [`lock_or_begin`] has locked. The text before becomes a revision.
+/// Writes a text of `author`, if it has one, in place of that of a summary that [`lock_or_begin`] has locked. The text before becomes a
+/// revision.
 pub(super) async fn write(
     write: &mut Write,
     article_id: ArticleId,
     community_id: CommunityId,
-    user: UserId,
-    author: ResolvedAuthor,
+    author: Option<(UserId, Author)>,
     text: String,
 ) -> Result<Summary> {
     // The clock may be set back. The version must be another one nevertheless.
@@ -225,7 +230,7 @@ pub(super) async fn write(
                from summaries s where s.community_id = $1 and s.article_id = $2
            )
            update summaries s
-           set text = $3, author_id = $4, pseudonym_id = $5, revision = s.revision + 1,
+           set text = $3, author_id = $4, pseudonym_id = null, revision = s.revision + 1,
                created_at = case when s.text is null then now.at else s.created_at end, updated_at = now.at
            from now
            where s.community_id = $1 and s.article_id = $2
@@ -233,8 +238,7 @@ pub(super) async fn write(
         community_id as _,
         article_id as _,
         text,
-        user as _,
-        author.pseudonym_id as _
+        author.as_ref().map(|(user, _)| *user) as _
     )
     .fetch_one(write)
     .await?;
@@ -242,7 +246,7 @@ pub(super) async fn write(
         community_id,
         article_id,
         text,
-        author: author.author,
+        author: author.map(|(_, author)| author),
         revision: row.revision,
         created_at: row.created_at,
         updated_at: row.updated_at,

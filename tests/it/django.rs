@@ -167,7 +167,8 @@ async fn every_badness_is_repaired_or_refused_and_reported() {
         comments 13 parent_elsewhere
         comments 14 parent_elsewhere
         comments 15 parent_circle
-        comments 19 too_deep";
+        comments 19 too_deep
+        summaries 3 author_hidden";
     assert_eq!(imported.list("repairs", "repair"), expected(repairs));
     let refusals = "
         community_articles 5 doubled

@@ -74,7 +74,7 @@ const GOOD_ROWS_ALONE: &str = "
     delete from articles_reaction where id in (3, 5, 6, 7, 9);
     delete from articles_discussionsubscription where id in (3, 5);
     delete from articles_userflag where id in (5, 6, 8);
-    delete from articles_discussionsummary where id in (2, 4);
+    delete from articles_discussionsummary where id in (2, 3, 4);
     delete from communities_communityarticle where id = 5;
     delete from articles_discussioncomment where id in (4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 19);
     delete from articles_discussion where id in (5, 6, 7, 8, 9)";

@@ -331,12 +331,19 @@ async fn a_rename_reaches_those_who_are_shown_a_summary_or_a_revision() {
     let told = story.events().await;
     assert_eq!((types(&told), &told[0]["author"]["username"]), (vec!["updated_summary"], &json!("king")));
 
-    // What she wrote under a pseudonym tells nobody of her rename.
+    // A summary where people write under pseudonyms is of nobody, and tells nobody of her rename.
     story.ada.delete(&story.path()).await.expect(204);
     story.app.sql("update community_articles set is_pseudonymous = true").await;
     let written = story.put(&story.ada, "Under another name").await;
-    assert_eq!(written["author"]["id"], Value::Null);
+    assert_eq!(written["author"], Value::Null);
     story.put(&story.ada, "And again").await;
-    story.events().await;
+    let told = story.events().await;
+    assert_eq!((types(&told), &told[2]["author"]), (vec!["updated_summary"; 3], &Value::Null));
+    let revisions = story.path().replace("summary", "summary/revisions");
+    let page = story.grace.get(&revisions).await.expect(200);
+    assert_eq!((&page["revisions"][0]["author"], &page["revisions"][1]["author"]), (&Value::Null, &Value::Null));
+    // It gives her no pseudonym either, which others could see among those who may be mentioned.
+    let given: i64 = sqlx::query_scalar("select count(*) from pseudonyms").fetch_one(&story.app.pool).await.unwrap();
+    assert_eq!(given, 0);
     assert_eq!(rename(&mut story, "ada").await, [] as [Value; 0]);
 }

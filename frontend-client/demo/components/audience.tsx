@@ -1,10 +1,10 @@
 import type { DemoCommunity } from "../lib/demo-api";
-import { whoIsGuessed, whoReads, whoSigns, type Signature } from "../lib/signs";
+import { whoReads, whoSigns, whoSignsSummary, type Signature } from "../lib/signs";
 
 export interface AudienceProps {
   community: DemoCommunity;
   signature?: Signature;
-  /** Only admins can write such a text. */
+  /** It is a summary, which only admins write. */
   byAdmins?: boolean;
 }
 
@@ -13,8 +13,7 @@ export function Audience({ community, signature, byAdmins = false }: AudiencePro
   return (
     <span className="audience">
       {whoReads(community)}
-      {signature && ` ${whoSigns(signature)}`}
-      {signature && byAdmins && ` ${whoIsGuessed(signature)}`}
+      {signature && ` ${byAdmins ? whoSignsSummary(signature) : whoSigns(signature)}`}
     </span>
   );
 }

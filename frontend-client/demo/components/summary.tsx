@@ -1,6 +1,13 @@
 "use client";
-import { explain } from "@scicommons/discussions-client";
-import { isMine, places, useDraft, useRealtimeEvents, useSummary } from "@scicommons/discussions-client/react";
+import { explain, type Author } from "@scicommons/discussions-client";
+import {
+  isMine,
+  places,
+  type SummaryItem,
+  useDraft,
+  useRealtimeEvents,
+  useSummary,
+} from "@scicommons/discussions-client/react";
 import { useRef, useState } from "react";
 import { announce } from "../lib/announce";
 import type { DemoCommunity } from "../lib/demo-api";
@@ -40,9 +47,9 @@ export function Summary({ articleId, community, named, signature }: SummaryProps
   useRealtimeEvents(
     (event) => {
       const isHere = event.community_id === community.id && event.deleted_at === undefined;
-      // The event may be faster than the answer, which names a new pseudonym.
-      const isBeingSaved = summary?.pending && summary.text.trim() === event.text;
-      if (!isHere || isBeingSaved || isMine(event.author, viewer, community.id)) return;
+      // Where people write under pseudonyms the event does not say whose it is.
+      const isShown = summary?.text.trim() === event.text;
+      if (!isHere || isShown || isMine(event.author, viewer, community.id)) return;
       const isOwnDeletion = event.text === null && deleting.current;
       deleting.current = false;
       if (isOwnDeletion) return;
@@ -88,7 +95,13 @@ export function Summary({ articleId, community, named, signature }: SummaryProps
       </h2>
       {summary && (!editing || news) && (
         <>
-          <Byline {...summary} myName={ownName(signature)} created={summary.updated_at} edited={null} />
+          <Byline
+            {...summary}
+            author={writer(summary, signature)}
+            myName={ownName(signature)}
+            created={summary.updated_at}
+            edited={null}
+          />
           {/* A long one scrolls, so that the keyboard must be able to focus it. */}
           {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
           <div className="words" role="region" aria-label={`Text of the summary of ${community.name}`} tabIndex={0}>
@@ -168,6 +181,12 @@ export function Summary({ articleId, community, named, signature }: SummaryProps
       {failure && <Failure text={failure} />}
     </section>
   );
+}
+
+/** Whom the page names: where people write under pseudonyms, the admins together. */
+function writer({ author, pending }: SummaryItem, { kind }: Signature): Author {
+  const isUnnamed = pending && (kind === "pseudonym" || kind === "new_pseudonym");
+  return author && !isUnnamed ? author : { id: null, username: "Admins", avatar_url: null };
 }
 
 /** Says what became of the summary since the user began to write. Undefined if it is as it was, or as the user wants it. */

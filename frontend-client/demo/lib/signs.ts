@@ -35,10 +35,17 @@ export function whoSigns(signature: Signature): string {
   }
 }
 
-/** Warns where only admins can have written: a pseudonym hides less there. Empty where the user signs with their name. */
-export function whoIsGuessed({ kind }: Signature): string {
-  if (kind !== "pseudonym" && kind !== "new_pseudonym") return "";
-  return "Only admins write summaries: where there are few, the pseudonym can tell who you are.";
+/** As `whoSigns`, for a summary: where people write under pseudonyms it names nobody, because only admins write it. */
+export function whoSignsSummary(signature: Signature): string {
+  switch (signature.kind) {
+    case "name":
+      return whoSigns(signature);
+    case "unknown":
+      return `You sign as ${signature.name}, or with no name if this community uses pseudonyms.`;
+    case "pseudonym":
+    case "new_pseudonym":
+      return "It says that the admins wrote it, and not who.";
+  }
 }
 
 export function whoReads(community: DemoCommunity): string {

@@ -111,7 +111,7 @@ export class Model {
     const renamed = (one: Author) => (one.id !== null && one.id === author.id ? author : one);
     for (const item of [...this.discussions, ...this.comments]) item.mentions = item.mentions.map(renamed);
     for (const one of this.notifications) one.actor &&= renamed(one.actor);
-    if (this.summary) this.summary = { ...this.summary, author: renamed(this.summary.author) };
+    if (this.summary) this.summary = { ...this.summary, author: this.summary.author && renamed(this.summary.author) };
     for (const item of [...this.discussions, ...this.comments]) {
       if (item.author && item.author.id !== null && item.author.id === author.id) item.author = author;
       if ("resolved_by" in item && item.resolved_by && item.resolved_by.id === author.id) item.resolved_by = author;
@@ -276,13 +276,14 @@ export class Model {
     return true;
   }
 
-  /** Writes the article's summary. */
+  /** Writes the article's summary. Under a pseudonym it is of nobody. */
   writeSummary(text: string, author: Author): Summary {
     if (this.summary?.text === text) return this.summary;
     const time = this.#tick();
     const place = { community_id: COMMUNITY, article_id: ARTICLE };
     const times = { created_at: this.summary?.created_at ?? time, updated_at: time };
-    this.summary = { ...place, text, author, revision: (this.#revision += 1), ...times };
+    const shown = author.id === null ? null : author;
+    this.summary = { ...place, text, author: shown, revision: (this.#revision += 1), ...times };
     this.#emit({ type: "updated_summary", ...this.summary }, time);
     return this.summary;
   }

@@ -124,7 +124,6 @@ language plpgsql as $$
 declare
     m         record;
     old       record;
-    pseudonym bigint;
     writer    bigint;
     new_text  text;
 begin
@@ -166,38 +165,28 @@ begin
             insert into django.refusals values ('summaries', m.id, 'doubled', format('article %s of community %s has summary %s', m.article_id, m.community_id, m.earliest));
             continue;
         end if;
-        -- Whoever changed it last; else an admin there, as only admins write it.
-        writer := coalesce(m.last_updated_by_id, m.created_by_id);
-        if not exists (select from users u where u.id = writer) then
-            select k.user_id into writer from memberships k
-            where k.community_id = m.community_id and k.role = 'admin' order by k.user_id limit 1;
-            if writer is null then
-                insert into django.refusals values ('summaries', m.id, 'no_author', 'nobody knows who wrote it, and the community has no admin');
-                continue;
-            end if;
-            insert into django.repairs values ('summaries', m.id, 'author_missing', format('it is by user %s, an admin there', writer));
-        end if;
-        pseudonym := null;
-        if m.is_pseudonymous then
-            perform django.make_pseudonyms(array[m.community_id], array[m.article_id], array[writer]);
-            select p.id into pseudonym from pseudonyms p
-            where p.community_id = m.community_id and p.article_id = m.article_id and p.user_id = writer;
+        -- Whoever changed it last, if somebody knows.
+        select u.id into writer from users u where u.id = coalesce(m.last_updated_by_id, m.created_by_id);
+        if m.is_pseudonymous and writer is not null then
+            -- See migrations/0044.
+            insert into django.repairs values ('summaries', m.id, 'author_hidden', 'people write under pseudonyms there, and only admins write summaries');
+            writer := null;
         end if;
         new_text := django.shown_text(m.content);
         if char_length(btrim(m.content, E' \t\r\n')) > 50000 then
             insert into django.repairs values ('summaries', m.id, 'text_cut', format('it had %s characters', char_length(m.content)));
         end if;
         if old.revision is null then
-            insert into summaries (community_id, article_id, author_id, pseudonym_id, text, revision, created_at, updated_at)
-            values (m.community_id, m.article_id, writer, pseudonym, new_text, 1, m.created_at,
+            insert into summaries (community_id, article_id, author_id, text, revision, created_at, updated_at)
+            values (m.community_id, m.article_id, writer, new_text, 1, m.created_at,
                     coalesce(django.edit_time(m.created_at, m.updated_at), m.created_at));
-        elsif (old.text, old.author_id, old.pseudonym_id) is distinct from (new_text, writer, pseudonym) then
+        elsif (old.text, old.author_id) is distinct from (new_text, writer) then
             if old.text is not null then
-                insert into summary_revisions (community_id, article_id, revision, author_id, pseudonym_id, text, created_at)
-                values (m.community_id, m.article_id, old.revision, old.author_id, old.pseudonym_id, old.text, old.updated_at);
+                insert into summary_revisions (community_id, article_id, revision, author_id, text, created_at)
+                values (m.community_id, m.article_id, old.revision, old.author_id, old.text, old.updated_at);
             end if;
             update summaries
-            set text = new_text, author_id = writer, pseudonym_id = pseudonym, revision = revision + 1,
+            set text = new_text, author_id = writer, pseudonym_id = null, revision = revision + 1,
                 created_at = case when old.text is null then m.created_at else created_at end,
                 updated_at = greatest(m.updated_at, old.updated_at + interval '1 microsecond')
             where community_id = m.community_id and article_id = m.article_id;

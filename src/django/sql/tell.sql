@@ -205,7 +205,7 @@ begin
     if after.revision is distinct from before.revision then
         perform django.tell(after.community_id, 'updated_summary', jsonb_build_object(
             'article_id', after.article_id, 'text', after.text,
-            'author', case when after.text is not null then django.shown_author(after.author_id, after.pseudonym_id) end,
+            'author', case when after.author_id is not null then django.shown_author(after.author_id, null) end,
             'revision', after.revision, 'created_at', django.wire(after.created_at), 'updated_at', django.wire(after.updated_at),
             'timestamp', django.wire(after.updated_at)));
     end if;

@@ -1,6 +1,6 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { mapChanged } from "../events.js";
-import type { Comment, Discussion, Summary } from "../generated/api.js";
+import type { Comment, Discussion } from "../generated/api.js";
 import { keys, type User } from "./keys.js";
 import type { Page } from "./queries.js";
 import { cached, findDiscussion, replacePages, summaries } from "./cached.js";
@@ -9,11 +9,11 @@ import { cached, findDiscussion, replacePages, summaries } from "./cached.js";
  * The first post on a pseudonymous article gives the user a pseudonym. The cached lists of this article in this community get it,
  * so that what the user wrote under it stays their own. `written` must be a text of the user. A pseudonym that is known stays.
  */
-export function learnPseudonym(client: QueryClient, user: User, written: Comment | Discussion | Summary): void {
+export function learnPseudonym(client: QueryClient, user: User, written: Comment | Discussion): void {
   if (!written.author || written.author.id !== null) return;
   const { username } = written.author;
   const ofComment = "discussion_id" in written;
-  const discussionId = ofComment ? written.discussion_id : "id" in written ? written.id : undefined;
+  const discussionId = ofComment ? written.discussion_id : written.id;
   const home = ofComment ? findDiscussion(client, user, written.discussion_id) : written;
   for (const [query, subject, data] of cached(client, user)) {
     const other =

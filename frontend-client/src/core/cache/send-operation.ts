@@ -10,11 +10,11 @@ import type { Operation, ReadOperation, SummaryDeletion, SummaryText, Version } 
 export type SendResult = api.Comment | api.Discussion | api.Summary | api.Votes | api.Follow | void;
 
 /** What the user has certainly written. Its author is the user. */
-export type OwnText = api.Comment | api.Discussion | api.Summary;
+export type OwnText = api.Comment | api.Discussion;
 
 /**
  * Makes the API call of an operation. `onWritten` is called with a text that this call wrote. Other answers may be what somebody else
- * wrote: a moderator resolves the discussions of others, and a summary with the same text stays as it is.
+ * wrote: a moderator resolves the discussions of others. A summary gives nobody a pseudonym.
  */
 export async function call(
   operation: Operation,
@@ -52,7 +52,7 @@ export async function call(
     case "read_notifications":
       return markNotificationsRead(operation, options);
     case "write_summary":
-      return writeSummary(operation, config, written);
+      return writeSummary(operation, config);
     case "delete_summary":
       return deleteSummary(operation, config);
     case "delete_discussion":
@@ -61,19 +61,10 @@ export async function call(
 }
 
 /** Writes a summary in place of the version that the user began with, or of none. */
-function writeSummary(
-  { articleId, communityId, text, from }: SummaryText,
-  config: ApiConfig,
-  written: (summary: api.Summary) => api.Summary,
-): Promise<api.Summary> {
+function writeSummary({ articleId, communityId, text, from }: SummaryText, config: ApiConfig): Promise<api.Summary> {
   const headers: HeadersInit = from === null ? { "If-None-Match": "*" } : {};
   const options = callOptions(config, { headers });
-  const send = async (change: api.NewSummary) => {
-    const answer = await api.putSummary(articleId, change, { community_id: communityId }, options);
-    // Where the text was there already, nothing is written. Without a version nobody can tell.
-    const isWritten = from === null || (change.if_updated_at && change.if_updated_at !== answer.updated_at);
-    return isWritten ? written(answer) : answer;
-  };
+  const send = (change: api.NewSummary) => api.putSummary(articleId, change, { community_id: communityId }, options);
   if (from) return save({ text }, from, send);
   return send({ text }).catch((error: unknown) => {
     const current = isApiError(error, "changed_meanwhile") ? (error.current as api.Summary | undefined) : undefined;

@@ -63,9 +63,11 @@ function first({ articleId: article_id, communityId: community_id }: SummaryScop
   return { article_id, community_id, revision: 0, created_at: time, updated_at: time };
 }
 
-/** The user's name is not known here, and their pseudonym only after a text. The page has the name. */
+/**
+ * The user's name is not known here. The page has it. Where people write under pseudonyms a summary has no author, which is known here if
+ * the user has a pseudonym.
+ */
 function ownName(viewer: ViewerInfo | null, { communityId }: SummaryScope) {
-  const pseudonym = membershipIn(viewer, communityId)?.pseudonym;
-  const id = pseudonym ? null : (viewer?.user_id ?? null);
-  return { author: { id, username: pseudonym ?? "", avatar_url: null }, mine: true };
+  const isNobody = viewer === null || Boolean(membershipIn(viewer, communityId)?.pseudonym);
+  return { author: isNobody ? null : { id: viewer.user_id, username: "", avatar_url: null }, mine: true };
 }

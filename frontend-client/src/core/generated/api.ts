@@ -1375,14 +1375,15 @@ export interface SessionInfo {
   user: User;
 }
 
+export type SummaryAuthor = Author | null;
+
 /**
  * What the admins of a community say of the discussions on an article there.
  */
 export interface Summary {
   /** The article. */
   article_id: number;
-  /** Who wrote this text. */
-  author: Author;
+  author: SummaryAuthor;
   /** The community. */
   community_id: number;
   /** When the first text was written, or the first after a deletion. */
@@ -1395,12 +1396,13 @@ export interface Summary {
   updated_at: string;
 }
 
+export type SummaryRevisionAuthor = Author | null;
+
 /**
  * A text of a summary.
  */
 export interface SummaryRevision {
-  /** Who wrote it. */
-  author: Author;
+  author: SummaryRevisionAuthor;
   /** When it was written. */
   created_at: string;
   /** Its number. */
@@ -2185,7 +2187,7 @@ export const getSummary = async (id: number,
 
 
 /**
- * Admins only. The text before stays as a revision. The same text again changes nothing and makes no event. Without `If-Match`,
+ * Admins only. Where people write under pseudonyms the summary has no author. The text before stays as a revision. The same text again changes nothing and makes no event. Without `If-Match`,
 `If-None-Match` and `if_updated_at` the last change wins. `summary_not_found` if the request names a version and there is no
 summary any more.
  * @summary Write the summary of the discussions on an article in a community

@@ -37,11 +37,11 @@ export function foldSummary(snapshot: SummarySnapshot, scope: SummaryScope, even
 
 function summaryAfter({ summary, viewer }: SummarySnapshot, scope: SummaryScope, event: KnownEvent): Summary | null {
   if (event.type === "author_changed")
-    return summary && isOutdated(summary.author, event.author) ? { ...summary, author: event.author } : summary;
+    return summary?.author && isOutdated(summary.author, event.author) ? { ...summary, author: event.author } : summary;
   if (event.type === "community_changed") return closesTo(viewer, event) ? null : summary;
   if (!isOfSummary(scope, event) || event.revision <= (summary?.revision ?? 0)) return summary;
   const { text, author, revision, article_id, community_id, created_at, updated_at } = event;
   // It is deleted by this event, or was since, and then a later event says what there is now.
-  if (text === null || author === null) return null;
+  if (text === null) return null;
   return { article_id, community_id, text, author, revision, created_at, updated_at };
 }
