@@ -105,7 +105,8 @@ pub(crate) async fn resolve(
                select a.place, u.username = a.handle as is_exact, u.id, u.username, u.avatar_url
                from asked a
                join users u on lower(u.username) = lower(a.handle)
-               join memberships m on m.user_id = u.id and m.community_id = $1
+               -- `offset 0`: PostgreSQL would read all members, as for notifications.
+               cross join lateral (select from memberships m where m.user_id = u.id and m.community_id = $1 offset 0) member
                where u.is_active
                order by u.id
                for share of u

@@ -42,14 +42,18 @@ macro_rules! query_notifying {
                    select distinct on (user_id) id, user_id, kind from addressed
                    order by user_id, array_position(array['mention', 'reply', 'comment', 'discussion', 'moderation'], kind)
                ) a
-               join memberships m on m.user_id = a.user_id and m.community_id = c.community_id
+               -- `offset 0` makes PostgreSQL look for the one membership, and for the one notification below. It does not know how few people
+               -- are addressed, and would read all members of the community.
+               cross join lateral (
+                   select from memberships m where m.user_id = a.user_id and m.community_id = c.community_id offset 0) member
                join users u on u.id = a.user_id and u.is_active
                cross join lateral said_about(a.user_id, c.discussion_id, c.community_id, c.article_id) said
                where a.user_id <> c.author_id and said.level is distinct from 'mute'
                  and not exists (
                      select from notifications n
                      where n.discussion_id = c.discussion_id and coalesce(n.comment_id, 0) = coalesce(c.comment_id, 0)
-                       and n.user_id = a.user_id and (n.kind = 'moderation') = (a.kind = 'moderation'))
+                       and n.user_id = a.user_id and (n.kind = 'moderation') = (a.kind = 'moderation')
+                     offset 0)
                for key share of u
            ), notified as (
                insert into notifications (id, user_id, kind, community_id, article_id, discussion_id, comment_id, is_read, created_at)

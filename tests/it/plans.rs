@@ -140,3 +140,69 @@ async fn a_page_is_not_planned_at_each_call() {
         is_not_planned_at_each_call(&mut connection, "with placements as (", &page(article, community, "null")).await;
     }
 }
+
+/// A community of 20,000 members, all of whom follow its article, beside many small ones. User 1 writes there, and user 2 began the
+/// discussion and submitted the article.
+async fn crowd() -> (TestDatabase, PgConnection) {
+    let database = TestDatabase::create().await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    connection
+        .execute(
+            "insert into users (id, username) select id, 'user' || id from generate_series(1, 20000) id;
+             insert into communities (id, name, slug, kind)
+             select id, 'c' || id, 'c' || id, 'private' from generate_series(1, 3000) id;
+             insert into articles (id, title, slug, submitter_id)
+             select id, 'a' || id, 'a' || id, case when id = 1 then 2 end from generate_series(1, 3000) id;
+             insert into community_articles (community_id, article_id) select id, id from generate_series(1, 3000) id;
+             insert into memberships (user_id, community_id, role)
+             select id, 1, case when id = 3 then 'admin' else 'member' end from generate_series(1, 20000) id;
+             insert into memberships (user_id, community_id, role)
+             select id, community, 'admin' from generate_series(1, 2) id, generate_series(2, 3000) community;
+             insert into article_follows (user_id, community_id, article_id, level)
+             select id, 1, 1, 'follow' from generate_series(1, 20000) id;
+             insert into article_follows (user_id, community_id, article_id, level)
+             select 1, id, id, 'mute' from generate_series(2, 3000) id;
+             insert into discussions (id, community_id, article_id, author_id, topic, text) overriding system value
+             select id, id, id, 2, 'Topic', 'Text' from generate_series(1, 3000) id;
+             insert into discussion_follows (user_id, discussion_id, level)
+             select id, 1, 'follow' from generate_series(1, 20000) id;
+             insert into read_states (user_id, discussion_id) select id, 1 from generate_series(1, 20000) id;
+             insert into comments (id, discussion_id, root_id, depth, author_id, text) overriding system value
+             select id, 1, id, 1, id, 'Text' from generate_series(1, 20000) id;
+             insert into notifications (user_id, kind, community_id, article_id, discussion_id, comment_id)
+             select id, 'reply', 1, 1, 1, id from generate_series(1, 20000) id;
+             analyze",
+        )
+        .await
+        .unwrap();
+    (database, connection)
+}
+
+#[tokio::test]
+async fn who_writes_to_few_people_does_not_read_all_members() {
+    let (_database, mut connection) = crowd().await;
+    let statements = [
+        (
+            "insert into comments (",
+            "1, 30000, null, null, 1, 1, null, 'Text', clock_timestamp(), 'user1', null, 1, 'new_comment', '{}', 1, null, null, null, '{4,5}'",
+        ),
+        ("select submitter_id, 'discussion' from articles", "1, 1, 1, 1, '{4,5}'"),
+        ("select unnest($6::bigint[]) as user_id, $7::text as kind", "1, 1, 1, 20000, 1, '{6,7}', 'reply'"),
+        ("nextval(pg_get_serial_sequence('comments', 'id'))", "1, 1, null"),
+        ("with asked as (", "1, 1, '{user6,user7}'"),
+        ("with newest as (", "1, 1, true, '{5,6}', null, '2 min'"),
+    ];
+    for (part, arguments) in statements {
+        for mode in ["force_generic_plan", "force_custom_plan"] {
+            let prepare =
+                format!("set plan_cache_mode = {mode}; deallocate all; begin; prepare one as {}", statement(part));
+            connection.execute(prepare.as_str()).await.unwrap();
+            let explain = format!("explain (analyze, timing off, format json) execute one({arguments})");
+            let (plan,): (Value,) =
+                sqlx::query_as(&explain).persistent(false).fetch_one(&mut connection).await.unwrap();
+            let rows = rows_read(&plan[0]["Plan"]);
+            assert!(rows < 200.0, "{mode}: {rows} rows were read: {plan:#}");
+            connection.execute("rollback").await.unwrap();
+        }
+    }
+}

@@ -77,7 +77,7 @@ fn seed(bench: &Bench) -> anyhow::Result<()> {
             from generate_series(0, 999) n, generate_series(1, 20) reader;
         insert into notifications (user_id, kind, community_id, article_id, discussion_id, comment_id, is_read)
             select {READER}, 'comment', d.community_id, d.article_id, d.id, k.id, k.id % 2 = 0
-            from comments k join discussions d on d.id = k.discussion_id where k.id < {READER} + 10000;
+            from comments k join discussions d on d.id = k.discussion_id where k.id between {READER} and {READER} + 9999;
         -- The members of the first community have names that begin alike.
         insert into memberships (user_id, community_id, role)
             select id, {READER}, 'member' from users where id between 1000 and 10999;
