@@ -191,6 +191,9 @@ async fn who_writes_to_few_people_does_not_read_all_members() {
         ("nextval(pg_get_serial_sequence('comments', 'id'))", "1, 1, null"),
         ("with asked as (", "1, 1, '{user6,user7}'"),
         ("with newest as (", "1, 1, true, '{5,6}', null, '2 min'"),
+        ("n.community_id = $6 and n.article_id = $7", "5, 1, false, '{5}', null, null, null"),
+        ("(n.id = any($3) or n.id <= $4)", "5, null, '{5}', null"),
+        ("delete from comment_votes v using cast_votes", "'{5,6}', '{1,1}', '{1,2}', '{1,-1}'"),
     ];
     for (part, arguments) in statements {
         for mode in ["force_generic_plan", "force_custom_plan"] {
@@ -201,7 +204,8 @@ async fn who_writes_to_few_people_does_not_read_all_members() {
             let (plan,): (Value,) =
                 sqlx::query_as(&explain).persistent(false).fetch_one(&mut connection).await.unwrap();
             let rows = rows_read(&plan[0]["Plan"]);
-            assert!(rows < 200.0, "{mode}: {rows} rows were read: {plan:#}");
+            // All communities may be read for many votes, but not all members.
+            assert!(rows < 5_000.0, "{mode}: {rows} rows were read: {plan:#}");
             connection.execute("rollback").await.unwrap();
         }
     }
