@@ -325,6 +325,7 @@ async fn defaults_of_the_database_change_nothing() {
         "default_transaction_isolation = 'serializable'",
         "statement_timeout = '7s'",
         "idle_in_transaction_session_timeout = 0",
+        "plan_cache_mode = 'force_custom_plan'",
     ] {
         app.sql(&format!("alter database {name} set {setting}")).await;
     }
@@ -336,6 +337,8 @@ async fn defaults_of_the_database_change_nothing() {
     assert_eq!(shown("show transaction_isolation").await, "read committed");
     assert_eq!(shown("show statement_timeout").await, "10s");
     assert_eq!(shown("show idle_in_transaction_session_timeout").await, "10s");
+    // A statement is planned once. See `who_writes_to_few_people_does_not_read_all_members`.
+    assert_eq!(shown("show plan_cache_mode").await, "force_generic_plan");
     let mut write = app.state.db.write();
     let level: String = sqlx::query_scalar("show transaction_isolation").fetch_one(&mut write).await.unwrap();
     assert_eq!(level, "read committed");

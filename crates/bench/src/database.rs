@@ -50,7 +50,7 @@ impl Database {
 }
 
 /// Migrates the database and fills it. The pollers are members of community 1, where user 1 writes in discussion 999999999.
-/// Community 2 has 200 discussions for the statements that pgbench runs, which anyone may read.
+/// Community 2 has 200 discussions for the statements that pgbench runs. Anyone may read them. User 1 comments, and their author is notified.
 pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
     let mut migrate = process::command(&bench.server);
     Process::start(migrate.arg("migrate").stderr(process::append(&bench.work.join("server.log"))?))?.succeed()?;
@@ -65,9 +65,10 @@ pub(crate) fn seed(bench: &Bench) -> anyhow::Result<()> {
         insert into community_articles (community_id, article_id) values (1, 1), (2, 2);
         insert into memberships (user_id, community_id, role)
             select n, 1, 'member' from generate_series({first}, {last}) n;
-        insert into memberships (user_id, community_id, role) values (1, 1, 'member'), (1, 2, 'member');
+        insert into memberships (user_id, community_id, role)
+            values (1, 1, 'member'), (1, 2, 'member'), ({first}, 2, 'member');
         insert into discussions (id, community_id, article_id, author_id, topic, text) overriding system value
-            select 1000000000 + n, 2, 2, 1, 'Topic ' || n, repeat('Some words of a discussion. ', 10)
+            select 1000000000 + n, 2, 2, {first}, 'Topic ' || n, repeat('Some words of a discussion. ', 10)
             from generate_series(0, 199) n;
         -- Their writer is in 50 communities.
         insert into communities (id, name, slug, kind)

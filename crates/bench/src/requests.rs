@@ -55,7 +55,7 @@ pub(crate) fn pgbench(
     let file = bench.work.join("pgbench.sql");
     fs::write(&file, script)?;
     let mut pgbench = command(bench.database.programs.join("pgbench"));
-    pgbench.env("PGOPTIONS", "-c jit=off");
+    pgbench.env("PGOPTIONS", "-c jit=off -c plan_cache_mode=force_generic_plan");
     pgbench.args(["-n", "-M", "prepared", "-r", "-c", &clients.to_string(), "-j", if clients < 2 { "1" } else { "2" }]);
     pgbench.args(["-T", &seconds.to_string()]).args(options).arg("-f").arg(file).arg(&bench.database.url);
     let said = output(&mut pgbench)?;
