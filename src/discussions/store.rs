@@ -153,9 +153,8 @@ pub(crate) async fn insert(
         r#"insert into discussions
              (community_id, article_id, author_id, pseudonym_id, topic, text, mentioned_users, mentioned_pseudonyms)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
-         returning id as "id: DiscussionId", created_at, exists (
-             select from article_follows f
-             where f.user_id = $3 and f.community_id = $1 and f.article_id = $2 and f.level = 'mute') as "is_muted!""#,
+         returning id as "id: DiscussionId", created_at,
+             (select level from said_about(author_id, id, community_id, article_id)) is not distinct from 'mute' as "is_muted!""#,
         new.community_id as _,
         article as _,
         user as _,

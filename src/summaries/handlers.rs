@@ -69,9 +69,9 @@ pub(super) async fn revisions(
 
 /// Write the summary of the discussions on an article in a community
 ///
-/// Admins only. Where people write under pseudonyms the summary has no author. The text before stays as a revision. The same text again changes nothing and makes no event. Without `If-Match`,
-/// `If-None-Match` and `if_updated_at` the last change wins. `summary_not_found` if the request names a version and there is no
-/// summary any more.
+/// Admins only. Where people write under pseudonyms the summary has no author. The text before stays as a revision. The same text again
+/// changes nothing and makes no event. Without `If-Match`, `If-None-Match` and `if_updated_at` the last change wins. `summary_not_found` if
+/// the request names a version and there is no summary any more.
 #[utoipa::path(put, path = "/articles/{id}/summary", tag = "summaries", operation_id = "putSummary",
     params(("id" = i64, Path, description = "The article's id"), SummaryQuery,
         ("If-Match" = Option<String>, Header, description = "Entity tags that you have got as `ETag`: the text is written only if one of them is still the summary's"),
@@ -104,7 +104,7 @@ pub(super) async fn write(
         None if expected.names_a_version() => return Err(ErrorCode::SummaryNotFound.into()),
         None => {}
     }
-    // What is not kept cannot tell who it was.
+    // Where people write under pseudonyms it is not kept who wrote it (migration 0044).
     let author = if placement.is_pseudonymous {
         None
     } else {

@@ -27,7 +27,7 @@ pub(super) struct Summary {
     pub article_id: ArticleId,
     /// The text in Markdown.
     pub text: String,
-    /// Who wrote this text. Null where people write under pseudonyms: only admins write summaries, so a pseudonym would say who has it.
+    /// Who wrote this text. Null where people write under pseudonyms: only admins write summaries, so a pseudonym would tell whose it is.
     #[schema(required)]
     pub author: Option<Author>,
     /// The number of this text. It grows with every change, deletions included.

@@ -2187,9 +2187,9 @@ export const getSummary = async (id: number,
 
 
 /**
- * Admins only. Where people write under pseudonyms the summary has no author. The text before stays as a revision. The same text again changes nothing and makes no event. Without `If-Match`,
-`If-None-Match` and `if_updated_at` the last change wins. `summary_not_found` if the request names a version and there is no
-summary any more.
+ * Admins only. Where people write under pseudonyms the summary has no author. The text before stays as a revision. The same text again
+changes nothing and makes no event. Without `If-Match`, `If-None-Match` and `if_updated_at` the last change wins. `summary_not_found` if
+the request names a version and there is no summary any more.
  * @summary Write the summary of the discussions on an article in a community
  */
 export const getPutSummaryUrl = (id: number,
