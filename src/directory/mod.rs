@@ -43,14 +43,14 @@ pub enum Role {
     Member,
     /// Reads and writes.
     Reviewer,
-    /// Also deletes what other users wrote.
-    Moderator,
     /// Also deletes and resolves what other users wrote.
+    Moderator,
+    /// As a moderator, and writes the summaries of articles.
     Admin,
 }
 
 impl Role {
-    /// Whether the role may delete what other users wrote.
+    /// Whether the role may delete and resolve what other users wrote.
     pub fn moderates(self) -> bool {
         matches!(self, Self::Moderator | Self::Admin)
     }

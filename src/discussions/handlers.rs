@@ -131,7 +131,7 @@ pub(super) async fn update(
         if patch.needs_author() {
             return Err(ErrorCode::NotAuthor.into());
         }
-        if found.role != Some(Role::Admin) {
+        if !found.role.is_some_and(Role::moderates) {
             return Err(ErrorCode::NotAllowed.into());
         }
     }

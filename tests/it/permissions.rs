@@ -91,7 +91,7 @@ async fn calls(fixture: &Fixture, kind: &str, who: &str) {
     let here = |missing| Rules { missing };
     let (moderates, administers) = (matches!(who, "moderator" | "admin"), who == "admin");
     let deleted = if moderates { (204, None) } else { NOT_AUTHOR };
-    let resolved = if administers { (200, None) } else { (403, Some("not_allowed")) };
+    let resolved = if moderates { (200, None) } else { (403, Some("not_allowed")) };
     let (in_list, in_community) = (here("article_not_found"), here("community_not_found"));
     let (at_discussion, at_comment) = (here("discussion_not_found"), here("comment_not_found"));
 

@@ -137,6 +137,7 @@ export const Thread = memo(function Thread(props: ThreadProps) {
     if (first !== undefined) finder.find(first);
   };
   const showMore = useCallback(() => void fetchMore(), [fetchMore]);
+  const moderates = role === "admin" || role === "moderator";
   const showEarlier = useCallback(() => void fetchEarlier(), [fetchEarlier]);
   const isLost = access.state === "denied" || access.state === "closed" || (access.state === "removed" && thread.error);
   return (
@@ -155,8 +156,8 @@ export const Thread = memo(function Thread(props: ThreadProps) {
               vote: mayWrite && !discussion.mine && discussion.own_vote !== null,
               follow: isMember && discussion.id > 0,
               edit: mayWrite && discussion.mine,
-              resolve: mayWrite && (discussion.mine || role === "admin"),
-              delete: mayWrite && (discussion.mine || role === "admin" || role === "moderator"),
+              resolve: mayWrite && (discussion.mine || moderates),
+              delete: mayWrite && (discussion.mine || moderates),
             }}
             heading={heading}
             update={props.update}
@@ -201,7 +202,7 @@ export const Thread = memo(function Thread(props: ThreadProps) {
             isMember={isMember}
             firstNew={opened?.firstNew}
             observe={observe}
-            mayDeleteAny={role === "admin" || role === "moderator"}
+            mayDeleteAny={moderates}
             fresh={arrivals.fresh}
             reopened={reopened}
           />
