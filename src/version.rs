@@ -51,8 +51,10 @@ fn etag(version: DateTime<Utc>) -> String {
 /// The header `If-Match`. 400 if it is malformed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum IfMatch {
-    /// The request does not have it, or it is `*`: whatever exists will do.
-    Any,
+    /// The request does not have it.
+    Absent,
+    /// It is `*`: whatever exists will do, and something must.
+    Anything,
     /// The version must have one of these entity tags.
     OneOf(Vec<String>),
 }
@@ -63,7 +65,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         let lines: Vec<&[u8]> = parts.headers.get_all(header::IF_MATCH).iter().map(HeaderValue::as_bytes).collect();
         if lines.is_empty() {
-            return Ok(Self::Any);
+            return Ok(Self::Absent);
         }
         parse(&lines.join(&b","[..]))
             .ok_or_else(|| ApiError::invalid_parameter("If-Match", "is neither * nor a list of entity tags"))
@@ -95,7 +97,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
 fn parse(value: &[u8]) -> Option<IfMatch> {
     let mut rest = value.trim_ascii();
     if rest == b"*" {
-        return Some(IfMatch::Any);
+        return Some(IfMatch::Anything);
     }
     let (mut tags, mut is_empty) = (Vec::new(), true);
     loop {
@@ -129,16 +131,16 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
-    /// Whether it allows only some versions.
-    pub(crate) fn names_a_version(&self) -> bool {
-        self.if_updated_at.is_some() || self.if_match != IfMatch::Any
+    /// Whether it holds only for something that exists (RFC 9110, 13.1.1).
+    pub(crate) fn needs_a_version(&self) -> bool {
+        self.if_updated_at.is_some() || self.if_match != IfMatch::Absent
     }
 
     /// Checks that `current` has an expected version. The refusal shows `current`. Call it while the row is locked.
     pub(crate) fn check(&self, current: &(impl Versioned + Serialize)) -> Result<()> {
         let Some(version) = current.version() else { return Ok(()) };
         let is_listed = match &self.if_match {
-            IfMatch::Any => true,
+            IfMatch::Absent | IfMatch::Anything => true,
             IfMatch::OneOf(tags) => tags.contains(&etag(version)),
         };
         if is_listed && self.if_updated_at.is_none_or(|read| read == version) {
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn if_match_is_a_star_or_a_list_of_entity_tags() {
         let list = |tags: &[&str]| Some(IfMatch::OneOf(tags.iter().map(|tag| (*tag).to_owned()).collect()));
-        assert_eq!(parse(b" * "), Some(IfMatch::Any));
+        assert_eq!(parse(b" * "), Some(IfMatch::Anything));
         assert_eq!(parse(b"\"1\""), list(&["\"1\""]));
         assert_eq!(parse(b"\"a,b\" ,, \"\",\t\"\xff\""), list(&["\"a,b\"", "\"\"", "\"\u{fffd}\""]));
         assert_eq!(parse(b"W/\"1\", \"2\""), list(&["\"2\""]), "a weak tag never matches");

@@ -101,7 +101,7 @@ pub(super) async fn write(
                 return Ok(WithETag(current));
             }
         }
-        None if expected.names_a_version() => return Err(ErrorCode::SummaryNotFound.into()),
+        None if expected.needs_a_version() => return Err(ErrorCode::SummaryNotFound.into()),
         None => {}
     }
     // Where people write under pseudonyms it is not kept who wrote it (migration 0044).
