@@ -273,7 +273,9 @@ pub(crate) enum ReadTexts<'a> {
     On(CommunityId, ArticleId),
 }
 
-/// Marks as read what the member was notified of about these texts. Returns the events for their tabs: none if nothing has changed.
+/// Marks as read what the member was notified of about these texts, as far as the rows of `read_states` say that they are read. The marks
+/// of this transaction are in them, so a text that was committed after those stays unread here too. Returns the events for their tabs:
+/// none if nothing has changed.
 pub(crate) async fn mark_read_texts(write: &mut Write, member: UserId, texts: &ReadTexts<'_>) -> Result<Vec<Change>> {
     let (discussion, own, comments, up_to, place) = match *texts {
         ReadTexts::Of { discussion, own, comments, up_to } => (Some(discussion), own, comments, up_to, None),
@@ -284,9 +286,15 @@ pub(crate) async fn mark_read_texts(write: &mut Write, member: UserId, texts: &R
                select n.id
                from notifications n
                join memberships m on m.user_id = n.user_id and m.community_id = n.community_id
+               join discussions d on d.id = n.discussion_id
+               left join comments k on k.id = n.comment_id
+               left join read_states r on r.user_id = n.user_id and r.discussion_id = n.discussion_id
                where n.user_id = $1 and not n.is_read and n.kind <> 'moderation'
                  and (n.discussion_id = $2 or n.community_id = $6 and n.article_id = $7)
-                 and case when n.comment_id is null then $3 else n.comment_id = any($4) or n.comment_id <= $5 end
+                 and case when n.comment_id is null
+                     then $3 and (r.is_read or d.created_at <= m.created_at)
+                     else (n.comment_id = any($4) or n.comment_id <= $5) and (n.comment_id <@ r.comments or k.created_at <= m.created_at)
+                     end
                -- Everyone locks them in this order, so no two tabs wait for each other.
                order by n.id
                for no key update of n

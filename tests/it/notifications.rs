@@ -3,9 +3,12 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use sqlx::Row;
+use sqlx::{Executor, Row};
 
-use crate::app::{ArticleId, Client, CommunityId, Queue, TestApp, types};
+use crate::{
+    app::{ArticleId, Client, CommunityId, Queue, TestApp, types},
+    renames::{transaction, waiting_for_locks},
+};
 
 pub(crate) struct Story {
     pub app: TestApp,
@@ -273,6 +276,61 @@ async fn who_reads_a_text_needs_no_notification_of_it() {
     assert_eq!(types(&queue.events(2).await), ["read_state_changed", "notifications_read"]);
 }
 
+/// Something is written while a mark waits for the reader's other tab.
+#[tokio::test]
+async fn what_is_written_during_a_mark_stays_unread_and_notified() {
+    let story = Story::new("private").await;
+    let Story { app, community, article, ada, grace, discussion, .. } = &story;
+    let first = grace.comment(discussion, "First").await;
+    let marks = [
+        (
+            format!("/discussions/{}/read", discussion["id"]),
+            json!({ "comment_ids": [first["id"]], "up_to_comment_id": i64::MAX }),
+        ),
+        (format!("/articles/{article}/read"), json!({ "community_id": community })),
+    ];
+    // Her row is there, for the other tab to hold.
+    ada.post(&marks[0].0, json!({ "discussion": true })).await.expect(204);
+    for (path, mark) in marks {
+        let mut other_tab = transaction(app, "select from read_states for update").await;
+        let marking = {
+            let (ada, path) = (ada.clone(), path.clone());
+            tokio::spawn(async move { ada.post(&path, mark).await.expect(204) })
+        };
+        waiting_for_locks(app, 1).await;
+        let comment = grace.comment(discussion, "During the mark").await;
+        other_tab.execute("commit").await.unwrap();
+        marking.await.unwrap();
+        let unread =
+            &ada.get(&format!("/discussions/{}", discussion["id"])).await.expect(200)["first_unread_comment_id"];
+        assert_eq!(unread, &comment["id"], "{path}");
+        let page = ada.get("/notifications?unread=true").await.expect(200);
+        assert_eq!(
+            (&page["unread_count"], &page["notifications"][0]["comment_id"]),
+            (&json!(1), &comment["id"]),
+            "{path}"
+        );
+        read(ada, json!({ "up_to_id": i64::MAX })).await;
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_has_read_what_they_were_notified_of_before() {
+    let story = Story::new("private").await;
+    let Story { app, community, ada, grace, emmy, discussion, .. } = &story;
+    let before = grace.comment(discussion, "@emmy, look").await;
+    app.leave(ada.user, *community).await;
+    app.join(ada.user, *community, "admin").await;
+    let (all, unread) = list(ada).await;
+    assert_eq!((unread, &all[0]["comment_id"], &all[0]["is_read"]), (0, &before["id"], &json!(true)));
+    assert_eq!(list(emmy).await.1, 1, "nobody else's");
+    let after = grace.comment(discussion, "Welcome back").await;
+    assert_eq!(list(ada).await.1, 1);
+    // A change of role is no new membership.
+    app.join(ada.user, *community, "member").await;
+    assert_eq!((list(ada).await.1, &list(ada).await.0[0]["comment_id"]), (1, &after["id"]));
+}
+
 #[tokio::test]
 async fn too_many_marks_for_an_event_are_told_without_their_ids() {
     let story = Story::new("public").await;
@@ -460,7 +518,8 @@ async fn the_documented_statement_takes_each_notification_for_mail_once() {
     let statement = mail_statement();
     let take = async || sqlx::query(&statement).fetch_all(&app.pool).await.unwrap();
     assert_eq!(take().await.len(), 0, "they are too young");
-    app.sql("update notifications set created_at = created_at - interval '1 hour'").await;
+    let age = async || app.sql("update notifications set created_at = created_at - interval '1 hour'").await;
+    age().await;
 
     // Another job has the oldest, and gives it back.
     let mut other = app.pool.begin().await.unwrap();
@@ -486,11 +545,14 @@ async fn the_documented_statement_takes_each_notification_for_mail_once() {
         ]
     );
     other.rollback().await.unwrap();
-    app.leave(ada.user, *community).await;
-    assert_eq!(take().await.len(), 0, "she may not see it");
-    app.join(ada.user, *community, "member").await;
     let rows = take().await;
     let expected = (ada.user, first["id"].as_i64(), some("comment"), some("First"), some("grace"));
     assert_eq!(rows.iter().map(shown).collect::<Vec<_>>(), [expected]);
     assert_eq!(take().await.len(), 0, "each is mailed once");
+    grace.comment(discussion, "Last").await;
+    age().await;
+    app.leave(ada.user, *community).await;
+    assert_eq!(take().await.len(), 0, "she may not see it");
+    app.join(ada.user, *community, "member").await;
+    assert_eq!(take().await.len(), 0, "it counts as read");
 }
