@@ -60,13 +60,11 @@ export class NextApp {
     return new NextApp(`http://127.0.0.1:${port}`, port, which === "oldest" ? oldest : newest);
   }
 
-  /** Runs `next build`. `api` is the address of the discussions server. Returns how long it took, in milliseconds. */
-  async build(api: string): Promise<number> {
-    const began = Date.now();
+  /** Runs `next build`. `api` is the address of the discussions server. */
+  async build(api: string): Promise<void> {
     const child = this.#run(["build", this.versions.folder], { NEXT_PUBLIC_DISCUSSIONS_URL: api });
     const [code] = (await once(child, "exit")) as [number | null];
     if (code !== 0) throw new Error(`next build failed:\n${this.#log}`);
-    return Date.now() - began;
   }
 
   /** Runs `next start`. */
@@ -192,6 +190,8 @@ export class SilentServer {
   readonly #sockets = new Set<Socket>();
   /** How many connections carried a request. */
   requests = 0;
+  /** How long the most patient client has waited, in milliseconds. */
+  waitedMs = 0;
 
   private constructor(private readonly tcp: TcpServer) {}
 
@@ -200,7 +200,11 @@ export class SilentServer {
     const silent = new SilentServer(tcp);
     tcp.on("connection", (socket) => {
       silent.#sockets.add(socket);
-      socket.once("data", () => (silent.requests += 1));
+      socket.once("data", () => {
+        silent.requests += 1;
+        const asked = performance.now();
+        socket.once("close", () => (silent.waitedMs = Math.max(silent.waitedMs, performance.now() - asked)));
+      });
       socket.on("error", () => undefined);
     });
     tcp.listen(Number(new URL(url).port), "127.0.0.1");
