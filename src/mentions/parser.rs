@@ -77,29 +77,31 @@ fn visible(text: &str) -> String {
     visible
 }
 
-/// The handles that the beginning of `after`, which follows an `@`, may mean: all of it, and each shorter part that ends with a word.
+/// The handles that the beginning of `after`, which follows an `@`, may mean: all of it, and each shorter part at whose end a word or
+/// an address may end. A handle with `_` or `+` is one word.
 fn handles(after: &str) -> Vec<String> {
     let is_part = |letter: char| letter.is_alphanumeric() || is_mark(letter);
-    let mut letters = after.char_indices().take_while(|(_, letter)| is_part(*letter));
-    let last = letters.by_ref().take(MAX_HANDLE).last();
-    let all = last.map_or("", |(at, letter)| &after[..at + letter.len_utf8()]);
-    // A longer word is no handle, but what comes before its last mark may be one.
-    let is_cut = letters.next().is_some();
-    let all = if is_cut { all.trim_end_matches(|letter| !is_mark(letter)) } else { all };
-
+    // One more shows where the longest handle ends.
+    let letters: Vec<(usize, char)> =
+        after.char_indices().take_while(|(_, letter)| is_part(*letter)).take(MAX_HANDLE + 1).collect();
     let mut handles: Vec<String> = Vec::new();
     let mut add = |handle: &str| {
-        if !handle.is_empty() && handles.len() < MAX_PREFIXES && handles.last().is_none_or(|last| last != handle) {
+        let is_shorter = handles.last().is_none_or(|last| handle.len() < last.len());
+        if !handle.is_empty() && is_shorter && handles.len() < MAX_PREFIXES {
             handles.push(handle.to_owned());
         }
     };
-    add(if is_cut { "" } else { all });
-    // A name may end with `_`, and a sentence does not.
-    add(all.trim_end_matches(|letter| is_mark(letter) && letter != '_'));
-    let mut rest = all.trim_end_matches(is_mark);
-    while !rest.is_empty() {
-        add(rest);
-        rest = rest.trim_end_matches(|letter| !is_mark(letter)).trim_end_matches(is_mark);
+    if let Some((at, letter)) = letters.last().filter(|_| letters.len() <= MAX_HANDLE) {
+        let all = &after[..at + letter.len_utf8()];
+        add(all);
+        add(all.trim_end_matches(ends_sentence));
+        add(all.trim_end_matches(is_mark));
+    }
+    for (at, letter) in letters.iter().rev() {
+        if matches!(letter, '.' | '@' | '-') {
+            add(after[..*at].trim_end_matches(ends_sentence));
+            add(after[..*at].trim_end_matches(is_mark));
+        }
     }
     handles
 }
@@ -107,6 +109,16 @@ fn handles(after: &str) -> Vec<String> {
 /// Whether a handle may have this character, which is no letter and no digit.
 fn is_mark(letter: char) -> bool {
     matches!(letter, '_' | '.' | '+' | '-' | '@')
+}
+
+/// Whether a mark at the end may be that of the sentence. A name may end with `_`, and a sentence does not.
+fn ends_sentence(letter: char) -> bool {
+    is_mark(letter) && letter != '_'
+}
+
+/// Whether a handle may be a shorter one with a mark of the sentence.
+pub(super) fn ends_like_a_sentence(handle: &str) -> bool {
+    handle.ends_with(ends_sentence)
 }
 
 #[cfg(test)]
@@ -187,7 +199,9 @@ mod tests {
             ("@ada.lovelace.", &["ada.lovelace.", "ada.lovelace", "ada"][..]),
             ("@Quiet-Heron-123", &["Quiet-Heron-123", "Quiet-Heron", "Quiet"]),
             ("@ada@uni.edu", &["ada@uni.edu", "ada@uni", "ada"]),
-            ("@ada_b_", &["ada_b_", "ada_b", "ada"]),
+            ("@ada_b_", &["ada_b_", "ada_b"]),
+            ("@ada_.b", &["ada_.b", "ada_", "ada"]),
+            ("@ada+b.c", &["ada+b.c", "ada+b"]),
             ("@ada_.", &["ada_.", "ada_", "ada"]),
             ("@ada's", &["ada"]),
             ("@ada............", &["ada............", "ada"]),

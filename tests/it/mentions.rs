@@ -157,6 +157,53 @@ async fn who_is_meant_by_a_handle() {
 }
 
 #[tokio::test]
+async fn the_name_of_somebody_else_does_not_mean_who_has_the_beginning_of_it() {
+    let story = Story::new("private").await;
+    let Story { app, community, ada, grace, emmy, discussion, .. } = &story;
+    let left = app.member("ada.lovelace", *community).await;
+    app.leave(left.user, *community).await;
+    let ended = app.member("ada-ended", *community).await;
+    app.sql(&format!("update users set is_active = false where id = {}", ended.user)).await;
+    for name in ["ada.b", "ada_", "ada.", "Emmy"] {
+        app.user(name).await;
+    }
+    for (text, expected) in [
+        ("@ada.lovelace", &[][..]),
+        ("@ADA.Lovelace, please", &[]),
+        ("@ada.lovelace.x", &[]),
+        ("@ada-ended", &[]),
+        ("@ada.b", &[]),
+        ("@ada_", &[]),
+        ("@grace_ada", &[]),
+        ("@ada+emmy", &[]),
+        ("@ada.unknown", &["ada"]),
+        // The mark is that of the sentence.
+        ("Ask @ada.", &["ada"]),
+        // The same name in other letters hides nobody.
+        ("@Emmy", &["emmy"]),
+    ] {
+        assert_eq!(names(&grace.comment(discussion, text).await), expected, "{text}");
+    }
+    assert_eq!(list(&app.client(left.user)).await, (vec![], 0));
+    app.join(left.user, *community, "member").await;
+    assert_eq!(names(&grace.comment(discussion, "@ada.lovelace").await), ["ada.lovelace"]);
+
+    // A name changes nothing about a pseudonym, be it that of a member or not.
+    story.pseudonymous().await;
+    let hers = emmy.comment(discussion, "Under a pseudonym").await["author"].clone();
+    let handle = hers["username"].as_str().unwrap().replace(' ', "-");
+    for (member, name) in [(false, format!("{handle}-x")), (true, format!("{handle}.")), (true, format!("{handle}.y"))]
+    {
+        match member {
+            true => drop(app.member(&name, *community).await),
+            false => drop(app.user(&name).await),
+        }
+        let comment = ada.comment(discussion, &format!("@{name}")).await;
+        assert_eq!(comment["mentions"], json!([hers]), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_pseudonym_is_mentioned_by_its_handle_and_stays_one() {
     let story = Story::new("public").await;
     let Story { app, community, ada, grace, emmy, discussion, .. } = &story;
