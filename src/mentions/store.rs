@@ -202,7 +202,7 @@ impl ChangedMentions {
 }
 
 /// Withdraws the notifications of those whom the text of a comment, or of the discussion itself, mentions no more: as many as mentions
-/// are gone, where there are pseudonyms (migration 0023).
+/// are gone, where there are pseudonyms (migration 0023). Whom the text concerns anyway keeps theirs, as one of another kind.
 pub(crate) async fn withdraw(
     write: &mut Write,
     discussion: DiscussionId,
@@ -210,6 +210,7 @@ pub(crate) async fn withdraw(
     changed: &ChangedMentions,
 ) -> Result<()> {
     if changed.removed > 0 {
+        keep_for_another_reason(write, discussion, comment, changed).await?;
         sqlx::query!(
             r#"select withdraw_notifications(array(
                    select id from notifications
@@ -224,6 +225,56 @@ pub(crate) async fn withdraw(
         .execute(write)
         .await?;
     }
+    Ok(())
+}
+
+/// Gives the notification of a mention that is gone the kind that it would have without the mention, if the text is also a reply to the
+/// user, or in their discussion, or on their article. It stays read or unread, and no event tells of it.
+///
+/// Where there are pseudonyms, the user was addressed twice, so there is also a row of nobody of that kind. The two rows change kinds,
+/// and the row of nobody is withdrawn in the place of the user's. So there are as many rows and events as for two people. Without such
+/// a row, that of the mention is withdrawn there.
+async fn keep_for_another_reason(
+    write: &mut Write,
+    discussion: DiscussionId,
+    comment: Option<CommentId>,
+    changed: &ChangedMentions,
+) -> Result<()> {
+    sqlx::query!(
+        r#"with own as (
+               select n.id, also.kind, row_number() over (partition by also.kind order by n.id) as number
+               from notifications n
+               join discussions d on d.id = n.discussion_id
+               left join comments k on k.id = n.comment_id
+               left join comments parent on parent.id = k.parent_id
+               cross join lateral (
+                   select case
+                       when parent.author_id = n.user_id then 'reply'
+                       when k.id is not null then case when d.author_id = n.user_id then 'comment' end
+                       when exists (select from articles a where a.id = d.article_id and a.submitter_id = n.user_id)
+                         or exists (select from memberships m
+                                    where m.user_id = n.user_id and m.community_id = d.community_id and m.role = 'admin')
+                           then 'discussion'
+                   end as kind) also
+               where n.discussion_id = $1 and coalesce(n.comment_id, 0) = coalesce($2::bigint, 0) and n.kind = 'mention'
+                 and n.user_id <> all($3) and also.kind is not null
+           ), nobodys as (
+               select id, kind, row_number() over (partition by kind order by id) as number
+               from notifications
+               where discussion_id = $1 and coalesce(comment_id, 0) = coalesce($2::bigint, 0) and user_id is null
+           )
+           update notifications n
+           set kind = case when n.id = own.id then own.kind else 'mention' end
+           from own left join nobodys on nobodys.kind = own.kind and nobodys.number = own.number
+           where (n.id = own.id or n.id = nobodys.id)
+             and (nobodys.id is not null or not has_pseudonyms(n.community_id, n.article_id))"#,
+        discussion as _,
+        comment as _,
+        // Whom the text mentions anew is told of that.
+        &[changed.kept.as_slice(), &changed.added].concat() as _
+    )
+    .execute(write)
+    .await?;
     Ok(())
 }
 

@@ -117,6 +117,49 @@ async fn an_edit_notifies_those_who_are_new_and_withdraws_from_those_who_are_gon
 }
 
 #[tokio::test]
+async fn whom_a_text_concerns_anyway_keeps_the_notification_of_a_mention_that_is_gone() {
+    let story = Story::new("private").await;
+    let Story { app, community, article, ada, grace, emmy, discussion } = &story;
+    app.sql(&format!("update articles set submitter_id = {}", emmy.user)).await;
+    let admin = app.with_role("katherine", *community, "admin").await;
+    let parent = grace.comment(discussion, "Nice").await;
+    let reply = ada.reply(&parent, "Hello @grace and @emmy").await;
+    let comment = emmy.comment(discussion, "@ada, look").await;
+    let new = json!({ "community_id": community, "topic": "Power", "text": "@emmy, @katherine, @grace?" });
+    let second = ada.post(&format!("/articles/{article}/discussions"), new).await.expect(201);
+    let told = [(grace, &reply), (ada, &comment), (emmy, &second), (&admin, &second), (grace, &second), (emmy, &reply)];
+    let mut before = Vec::new();
+    for (client, text) in told {
+        assert!(kinds(client).await.contains(&about("mention", text)));
+        before.push(list(client).await.0);
+    }
+    let id = |page: &[Value]| page.iter().map(|one| one["id"].clone()).collect::<Vec<_>>();
+    emmy.post("/notifications/read", json!({ "up_to_id": i64::MAX })).await.expect(204);
+
+    app.settled().await;
+    let mut queue = grace.register().await.with_notifications();
+    ada.patch(&format!("/comments/{}", reply["id"]), json!({ "text": "Hello" })).await.expect(200);
+    emmy.patch(&format!("/comments/{}", comment["id"]), json!({ "text": "Look" })).await.expect(200);
+    app.settled().await;
+    assert_eq!(types(&queue.now().await), ["updated_comment", "updated_comment"], "nothing is gone");
+    ada.patch(&format!("/discussions/{}", second["id"]), json!({ "text": "Well?" })).await.expect(200);
+    assert_eq!(kinds(grace).await, [about("reply", &reply)]);
+    assert_eq!(kinds(ada).await, [about("comment", &comment), about("comment", &parent)]);
+    assert_eq!(list(emmy).await.0.len(), 1, "that of the reply to somebody else is gone");
+    assert_eq!(kinds(&admin).await, [about("discussion", &second)]);
+    assert_eq!(id(&list(ada).await.0), id(&before[1]), "they are the same notifications");
+    let emmys = list(emmy).await.0.remove(0);
+    assert_eq!(
+        (&emmys["kind"], &emmys["is_read"], &emmys["id"]),
+        (&json!("discussion"), &json!(true), &before[2][0]["id"])
+    );
+
+    ada.delete(&format!("/comments/{}", reply["id"])).await.expect(204);
+    ada.delete(&format!("/discussions/{}", second["id"])).await.expect(204);
+    assert_eq!((list(grace).await, list(&admin).await, list(emmy).await), ((vec![], 0), (vec![], 0), (vec![], 0)));
+}
+
+#[tokio::test]
 async fn who_is_meant_by_a_handle() {
     let story = Story::new("private").await;
     let Story { app, community, grace, discussion, .. } = &story;
