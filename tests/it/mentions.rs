@@ -160,6 +160,40 @@ async fn whom_a_text_concerns_anyway_keeps_the_notification_of_a_mention_that_is
 }
 
 #[tokio::test]
+async fn an_edit_notifies_those_anew_who_have_read_what_they_were_notified_of() {
+    let story = Story::new("private").await;
+    let Story { app, ada, grace, emmy, discussion, .. } = &story;
+    let comment = grace.comment(discussion, "Please check").await;
+    let path = format!("/comments/{}", comment["id"]);
+    let first = list(ada).await.0.remove(0);
+    let read = json!({ "ids": [first["id"]] });
+    ada.post("/notifications/read", read.clone()).await.expect(204);
+    app.settled().await;
+    let mut queue = ada.register().await.with_notifications();
+    grace.patch(&path, json!({ "text": "Please check, @ada" })).await.expect(200);
+    app.settled().await;
+    let events = queue.now().await;
+    assert_eq!(types(&events), ["updated_comment", "new_notification"]);
+    let (page, unread) = list(ada).await;
+    assert_eq!((kinds(ada).await, unread), (vec![about("mention", &comment)], 1), "it is in the place of the first");
+    assert_ne!(page[0]["id"], first["id"]);
+    assert_eq!((&events[1]["notification_id"], &events[1]["kind"]), (&page[0]["id"], &json!("mention")));
+    // An edit that mentions her as before does not.
+    ada.post("/notifications/read", json!({ "up_to_id": i64::MAX })).await.expect(204);
+    grace.patch(&path, json!({ "text": "Please do check, @ada" })).await.expect(200);
+    assert_eq!(list(ada).await.1, 0);
+    grace.patch(&path, json!({ "text": "Please check" })).await.expect(200);
+    assert_eq!(kinds(ada).await, [about("comment", &comment)]);
+    // Whoever wants silence keeps what they have.
+    app.sql(&format!("insert into discussion_follows values ({}, {}, 'mute')", ada.user, discussion["id"])).await;
+    let kept = list(ada).await.0[0]["id"].clone();
+    grace.patch(&path, json!({ "text": "@ada and @emmy" })).await.expect(200);
+    let page = list(ada).await;
+    assert_eq!((page.0.len(), &page.0[0]["id"], page.1), (1, &kept, 0));
+    assert_eq!(kinds(emmy).await, [about("mention", &comment)]);
+}
+
+#[tokio::test]
 async fn who_is_meant_by_a_handle() {
     let story = Story::new("private").await;
     let Story { app, community, grace, discussion, .. } = &story;
@@ -358,6 +392,68 @@ async fn nothing_tells_whether_a_name_and_a_pseudonym_are_one_person() {
     }
     for (case, one) in &seen {
         assert_eq!(*one, seen[0].1, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_tells_whether_the_text_concerns_somebody_who_is_mentioned() {
+    let story = Story::new("private").await;
+    let Story { app, community, article, ada, grace, emmy, discussion } = &story;
+    story.pseudonymous().await;
+    let watcher = app.member("watcher", *community).await;
+    let mut handles = Vec::new();
+    for client in [grace, emmy] {
+        let author = client.comment(discussion, "Here I am").await["author"].clone();
+        handles.push(author["username"].as_str().unwrap().replace(' ', "-"));
+    }
+    let [graces, emmys] = [&handles[0], &handles[1]];
+    ada.comment(discussion, "Here I am").await;
+    let mut patterns = Vec::new();
+    for (by, name, handle, is_read) in [
+        (grace, "watcher", emmys, false),
+        (grace, "grace", emmys, false),
+        (grace, "emmy", graces, false),
+        (grace, "grace", graces, false),
+        (grace, "emmy", emmys, false),
+        (emmy, "grace", graces, true),
+        (emmy, "watcher", emmys, true),
+        (emmy, "emmy", graces, true),
+        (emmy, "emmy", emmys, true),
+    ] {
+        let begun = by.discussion(*article, *community, "Topic").await;
+        let parent = by.comment(&begun, "Comment").await;
+        let mut queue = watcher.register().await;
+        let mut start = app.settled().await;
+        queue.cursor = start;
+        let texts = ["Nobody", "@NAME", "@NAME @HANDLE", "@HANDLE", "Nobody at all", "@HANDLE @NAME", "Not one"];
+        let text = |text: &str| text.replace("NAME", name).replace("HANDLE", handle);
+        let reply = ada.reply(&parent, &text("@HANDLE, @NAME")).await;
+        let mut pattern = Vec::new();
+        for change in texts.into_iter().map(Some).chain([None]) {
+            let path = format!("/comments/{}", reply["id"]);
+            match change {
+                Some(change) => drop(ada.patch(&path, json!({ "text": text(change) })).await.expect(200)),
+                None => drop(ada.delete(&path).await.expect(204)),
+            }
+            // What comes last shows how many numbers there were before.
+            let last = ada.discussion(*article, *community, "Last").await;
+            app.settled().await;
+            let events = queue.now().await;
+            let numbers = events.iter().map(|event| event["event_id"].as_i64().unwrap() - start);
+            pattern.push((numbers.collect::<Vec<_>>(), types(&events).join(" ")));
+            ada.delete(&format!("/discussions/{}", last["id"])).await.expect(204);
+            if is_read {
+                for client in [grace, emmy, &watcher] {
+                    client.post("/notifications/read", json!({ "up_to_id": i64::MAX })).await.expect(204);
+                }
+            }
+            start = app.settled().await;
+            queue.cursor = start;
+        }
+        patterns.push(((by.user, name, handle, is_read), pattern));
+    }
+    for (case, pattern) in &patterns {
+        assert_eq!(*pattern, patterns[0].1, "{case:?}");
     }
 }
 
