@@ -4,6 +4,8 @@
 //! is for the database to say ([`super::store`]).
 
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
+use unicode_normalization::UnicodeNormalization;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// The most places of a text that may mention somebody. It bounds what the database is asked.
 const MAX_PLACES: usize = 50;
@@ -22,14 +24,14 @@ pub(super) fn places(text: &str) -> Vec<Vec<String>> {
     if !text.contains('@') {
         return places;
     }
-    let visible = visible(text);
+    let visible = composed(&visible(text));
     let mut looked_at = 0;
     for word in visible.split_whitespace() {
         // What follows is an address.
         let address = ["://", "www."].iter().filter_map(|start| word.find(start)).min().unwrap_or(word.len());
         for (at, _) in word[..address].match_indices('@') {
             let after = &word[at + 1..];
-            if word[..at].ends_with(char::is_alphanumeric) || after.starts_with(is_mark) {
+            if word[..at].ends_with(is_letter) || after.starts_with(is_mark) {
                 continue;
             }
             let handles = handles(after);
@@ -43,6 +45,11 @@ pub(super) fn places(text: &str) -> Vec<Vec<String>> {
         }
     }
     places
+}
+
+/// A text in the form that names have: `e` and an accent after it are one character (NFC).
+pub(super) fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// What people read of a Markdown text. Blocks and lines are divided by spaces.
@@ -80,7 +87,7 @@ fn visible(text: &str) -> String {
 /// The handles that the beginning of `after`, which follows an `@`, may mean: all of it, and each shorter part at whose end a word or
 /// an address may end. A handle with `_` or `+` is one word.
 fn handles(after: &str) -> Vec<String> {
-    let is_part = |letter: char| letter.is_alphanumeric() || is_mark(letter);
+    let is_part = |letter: char| is_letter(letter) || is_mark(letter);
     // One more shows where the longest handle ends.
     let letters: Vec<(usize, char)> =
         after.char_indices().take_while(|(_, letter)| is_part(*letter)).take(MAX_HANDLE + 1).collect();
@@ -104,6 +111,17 @@ fn handles(after: &str) -> Vec<String> {
         }
     }
     handles
+}
+
+/// Whether it is a letter or a digit, or an accent or a vowel of one that stands before it.
+fn is_letter(letter: char) -> bool {
+    letter.is_alphanumeric() || is_combining(letter)
+}
+
+/// Whether it changes the letter before it. A variation selector or an enclosing mark makes an emoji instead.
+fn is_combining(letter: char) -> bool {
+    let is_mark = matches!(letter.general_category(), GeneralCategory::NonspacingMark | GeneralCategory::SpacingMark);
+    is_mark && !matches!(letter, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 /// Whether a handle may have this character, which is no letter and no digit.
@@ -155,6 +173,9 @@ mod tests {
             "@ada @ada",
             "@@ada",
             ".@ada",
+            "\u{2764}\u{fe0f}@ada",
+            "1\u{fe0f}\u{20e3}@ada",
+            "@ada\u{2764}\u{fe0f}",
         ] {
             assert_eq!(longest(text), ["ada"], "{text}");
         }
@@ -183,6 +204,10 @@ mod tests {
             "ada@example.org",
             "é@ada",
             "9@ada",
+            "e\u{301}@ada",
+            "q\u{303}@ada",
+            "\u{915}\u{94d}@ada",
+            "@\u{301}ada",
             "foo**b**@ada",
             "@@",
             "@.",
@@ -206,6 +231,10 @@ mod tests {
             ("@ada's", &["ada"]),
             ("@ada............", &["ada............", "ada"]),
             ("@\u{e9}l\u{e9}onore,", &["\u{e9}l\u{e9}onore"]),
+            ("@zoe\u{308}", &["zo\u{eb}"]),
+            ("@**zoe**\u{308}", &["zo\u{eb}"]),
+            ("@q\u{303}.ada", &["q\u{303}.ada", "q\u{303}"]),
+            ("@\u{915}\u{94d}\u{92f}\u{93e}!", &["\u{915}\u{94d}\u{92f}\u{93e}"]),
         ] {
             assert_eq!(places(text), [expected], "{text}");
         }
@@ -255,6 +284,9 @@ mod tests {
             "<?",
             "<![CDATA[",
             "a\n===\n",
+            "\u{301}",
+            "\u{301}\u{327}",
+            "e\u{301}@",
         ] {
             let text = format!("{}@ada", part.repeat(50_000 / part.len()));
             let start = Instant::now();

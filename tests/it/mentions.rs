@@ -213,6 +213,8 @@ async fn who_is_meant_by_a_handle() {
         ("@JO", &[]),
         ("@twin", &[]),
         ("@Ångström!", &["Ångström"]),
+        ("@A\u{30a}ngstro\u{308}m", &["Ångström"]),
+        ("@lee\u{301}", &[]),
         ("@ada@uni.edu", &["ada@uni.edu"]),
         ("@ada@uni.org", &["ada"]),
         ("mail ada@uni.edu", &[]),
@@ -461,7 +463,7 @@ async fn nothing_tells_whether_the_text_concerns_somebody_who_is_mentioned() {
 async fn completion_lists_handles_and_on_a_pseudonymous_article_no_names() {
     let story = Story::new("hidden").await;
     let Story { app, community, article, ada, emmy, discussion, .. } = &story;
-    for name in ["Adele", "with space", "ad_100%", "zoe"] {
+    for name in ["Adele", "with space", "ad_100%", "zoe", "noël"] {
         app.member(name, *community).await;
     }
     app.user("adam").await;
@@ -476,7 +478,11 @@ async fn completion_lists_handles_and_on_a_pseudonymous_article_no_names() {
     assert_eq!(handles(ada, "prefix=AD").await.0, ["ada", "Adele"]);
     assert_eq!(handles(ada, "prefix=ad%25").await.0, Vec::<String>::new());
     assert_eq!(handles(ada, "prefix=e").await.1, [json!({ "author": shown(emmy, "emmy"), "handle": "emmy" })]);
-    assert_eq!(handles(ada, &format!("article_id={article}")).await.0, ["ada", "Adele", "emmy", "grace", "zoe"]);
+    assert_eq!(
+        handles(ada, &format!("article_id={article}")).await.0,
+        ["ada", "Adele", "emmy", "grace", "noël", "zoe"]
+    );
+    assert_eq!(handles(ada, "prefix=noe%CC%88").await.0, ["noël"], "however it was typed");
 
     story.pseudonymous().await;
     let pseudonym = emmy.comment(discussion, "Here I am").await["author"].clone();
