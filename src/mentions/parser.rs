@@ -31,7 +31,9 @@ pub(super) fn places(text: &str) -> Vec<Vec<String>> {
         let address = ["://", "www."].iter().filter_map(|start| word.find(start)).min().unwrap_or(word.len());
         for (at, _) in word[..address].match_indices('@') {
             let after = &word[at + 1..];
-            if word[..at].ends_with(is_letter) || after.starts_with(is_mark) {
+            // A name may begin with marks.
+            let first = after.chars().take(MAX_HANDLE).find(|letter| !is_mark(*letter));
+            if word[..at].ends_with(is_letter) || after.starts_with('@') || !first.is_some_and(char::is_alphanumeric) {
                 continue;
             }
             let handles = handles(after);
@@ -211,6 +213,8 @@ mod tests {
             "foo**b**@ada",
             "@@",
             "@.",
+            "@_",
+            "@-.!",
             "$@ada$",
             "$$\n@ada\n$$",
         ] {
@@ -229,6 +233,10 @@ mod tests {
             ("@ada+b.c", &["ada+b.c", "ada+b"]),
             ("@ada_.", &["ada_.", "ada_", "ada"]),
             ("@ada's", &["ada"]),
+            ("@_ada", &["_ada"]),
+            ("@.ada.", &[".ada.", ".ada"]),
+            ("@-ada-b", &["-ada-b", "-ada"]),
+            ("@@+ada", &["+ada"]),
             ("@ada............", &["ada............", "ada"]),
             ("@\u{e9}l\u{e9}onore,", &["\u{e9}l\u{e9}onore"]),
             ("@zoe\u{308}", &["zo\u{eb}"]),
@@ -286,6 +294,7 @@ mod tests {
             "a\n===\n",
             "\u{301}",
             "\u{301}\u{327}",
+            "@-",
             "e\u{301}@",
         ] {
             let text = format!("{}@ada", part.repeat(50_000 / part.len()));

@@ -516,6 +516,23 @@ async fn completion_lists_handles_and_on_a_pseudonymous_article_no_names() {
 }
 
 #[tokio::test]
+async fn every_handle_that_completion_lists_can_be_mentioned() {
+    let story = Story::new("private").await;
+    let Story { app, community, ada, discussion, .. } = &story;
+    let listed = ["_under", ".dot", "-dash", "+plus", "_.@x", "a@b.c", "a_", "b.", "1", "李明", "Ångström"];
+    for name in listed.iter().chain(&["@at", "__", "...", "a b", "a/b"]) {
+        app.member(name, *community).await;
+    }
+    let answer = ada.get(&format!("/communities/{community}/members")).await.expect(200);
+    let handles: Vec<_> =
+        answer["members"].as_array().unwrap().iter().map(|one| one["handle"].as_str().unwrap()).collect();
+    assert_eq!(handles.len(), listed.len() + 3, "{handles:?}");
+    for handle in handles {
+        assert_eq!(names(&ada.comment(discussion, &format!("Ask @{handle}")).await), [handle]);
+    }
+}
+
+#[tokio::test]
 async fn a_rename_comes_after_the_events_that_show_the_name() {
     let story = Story::new("private").await;
     let Story { app, ada, grace, emmy, discussion, .. } = &story;
