@@ -33,7 +33,8 @@ pub(super) fn places(text: &str) -> Vec<Vec<String>> {
             let after = &word[at + 1..];
             // A name may begin with marks.
             let first = after.chars().take(MAX_HANDLE).find(|letter| !is_mark(*letter));
-            if word[..at].ends_with(is_letter) || after.starts_with('@') || !first.is_some_and(char::is_alphanumeric) {
+            let is_in_word = word[..at].ends_with(|letter| is_letter(letter) && !is_unspaced(letter));
+            if is_in_word || after.starts_with('@') || !first.is_some_and(char::is_alphanumeric) {
                 continue;
             }
             let handles = handles(after);
@@ -87,32 +88,71 @@ fn visible(text: &str) -> String {
 }
 
 /// The handles that the beginning of `after`, which follows an `@`, may mean: all of it, and each shorter part at whose end a word or
-/// an address may end. A handle with `_` or `+` is one word.
+/// an address may end. A handle with `_` or `+` is one word. Where words have no spaces between them, a name may end at each letter. Of
+/// the parts that end so, the shortest count, as such names are short.
 fn handles(after: &str) -> Vec<String> {
     let is_part = |letter: char| is_letter(letter) || is_mark(letter);
     // One more shows where the longest handle ends.
     let letters: Vec<(usize, char)> =
         after.char_indices().take_while(|(_, letter)| is_part(*letter)).take(MAX_HANDLE + 1).collect();
     let mut handles: Vec<String> = Vec::new();
-    let mut add = |handle: &str| {
-        let is_shorter = handles.last().is_none_or(|last| handle.len() < last.len());
-        if !handle.is_empty() && is_shorter && handles.len() < MAX_PREFIXES {
-            handles.push(handle.to_owned());
-        }
-    };
     if let Some((at, letter)) = letters.last().filter(|_| letters.len() <= MAX_HANDLE) {
         let all = &after[..at + letter.len_utf8()];
-        add(all);
-        add(all.trim_end_matches(ends_sentence));
-        add(all.trim_end_matches(is_mark));
+        add(&mut handles, all);
+        add_without_sentence(&mut handles, all);
     }
-    for (at, letter) in letters.iter().rev() {
-        if matches!(letter, '.' | '@' | '-') {
-            add(after[..*at].trim_end_matches(ends_sentence));
-            add(after[..*at].trim_end_matches(is_mark));
+    for pair in letters.windows(2).rev() {
+        let [(_, before), (at, letter)] = pair else { continue };
+        if matches!(letter, '.' | '@' | '-') || is_between_scripts(*before, *letter) {
+            add_without_sentence(&mut handles, &after[..*at]);
         }
     }
+    let unspaced = letters.iter().take_while(|(_, letter)| is_unspaced(*letter)).count();
+    let next = letters.iter().take(unspaced + 1).skip(1);
+    let ends = next.filter(|(_, letter)| !is_combining(*letter)).map(|(at, _)| *at);
+    let ends: Vec<usize> = ends.take(MAX_PREFIXES - handles.len()).collect();
+    for end in ends.into_iter().rev() {
+        add(&mut handles, &after[..end]);
+    }
     handles
+}
+
+/// Adds a handle if it is shorter than those before, and they are not too many.
+fn add(handles: &mut Vec<String>, handle: &str) {
+    let is_shorter = handles.last().is_none_or(|last| handle.len() < last.len());
+    if !handle.is_empty() && is_shorter && handles.len() < MAX_PREFIXES {
+        handles.push(handle.to_owned());
+    }
+}
+
+/// Adds what remains of a handle without the marks at its end.
+fn add_without_sentence(handles: &mut Vec<String>, handle: &str) {
+    add(handles, handle.trim_end_matches(ends_sentence));
+    add(handles, handle.trim_end_matches(is_mark));
+}
+
+/// Whether one letter is of a script with spaces between words, and the next of one without.
+fn is_between_scripts(before: char, letter: char) -> bool {
+    is_letter(before) && is_letter(letter) && !is_combining(letter) && is_unspaced(before) != is_unspaced(letter)
+}
+
+/// Whether its script has no spaces where a mention begins or ends: Thai, Lao, Myanmar, Khmer, Han, Hiragana and Katakana have none
+/// between words, and Hangul has none before a particle.
+fn is_unspaced(letter: char) -> bool {
+    matches!(letter,
+        '\u{e00}'..='\u{eff}'
+        | '\u{1000}'..='\u{109f}'
+        | '\u{1100}'..='\u{11ff}'
+        | '\u{1780}'..='\u{17ff}'
+        | '\u{2e80}'..='\u{9fff}'
+        | '\u{a960}'..='\u{a97f}'
+        | '\u{a9e0}'..='\u{a9ff}'
+        | '\u{aa60}'..='\u{aa7f}'
+        | '\u{ac00}'..='\u{d7ff}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{ff66}'..='\u{ffdc}'
+        | '\u{1aff0}'..='\u{1b16f}'
+        | '\u{20000}'..='\u{3ffff}')
 }
 
 /// Whether it is a letter or a digit, or an accent or a vowel of one that stands before it.
@@ -178,6 +218,14 @@ mod tests {
             "\u{2764}\u{fe0f}@ada",
             "1\u{fe0f}\u{20e3}@ada",
             "@ada\u{2764}\u{fe0f}",
+            "谢谢@ada",
+            "ありがとう@ada",
+            "감사@ada",
+            "ขอบคุณ@ada",
+            "ครับที่@ada",
+            "ຂອບໃຈ@ada",
+            "ကျေးဇူး@ada",
+            "អរគុណ@ada",
         ] {
             assert_eq!(longest(text), ["ada"], "{text}");
         }
@@ -210,6 +258,8 @@ mod tests {
             "q\u{303}@ada",
             "\u{915}\u{94d}@ada",
             "@\u{301}ada",
+            "谢谢a@ada",
+            "д@ada",
             "foo**b**@ada",
             "@@",
             "@.",
@@ -239,6 +289,15 @@ mod tests {
             ("@@+ada", &["+ada"]),
             ("@ada............", &["ada............", "ada"]),
             ("@\u{e9}l\u{e9}onore,", &["\u{e9}l\u{e9}onore"]),
+            ("@ada谢谢", &["ada谢谢", "ada"]),
+            ("@ada谢谢你的帮助我们会再看一下", &["ada谢谢你的帮助我们会再看一下", "ada"]),
+            ("@adaさん。", &["adaさん", "ada"]),
+            ("@ada.b님-c", &["ada.b님-c", "ada.b님", "ada.b", "ada"]),
+            ("@adaครับ", &["adaครับ", "ada"]),
+            ("请@李明看", &["李明看", "李明", "李"]),
+            ("请@李明看data", &["李明看data", "李明看", "李明", "李"]),
+            ("@李明_看", &["李明_看", "李明", "李"]),
+            ("@ที่นี", &["ที่นี", "ที่น", "ที่"]),
             ("@zoe\u{308}", &["zo\u{eb}"]),
             ("@**zoe**\u{308}", &["zo\u{eb}"]),
             ("@q\u{303}.ada", &["q\u{303}.ada", "q\u{303}"]),
@@ -250,6 +309,8 @@ mod tests {
         assert_eq!(places(&format!("@{}", "a".repeat(MAX_HANDLE + 1))), Vec::<Vec<String>>::new());
         assert_eq!(places(&format!("@ada.{}", "a".repeat(MAX_HANDLE))), [["ada"]]);
         assert_eq!(places(&format!("@{}", "\u{e9}".repeat(MAX_HANDLE))), [["\u{e9}".repeat(MAX_HANDLE)]]);
+        let long = places(&format!("@{}", "李".repeat(MAX_HANDLE + 1)));
+        assert_eq!((long[0].len(), long[0][0].as_str()), (MAX_PREFIXES, "李".repeat(MAX_PREFIXES).as_str()));
         let many: String = (0..100).map(|number| format!("@user{number} ")).collect();
         assert_eq!(places(&many).len(), MAX_PLACES);
     }
@@ -294,6 +355,10 @@ mod tests {
             "a\n===\n",
             "\u{301}",
             "\u{301}\u{327}",
+            "李",
+            "@李",
+            "@李a",
+            "李@",
             "@-",
             "e\u{301}@",
         ] {

@@ -197,7 +197,7 @@ async fn an_edit_notifies_those_anew_who_have_read_what_they_were_notified_of() 
 async fn who_is_meant_by_a_handle() {
     let story = Story::new("private").await;
     let Story { app, community, grace, discussion, .. } = &story;
-    for name in ["Lee", "lee.smith", "Jo", "jo", "twin", "twin", "Ångström", "ada@uni.edu"] {
+    for name in ["李明", "Lee", "lee.smith", "Jo", "jo", "twin", "twin", "Ångström", "ada@uni.edu"] {
         app.member(name, *community).await;
     }
     let outsider = app.user("outsider").await;
@@ -215,6 +215,7 @@ async fn who_is_meant_by_a_handle() {
         ("@Ångström!", &["Ångström"]),
         ("@A\u{30a}ngstro\u{308}m", &["Ångström"]),
         ("@lee\u{301}", &[]),
+        ("请@李明看@Lee谢谢", &["李明", "Lee"]),
         ("@ada@uni.edu", &["ada@uni.edu"]),
         ("@ada@uni.org", &["ada"]),
         ("mail ada@uni.edu", &[]),
