@@ -278,6 +278,13 @@ async fn keep_for_another_reason(
     Ok(())
 }
 
+/// Whether the database's locale knows letters that are not ASCII. Without them nobody with such a letter in their name is listed, and
+/// upper and lower case of such letters are not the same.
+pub(crate) async fn locale_has_all_letters(db: impl PgExecutor<'_>) -> Result<bool> {
+    let has_all = sqlx::query_scalar!(r#"select lower('Å') = 'å' and 'å' ~ '^[[:alnum:]]$' as "has_all!""#);
+    Ok(has_all.fetch_one(db).await?)
+}
+
 /// The members of a community whose handles begin with `prefix`: those whose names a text can mention ([`parser::places`]).
 pub(super) async fn members(db: impl PgExecutor<'_>, community: CommunityId, prefix: &str) -> Result<Vec<Mentionable>> {
     let rows = sqlx::query!(

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    app::{Client, types},
+    app::{Client, TestDatabase, types},
     notifications::{Story, about, kinds, list},
+    signals::Program,
 };
 
 /// The author in the form of others.
@@ -531,6 +532,13 @@ async fn every_handle_that_completion_lists_can_be_mentioned() {
     for handle in handles {
         assert_eq!(names(&ada.comment(discussion, &format!("Ask @{handle}")).await), [handle]);
     }
+}
+
+#[tokio::test]
+async fn the_start_warns_of_a_locale_without_most_letters() {
+    let database = TestDatabase::create_with("template template0 lc_collate 'C' lc_ctype 'C'").await;
+    let line = Program::start(&database.url).says("the database's locale knows no letters but those of ASCII");
+    assert_eq!(line["level"], "WARN");
 }
 
 #[tokio::test]
