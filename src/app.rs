@@ -19,7 +19,7 @@ use crate::{
     db::{self, BackgroundDb, Db},
     events::{history, log, publisher::Publisher, relay::Relay, stream::EventStream},
     feed::{self, Feed},
-    health, idempotency, login, metrics,
+    health, idempotency, login, mentions, metrics,
     realtime::{self, RealtimeState, hub::Limits, registry::Registry},
     router,
     serve::{self, ConnectionLimits, FastPath, Server},
@@ -93,6 +93,7 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     if !config.skip_migrations {
         db::migrate(&options).await.context("migrating the database")?;
     }
+    check_locale(&db).await?;
     // This comes before the hub is loaded and before anything in Redis is believed (I10).
     know_history(&background_db).await?;
     let (stream, registry) = shared_by_redis(&config)?;
@@ -181,6 +182,18 @@ fn raise_open_files() -> u64 {
             before
         }
     }
+}
+
+/// Warns if the database's locale does not fit.
+async fn check_locale(db: &Db) -> anyhow::Result<()> {
+    let has_all_letters = mentions::store::locale_has_all_letters(db).await;
+    if !has_all_letters.map_err(|error| anyhow::anyhow!("reading the database's locale: {error:?}"))? {
+        tracing::warn!(
+            "the database's locale knows no letters but those of ASCII: names with others cannot be completed, and their upper and \
+             lower case are not the same. Create the database with LC_CTYPE C.UTF-8"
+        );
+    }
+    Ok(())
 }
 
 /// Leaps if another database than this one gave the last number.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::parser::MAX_HANDLE;
+use super::parser::{self, MAX_HANDLE};
 use crate::{
     authors::Author,
     error::{ApiError, Result},
@@ -28,8 +28,9 @@ pub(super) struct Mentionables {
     pub members: Vec<Mentionable>,
 }
 
-/// Checks the beginning of a handle.
+/// Checks the beginning of a handle, and gives it the form that handles in texts have.
 pub(super) fn prefix(prefix: String) -> Result<String> {
+    let prefix = parser::composed(&prefix);
     if prefix.contains('\0') || prefix.chars().count() > MAX_HANDLE {
         return Err(ApiError::invalid_parameter("prefix", format!("is not up to {MAX_HANDLE} characters of a handle")));
     }

@@ -4,6 +4,8 @@
 //! is for the database to say ([`super::store`]).
 
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
+use unicode_normalization::UnicodeNormalization;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// The most places of a text that may mention somebody. It bounds what the database is asked.
 const MAX_PLACES: usize = 50;
@@ -22,14 +24,17 @@ pub(super) fn places(text: &str) -> Vec<Vec<String>> {
     if !text.contains('@') {
         return places;
     }
-    let visible = visible(text);
+    let visible = composed(&visible(text));
     let mut looked_at = 0;
     for word in visible.split_whitespace() {
         // What follows is an address.
         let address = ["://", "www."].iter().filter_map(|start| word.find(start)).min().unwrap_or(word.len());
         for (at, _) in word[..address].match_indices('@') {
             let after = &word[at + 1..];
-            if word[..at].ends_with(char::is_alphanumeric) || after.starts_with(is_mark) {
+            // A name may begin with marks.
+            let first = after.chars().take(MAX_HANDLE).find(|letter| !is_mark(*letter));
+            let is_in_word = word[..at].ends_with(|letter| is_letter(letter) && !is_unspaced(letter));
+            if is_in_word || after.starts_with('@') || !first.is_some_and(char::is_alphanumeric) {
                 continue;
             }
             let handles = handles(after);
@@ -43,6 +48,11 @@ pub(super) fn places(text: &str) -> Vec<Vec<String>> {
         }
     }
     places
+}
+
+/// A text in the form that names have: `e` and an accent after it are one character (NFC).
+pub(super) fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// What people read of a Markdown text. Blocks and lines are divided by spaces.
@@ -77,36 +87,98 @@ fn visible(text: &str) -> String {
     visible
 }
 
-/// The handles that the beginning of `after`, which follows an `@`, may mean: all of it, and each shorter part that ends with a word.
+/// The handles that the beginning of `after`, which follows an `@`, may mean: all of it, and each shorter part at whose end a word or
+/// an address may end. A handle with `_` or `+` is one word. Where words have no spaces between them, a name may end at each letter. Of
+/// the parts that end so, the shortest count, as such names are short.
 fn handles(after: &str) -> Vec<String> {
-    let is_part = |letter: char| letter.is_alphanumeric() || is_mark(letter);
-    let mut letters = after.char_indices().take_while(|(_, letter)| is_part(*letter));
-    let last = letters.by_ref().take(MAX_HANDLE).last();
-    let all = last.map_or("", |(at, letter)| &after[..at + letter.len_utf8()]);
-    // A longer word is no handle, but what comes before its last mark may be one.
-    let is_cut = letters.next().is_some();
-    let all = if is_cut { all.trim_end_matches(|letter| !is_mark(letter)) } else { all };
-
+    let is_part = |letter: char| is_letter(letter) || is_mark(letter);
+    // One more shows where the longest handle ends.
+    let letters: Vec<(usize, char)> =
+        after.char_indices().take_while(|(_, letter)| is_part(*letter)).take(MAX_HANDLE + 1).collect();
     let mut handles: Vec<String> = Vec::new();
-    let mut add = |handle: &str| {
-        if !handle.is_empty() && handles.len() < MAX_PREFIXES && handles.last().is_none_or(|last| last != handle) {
-            handles.push(handle.to_owned());
+    if let Some((at, letter)) = letters.last().filter(|_| letters.len() <= MAX_HANDLE) {
+        let all = &after[..at + letter.len_utf8()];
+        add(&mut handles, all);
+        add_without_sentence(&mut handles, all);
+    }
+    for pair in letters.windows(2).rev() {
+        let [(_, before), (at, letter)] = pair else { continue };
+        if matches!(letter, '.' | '@' | '-') || is_between_scripts(*before, *letter) {
+            add_without_sentence(&mut handles, &after[..*at]);
         }
-    };
-    add(if is_cut { "" } else { all });
-    // A name may end with `_`, and a sentence does not.
-    add(all.trim_end_matches(|letter| is_mark(letter) && letter != '_'));
-    let mut rest = all.trim_end_matches(is_mark);
-    while !rest.is_empty() {
-        add(rest);
-        rest = rest.trim_end_matches(|letter| !is_mark(letter)).trim_end_matches(is_mark);
+    }
+    let unspaced = letters.iter().take_while(|(_, letter)| is_unspaced(*letter)).count();
+    let next = letters.iter().take(unspaced + 1).skip(1);
+    let ends = next.filter(|(_, letter)| !is_combining(*letter)).map(|(at, _)| *at);
+    let ends: Vec<usize> = ends.take(MAX_PREFIXES - handles.len()).collect();
+    for end in ends.into_iter().rev() {
+        add(&mut handles, &after[..end]);
     }
     handles
+}
+
+/// Adds a handle if it is shorter than those before, and they are not too many.
+fn add(handles: &mut Vec<String>, handle: &str) {
+    let is_shorter = handles.last().is_none_or(|last| handle.len() < last.len());
+    if !handle.is_empty() && is_shorter && handles.len() < MAX_PREFIXES {
+        handles.push(handle.to_owned());
+    }
+}
+
+/// Adds what remains of a handle without the marks at its end.
+fn add_without_sentence(handles: &mut Vec<String>, handle: &str) {
+    add(handles, handle.trim_end_matches(ends_sentence));
+    add(handles, handle.trim_end_matches(is_mark));
+}
+
+/// Whether one letter is of a script with spaces between words, and the next of one without.
+fn is_between_scripts(before: char, letter: char) -> bool {
+    is_letter(before) && is_letter(letter) && !is_combining(letter) && is_unspaced(before) != is_unspaced(letter)
+}
+
+/// Whether its script has no spaces where a mention begins or ends: Thai, Lao, Myanmar, Khmer, Han, Hiragana and Katakana have none
+/// between words, and Hangul has none before a particle.
+fn is_unspaced(letter: char) -> bool {
+    matches!(letter,
+        '\u{e00}'..='\u{eff}'
+        | '\u{1000}'..='\u{109f}'
+        | '\u{1100}'..='\u{11ff}'
+        | '\u{1780}'..='\u{17ff}'
+        | '\u{2e80}'..='\u{9fff}'
+        | '\u{a960}'..='\u{a97f}'
+        | '\u{a9e0}'..='\u{a9ff}'
+        | '\u{aa60}'..='\u{aa7f}'
+        | '\u{ac00}'..='\u{d7ff}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{ff66}'..='\u{ffdc}'
+        | '\u{1aff0}'..='\u{1b16f}'
+        | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Whether it is a letter or a digit, or an accent or a vowel of one that stands before it.
+fn is_letter(letter: char) -> bool {
+    letter.is_alphanumeric() || is_combining(letter)
+}
+
+/// Whether it changes the letter before it. A variation selector or an enclosing mark makes an emoji instead.
+fn is_combining(letter: char) -> bool {
+    let is_mark = matches!(letter.general_category(), GeneralCategory::NonspacingMark | GeneralCategory::SpacingMark);
+    is_mark && !matches!(letter, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 /// Whether a handle may have this character, which is no letter and no digit.
 fn is_mark(letter: char) -> bool {
     matches!(letter, '_' | '.' | '+' | '-' | '@')
+}
+
+/// Whether a mark at the end may be that of the sentence. A name may end with `_`, and a sentence does not.
+fn ends_sentence(letter: char) -> bool {
+    is_mark(letter) && letter != '_'
+}
+
+/// Whether a handle may be a shorter one with a mark of the sentence.
+pub(super) fn ends_like_a_sentence(handle: &str) -> bool {
+    handle.ends_with(ends_sentence)
 }
 
 #[cfg(test)]
@@ -143,6 +215,17 @@ mod tests {
             "@ada @ada",
             "@@ada",
             ".@ada",
+            "\u{2764}\u{fe0f}@ada",
+            "1\u{fe0f}\u{20e3}@ada",
+            "@ada\u{2764}\u{fe0f}",
+            "谢谢@ada",
+            "ありがとう@ada",
+            "감사@ada",
+            "ขอบคุณ@ada",
+            "ครับที่@ada",
+            "ຂອບໃຈ@ada",
+            "ကျေးဇူး@ada",
+            "អរគុណ@ada",
         ] {
             assert_eq!(longest(text), ["ada"], "{text}");
         }
@@ -171,9 +254,17 @@ mod tests {
             "ada@example.org",
             "é@ada",
             "9@ada",
+            "e\u{301}@ada",
+            "q\u{303}@ada",
+            "\u{915}\u{94d}@ada",
+            "@\u{301}ada",
+            "谢谢a@ada",
+            "д@ada",
             "foo**b**@ada",
             "@@",
             "@.",
+            "@_",
+            "@-.!",
             "$@ada$",
             "$$\n@ada\n$$",
         ] {
@@ -187,11 +278,30 @@ mod tests {
             ("@ada.lovelace.", &["ada.lovelace.", "ada.lovelace", "ada"][..]),
             ("@Quiet-Heron-123", &["Quiet-Heron-123", "Quiet-Heron", "Quiet"]),
             ("@ada@uni.edu", &["ada@uni.edu", "ada@uni", "ada"]),
-            ("@ada_b_", &["ada_b_", "ada_b", "ada"]),
+            ("@ada_b_", &["ada_b_", "ada_b"]),
+            ("@ada_.b", &["ada_.b", "ada_", "ada"]),
+            ("@ada+b.c", &["ada+b.c", "ada+b"]),
             ("@ada_.", &["ada_.", "ada_", "ada"]),
             ("@ada's", &["ada"]),
+            ("@_ada", &["_ada"]),
+            ("@.ada.", &[".ada.", ".ada"]),
+            ("@-ada-b", &["-ada-b", "-ada"]),
+            ("@@+ada", &["+ada"]),
             ("@ada............", &["ada............", "ada"]),
             ("@\u{e9}l\u{e9}onore,", &["\u{e9}l\u{e9}onore"]),
+            ("@ada谢谢", &["ada谢谢", "ada"]),
+            ("@ada谢谢你的帮助我们会再看一下", &["ada谢谢你的帮助我们会再看一下", "ada"]),
+            ("@adaさん。", &["adaさん", "ada"]),
+            ("@ada.b님-c", &["ada.b님-c", "ada.b님", "ada.b", "ada"]),
+            ("@adaครับ", &["adaครับ", "ada"]),
+            ("请@李明看", &["李明看", "李明", "李"]),
+            ("请@李明看data", &["李明看data", "李明看", "李明", "李"]),
+            ("@李明_看", &["李明_看", "李明", "李"]),
+            ("@ที่นี", &["ที่นี", "ที่น", "ที่"]),
+            ("@zoe\u{308}", &["zo\u{eb}"]),
+            ("@**zoe**\u{308}", &["zo\u{eb}"]),
+            ("@q\u{303}.ada", &["q\u{303}.ada", "q\u{303}"]),
+            ("@\u{915}\u{94d}\u{92f}\u{93e}!", &["\u{915}\u{94d}\u{92f}\u{93e}"]),
         ] {
             assert_eq!(places(text), [expected], "{text}");
         }
@@ -199,6 +309,8 @@ mod tests {
         assert_eq!(places(&format!("@{}", "a".repeat(MAX_HANDLE + 1))), Vec::<Vec<String>>::new());
         assert_eq!(places(&format!("@ada.{}", "a".repeat(MAX_HANDLE))), [["ada"]]);
         assert_eq!(places(&format!("@{}", "\u{e9}".repeat(MAX_HANDLE))), [["\u{e9}".repeat(MAX_HANDLE)]]);
+        let long = places(&format!("@{}", "李".repeat(MAX_HANDLE + 1)));
+        assert_eq!((long[0].len(), long[0][0].as_str()), (MAX_PREFIXES, "李".repeat(MAX_PREFIXES).as_str()));
         let many: String = (0..100).map(|number| format!("@user{number} ")).collect();
         assert_eq!(places(&many).len(), MAX_PLACES);
     }
@@ -241,6 +353,14 @@ mod tests {
             "<?",
             "<![CDATA[",
             "a\n===\n",
+            "\u{301}",
+            "\u{301}\u{327}",
+            "李",
+            "@李",
+            "@李a",
+            "李@",
+            "@-",
+            "e\u{301}@",
         ] {
             let text = format!("{}@ada", part.repeat(50_000 / part.len()));
             let start = Instant::now();

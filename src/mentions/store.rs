@@ -75,14 +75,20 @@ struct HandleRow {
     place: i64,
     /// Whether it is theirs in upper and lower case too.
     is_exact: bool,
+    /// Whether they may be mentioned here.
+    is_mentionable: bool,
     user_id: UserId,
     pseudonym_id: Option<PseudonymId>,
     username: String,
     avatar_url: Option<String>,
 }
 
-/// Finds out whom a text on an article of a community mentions. Whoever has a pseudonym there, and who is a member no more, makes no
-/// difference to what a name or a pseudonym means.
+/// Finds out whom a text on an article of a community mentions. Whoever has a pseudonym there, and whether its owner is still a member,
+/// makes no difference to what a name or a pseudonym means.
+///
+/// A handle means whoever has it on the whole site. If they may not be mentioned here, the place means nobody: `@ada.lovelace` does not
+/// mean `ada` because `ada.lovelace` has left. A writer can learn by that that a name exists, and nothing more. Names are public: every
+/// text in a public community shows some.
 ///
 /// The rows of those who are shown by name are held until the commit, so that a rename comes after the event with the name.
 pub(crate) async fn resolve(
@@ -102,20 +108,21 @@ pub(crate) async fn resolve(
         r#"with asked as (
                select handle, place from unnest($3::text[]) with ordinality as a (handle, place)
            ), people as (
-               select a.place, u.username = a.handle as is_exact, u.id, u.username, u.avatar_url
+               select a.place, u.username = a.handle as is_exact, u.is_active and member.is_one is not null as is_mentionable,
+                      u.id, u.username, u.avatar_url
                from asked a
                join users u on lower(u.username) = lower(a.handle)
                -- `offset 0`: PostgreSQL would read all members, as for notifications.
-               cross join lateral (select from memberships m where m.user_id = u.id and m.community_id = $1 offset 0) member
-               where u.is_active
+               left join lateral (
+                   select true as is_one from memberships m where m.user_id = u.id and m.community_id = $1 offset 0) member on true
                order by u.id
                for share of u
            )
-           select place as "place!", is_exact as "is_exact!", id as "user_id!: UserId", null::bigint as "pseudonym_id: PseudonymId",
-                  username as "username!", avatar_url
+           select place as "place!", is_exact as "is_exact!", is_mentionable as "is_mentionable!", id as "user_id!: UserId",
+                  null::bigint as "pseudonym_id: PseudonymId", username as "username!", avatar_url
            from people
            union all
-           select a.place, replace(p.name, ' ', '-') = a.handle, p.user_id, p.id, p.name, p.avatar_url
+           select a.place, replace(p.name, ' ', '-') = a.handle, true, p.user_id, p.id, p.name, p.avatar_url
            from pseudonyms p join asked a on lower(replace(p.name, ' ', '-')) = lower(a.handle)
            where p.community_id = $1 and p.article_id = $2"#,
         community as _,
@@ -126,23 +133,38 @@ pub(crate) async fn resolve(
     .await?;
     let mut first = 1;
     for place in &places {
-        let last = first + place.len() as i64;
-        let meant = (first..last).find_map(|handle| {
-            let called: Vec<&HandleRow> = rows.iter().filter(|row| row.place == handle).collect();
-            (!called.is_empty()).then(|| only(&called))
-        });
-        if let Some(Some(row)) = meant {
+        let called: Vec<Vec<&HandleRow>> =
+            (first..).zip(place).map(|(at, _)| rows.iter().filter(|row| row.place == at).collect()).collect();
+        if let Some(row) = meant(place, &called) {
             mentions.add(row);
         }
-        first = last;
+        first += place.len() as i64;
     }
     Ok(mentions)
 }
 
-/// The one of these people who is meant: a pseudonym goes before a name, and the exact handle before others. None if there are several.
+/// Who is meant by a place of a text, of those who are called by each of its handles.
+///
+/// The longest handle that is a pseudonym goes before all names, so that nobody can take a name that changes what a pseudonym means.
+/// Otherwise it is the longest handle that anybody has.
+fn meant<'a>(handles: &[String], called: &[Vec<&'a HandleRow>]) -> Option<&'a HandleRow> {
+    let has_pseudonym = |people: &&Vec<&HandleRow>| people.iter().any(|row| row.pseudonym_id.is_some());
+    if let Some(people) = called.iter().find(has_pseudonym) {
+        return only(people);
+    }
+    let counts = |(handle, people): &(&String, &Vec<&HandleRow>)| {
+        // The mark at the end may be that of the sentence. `ada.`, who is not here, does not hide `ada`.
+        people.iter().any(|row| row.is_mentionable) || !people.is_empty() && !parser::ends_like_a_sentence(handle)
+    };
+    handles.iter().zip(called).find(counts).and_then(|(_, people)| only(people))
+}
+
+/// The one of these people who is meant: a pseudonym goes before a name, and the exact handle before others. None if there are several,
+/// or if nobody of them may be mentioned.
 fn only<'a>(called: &[&'a HandleRow]) -> Option<&'a HandleRow> {
-    let best = called.iter().map(|row| (row.pseudonym_id.is_some(), row.is_exact)).max()?;
-    let mut meant = called.iter().filter(|row| (row.pseudonym_id.is_some(), row.is_exact) == best);
+    let rank = |row: &HandleRow| (row.is_mentionable, row.pseudonym_id.is_some(), row.is_exact);
+    let best = called.iter().map(|row| rank(row)).max().filter(|(is_mentionable, ..)| *is_mentionable)?;
+    let mut meant = called.iter().filter(|row| rank(row) == best);
     meant.next().copied().filter(|_| meant.next().is_none())
 }
 
@@ -180,7 +202,7 @@ impl ChangedMentions {
 }
 
 /// Withdraws the notifications of those whom the text of a comment, or of the discussion itself, mentions no more: as many as mentions
-/// are gone, where there are pseudonyms (migration 0023).
+/// are gone, where there are pseudonyms (migration 0023). Whom the text concerns anyway keeps theirs, as one of another kind.
 pub(crate) async fn withdraw(
     write: &mut Write,
     discussion: DiscussionId,
@@ -188,6 +210,7 @@ pub(crate) async fn withdraw(
     changed: &ChangedMentions,
 ) -> Result<()> {
     if changed.removed > 0 {
+        keep_for_another_reason(write, discussion, comment, changed).await?;
         sqlx::query!(
             r#"select withdraw_notifications(array(
                    select id from notifications
@@ -205,7 +228,64 @@ pub(crate) async fn withdraw(
     Ok(())
 }
 
-/// The members of a community whose handles begin with `prefix`.
+/// Gives the notification of a mention that is gone the kind that it would have without the mention, if the text is also a reply to the
+/// user, or in their discussion, or on their article. It stays read or unread, and no event tells of it.
+///
+/// Where there are pseudonyms, the user was addressed twice, so there is also a row of nobody of that kind. The two rows change kinds,
+/// and the row of nobody is withdrawn in the place of the user's. So there are as many rows and events as for two people. Without such
+/// a row, that of the mention is withdrawn there.
+async fn keep_for_another_reason(
+    write: &mut Write,
+    discussion: DiscussionId,
+    comment: Option<CommentId>,
+    changed: &ChangedMentions,
+) -> Result<()> {
+    sqlx::query!(
+        r#"with own as (
+               select n.id, also.kind, row_number() over (partition by also.kind order by n.id) as number
+               from notifications n
+               join discussions d on d.id = n.discussion_id
+               left join comments k on k.id = n.comment_id
+               left join comments parent on parent.id = k.parent_id
+               cross join lateral (
+                   select case
+                       when parent.author_id = n.user_id then 'reply'
+                       when k.id is not null then case when d.author_id = n.user_id then 'comment' end
+                       when exists (select from articles a where a.id = d.article_id and a.submitter_id = n.user_id)
+                         or exists (select from memberships m
+                                    where m.user_id = n.user_id and m.community_id = d.community_id and m.role = 'admin')
+                           then 'discussion'
+                   end as kind) also
+               where n.discussion_id = $1 and coalesce(n.comment_id, 0) = coalesce($2::bigint, 0) and n.kind = 'mention'
+                 and n.user_id <> all($3) and also.kind is not null
+           ), nobodys as (
+               select id, kind, row_number() over (partition by kind order by id) as number
+               from notifications
+               where discussion_id = $1 and coalesce(comment_id, 0) = coalesce($2::bigint, 0) and user_id is null
+           )
+           update notifications n
+           set kind = case when n.id = own.id then own.kind else 'mention' end
+           from own left join nobodys on nobodys.kind = own.kind and nobodys.number = own.number
+           where (n.id = own.id or n.id = nobodys.id)
+             and (nobodys.id is not null or not has_pseudonyms(n.community_id, n.article_id))"#,
+        discussion as _,
+        comment as _,
+        // Whom the text mentions anew is told of that.
+        &[changed.kept.as_slice(), &changed.added].concat() as _
+    )
+    .execute(write)
+    .await?;
+    Ok(())
+}
+
+/// Whether the database's locale knows letters that are not ASCII. Without them nobody with such a letter in their name is listed, and
+/// upper and lower case of such letters are not the same.
+pub(crate) async fn locale_has_all_letters(db: impl PgExecutor<'_>) -> Result<bool> {
+    let has_all = sqlx::query_scalar!(r#"select lower('Å') = 'å' and 'å' ~ '^[[:alnum:]]$' as "has_all!""#);
+    Ok(has_all.fetch_one(db).await?)
+}
+
+/// The members of a community whose handles begin with `prefix`: those whose names a text can mention ([`parser::places`]).
 pub(super) async fn members(db: impl PgExecutor<'_>, community: CommunityId, prefix: &str) -> Result<Vec<Mentionable>> {
     let rows = sqlx::query!(
         r#"with few as materialized (
@@ -216,14 +296,14 @@ pub(super) async fn members(db: impl PgExecutor<'_>, community: CommunityId, pre
                (select u.id, u.username, u.avatar_url
                 from few join users u on u.id = few.user_id
                 where (select count(*) from few) <= $4 and u.is_active and starts_with(lower(u.username), lower($2))
-                  and u.username ~ '^[\w.+@-]+$'
+                  and u.username ~ '^([_.+-][_.+@-]*)?[[:alnum:]][\w.+@-]*$'
                 order by lower(u.username) using ~<~, u.id limit $3)
                union all
                (select u.id, u.username, u.avatar_url
                 from users u
                 where (select count(*) from few) > $4 and u.is_active
                   and lower(u.username) ~>=~ lower($2) and lower(u.username) ~<~ (lower($2) || chr(1114111))
-                  and u.username ~ '^[\w.+@-]+$'
+                  and u.username ~ '^([_.+-][_.+@-]*)?[[:alnum:]][\w.+@-]*$'
                   and exists (select from memberships m where m.user_id = u.id and m.community_id = $1)
                 order by lower(u.username) using ~<~, u.id limit $3)
            ) found

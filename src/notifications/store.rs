@@ -94,10 +94,27 @@ pub(crate) struct Cause {
     pub author_id: UserId,
 }
 
-/// Notifies these users. Those who have a notification of the text already get no second one.
+/// Notifies these users. Those who have a notification of the text already get no second one. If an edit mentions them, and they have read
+/// theirs, they get a new one in its place.
 pub(crate) async fn notify(write: &mut Write, cause: &Cause, kind: NotificationKind, users: &[UserId]) -> Result<()> {
     if users.is_empty() {
         return Ok(());
+    }
+    if kind == NotificationKind::Mention {
+        // The row of nobody stays. The edit and the withdrawals have as many rows and events as if it were another one's, or unread
+        // (migration 0023).
+        sqlx::query!(
+            "update notifications n set user_id = null
+             where n.discussion_id = $1 and coalesce(n.comment_id, 0) = coalesce($2::bigint, 0) and n.kind <> 'moderation'
+               and n.user_id = any($3) and n.is_read
+               and (select said.level from said_about(n.user_id, n.discussion_id, n.community_id, n.article_id) said)
+                   is distinct from 'mute'",
+            cause.discussion_id as _,
+            cause.comment_id as _,
+            users as _
+        )
+        .execute(&mut *write)
+        .await?;
     }
     query_notifying!(
         "with cause as (

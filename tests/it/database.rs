@@ -39,9 +39,14 @@ impl TestDatabase {
 
     /// A new, empty database without migrations.
     pub(crate) async fn create_empty() -> Self {
+        Self::create_with("").await
+    }
+
+    /// A new, empty database with options of `create database`.
+    pub(crate) async fn create_with(options: &str) -> Self {
         let mut server = Server::connect().await;
         let name = unique("it_");
-        server.execute(&format!("create database {name}")).await.unwrap();
+        server.execute(&format!("create database {name} {options}")).await.unwrap();
         Self { url: server.url_of(&name), server: server.url, name }
     }
 

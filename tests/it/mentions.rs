@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    app::{Client, types},
+    app::{Client, TestDatabase, types},
     notifications::{Story, about, kinds, list},
+    signals::Program,
 };
 
 /// The author in the form of others.
@@ -117,10 +118,87 @@ async fn an_edit_notifies_those_who_are_new_and_withdraws_from_those_who_are_gon
 }
 
 #[tokio::test]
+async fn whom_a_text_concerns_anyway_keeps_the_notification_of_a_mention_that_is_gone() {
+    let story = Story::new("private").await;
+    let Story { app, community, article, ada, grace, emmy, discussion } = &story;
+    app.sql(&format!("update articles set submitter_id = {}", emmy.user)).await;
+    let admin = app.with_role("katherine", *community, "admin").await;
+    let parent = grace.comment(discussion, "Nice").await;
+    let reply = ada.reply(&parent, "Hello @grace and @emmy").await;
+    let comment = emmy.comment(discussion, "@ada, look").await;
+    let new = json!({ "community_id": community, "topic": "Power", "text": "@emmy, @katherine, @grace?" });
+    let second = ada.post(&format!("/articles/{article}/discussions"), new).await.expect(201);
+    let told = [(grace, &reply), (ada, &comment), (emmy, &second), (&admin, &second), (grace, &second), (emmy, &reply)];
+    let mut before = Vec::new();
+    for (client, text) in told {
+        assert!(kinds(client).await.contains(&about("mention", text)));
+        before.push(list(client).await.0);
+    }
+    let id = |page: &[Value]| page.iter().map(|one| one["id"].clone()).collect::<Vec<_>>();
+    emmy.post("/notifications/read", json!({ "up_to_id": i64::MAX })).await.expect(204);
+
+    app.settled().await;
+    let mut queue = grace.register().await.with_notifications();
+    ada.patch(&format!("/comments/{}", reply["id"]), json!({ "text": "Hello" })).await.expect(200);
+    emmy.patch(&format!("/comments/{}", comment["id"]), json!({ "text": "Look" })).await.expect(200);
+    app.settled().await;
+    assert_eq!(types(&queue.now().await), ["updated_comment", "updated_comment"], "nothing is gone");
+    ada.patch(&format!("/discussions/{}", second["id"]), json!({ "text": "Well?" })).await.expect(200);
+    assert_eq!(kinds(grace).await, [about("reply", &reply)]);
+    assert_eq!(kinds(ada).await, [about("comment", &comment), about("comment", &parent)]);
+    assert_eq!(list(emmy).await.0.len(), 1, "that of the reply to somebody else is gone");
+    assert_eq!(kinds(&admin).await, [about("discussion", &second)]);
+    assert_eq!(id(&list(ada).await.0), id(&before[1]), "they are the same notifications");
+    let emmys = list(emmy).await.0.remove(0);
+    assert_eq!(
+        (&emmys["kind"], &emmys["is_read"], &emmys["id"]),
+        (&json!("discussion"), &json!(true), &before[2][0]["id"])
+    );
+
+    ada.delete(&format!("/comments/{}", reply["id"])).await.expect(204);
+    ada.delete(&format!("/discussions/{}", second["id"])).await.expect(204);
+    assert_eq!((list(grace).await, list(&admin).await, list(emmy).await), ((vec![], 0), (vec![], 0), (vec![], 0)));
+}
+
+#[tokio::test]
+async fn an_edit_notifies_those_anew_who_have_read_what_they_were_notified_of() {
+    let story = Story::new("private").await;
+    let Story { app, ada, grace, emmy, discussion, .. } = &story;
+    let comment = grace.comment(discussion, "Please check").await;
+    let path = format!("/comments/{}", comment["id"]);
+    let first = list(ada).await.0.remove(0);
+    let read = json!({ "ids": [first["id"]] });
+    ada.post("/notifications/read", read.clone()).await.expect(204);
+    app.settled().await;
+    let mut queue = ada.register().await.with_notifications();
+    grace.patch(&path, json!({ "text": "Please check, @ada" })).await.expect(200);
+    app.settled().await;
+    let events = queue.now().await;
+    assert_eq!(types(&events), ["updated_comment", "new_notification"]);
+    let (page, unread) = list(ada).await;
+    assert_eq!((kinds(ada).await, unread), (vec![about("mention", &comment)], 1), "it is in the place of the first");
+    assert_ne!(page[0]["id"], first["id"]);
+    assert_eq!((&events[1]["notification_id"], &events[1]["kind"]), (&page[0]["id"], &json!("mention")));
+    // An edit that mentions her as before does not.
+    ada.post("/notifications/read", json!({ "up_to_id": i64::MAX })).await.expect(204);
+    grace.patch(&path, json!({ "text": "Please do check, @ada" })).await.expect(200);
+    assert_eq!(list(ada).await.1, 0);
+    grace.patch(&path, json!({ "text": "Please check" })).await.expect(200);
+    assert_eq!(kinds(ada).await, [about("comment", &comment)]);
+    // Whoever wants silence keeps what they have.
+    app.sql(&format!("insert into discussion_follows values ({}, {}, 'mute')", ada.user, discussion["id"])).await;
+    let kept = list(ada).await.0[0]["id"].clone();
+    grace.patch(&path, json!({ "text": "@ada and @emmy" })).await.expect(200);
+    let page = list(ada).await;
+    assert_eq!((page.0.len(), &page.0[0]["id"], page.1), (1, &kept, 0));
+    assert_eq!(kinds(emmy).await, [about("mention", &comment)]);
+}
+
+#[tokio::test]
 async fn who_is_meant_by_a_handle() {
     let story = Story::new("private").await;
     let Story { app, community, grace, discussion, .. } = &story;
-    for name in ["Lee", "lee.smith", "Jo", "jo", "twin", "twin", "Ångström", "ada@uni.edu"] {
+    for name in ["李明", "Lee", "lee.smith", "Jo", "jo", "twin", "twin", "Ångström", "ada@uni.edu"] {
         app.member(name, *community).await;
     }
     let outsider = app.user("outsider").await;
@@ -136,6 +214,9 @@ async fn who_is_meant_by_a_handle() {
         ("@JO", &[]),
         ("@twin", &[]),
         ("@Ångström!", &["Ångström"]),
+        ("@A\u{30a}ngstro\u{308}m", &["Ångström"]),
+        ("@lee\u{301}", &[]),
+        ("请@李明看@Lee谢谢", &["李明", "Lee"]),
         ("@ada@uni.edu", &["ada@uni.edu"]),
         ("@ada@uni.org", &["ada"]),
         ("mail ada@uni.edu", &[]),
@@ -154,6 +235,53 @@ async fn who_is_meant_by_a_handle() {
     let comment = grace.comment(discussion, &all).await;
     assert_eq!(names(&comment).len(), 20);
     assert_eq!((names(&comment)[0], names(&comment)[19]), ("many1", "many20"));
+}
+
+#[tokio::test]
+async fn the_name_of_somebody_else_does_not_mean_who_has_the_beginning_of_it() {
+    let story = Story::new("private").await;
+    let Story { app, community, ada, grace, emmy, discussion, .. } = &story;
+    let left = app.member("ada.lovelace", *community).await;
+    app.leave(left.user, *community).await;
+    let ended = app.member("ada-ended", *community).await;
+    app.sql(&format!("update users set is_active = false where id = {}", ended.user)).await;
+    for name in ["ada.b", "ada_", "ada.", "Emmy"] {
+        app.user(name).await;
+    }
+    for (text, expected) in [
+        ("@ada.lovelace", &[][..]),
+        ("@ADA.Lovelace, please", &[]),
+        ("@ada.lovelace.x", &[]),
+        ("@ada-ended", &[]),
+        ("@ada.b", &[]),
+        ("@ada_", &[]),
+        ("@grace_ada", &[]),
+        ("@ada+emmy", &[]),
+        ("@ada.unknown", &["ada"]),
+        // The mark is that of the sentence.
+        ("Ask @ada.", &["ada"]),
+        // The same name in other letters hides nobody.
+        ("@Emmy", &["emmy"]),
+    ] {
+        assert_eq!(names(&grace.comment(discussion, text).await), expected, "{text}");
+    }
+    assert_eq!(list(&app.client(left.user)).await, (vec![], 0));
+    app.join(left.user, *community, "member").await;
+    assert_eq!(names(&grace.comment(discussion, "@ada.lovelace").await), ["ada.lovelace"]);
+
+    // A name changes nothing about a pseudonym, be it that of a member or not.
+    story.pseudonymous().await;
+    let hers = emmy.comment(discussion, "Under a pseudonym").await["author"].clone();
+    let handle = hers["username"].as_str().unwrap().replace(' ', "-");
+    for (member, name) in [(false, format!("{handle}-x")), (true, format!("{handle}.")), (true, format!("{handle}.y"))]
+    {
+        match member {
+            true => drop(app.member(&name, *community).await),
+            false => drop(app.user(&name).await),
+        }
+        let comment = ada.comment(discussion, &format!("@{name}")).await;
+        assert_eq!(comment["mentions"], json!([hers]), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -272,10 +400,72 @@ async fn nothing_tells_whether_a_name_and_a_pseudonym_are_one_person() {
 }
 
 #[tokio::test]
+async fn nothing_tells_whether_the_text_concerns_somebody_who_is_mentioned() {
+    let story = Story::new("private").await;
+    let Story { app, community, article, ada, grace, emmy, discussion } = &story;
+    story.pseudonymous().await;
+    let watcher = app.member("watcher", *community).await;
+    let mut handles = Vec::new();
+    for client in [grace, emmy] {
+        let author = client.comment(discussion, "Here I am").await["author"].clone();
+        handles.push(author["username"].as_str().unwrap().replace(' ', "-"));
+    }
+    let [graces, emmys] = [&handles[0], &handles[1]];
+    ada.comment(discussion, "Here I am").await;
+    let mut patterns = Vec::new();
+    for (by, name, handle, is_read) in [
+        (grace, "watcher", emmys, false),
+        (grace, "grace", emmys, false),
+        (grace, "emmy", graces, false),
+        (grace, "grace", graces, false),
+        (grace, "emmy", emmys, false),
+        (emmy, "grace", graces, true),
+        (emmy, "watcher", emmys, true),
+        (emmy, "emmy", graces, true),
+        (emmy, "emmy", emmys, true),
+    ] {
+        let begun = by.discussion(*article, *community, "Topic").await;
+        let parent = by.comment(&begun, "Comment").await;
+        let mut queue = watcher.register().await;
+        let mut start = app.settled().await;
+        queue.cursor = start;
+        let texts = ["Nobody", "@NAME", "@NAME @HANDLE", "@HANDLE", "Nobody at all", "@HANDLE @NAME", "Not one"];
+        let text = |text: &str| text.replace("NAME", name).replace("HANDLE", handle);
+        let reply = ada.reply(&parent, &text("@HANDLE, @NAME")).await;
+        let mut pattern = Vec::new();
+        for change in texts.into_iter().map(Some).chain([None]) {
+            let path = format!("/comments/{}", reply["id"]);
+            match change {
+                Some(change) => drop(ada.patch(&path, json!({ "text": text(change) })).await.expect(200)),
+                None => drop(ada.delete(&path).await.expect(204)),
+            }
+            // What comes last shows how many numbers there were before.
+            let last = ada.discussion(*article, *community, "Last").await;
+            app.settled().await;
+            let events = queue.now().await;
+            let numbers = events.iter().map(|event| event["event_id"].as_i64().unwrap() - start);
+            pattern.push((numbers.collect::<Vec<_>>(), types(&events).join(" ")));
+            ada.delete(&format!("/discussions/{}", last["id"])).await.expect(204);
+            if is_read {
+                for client in [grace, emmy, &watcher] {
+                    client.post("/notifications/read", json!({ "up_to_id": i64::MAX })).await.expect(204);
+                }
+            }
+            start = app.settled().await;
+            queue.cursor = start;
+        }
+        patterns.push(((by.user, name, handle, is_read), pattern));
+    }
+    for (case, pattern) in &patterns {
+        assert_eq!(*pattern, patterns[0].1, "{case:?}");
+    }
+}
+
+#[tokio::test]
 async fn completion_lists_handles_and_on_a_pseudonymous_article_no_names() {
     let story = Story::new("hidden").await;
     let Story { app, community, article, ada, emmy, discussion, .. } = &story;
-    for name in ["Adele", "with space", "ad_100%", "zoe"] {
+    for name in ["Adele", "with space", "ad_100%", "zoe", "noël"] {
         app.member(name, *community).await;
     }
     app.user("adam").await;
@@ -290,7 +480,11 @@ async fn completion_lists_handles_and_on_a_pseudonymous_article_no_names() {
     assert_eq!(handles(ada, "prefix=AD").await.0, ["ada", "Adele"]);
     assert_eq!(handles(ada, "prefix=ad%25").await.0, Vec::<String>::new());
     assert_eq!(handles(ada, "prefix=e").await.1, [json!({ "author": shown(emmy, "emmy"), "handle": "emmy" })]);
-    assert_eq!(handles(ada, &format!("article_id={article}")).await.0, ["ada", "Adele", "emmy", "grace", "zoe"]);
+    assert_eq!(
+        handles(ada, &format!("article_id={article}")).await.0,
+        ["ada", "Adele", "emmy", "grace", "noël", "zoe"]
+    );
+    assert_eq!(handles(ada, "prefix=noe%CC%88").await.0, ["noël"], "however it was typed");
 
     story.pseudonymous().await;
     let pseudonym = emmy.comment(discussion, "Here I am").await["author"].clone();
@@ -321,6 +515,30 @@ async fn completion_lists_handles_and_on_a_pseudonymous_article_no_names() {
     assert_eq!(handles(ada, "prefix=AD").await.0, ["ada", "Adele"]);
     let article = app.article(&[*community]).await;
     assert_eq!(handles(ada, &format!("article_id={article}&prefix=zo")).await.0, ["zoe"]);
+}
+
+#[tokio::test]
+async fn every_handle_that_completion_lists_can_be_mentioned() {
+    let story = Story::new("private").await;
+    let Story { app, community, ada, discussion, .. } = &story;
+    let listed = ["_under", ".dot", "-dash", "+plus", "_.@x", "a@b.c", "a_", "b.", "1", "李明", "Ångström"];
+    for name in listed.iter().chain(&["@at", "__", "...", "a b", "a/b"]) {
+        app.member(name, *community).await;
+    }
+    let answer = ada.get(&format!("/communities/{community}/members")).await.expect(200);
+    let handles: Vec<_> =
+        answer["members"].as_array().unwrap().iter().map(|one| one["handle"].as_str().unwrap()).collect();
+    assert_eq!(handles.len(), listed.len() + 3, "{handles:?}");
+    for handle in handles {
+        assert_eq!(names(&ada.comment(discussion, &format!("Ask @{handle}")).await), [handle]);
+    }
+}
+
+#[tokio::test]
+async fn the_start_warns_of_a_locale_without_most_letters() {
+    let database = TestDatabase::create_with("template template0 lc_collate 'C' lc_ctype 'C'").await;
+    let line = Program::start(&database.url).says("the database's locale knows no letters but those of ASCII");
+    assert_eq!(line["level"], "WARN");
 }
 
 #[tokio::test]

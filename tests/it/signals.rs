@@ -17,13 +17,13 @@ use crate::app::{PATIENCE, SECRET, TestDatabase};
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The program and its log lines.
-struct Program {
+pub(crate) struct Program {
     process: Child,
     lines: mpsc::Receiver<Value>,
 }
 
 impl Program {
-    fn start(database_url: &str) -> Self {
+    pub(crate) fn start(database_url: &str) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_discussions"))
             .arg("serve")
             .env_clear()
@@ -48,7 +48,7 @@ impl Program {
     }
 
     /// Waits for a line that begins with `start`.
-    fn says(&self, message: &str) -> Value {
+    pub(crate) fn says(&self, message: &str) -> Value {
         let until = Instant::now() + PATIENCE;
         loop {
             let line = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()));
