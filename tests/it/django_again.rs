@@ -327,6 +327,24 @@ async fn what_is_marked_as_unread_at_django_is_unread_here() {
 }
 
 #[tokio::test]
+async fn a_moment_in_the_future_does_not_end_unread() {
+    let site = Move::small().await;
+    site.django("update articles_discussioncomment set created_at = now() + interval '10 years' where id = 18").await;
+    let report = site.import().await.report;
+    let repaired: Vec<_> =
+        report["repairs"].as_array().unwrap().iter().filter(|row| row["repair"] == "time_in_future").collect();
+    assert_eq!((repaired.len(), &repaired[0]["kind"], &repaired[0]["id"]), (1, &json!("comments"), &json!(18)));
+    // It is read by whom Django has no flag for.
+    assert_eq!(unread(&site, 3).await, json!([true, [3, 18]]));
+    assert_eq!(unread(&site, 4).await, json!([false, [1]]));
+    assert_eq!(unread(&site, 2).await, json!([false, null]));
+    let app = site.serve().await;
+    let written = django_client(&app, 1).post("/discussions/1/comments", json!({ "text": "New" })).await.expect(201);
+    assert_eq!(unread(&site, 2).await, json!([false, [written["id"]]]));
+    app.settled().await;
+}
+
+#[tokio::test]
 async fn the_flags_of_who_leaves_and_comes_back_still_count() {
     let site = Move::small().await;
     site.import().await;

@@ -106,9 +106,10 @@ begin
     select 'flags', id, reason, detail from changed_flags where reason is not null and not is_gone;
     delete from changed_flags where reason is not null;
 
-    -- From when on each membership counts.
+    -- From when on each membership counts. That is not later than now, whatever moments Django's rows have: otherwise nothing would be unread
+    -- until then.
     insert into merged_members
-    select m.user_id, m.community_id, least(start.at, flagged.at - interval '1 microsecond'), start.at, seen.is_new
+    select m.user_id, m.community_id, least(start.at, clock_timestamp(), flagged.at - interval '1 microsecond'), start.at, seen.is_new
     from memberships m
     cross join lateral (
         select coalesce(bool_or(o.is_unseen), false) as is_new from django.memberships o
