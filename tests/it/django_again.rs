@@ -327,6 +327,25 @@ async fn what_is_marked_as_unread_at_django_is_unread_here() {
 }
 
 #[tokio::test]
+async fn quotes_have_the_name_of_today() {
+    let site = Move::small().await;
+    site.import().await;
+    let text = "select text from comments where id = 4";
+    assert_eq!(site.value(text).await, "> birch wrote: The one of the baseline.\n\nThank you.");
+    site.django("update \"user\" set username = 'ash' where id = 2").await;
+    site.import().await;
+    assert_eq!(site.value(text).await, "> ash wrote: The one of the baseline.\n\nThank you.");
+    // Of who is deleted at Django the texts stay, and the name goes. Copies of the database may not have Django's constraints.
+    site.django("set session_replication_role = replica; delete from \"user\" where id = 2").await;
+    site.import().await;
+    assert_eq!(site.value(text).await, "> deleted-2 wrote: The one of the baseline.\n\nThank you.");
+    // A quote is of nothing that was deleted here.
+    site.here("update comments set text = '', deleted_at = now() where id = 3; select django.quote_anew(array[3])")
+        .await;
+    assert_eq!(site.value(text).await, "> *In reply to a deleted comment.*\n\nThank you.");
+}
+
+#[tokio::test]
 async fn a_moment_in_the_future_does_not_end_unread() {
     let site = Move::small().await;
     site.django("update articles_discussioncomment set created_at = now() + interval '10 years' where id = 18").await;

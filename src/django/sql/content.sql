@@ -351,7 +351,8 @@ language sql stable as $$
     select case
         when d.id <> of_discussion and django.community_of(d.community_id) <> django.community_of(own.community_id)
             then E'> *In reply to a comment in another community.*\n\n'
-        when a.is_deleted or a.is_gone and django.is_erased(a) or django.is_deletion_mark(a.content) then E'> *In reply to a deleted comment.*\n\n'
+        when a.is_deleted or a.is_gone and django.is_erased(a) or django.is_deletion_mark(a.content) or here.deleted_at is not null
+            then E'> *In reply to a deleted comment.*\n\n'
         else format(E'> %s wrote: %s\n\n',
             django.escape_markdown(case when a.is_pseudonymous then coalesce(s.name, 'somebody') else coalesce(u.username, 'somebody') end),
             coalesce(django.first_line(a.content, 120), '…'))
@@ -359,6 +360,7 @@ language sql stable as $$
     from django.comments a
     join django.discussions d on d.id = a.discussion_id
     join django.discussions own on own.id = of_discussion
+    left join comments here on here.id = a.id
     left join users u on u.id = a.author_id
     left join pseudonyms s on s.community_id = django.community_of(d.community_id) and s.article_id = d.article_id and s.user_id = a.author_id
     where a.id = answers

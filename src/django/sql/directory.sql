@@ -61,9 +61,11 @@ $$;
 create or replace function django.merge_users(ids bigint[]) returns void
 language plpgsql as $$
 declare
-    media constant text := django.setting('media_url');
+    media   constant text := django.setting('media_url');
+    renamed bigint[];
 begin
     perform django.forget('users', ids);
+    renamed := array(select u.id from users u where u.id = any(ids) and u.username <> django.shown_username(u.id));
     insert into users (id, username, avatar_url, created_at, is_active)
     select m.id, django.shown_username(m.id),
            case when m.is_gone or btrim(coalesce(m.profile_pic_url, '')) = '' then null
@@ -99,6 +101,10 @@ begin
     end if;
     update django.users set is_pending = false where id = any(ids) and is_pending;
     perform django.bring_back_all() where exists (select from django.users where id = any(ids) and is_gone);
+    -- Quotes have the old name.
+    if renamed <> '{}' then
+        perform django.quote_anew(array(select k.id from comments k where k.author_id = any(renamed) and k.pseudonym_id is null));
+    end if;
 end $$;
 
 -- A community that Django has deleted stays for what was written there, without members, and closed.
