@@ -346,6 +346,25 @@ async fn quotes_have_the_name_of_today() {
 }
 
 #[tokio::test]
+async fn the_mirror_forgets_who_is_deleted_at_django() {
+    let site = Move::small().await;
+    site.import().await;
+    let birch = "select json_build_array(m.username, m.email, m.password, m.merged_password, m.profile_pic_url, u.username, c.email)
+                 from django.users m join users u using (id) left join credentials c on c.user_id = u.id where id = 2";
+    let before = site.value(birch).await;
+    site.django(
+        "create table kept as select * from \"user\" where id = 2; set session_replication_role = replica; delete from \"user\" where id = 2",
+    )
+    .await;
+    site.import().await;
+    assert_eq!(site.value(birch).await, json!(["", "", "", null, null, "deleted-2", null]));
+    assert_eq!(site.import().await.report["kinds"]["users"]["changed"], 0);
+    site.django("insert into \"user\" select * from kept").await;
+    site.import().await;
+    assert_eq!(site.value(birch).await, before);
+}
+
+#[tokio::test]
 async fn a_moment_in_the_future_does_not_end_unread() {
     let site = Move::small().await;
     site.django("update articles_discussioncomment set created_at = now() + interval '10 years' where id = 18").await;

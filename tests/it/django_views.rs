@@ -1,6 +1,6 @@
 //! The views with Django's names: its other pages read the same from them as from its own tables before.
 
-use discussions::django::views;
+use discussions::django::{follow, views};
 use serde_json::{Value, json};
 use sqlx::{Executor, PgConnection};
 
@@ -146,6 +146,22 @@ async fn viewed() -> TestApp {
     let app = imported_from(app).await;
     views::make(&mut connect(&app).await, "django_views").await.unwrap();
     app
+}
+
+#[tokio::test]
+async fn the_views_and_this_server_need_no_mirror() {
+    let app = viewed().await;
+    follow::begin(&mut connect(&app).await, false).await.unwrap();
+    app.sql("drop schema django cascade").await;
+    app.client(2).discussion(1, 1, "Without the mirror").await;
+    let mut django = django(&app).await;
+    let there = "select count(*) from articles_discussion where topic = 'Without the mirror'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(there).fetch_one(&mut django).await.unwrap(), 1);
+    // Nothing is followed any more.
+    app.sql("update \"user\" set username = 'ash' where id = 2").await;
+    let followed = "select count(*) from users where username = 'ash'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(followed).fetch_one(&app.pool).await.unwrap(), 0);
+    app.settled().await;
 }
 
 #[tokio::test]

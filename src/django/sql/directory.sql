@@ -57,6 +57,15 @@ language sql stable as $$
     from django.users u where u.id = of_user
 $$;
 
+-- Takes the personal data of those whom Django has deleted out of the mirror. When they joined says that it is the same site.
+create or replace function django.forget_people(ids bigint[]) returns void
+language sql as $$
+    update django.users set username = '', email = '', password = '', merged_password = null, profile_pic_url = null
+    where id = any(ids) and is_gone and (username, email, password, merged_password, profile_pic_url) is distinct from ('', '', '', null, null)
+$$;
+-- Those of before.
+select django.forget_people(array(select id from django.users where is_gone and not is_pending));
+
 -- A user whom Django has deleted stays: what they wrote stays. They cannot sign in, have no name and belong nowhere.
 create or replace function django.merge_users(ids bigint[]) returns void
 language plpgsql as $$
@@ -100,6 +109,7 @@ begin
         where id = any(ids) and merged_password is distinct from password;
     end if;
     update django.users set is_pending = false where id = any(ids) and is_pending;
+    perform django.forget_people(ids);
     perform django.bring_back_all() where exists (select from django.users where id = any(ids) and is_gone);
     -- Quotes have the old name.
     if renamed <> '{}' then
