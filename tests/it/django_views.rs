@@ -6,7 +6,7 @@ use sqlx::{Executor, PgConnection};
 
 use crate::{
     app::TestApp,
-    django_follow::{connect, imported_from, options},
+    django_follow::{connect, imported, imported_from, options},
 };
 
 /// What Django's ORM asks for the pages that count and list, as it words it.
@@ -146,6 +146,21 @@ async fn viewed() -> TestApp {
     let app = imported_from(app).await;
     views::make(&mut connect(&app).await, "django_views").await.unwrap();
     app
+}
+
+#[tokio::test]
+async fn a_connection_of_djangos_finds_the_views_as_soon_as_they_are_there() {
+    let app = imported().await;
+    let mut django = django(&app).await;
+    let here = "select count(*) from articles_discussion where topic = 'Here'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(here).fetch_one(&mut django).await.unwrap(), 0);
+    views::make(&mut connect(&app).await, "django_views").await.unwrap();
+    app.client(2).discussion(1, 1, "Here").await;
+    assert_eq!(sqlx::query_scalar::<_, i64>(here).fetch_one(&mut django).await.unwrap(), 1);
+    let vote = "insert into articles_reaction (object_id, vote, created_at, content_type_id, user_id) values (1, 1, now(), 8, 4)";
+    let refused = django.execute(vote).await.unwrap_err().to_string();
+    assert!(refused.contains("discussions server"), "{refused}");
+    app.settled().await;
 }
 
 #[tokio::test]
