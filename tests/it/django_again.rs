@@ -80,7 +80,8 @@ async fn a_later_import_brings_what_changed_and_leaves_what_was_changed_here() {
         site.value(places).await,
         json!([[2, 2, null, 1], [3, 2, 2, 2], [4, 2, 3, 3], [5, 2, 3, 3], [30, 2, 3, 3]])
     );
-    assert_eq!(amber.get("/comments/4").await.expect(200)["text"], "Thank you.");
+    let moved = amber.get("/comments/4").await.expect(200);
+    assert_eq!((&moved["text"], &moved["edited_at"]), (&json!("Thank you."), &json!(null)), "nobody has edited it");
     assert_eq!(amber.get("/comments/5").await.expect(200)["text"], "> cedar wrote: Thank you.\n\nYou are welcome.");
     assert_eq!(ash.get("/discussions/1").await.expect(200)["unread_count"], 0, "Django says that it was read");
     assert_eq!(ash.get("/session").await.expect(200)["user"]["username"], "ash");

@@ -504,6 +504,9 @@ async fn a_quote_goes_with_what_it_quotes() {
     assert_eq!(kinds, ["deleted_comment", "updated_comment"]);
     let quotes = app.client(3).get("/comments/4").await.expect(200);
     assert_eq!(quotes["text"], "> *In reply to a deleted comment.*\n\nThank you.");
+    // Nobody has edited it.
+    let event = events.iter().find(|event| event["type"] == "updated_comment").unwrap();
+    assert_eq!((&quotes["edited_at"], &event["edited_at"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test]
