@@ -36,21 +36,23 @@ impl Source {
     }
 }
 
-/// Checks tables and columns. Returns the name of the table of flags.
+/// Checks tables, columns and the rights to read them. Returns the name of the table of flags.
 async fn check(connection: &mut PgConnection) -> anyhow::Result<&'static str> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "select c.relname::text, a.attname::text
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        "select c.relname::text, a.attname::text,
+                has_schema_privilege(c.relnamespace, 'usage') and has_column_privilege(c.oid, a.attnum, 'select')
          from pg_class c join pg_attribute a on a.attrelid = c.oid
          where c.relnamespace = to_regnamespace('public') and c.relkind in ('r', 'p', 'v') and a.attnum > 0 and not a.attisdropped",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (table, column) in rows {
-        found.entry(table).or_default().insert(column);
+    let mut found: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
+    for (table, column, is_readable) in rows {
+        found.entry(table).or_default().insert(column, is_readable);
     }
     let flags = if found.contains_key(NEW_FLAGS) { NEW_FLAGS } else { FLAGS };
     let (mut missing_tables, mut missing_columns, mut has_any) = (BTreeSet::new(), BTreeSet::new(), false);
+    let mut unreadable = BTreeSet::new();
     for (table, source) in TABLES.iter().flat_map(|table| table.sources.iter().map(move |source| (table, source))) {
         for (name, column) in source.needs(table) {
             let name = if name == FLAGS { flags } else { name };
@@ -58,8 +60,10 @@ async fn check(connection: &mut PgConnection) -> anyhow::Result<&'static str> {
                 None => _ = missing_tables.insert(name.to_owned()),
                 Some(columns) => {
                     has_any |= name.starts_with("articles_") || name.starts_with("communities_");
-                    if !columns.contains(column) {
-                        missing_columns.insert(format!("{name}.{column}"));
+                    match columns.get(column) {
+                        None => _ = missing_columns.insert(format!("{name}.{column}")),
+                        Some(false) => _ = unreadable.insert(format!("public.\"{name}\"")),
+                        Some(true) => {}
                     }
                 }
             }
@@ -69,10 +73,18 @@ async fn check(connection: &mut PgConnection) -> anyhow::Result<&'static str> {
         has_any,
         "this is no database of SciCommons (--from): the schema public has none of its tables, such as articles_discussion"
     );
-    if missing_tables.is_empty() && missing_columns.is_empty() {
-        return Ok(flags);
-    }
     let list = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(", ");
+    if missing_tables.is_empty() && missing_columns.is_empty() {
+        if unreadable.is_empty() {
+            return Ok(flags);
+        }
+        let role: String = sqlx::query_scalar("select quote_ident(current_user)").fetch_one(connection).await?;
+        bail!(
+            "the role {role} may not read all of Django's database (--from). Let it: \
+             grant usage on schema public to {role}; grant select on {} to {role}",
+            list(unreadable)
+        );
+    }
     let mut problem =
         "Django's database (--from) is not of today's schema: run Django's own migrations first.".to_owned();
     if !missing_tables.is_empty() {

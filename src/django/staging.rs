@@ -87,6 +87,7 @@ pub(super) async fn stage(target: &mut PgConnection, source: &mut Source, option
         .bind(&options.open_slug)
         .execute(&mut *transaction)
         .await?;
+    note_new_things(&mut transaction, source, &kept).await?;
     sqlx::raw_sql("select django.move_sequences(); select django.note_read_work()").execute(&mut *transaction).await?;
     if given.is_some() || staged.changed.values().any(|changed| *changed > 0) {
         mirror::set(&mut transaction, "leap_due", "true").await?;
@@ -173,6 +174,38 @@ async fn check_site(target: &mut PgConnection) -> anyhow::Result<()> {
         others * 2 <= known,
         "this is not the site that was imported before: {others} of {known} users joined at another time. Nothing was changed"
     );
+    Ok(())
+}
+
+/// Notes which discussions and comments are new, for who has read them. The flags speak only of what is in their snapshot. What triggers have
+/// brought since stays for the next import.
+async fn note_new_things(target: &mut PgConnection, source: &mut Source, kept: &[&Table]) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("select django.note_new_things()").execute(&mut *target).await?;
+    if kept.iter().any(|table| table.name == "flags") {
+        // Nobody knows who has read what.
+        sqlx::raw_sql("truncate django.new_things").execute(target).await?;
+        return Ok(());
+    }
+    for table in kept.iter().filter(|table| ["discussions", "comments"].contains(&table.name)) {
+        let new: Vec<i64> = sqlx::query_scalar("select id from django.new_things where kind = $1")
+            .bind(table.name)
+            .fetch_all(&mut *target)
+            .await?;
+        let mut in_snapshot: Vec<i64> = Vec::new();
+        for part in table.sources {
+            let select = format!("select id::bigint from public.\"{}\" where id = any($1)", part.name(source.flags));
+            in_snapshot
+                .extend(sqlx::query_scalar::<_, i64>(&select).bind(&new).fetch_all(&mut source.connection).await?);
+        }
+        sqlx::query(
+            "delete from django.new_things n
+             where n.kind = $1 and not exists (select from unnest($2::bigint[]) as s (id) where s.id = n.id)",
+        )
+        .bind(table.name)
+        .bind(&in_snapshot)
+        .execute(&mut *target)
+        .await?;
+    }
     Ok(())
 }
 

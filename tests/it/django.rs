@@ -351,6 +351,36 @@ async fn nothing_changes_where_an_import_cannot_go_on() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_not_read_all_is_told_of_each_table() {
+    let site = Move::small().await;
+    let role = format!("reader_{}", uuid::Uuid::new_v4().simple());
+    site.django(&format!("create role {role}; grant select on articles_article to {role}; grant select (id, topic) on articles_discussion to {role}"))
+        .await;
+    let separator = if site.source.url.contains('?') { '&' } else { '?' };
+    let from = format!("{}{separator}options=-c%20role%3D{role}", site.source.url);
+    let run = async || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_discussions"));
+        command.args(["import-django", "--from", &from, "--database-url", &site.target.url]).env_clear();
+        let output = command.output().await.unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (is_finished, errors) = run().await;
+    let granting = errors.lines().find_map(|line| line.split_once("Let it: ")).expect(&errors).1;
+    assert!(!is_finished && !granting.contains("articles_article,"), "{errors}");
+    for table in
+        ["\"user\"", "articles_discussion", "articles_userflag", "communities_membership", "django_content_type"]
+    {
+        assert!(granting.contains(table), "{table}: {errors}");
+    }
+    assert_eq!(site.value("select to_regclass('django.users') is null").await, true);
+    // What it says is enough.
+    site.django(granting).await;
+    let (is_finished, errors) = run().await;
+    assert!(is_finished, "{errors}");
+    site.django(&format!("drop owned by {role}; drop role {role}")).await;
+}
+
+#[tokio::test]
 async fn a_text_that_nobody_can_see_is_known_as_blank() {
     let site = Move::small().await;
     site.import().await;

@@ -80,7 +80,8 @@ async fn a_later_import_brings_what_changed_and_leaves_what_was_changed_here() {
         site.value(places).await,
         json!([[2, 2, null, 1], [3, 2, 2, 2], [4, 2, 3, 3], [5, 2, 3, 3], [30, 2, 3, 3]])
     );
-    assert_eq!(amber.get("/comments/4").await.expect(200)["text"], "Thank you.");
+    let moved = amber.get("/comments/4").await.expect(200);
+    assert_eq!((&moved["text"], &moved["edited_at"]), (&json!("Thank you."), &json!(null)), "nobody has edited it");
     assert_eq!(amber.get("/comments/5").await.expect(200)["text"], "> cedar wrote: Thank you.\n\nYou are welcome.");
     assert_eq!(ash.get("/discussions/1").await.expect(200)["unread_count"], 0, "Django says that it was read");
     assert_eq!(ash.get("/session").await.expect(200)["user"]["username"], "ash");
@@ -254,20 +255,11 @@ async fn what_vanishes_with_a_person_or_a_place_stays() {
 }
 
 #[tokio::test]
-async fn a_made_pseudonym_becomes_that_of_django_and_what_was_read_here_stays_read() {
+async fn a_made_pseudonym_becomes_that_of_django() {
     let site = Move::small().await;
     site.import().await;
-    let app = site.serve().await;
-    let cedar = django_client(&app, 3);
-    cedar.post("/discussions/1/read", json!({ "comment_ids": [3] })).await;
-    let unread = cedar.get("/discussions/1").await.expect(200)["unread_count"].clone();
-    app.settled().await;
-    let database = app.stop().await;
     site.django(
-        "insert into articles_anonymousidentity (id, fake_name, article_id, user_id, community_id) values (40, 'Brisk_Newt', 4, 7, 2);
-         delete from articles_userflag where id = 2;
-         insert into articles_userflag (id, flag_type, entity_type, entity_id, created_at, user_id)
-         values (40, 'unread', 'comment', 3, now(), 3), (41, 'unread', 'comment', 1, now(), 3)",
+        "insert into articles_anonymousidentity (id, fake_name, article_id, user_id, community_id) values (40, 'Brisk_Newt', 4, 7, 2)",
     )
     .await;
     let imported = site.import().await;
@@ -280,7 +272,134 @@ async fn a_made_pseudonym_becomes_that_of_django_and_what_was_read_here_stays_re
     let app = site.serve().await;
     let shown = django_client(&app, 1).get("/discussions/13").await.expect(200);
     assert_eq!(shown["author"], json!({ "id": null, "username": "Brisk_Newt", "avatar_url": null }));
-    assert_eq!(django_client(&app, 3).get("/discussions/1").await.expect(200)["unread_count"], unread);
     app.settled().await;
-    drop((app, database));
+}
+
+/// What a user has not read: whether discussion 15, and the comments of discussion 1.
+async fn unread(site: &Move, user: i64) -> serde_json::Value {
+    let sql = "select json_build_array(
+            exists (select from discussions d join memberships m on m.community_id = d.community_id and m.user_id = {user}
+                    left join read_states r on r.discussion_id = d.id and r.user_id = {user}
+                    where d.id = 15 and is_unread(d.author_id, d.created_at, d.deleted_at, {user}, m.created_at) and r.is_read is not true),
+            (select json_agg(k.id order by k.id)
+             from comments k join discussions d on d.id = k.discussion_id
+             join memberships m on m.community_id = d.community_id and m.user_id = {user}
+             left join read_states r on r.discussion_id = d.id and r.user_id = {user}
+             where d.id = 1 and is_unread(k.author_id, k.created_at, k.deleted_at, {user}, m.created_at)
+               and (k.id <@ r.comments) is not true))";
+    site.value(&sql.replace("{user}", &user.to_string())).await
+}
+
+#[tokio::test]
+async fn what_is_marked_as_unread_at_django_is_unread_here() {
+    let site = Move::small().await;
+    site.import().await;
+    assert_eq!(unread(&site, 3).await, json!([true, [3, 18]]));
+    site.django("delete from articles_userflag where id in (1, 2)").await;
+    site.import().await;
+    assert_eq!(unread(&site, 3).await, json!([false, [18]]));
+    site.django(
+        "insert into articles_userflag (id, flag_type, entity_type, entity_id, created_at, user_id)
+         values (40, 'unread', 'discussion', 15, now(), 3), (41, 'unread', 'comment', 3, now(), 3)",
+    )
+    .await;
+    site.import().await;
+    assert_eq!(unread(&site, 3).await, json!([true, [3, 18]]));
+    // What is read here stays so, until Django says something newer of it. That may be in another row, or of something older.
+    let app = site.serve().await;
+    let cedar = django_client(&app, 3);
+    cedar.post("/discussions/1/read", json!({ "comment_ids": [3, 18] })).await;
+    cedar.post("/discussions/15/read", json!({ "discussion": true })).await;
+    app.settled().await;
+    drop(app.stop().await);
+    site.import().await;
+    assert_eq!(unread(&site, 3).await, json!([false, null]));
+    site.django(
+        "delete from articles_userflag where id = 41;
+         insert into articles_userflag (id, flag_type, entity_type, entity_id, created_at, user_id)
+         values (42, 'unread', 'comment', 3, now(), 3), (43, 'unread', 'comment', 1, now(), 3)",
+    )
+    .await;
+    site.import().await;
+    assert_eq!(unread(&site, 3).await, json!([false, [1, 3]]));
+    let app = site.serve().await;
+    assert_eq!(django_client(&app, 3).get("/discussions/1").await.expect(200)["unread_count"], 2, "it is counted anew");
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn quotes_have_the_name_of_today() {
+    let site = Move::small().await;
+    site.import().await;
+    let text = "select text from comments where id = 4";
+    assert_eq!(site.value(text).await, "> birch wrote: The one of the baseline.\n\nThank you.");
+    site.django("update \"user\" set username = 'ash' where id = 2").await;
+    site.import().await;
+    assert_eq!(site.value(text).await, "> ash wrote: The one of the baseline.\n\nThank you.");
+    // Of who is deleted at Django the texts stay, and the name goes. Copies of the database may not have Django's constraints.
+    site.django("set session_replication_role = replica; delete from \"user\" where id = 2").await;
+    site.import().await;
+    assert_eq!(site.value(text).await, "> deleted-2 wrote: The one of the baseline.\n\nThank you.");
+    // A quote is of nothing that was deleted here.
+    site.here("update comments set text = '', deleted_at = now() where id = 3; select django.quote_anew(array[3])")
+        .await;
+    assert_eq!(site.value(text).await, "> *In reply to a deleted comment.*\n\nThank you.");
+}
+
+#[tokio::test]
+async fn the_mirror_forgets_who_is_deleted_at_django() {
+    let site = Move::small().await;
+    site.import().await;
+    let birch = "select json_build_array(m.username, m.email, m.password, m.merged_password, m.profile_pic_url, u.username, c.email)
+                 from django.users m join users u using (id) left join credentials c on c.user_id = u.id where id = 2";
+    let before = site.value(birch).await;
+    site.django(
+        "create table kept as select * from \"user\" where id = 2; set session_replication_role = replica; delete from \"user\" where id = 2",
+    )
+    .await;
+    site.import().await;
+    assert_eq!(site.value(birch).await, json!(["", "", "", null, null, "deleted-2", null]));
+    assert_eq!(site.import().await.report["kinds"]["users"]["changed"], 0);
+    site.django("insert into \"user\" select * from kept").await;
+    site.import().await;
+    assert_eq!(site.value(birch).await, before);
+}
+
+#[tokio::test]
+async fn a_moment_in_the_future_does_not_end_unread() {
+    let site = Move::small().await;
+    site.django("update articles_discussioncomment set created_at = now() + interval '10 years' where id = 18").await;
+    let report = site.import().await.report;
+    let repaired: Vec<_> =
+        report["repairs"].as_array().unwrap().iter().filter(|row| row["repair"] == "time_in_future").collect();
+    assert_eq!((repaired.len(), &repaired[0]["kind"], &repaired[0]["id"]), (1, &json!("comments"), &json!(18)));
+    // It is read by whom Django has no flag for.
+    assert_eq!(unread(&site, 3).await, json!([true, [3, 18]]));
+    assert_eq!(unread(&site, 4).await, json!([false, [1]]));
+    assert_eq!(unread(&site, 2).await, json!([false, null]));
+    let app = site.serve().await;
+    let written = django_client(&app, 1).post("/discussions/1/comments", json!({ "text": "New" })).await.expect(201);
+    assert_eq!(unread(&site, 2).await, json!([false, [written["id"]]]));
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn the_flags_of_who_leaves_and_comes_back_still_count() {
+    let site = Move::small().await;
+    site.import().await;
+    let before = unread(&site, 3).await;
+    site.django(
+        "delete from communities_membership where user_id = 3 and community_id = 1;
+         insert into communities_membership (id, joined_at, community_id, user_id) values (50, now(), 1, 3)",
+    )
+    .await;
+    let refused = site.import().await.report["refusals"].clone();
+    assert_eq!(unread(&site, 3).await, before);
+    // They may have come back before the import, or after it.
+    site.django("delete from communities_membership where id = 50").await;
+    site.import().await;
+    site.django("insert into communities_membership (id, joined_at, community_id, user_id) values (51, now(), 1, 3)")
+        .await;
+    assert_eq!(site.import().await.report["refusals"], refused);
+    assert_eq!(unread(&site, 3).await, before);
 }

@@ -504,6 +504,9 @@ async fn a_quote_goes_with_what_it_quotes() {
     assert_eq!(kinds, ["deleted_comment", "updated_comment"]);
     let quotes = app.client(3).get("/comments/4").await.expect(200);
     assert_eq!(quotes["text"], "> *In reply to a deleted comment.*\n\nThank you.");
+    // Nobody has edited it.
+    let event = events.iter().find(|event| event["type"] == "updated_comment").unwrap();
+    assert_eq!((&quotes["edited_at"], &event["edited_at"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test]
@@ -537,6 +540,41 @@ async fn only_what_was_meant_is_deleted_with_what_hangs_on_it() {
     app.sql("delete from communities_membership where user_id = 8; delete from \"user\" where id = 8").await;
     assert_eq!(value(&app, live).await, before - 1);
     assert!(status(&app).await.is_in_step);
+}
+
+#[tokio::test]
+async fn what_django_writes_while_an_import_runs_is_unread_for_those_with_a_flag() {
+    let app = live().await;
+    let (cedar, delta) = (app.client(3), app.client(4));
+    let unread =
+        async |client: &Client| client.get("/discussions/1").await.expect(200)["unread_count"].as_i64().unwrap();
+    let options = options(&app, &[]);
+    // The import has its snapshot when it needs these: before it notes what is new, and after.
+    for held in ["django.flags", "django.read_work"] {
+        let (of_cedar, of_delta) = (unread(&cedar).await, unread(&delta).await);
+        let mut other = connect(&app).await;
+        let mut hold = other.begin().await.unwrap();
+        hold.execute(format!("lock table {held} in share mode").as_str()).await.unwrap();
+        let write = async {
+            let waits = format!("select count(*) from pg_locks where not granted and relation = '{held}'::regclass");
+            let is_waiting = async { while value(&app, &waits).await == 0 {} };
+            tokio::time::timeout(PATIENCE, is_waiting).await.expect("the import waits");
+            app.sql(&format!(
+                "with written as ({} returning id)
+                 insert into articles_userflag (flag_type, entity_type, entity_id, created_at, user_id) select 'unread', 'comment', id, now(), 3 from written",
+                comment(1, 1, 2, None, "Meanwhile")
+            ))
+            .await;
+            hold.rollback().await.unwrap();
+        };
+        let (ended, ()) = tokio::join!(import::run(&options), write);
+        ended.unwrap();
+        assert_eq!(unread(&cedar).await, of_cedar + 1, "{held}");
+        // The next import has the flags.
+        import::run(&options).await.unwrap();
+        assert_eq!((unread(&cedar).await, unread(&delta).await), (of_cedar + 1, of_delta), "{held}");
+    }
+    app.settled().await;
 }
 
 async fn value(app: &TestApp, sql: &str) -> i64 {

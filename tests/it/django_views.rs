@@ -1,12 +1,12 @@
 //! The views with Django's names: its other pages read the same from them as from its own tables before.
 
-use discussions::django::views;
+use discussions::django::{follow, views};
 use serde_json::{Value, json};
 use sqlx::{Executor, PgConnection};
 
 use crate::{
     app::TestApp,
-    django_follow::{connect, imported_from, options},
+    django_follow::{connect, imported, imported_from, options},
 };
 
 /// What Django's ORM asks for the pages that count and list, as it words it.
@@ -146,6 +146,37 @@ async fn viewed() -> TestApp {
     let app = imported_from(app).await;
     views::make(&mut connect(&app).await, "django_views").await.unwrap();
     app
+}
+
+#[tokio::test]
+async fn a_connection_of_djangos_finds_the_views_as_soon_as_they_are_there() {
+    let app = imported().await;
+    let mut django = django(&app).await;
+    let here = "select count(*) from articles_discussion where topic = 'Here'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(here).fetch_one(&mut django).await.unwrap(), 0);
+    views::make(&mut connect(&app).await, "django_views").await.unwrap();
+    app.client(2).discussion(1, 1, "Here").await;
+    assert_eq!(sqlx::query_scalar::<_, i64>(here).fetch_one(&mut django).await.unwrap(), 1);
+    let vote = "insert into articles_reaction (object_id, vote, created_at, content_type_id, user_id) values (1, 1, now(), 8, 4)";
+    let refused = django.execute(vote).await.unwrap_err().to_string();
+    assert!(refused.contains("discussions server"), "{refused}");
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn the_views_and_this_server_need_no_mirror() {
+    let app = viewed().await;
+    follow::begin(&mut connect(&app).await, false).await.unwrap();
+    app.sql("drop schema django cascade").await;
+    app.client(2).discussion(1, 1, "Without the mirror").await;
+    let mut django = django(&app).await;
+    let there = "select count(*) from articles_discussion where topic = 'Without the mirror'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(there).fetch_one(&mut django).await.unwrap(), 1);
+    // Nothing is followed any more.
+    app.sql("update \"user\" set username = 'ash' where id = 2").await;
+    let followed = "select count(*) from users where username = 'ash'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(followed).fetch_one(&app.pool).await.unwrap(), 0);
+    app.settled().await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tokio::{
 use crate::app::{Client, PATIENCE, TestApp};
 
 /// What old pages call, as all three examples have it.
-const OLD_DISCUSSIONS: &str = "^/api/articles/([0-9]+/)?discussions/";
+const OLD_PATHS: [&str; 4] = ["^/api/articles/([0-9]+/)?discussions/", "api/flags/", "api/realtime/", "realtime/poll"];
 
 fn example(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxies").join(name)).unwrap()
@@ -117,7 +117,9 @@ async fn splits(program: &str) {
     app.settled().await;
     let mut old = Client::at(proxy.addr, ada.user);
     old.token = None;
-    for path in ["/api/articles/9/", "/api/articles/9/reviews/", "/api/users/me", "/", "/discussions"] {
+    for path in
+        ["/api/articles/9/", "/api/articles/9/reviews/", "/api/users/me", "/api/users/reactions", "/", "/discussions"]
+    {
         assert_eq!(old.get(path).await.expect(200)["name"], "django", "{path}");
     }
     assert_eq!(old.get("/realtime/status").await.expect(200)["name"], "tornado");
@@ -125,6 +127,7 @@ async fn splits(program: &str) {
         "/api/articles/9/discussions/?community_id=1",
         "/api/articles/discussions/5/comments/",
         "/api/articles/discussions/my-subscriptions/",
+        "/api/flags/",
         "/api/realtime/register",
         "/realtime/poll?queue_id=1",
     ] {
@@ -161,6 +164,8 @@ async fn haproxy_splits_the_paths() {
 #[test]
 fn all_examples_name_the_same_old_paths() {
     for name in ["nginx.conf", "haproxy.cfg", "traefik.yml"] {
-        assert!(example(name).contains(OLD_DISCUSSIONS), "{name}");
+        for path in OLD_PATHS {
+            assert!(example(name).contains(path), "{name}: {path}");
+        }
     }
 }

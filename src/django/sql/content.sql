@@ -217,6 +217,12 @@ language sql immutable parallel safe as $$
     select case when updated_at > created_at + interval '1 second' then updated_at end
 $$;
 
+-- Whether a moment is in the future, and not only for a clock of Django's that is fast.
+create or replace function django.is_in_future(of_moment timestamptz) returns boolean
+language sql stable as $$
+    select of_moment > clock_timestamp() + interval '1 minute'
+$$;
+
 create or replace function django.merge_discussions(ids bigint[]) returns void
 language plpgsql as $$
 begin
@@ -264,6 +270,7 @@ begin
     left join users u on u.id = m.author_id
     left join pseudonyms s on s.id = d.pseudonym_id
     cross join lateral (values
+        (django.is_in_future(m.created_at), 'time_in_future', format('it was written at %s', m.created_at)),
         (m.deleted_at is null and django.is_deletion_mark(m.content), 'deleted_mark', format('deleted at %s', m.updated_at)),
         (d.deleted_at is null and django.clean_topic(m.topic) is null, 'topic_blank', format('its topic is %L', d.topic)),
         (d.deleted_at is null and django.clean_topic(m.topic) <> btrim(m.topic, E' \t\r\n'), 'topic_cleaned', format('its topic is %L', d.topic)),
@@ -344,7 +351,8 @@ language sql stable as $$
     select case
         when d.id <> of_discussion and django.community_of(d.community_id) <> django.community_of(own.community_id)
             then E'> *In reply to a comment in another community.*\n\n'
-        when a.is_deleted or a.is_gone and django.is_erased(a) or django.is_deletion_mark(a.content) then E'> *In reply to a deleted comment.*\n\n'
+        when a.is_deleted or a.is_gone and django.is_erased(a) or django.is_deletion_mark(a.content) or here.deleted_at is not null
+            then E'> *In reply to a deleted comment.*\n\n'
         else format(E'> %s wrote: %s\n\n',
             django.escape_markdown(case when a.is_pseudonymous then coalesce(s.name, 'somebody') else coalesce(u.username, 'somebody') end),
             coalesce(django.first_line(a.content, 120), '…'))
@@ -352,6 +360,7 @@ language sql stable as $$
     from django.comments a
     join django.discussions d on d.id = a.discussion_id
     join django.discussions own on own.id = of_discussion
+    left join comments here on here.id = a.id
     left join users u on u.id = a.author_id
     left join pseudonyms s on s.community_id = django.community_of(d.community_id) and s.article_id = d.article_id and s.user_id = a.author_id
     where a.id = answers
@@ -460,6 +469,7 @@ begin
     left join users u on u.id = m.author_id
     left join pseudonyms s on s.id = k.pseudonym_id
     cross join lateral (values
+        (django.is_in_future(m.created_at), 'time_in_future', format('it was written at %s', m.created_at)),
         (m.is_deleted, 'deleted_moment', format('deleted at %s, when it was last changed', m.updated_at)),
         (not m.is_deleted and django.is_deletion_mark(m.content), 'deleted_mark', format('deleted at %s', m.updated_at)),
         (k.deleted_at is null and django.is_blank(m.content), 'text_empty', 'its text says that it was empty'),

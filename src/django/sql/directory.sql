@@ -57,13 +57,24 @@ language sql stable as $$
     from django.users u where u.id = of_user
 $$;
 
+-- Takes the personal data of those whom Django has deleted out of the mirror. When they joined says that it is the same site.
+create or replace function django.forget_people(ids bigint[]) returns void
+language sql as $$
+    update django.users set username = '', email = '', password = '', merged_password = null, profile_pic_url = null
+    where id = any(ids) and is_gone and (username, email, password, merged_password, profile_pic_url) is distinct from ('', '', '', null, null)
+$$;
+-- Those of before.
+select django.forget_people(array(select id from django.users where is_gone and not is_pending));
+
 -- A user whom Django has deleted stays: what they wrote stays. They cannot sign in, have no name and belong nowhere.
 create or replace function django.merge_users(ids bigint[]) returns void
 language plpgsql as $$
 declare
-    media constant text := django.setting('media_url');
+    media   constant text := django.setting('media_url');
+    renamed bigint[];
 begin
     perform django.forget('users', ids);
+    renamed := array(select u.id from users u where u.id = any(ids) and u.username <> django.shown_username(u.id));
     insert into users (id, username, avatar_url, created_at, is_active)
     select m.id, django.shown_username(m.id),
            case when m.is_gone or btrim(coalesce(m.profile_pic_url, '')) = '' then null
@@ -98,7 +109,12 @@ begin
         where id = any(ids) and merged_password is distinct from password;
     end if;
     update django.users set is_pending = false where id = any(ids) and is_pending;
+    perform django.forget_people(ids);
     perform django.bring_back_all() where exists (select from django.users where id = any(ids) and is_gone);
+    -- Quotes have the old name.
+    if renamed <> '{}' then
+        perform django.quote_anew(array(select k.id from comments k where k.author_id = any(renamed) and k.pseudonym_id is null));
+    end if;
 end $$;
 
 -- A community that Django has deleted stays for what was written there, without members, and closed.

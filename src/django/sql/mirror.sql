@@ -207,9 +207,14 @@ create table if not exists django.refusals (
     detail text not null default '',
     primary key (kind, id)
 );
--- Users whose read state is to be merged, and the newest things of Django meanwhile.
+-- Users whose read state is to be merged, and meanwhile what is new (`kind` is the table of the mirror) and the newest things of Django.
 create table if not exists django.read_work (
     user_id bigint primary key
+);
+create table if not exists django.new_things (
+    kind text not null,
+    id   bigint not null,
+    primary key (kind, id)
 );
 create table if not exists django.newest_things (
     discussion_id bigint primary key,

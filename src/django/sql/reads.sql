@@ -5,6 +5,17 @@
 -- older, the membership counts from that thing on, and a row for each discussion says what else is read. `memberships.created_at` is that
 -- moment; the mirror keeps when the user joined.
 
+-- Notes what is new since the last import. The import then takes out of it what Django wrote after the snapshot of the flags: of that the
+-- flags say nothing, so it stays unseen until the next import.
+create or replace function django.note_new_things() returns void
+language sql as $$
+    truncate django.new_things;
+    insert into django.new_things (kind, id)
+    select 'discussions', id from django.discussions where is_unseen
+    union all
+    select 'comments', id from django.comments where is_unseen
+$$;
+
 -- Notes whose read state is to be merged: of those with new flags or new memberships, and of those who may have read what is new.
 create or replace function django.note_read_work() returns void
 language plpgsql as $$
@@ -21,16 +32,22 @@ begin
     union
     select m.user_id from django.memberships m
     where not m.is_gone and m.community_id in (
-        select d.community_id from django.discussions d where d.is_unseen
+        select d.community_id from django.new_things n join django.discussions d on d.id = n.id where n.kind = 'discussions'
         union
-        select d.community_id from django.comments k join django.discussions d on d.id = k.discussion_id where k.is_unseen)
+        select d.community_id from django.new_things n join django.comments k on k.id = n.id join django.discussions d on d.id = k.discussion_id
+        where n.kind = 'comments')
     on conflict do nothing;
     if exists (select from django.read_work) then
+        analyze django.new_things;
         truncate django.newest_things;
         insert into django.newest_things (discussion_id, community_id, comment_id, created_at)
         select d.id, d.community_id, max(k.id), greatest(d.created_at, max(k.created_at))
-        from django.discussions d left join django.comments k on k.discussion_id = d.id
-        where d.community_id is not null
+        from django.discussions d
+        left join (select k.id, k.discussion_id, k.created_at
+                   from django.comments k left join django.new_things n on n.kind = 'comments' and n.id = k.id
+                   where not k.is_unseen or n.id is not null) k on k.discussion_id = d.id
+        left join django.new_things n on n.kind = 'discussions' and n.id = d.id
+        where d.community_id is not null and (not d.is_unseen or n.id is not null)
         group by d.id;
         analyze django.newest_things;
     end if;
@@ -41,9 +58,11 @@ create or replace function django.end_read_work() returns void
 language plpgsql as $$
 begin
     if not exists (select from django.read_work) then
-        update django.discussions set is_unseen = false where is_unseen;
-        update django.comments set is_unseen = false where is_unseen;
-        truncate django.newest_things;
+        update django.discussions m set is_unseen = false
+        from django.new_things n where n.kind = 'discussions' and n.id = m.id and m.is_unseen;
+        update django.comments m set is_unseen = false
+        from django.new_things n where n.kind = 'comments' and n.id = m.id and m.is_unseen;
+        truncate django.newest_things, django.new_things;
     end if;
 end $$;
 
@@ -53,18 +72,16 @@ language plpgsql as $$
 begin
     create temp table if not exists changed_flags (
         id bigint, user_id bigint, community_id bigint, discussion_id bigint, comment_id bigint, created_at timestamptz, is_gone boolean,
-        reason text, detail text) on commit drop;
+        is_late boolean, reason text, detail text) on commit drop;
     create temp table if not exists merged_members (
         user_id bigint, community_id bigint, counts_from timestamptz, counted_from timestamptz, is_new boolean) on commit drop;
     truncate changed_flags, merged_members;
 
-    -- None, at the first import.
-    if exists (select from django.refusals r where r.kind = 'flags') then
-        delete from django.refusals r using django.flags f
-        where r.kind = 'flags' and r.id = f.id and f.user_id = any(of_users) and f.is_pending;
-    end if;
+    -- The flags of a new membership count too, if Django has not changed them: they are of an earlier membership.
     insert into changed_flags
     select f.id, f.user_id, coalesce(d.community_id, kd.community_id), coalesce(d.id, kd.id), k.id, coalesce(d.created_at, k.created_at), f.is_gone,
+           -- It is newer than the import of what it is on.
+           f.is_pending and not coalesce(md.is_unseen, mk.is_unseen, true),
            case when f.flag_type <> 'unread' or f.entity_type not in ('discussion', 'comment') then 'other_type'
                 when d.id is null and k.id is null then 'no_target'
                 when coalesce(d.deleted_at, k.deleted_at) is not null then 'deleted'
@@ -75,15 +92,24 @@ begin
     left join discussions d on f.entity_type = 'discussion' and d.id = f.entity_id
     left join comments k on f.entity_type = 'comment' and k.id = f.entity_id
     left join discussions kd on kd.id = k.discussion_id
+    left join django.discussions md on md.id = d.id
+    left join django.comments mk on mk.id = k.id
     left join memberships m on m.user_id = f.user_id and m.community_id = coalesce(d.community_id, kd.community_id)
-    where f.user_id = any(of_users) and f.is_pending;
+    where f.user_id = any(of_users)
+      and (f.is_pending or not f.is_gone and (f.user_id, coalesce(d.community_id, kd.community_id)) in (
+          select o.user_id, o.community_id from django.memberships o where o.user_id = any(of_users) and o.is_unseen and not o.is_gone));
+    -- None, at the first import.
+    if exists (select from django.refusals r where r.kind = 'flags') then
+        delete from django.refusals r using changed_flags c where r.kind = 'flags' and r.id = c.id;
+    end if;
     insert into django.refusals (kind, id, reason, detail)
     select 'flags', id, reason, detail from changed_flags where reason is not null and not is_gone;
     delete from changed_flags where reason is not null;
 
-    -- From when on each membership counts.
+    -- From when on each membership counts. That is not later than now, whatever moments Django's rows have: otherwise nothing would be unread
+    -- until then.
     insert into merged_members
-    select m.user_id, m.community_id, least(start.at, flagged.at - interval '1 microsecond'), start.at, seen.is_new
+    select m.user_id, m.community_id, least(start.at, clock_timestamp(), flagged.at - interval '1 microsecond'), start.at, seen.is_new
     from memberships m
     cross join lateral (
         select coalesce(bool_or(o.is_unseen), false) as is_new from django.memberships o
@@ -130,10 +156,10 @@ begin
            coalesce(range_agg(int8range(new.comment_id, new.comment_id, '[]')) filter (where new.comment_id is not null), '{}')
     from merged_members n
     join (select d.id as discussion_id, null::bigint as comment_id, d.community_id, d.author_id, d.created_at
-          from discussions d join django.discussions m on m.id = d.id where m.is_unseen
+          from django.new_things m join discussions d on d.id = m.id where m.kind = 'discussions'
           union all
           select d.id, k.id, d.community_id, k.author_id, k.created_at
-          from django.comments m join comments k on k.id = m.id join discussions d on d.id = k.discussion_id where m.is_unseen) new
+          from django.new_things m join comments k on k.id = m.id join discussions d on d.id = k.discussion_id where m.kind = 'comments') new
       on new.community_id = n.community_id and new.author_id <> n.user_id and new.created_at > n.counts_from
     where not n.is_new and not exists (
         select from django.flags f
@@ -158,6 +184,19 @@ begin
     on conflict (user_id, discussion_id) do update
         set is_read = r.is_read or excluded.is_read, comments = r.comments + excluded.comments,
             unread_count = null, first_unread = null, comment_version = null, joined_at = null;
+    -- What has got a flag since it was imported is unread again: somebody has marked it so, or Django wrote the flag late. The newer word of
+    -- Django counts. On what is new that word is older than what was read here, where Django's new things are shown at once.
+    with flagged as (
+        select c.user_id, c.discussion_id, bool_or(c.comment_id is null) as itself,
+               coalesce(range_agg(int8range(c.comment_id, c.comment_id, '[]')) filter (where c.comment_id is not null), '{}') as ids
+        from changed_flags c where c.is_late and not c.is_gone
+        group by 1, 2
+    )
+    update read_states r
+    set is_read = r.is_read and not f.itself, comments = r.comments - f.ids,
+        unread_count = null, first_unread = null, comment_version = null, joined_at = null
+    from flagged f
+    where r.user_id = f.user_id and r.discussion_id = f.discussion_id and (r.is_read and f.itself or r.comments && f.ids);
     update django.flags set is_pending = false where user_id = any(of_users) and is_pending;
     update django.memberships set is_unseen = false where user_id = any(of_users) and is_unseen;
     delete from django.read_work where user_id = any(of_users);

@@ -52,7 +52,7 @@ language sql as $$
     from discussions d where d.id = of_discussion
 $$;
 
--- What an event says of a live comment.
+-- What an event says of a live comment. What moves `updated_at` by less than a millisecond is no edit: see src/comments/store.rs.
 create or replace function django.comment_state(of_comment bigint) returns jsonb
 language sql as $$
     select jsonb_build_object(
@@ -60,7 +60,7 @@ language sql as $$
         'author', django.shown_author(k.author_id, k.pseudonym_id),
         'mentions', django.shown_mentions(k.mentioned_users, k.mentioned_pseudonyms),
         'upvotes', k.upvotes, 'downvotes', k.downvotes,
-        'edited_at', case when k.updated_at <> k.created_at then django.wire(k.updated_at) end,
+        'edited_at', case when k.updated_at >= k.created_at + interval '1 millisecond' then django.wire(k.updated_at) end,
         'timestamp', django.wire(k.updated_at))
     from comments k join discussions d on d.id = k.discussion_id where k.id = of_comment
 $$;
