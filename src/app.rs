@@ -93,7 +93,7 @@ pub async fn start(config: Config, requests: Handle) -> anyhow::Result<Running> 
     if !config.skip_migrations {
         db::migrate(&options).await.context("migrating the database")?;
     }
-    check_locale(&db).await?;
+    check_locale(&db).await;
     // This comes before the hub is loaded and before anything in Redis is believed (I10).
     know_history(&background_db).await?;
     let (stream, registry) = shared_by_redis(&config)?;
@@ -185,15 +185,15 @@ fn raise_open_files() -> u64 {
 }
 
 /// Warns if the database's locale does not fit.
-async fn check_locale(db: &Db) -> anyhow::Result<()> {
-    let has_all_letters = mentions::store::locale_has_all_letters(db).await;
-    if !has_all_letters.map_err(|error| anyhow::anyhow!("reading the database's locale: {error:?}"))? {
-        tracing::warn!(
+async fn check_locale(db: &Db) {
+    match mentions::store::locale_has_all_letters(db).await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(
             "the database's locale knows no letters but those of ASCII: names with others cannot be completed, and their upper and \
              lower case are not the same. Create the database with LC_CTYPE C.UTF-8"
-        );
+        ),
+        Err(error) => tracing::warn!(?error, "cannot find out whether the database's locale knows all letters"),
     }
-    Ok(())
 }
 
 /// Leaps if another database than this one gave the last number.
