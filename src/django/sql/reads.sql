@@ -96,6 +96,9 @@ begin
     left join django.comments mk on mk.id = k.id
     left join memberships m on m.user_id = f.user_id and m.community_id = coalesce(d.community_id, kd.community_id)
     where f.user_id = any(of_users)
+      -- Most users have no new membership, so their other flags are not looked at.
+      and (f.is_pending or f.user_id in (
+          select o.user_id from django.memberships o where o.user_id = any(of_users) and o.is_unseen and not o.is_gone))
       and (f.is_pending or not f.is_gone and (f.user_id, coalesce(d.community_id, kd.community_id)) in (
           select o.user_id, o.community_id from django.memberships o where o.user_id = any(of_users) and o.is_unseen and not o.is_gone));
     -- None, at the first import.
