@@ -6,7 +6,7 @@ begin
     from (
         select o.id from begun b
         join notifications o on o.user_id = b.user_id and o.community_id = b.community_id and not o.is_read
-        -- Everyone locks them in this order, so no two wait for each other.
+        -- As `mark_read` locks them, so that the two do not wait for each other.
         order by o.id for no key update of o
     ) earlier
     where n.id = earlier.id;

@@ -43,8 +43,8 @@ done
 touch src/lib.rs crates/*/src/*.rs
 # Clippy compiles as `make lint` does, which then has nothing to compile again.
 run_child env SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/new" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings ||
-    die "the code does not compile against the schema of migrations/; see above"
-compgen -G "$work/new/query-*.json" >/dev/null || die "cargo check wrote no query data: does the crate use sqlx::query!?"
+    die "the code does not compile against the schema of migrations/, or clippy has something to say; see above"
+compgen -G "$work/new/query-*.json" >/dev/null || die "cargo clippy wrote no query data: does the crate use sqlx::query!?"
 
 if [[ $action == write ]]; then
     rm -rf .sqlx

@@ -273,11 +273,11 @@ pub(crate) async fn lock(write: &mut Write, id: CommentId) -> Result<Option<Lock
 
 /// Changes the text of a comment that [`lock`] has locked.
 pub(crate) async fn update(write: &mut Write, comment: Comment, text: String, mentions: Mentions) -> Result<Comment> {
-    // The clock may be set back. The version must be another one nevertheless.
+    // The clock may be set back. The version must be another one nevertheless, and be shown as an edit (`CommentRow::edited_at`).
     let updated_at = sqlx::query_scalar!(
         "update comments
          set text = $2, mentioned_users = $3, mentioned_pseudonyms = $4,
-             updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
+             updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond', created_at + interval '1 millisecond')
          where id = $1
          returning updated_at",
         comment.id as _,

@@ -87,10 +87,10 @@ struct HandleRow {
 /// makes no difference to what a name or a pseudonym means.
 ///
 /// A handle means whoever has it on the whole site. If they may not be mentioned here, the place means nobody: `@ada.lovelace` does not
-/// mean `ada` because `ada.lovelace` has left. A writer can learn by that that a name exists, and nothing more. Names are public: every
+/// mean `ada` because `ada.lovelace` has left. So a writer can learn that a name exists, and nothing more. Names are public: every
 /// text in a public community shows some.
 ///
-/// The rows of those who are shown by name are held until the commit, so that a rename comes after the event with the name.
+/// The rows of all who have such a name are held until the commit, so that a rename comes after the event with the name.
 pub(crate) async fn resolve(
     write: &mut Write,
     community: CommunityId,

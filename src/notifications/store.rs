@@ -101,14 +101,15 @@ pub(crate) async fn notify(write: &mut Write, cause: &Cause, kind: NotificationK
         return Ok(());
     }
     if kind == NotificationKind::Mention {
-        // The row of nobody stays. The edit and the withdrawals have as many rows and events as if it were another one's, or unread
-        // (migration 0023).
+        // The old row stays, without a user. So an edit makes as many rows and events as it would for somebody else (migration 0023).
         sqlx::query!(
             "update notifications n set user_id = null
              where n.discussion_id = $1 and coalesce(n.comment_id, 0) = coalesce($2::bigint, 0) and n.kind <> 'moderation'
                and n.user_id = any($3) and n.is_read
                and (select said.level from said_about(n.user_id, n.discussion_id, n.community_id, n.article_id) said)
-                   is distinct from 'mute'",
+                   is distinct from 'mute'
+               and exists (select from memberships m where m.user_id = n.user_id and m.community_id = n.community_id)
+               and exists (select from users u where u.id = n.user_id and u.is_active)",
             cause.discussion_id as _,
             cause.comment_id as _,
             users as _
@@ -310,7 +311,8 @@ pub(crate) async fn mark_read_texts(write: &mut Write, member: UserId, texts: &R
                  and (n.discussion_id = $2 or n.community_id = $6 and n.article_id = $7)
                  and case when n.comment_id is null
                      then $3 and (r.is_read or d.created_at <= m.created_at)
-                     else (n.comment_id = any($4) or n.comment_id <= $5) and (n.comment_id <@ r.comments or k.created_at <= m.created_at)
+                     else (n.comment_id = any($4) or n.comment_id <= $5) and (
+                         n.comment_id <@ r.comments or k.created_at <= m.created_at or d.deleted_at is not null)
                      end
                -- Everyone locks them in this order, so no two tabs wait for each other.
                order by n.id

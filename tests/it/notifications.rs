@@ -274,6 +274,12 @@ async fn who_reads_a_text_needs_no_notification_of_it() {
     ada.post(&format!("/articles/{article}/read"), json!({ "community_id": community })).await.expect(204);
     assert_eq!(unread(list(ada).await.0), [0_i64; 0]);
     assert_eq!(types(&queue.events(2).await), ["read_state_changed", "notifications_read"]);
+    // Comments outlive their discussion.
+    let last = grace.comment(&discussion, "four").await;
+    ada.delete(&format!("/discussions/{}", discussion["id"])).await.expect(204);
+    assert_eq!(unread(list(ada).await.0), [last["id"].as_i64().unwrap()]);
+    ada.post(&format!("/articles/{article}/read"), json!({ "community_id": community })).await.expect(204);
+    assert_eq!(unread(list(ada).await.0), [0_i64; 0]);
 }
 
 /// Something is written while a mark waits for the reader's other tab.

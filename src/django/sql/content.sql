@@ -383,16 +383,15 @@ begin
               where p.answers is not null) q
         join comments k on k.id = q.id
         join discussions d on d.id = k.discussion_id
-        where left(k.text, char_length(q.quote)) <> q.quote
+        where left(k.text, char_length(q.quote)) <> q.quote and k.deleted_at is null
         order by k.id
+        -- Here people may edit and delete it at the same moment.
+        for no key update of k
     loop
-        update comments k
-        set text = quoting.text, updated_at = k.updated_at + interval '1 microsecond', mentioned_users = null, mentioned_pseudonyms = null
-        where k.id = quoting.id;
-        if django.setting('writer') = 'django' then
-            perform django.tell(quoting.community_id, 'updated_comment', django.comment_state(quoting.id));
-            perform pg_notify('outbox', '');
-        end if;
+        update comments k set text = quoting.text, updated_at = k.updated_at + interval '1 microsecond' where k.id = quoting.id;
+        -- An import takes its events back.
+        perform django.tell(quoting.community_id, 'updated_comment', django.comment_state(quoting.id));
+        perform pg_notify('outbox', '');
     end loop;
 end $$;
 

@@ -63,8 +63,9 @@ language sql as $$
     update django.users set username = '', email = '', password = '', merged_password = null, profile_pic_url = null
     where id = any(ids) and is_gone and (username, email, password, merged_password, profile_pic_url) is distinct from ('', '', '', null, null)
 $$;
--- Those of before.
-select django.forget_people(array(select id from django.users where is_gone and not is_pending));
+-- Those of before: the next import forgets them.
+update django.users set is_pending = true
+where is_gone and (username, email, password, merged_password, profile_pic_url) is distinct from ('', '', '', null, null);
 
 -- A user whom Django has deleted stays: what they wrote stays. They cannot sign in, have no name and belong nowhere.
 create or replace function django.merge_users(ids bigint[]) returns void
@@ -74,7 +75,17 @@ declare
     renamed bigint[];
 begin
     perform django.forget('users', ids);
-    renamed := array(select u.id from users u where u.id = any(ids) and u.username <> django.shown_username(u.id));
+    renamed := array(
+        select u.id from users u join django.users m on m.id = u.id
+        where u.id = any(ids) and (m.is_gone or u.username <> django.shown_username(u.id)));
+    -- Comments come before users, as for who edits a comment that mentions somebody.
+    if renamed <> '{}' then
+        perform from comments k
+        where k.id in (
+            select m.id from django.comments m join comments answered on answered.id = m.parent_id
+            where answered.author_id = any(renamed) and answered.pseudonym_id is null)
+        order by k.id for no key update;
+    end if;
     insert into users (id, username, avatar_url, created_at, is_active)
     select m.id, django.shown_username(m.id),
            case when m.is_gone or btrim(coalesce(m.profile_pic_url, '')) = '' then null

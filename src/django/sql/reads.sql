@@ -188,7 +188,7 @@ begin
         set is_read = r.is_read or excluded.is_read, comments = r.comments + excluded.comments,
             unread_count = null, first_unread = null, comment_version = null, joined_at = null;
     -- What has got a flag since it was imported is unread again: somebody has marked it so, or Django wrote the flag late. The newer word of
-    -- Django counts. On what is new that word is older than what was read here, where Django's new things are shown at once.
+    -- Django counts. For a new thing the flag is older than a mark made here, so the mark counts.
     with flagged as (
         select c.user_id, c.discussion_id, bool_or(c.comment_id is null) as itself,
                coalesce(range_agg(int8range(c.comment_id, c.comment_id, '[]')) filter (where c.comment_id is not null), '{}') as ids
