@@ -334,8 +334,11 @@ async fn quotes_have_the_name_of_today() {
     let text = "select text from comments where id = 4";
     assert_eq!(site.value(text).await, "> birch wrote: The one of the baseline.\n\nThank you.");
     site.django("update \"user\" set username = 'ash' where id = 2").await;
+    // An edit here has mentioned somebody.
+    site.here("update comments set mentioned_users = '{1}' where id = 4").await;
     site.import().await;
     assert_eq!(site.value(text).await, "> ash wrote: The one of the baseline.\n\nThank you.");
+    assert_eq!(site.value("select to_json(mentioned_users) from comments where id = 4").await, json!([1]));
     // Of who is deleted at Django the texts stay, and the name goes. Copies of the database may not have Django's constraints.
     site.django("set session_replication_role = replica; delete from \"user\" where id = 2").await;
     site.import().await;
@@ -344,6 +347,8 @@ async fn quotes_have_the_name_of_today() {
     site.here("update comments set text = '', deleted_at = now() where id = 3; select django.quote_anew(array[3])")
         .await;
     assert_eq!(site.value(text).await, "> *In reply to a deleted comment.*\n\nThank you.");
+    let told = "select payload ->> 'text' from outbox where type = 'updated_comment' and payload ->> 'comment_id' = '4' order by id desc limit 1";
+    assert_eq!(site.value(told).await, site.value(text).await, "everybody hears of it");
 }
 
 #[tokio::test]
