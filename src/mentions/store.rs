@@ -296,14 +296,14 @@ pub(super) async fn members(db: impl PgExecutor<'_>, community: CommunityId, pre
                (select u.id, u.username, u.avatar_url
                 from few join users u on u.id = few.user_id
                 where (select count(*) from few) <= $4 and u.is_active and starts_with(lower(u.username), lower($2))
-                  and u.username ~ '^([_.+-][_.+@-]*)?[[:alnum:]][\w.+@-]*$'
+                  and u.username ~ '^([_.+-][_.+@-]*)?(?!_)\w[\w.+@-]*$'
                 order by lower(u.username) using ~<~, u.id limit $3)
                union all
                (select u.id, u.username, u.avatar_url
                 from users u
                 where (select count(*) from few) > $4 and u.is_active
                   and lower(u.username) ~>=~ lower($2) and lower(u.username) ~<~ (lower($2) || chr(1114111))
-                  and u.username ~ '^([_.+-][_.+@-]*)?[[:alnum:]][\w.+@-]*$'
+                  and u.username ~ '^([_.+-][_.+@-]*)?(?!_)\w[\w.+@-]*$'
                   and exists (select from memberships m where m.user_id = u.id and m.community_id = $1)
                 order by lower(u.username) using ~<~, u.id limit $3)
            ) found
