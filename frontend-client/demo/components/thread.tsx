@@ -65,6 +65,7 @@ export const Thread = memo(function Thread(props: ThreadProps) {
   const viewer = thread.viewer ?? ofList;
   const role = viewer?.memberships.find((membership) => membership.community_id === discussion.community_id)?.role;
   const isMember = role !== undefined && access.state === "granted";
+  const moderates = role === "moderator" || role === "admin";
   const observe = useReadTracking(discussion.id, { enabled: isMember });
   // The line stays where it was when the thread was opened.
   const [opened, setOpened] = useState<{ firstNew: number | undefined }>();
@@ -137,7 +138,6 @@ export const Thread = memo(function Thread(props: ThreadProps) {
     if (first !== undefined) finder.find(first);
   };
   const showMore = useCallback(() => void fetchMore(), [fetchMore]);
-  const moderates = role === "admin" || role === "moderator";
   const showEarlier = useCallback(() => void fetchEarlier(), [fetchEarlier]);
   const isLost = access.state === "denied" || access.state === "closed" || (access.state === "removed" && thread.error);
   return (

@@ -75,6 +75,7 @@ declare
     renamed bigint[];
 begin
     perform django.forget('users', ids);
+    -- Quotes may show another name than the one that they have from now on.
     renamed := array(
         select u.id from users u join django.users m on m.id = u.id
         where u.id = any(ids) and (m.is_gone or u.username <> django.shown_username(u.id)));
